@@ -1,0 +1,29 @@
+# The commands that people type. `make demo` and `make test` see to everything that they need.
+
+.PHONY: demo test check generate update setup
+
+## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
+demo: setup
+	cargo run --quiet -- demo
+
+## Every test, on real servers that the tests start themselves
+test: setup
+	cargo test --workspace
+
+## What must hold before a commit: format, lints, generated files up to date
+check: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo run --quiet -- check
+	cargo run --quiet -- generate --check
+
+## Writes entities, SQL and migrations from the specs
+generate:
+	cargo run --quiet -- generate
+
+## Rewrites what tests compare byte for byte; review the difference
+update: setup
+	MEDALLION_UPDATE=1 cargo test --workspace
+
+setup:
+	@scripts/setup
