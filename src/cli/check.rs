@@ -1,0 +1,102 @@
+//! `medallion check`: says all that is wrong with the specs. Writes nothing.
+
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::read;
+use crate::finding::{Colour, Findings};
+use crate::model::{self, SilverKind, Warehouse};
+use crate::spec::Files;
+
+/// Reads the specs and says all that is wrong with them.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// The warehouse's folder or its `spec.toml`; all below `spec/` without. An option of every verb.
+    #[arg(skip)]
+    pub spec: Option<PathBuf>,
+    /// For whom findings are written.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// For whom findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a person.
+    Human,
+    /// For a program: one JSON array.
+    Json,
+}
+
+/// Checks; the status says whether there are findings.
+pub fn run(check: &Check) -> Result<ExitCode, read::Unreadable> {
+    let specs = read::chosen(check.spec.as_deref())?;
+    let results = specs.iter().map(|files| (files, model::load(files))).collect::<Vec<_>>();
+    answer(&match check.format {
+        Format::Human => results.iter().map(|(files, result)| human(files, result, colour())).collect(),
+        Format::Json => {
+            format!("{:#}\n", json(results.iter().filter_map(|(_, result)| result.as_ref().err())))
+        }
+    });
+    let found = results.iter().any(|(_, result)| result.is_err());
+    Ok(if found { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Prints findings as every verb does that reads a spec.
+pub fn print_findings(findings: &Findings) {
+    answer(&rendered(findings, colour()));
+}
+
+/// Prints what was asked for. A reader who has left (`| head`) wants no more of it.
+pub(super) fn answer(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+/// What is said of one warehouse to a person.
+pub fn human(files: &Files, result: &Result<Warehouse, Findings>, colour: Colour) -> String {
+    match result {
+        Ok(warehouse) => format!("{}: {}, no findings\n", files.spec.path(), inventory(warehouse)),
+        Err(findings) => rendered(findings, colour),
+    }
+}
+
+fn colour() -> Colour {
+    if std::io::stdout().is_terminal() { Colour::Ansi } else { Colour::Plain }
+}
+
+fn rendered(findings: &Findings, colour: Colour) -> String {
+    let count = match findings.list().len() {
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    format!("{}\n{count}\n", findings.human(colour))
+}
+
+fn json<'f>(all: impl Iterator<Item = &'f Findings>) -> serde_json::Value {
+    let lists = all.filter_map(|findings| findings.json().as_array().cloned());
+    serde_json::Value::Array(lists.flatten().collect())
+}
+
+/// What a warehouse is made of, in a line.
+fn inventory(warehouse: &Warehouse) -> String {
+    use crate::model::Origin::{Declared, Lookup};
+    let dimensions = |origin| {
+        let is = |kind: &SilverKind| matches!(kind, SilverKind::Dimension(it) if it.origin == origin);
+        warehouse.silver.iter().filter(|silver| is(&silver.kind)).count()
+    };
+    let lookups = dimensions(Lookup);
+    let facts = warehouse.silver.iter().filter(|silver| matches!(silver.kind, SilverKind::Fact(_)));
+    let counts = [
+        (warehouse.landings.len() - lookups, "landing table", "landing tables"),
+        (lookups, "lookup", "lookups"),
+        (dimensions(Declared), "dimension", "dimensions"),
+        (facts.count(), "fact", "facts"),
+        (warehouse.marts.len(), "mart", "marts"),
+    ];
+    let said = counts.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }));
+    said.join(", ")
+}

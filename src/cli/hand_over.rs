@@ -1,0 +1,73 @@
+//! Hands a verb over to the warehouse's own binary: builds it where none is named, tells it which warehouse
+//! and which spec is meant, and becomes it, so that input, output, signals and status are its own.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use super::workspace::Workspace;
+use super::{Error, check, read};
+use crate::{emit, model};
+
+pub(super) fn run(
+    workspace: &Workspace,
+    binary: Option<&Path>,
+    verb: &str,
+    arguments: &[OsString],
+) -> Result<ExitCode, Error> {
+    let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
+        Ok(warehouse) => warehouse,
+        Err(findings) => {
+            check::print_findings(&findings);
+            return Ok(ExitCode::from(1));
+        }
+    };
+    let mut command = match binary {
+        Some(binary) => Command::new(binary),
+        None => built(workspace)?,
+    };
+    command.args(["--warehouse", &warehouse.name, "--expect-spec", &emit::spec_hash(&warehouse), verb]);
+    command.args(arguments);
+    // Returns only where it fails.
+    let cause = command.exec();
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(Error::new(
+        format!("cannot run `{program}`: {cause}"),
+        "name a built warehouse with `--warehouse-binary`, or install Rust from https://rustup.rs",
+    ))
+}
+
+/// Builds the workspace's own binary, and says how it is run.
+fn built(workspace: &Workspace) -> Result<Command, Error> {
+    if !workspace.root.join("target/release/warehouse").exists() {
+        eprintln!("building the warehouse: the first time takes a few minutes");
+    }
+    let build = cargo(workspace, "build").status();
+    match build {
+        Ok(status) if status.success() => {}
+        Ok(_) => {
+            return Err(Error::new(
+                "the warehouse does not build",
+                "run `medallion generate`; what is written by hand may have to follow the spec",
+            ));
+        }
+        Err(cause) => {
+            return Err(Error::new(
+                format!("cannot run `cargo`: {cause}"),
+                "name a built warehouse with `--warehouse-binary`, or install Rust from https://rustup.rs",
+            ));
+        }
+    }
+    let mut command = cargo(workspace, "run");
+    command.arg("--");
+    Ok(command)
+}
+
+fn cargo(workspace: &Workspace, verb: &str) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([verb, "--quiet", "--package", "warehouse", "--bin", "warehouse", "--release"]);
+    command.arg("--manifest-path").arg(workspace.root.join("Cargo.toml"));
+    command
+}

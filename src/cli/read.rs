@@ -1,0 +1,113 @@
+//! Reads the folder of a warehouse: `spec.toml` and what lies beside it. The only place of the tool that
+//! reads specs from disk. Knows nothing of what stands in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::finding::SourceText;
+use crate::spec::Files;
+
+/// The spec's file in a warehouse's folder.
+const SPEC: &str = "spec.toml";
+/// The tour's file beside it.
+const DEMO: &str = "demo.toml";
+/// The folder of all warehouses, in the folder of the workspace.
+pub const SPECS: &str = "spec";
+
+/// Why a spec could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// A file or a folder could not be read.
+    #[error("cannot read `{path}`: {cause}")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// There is no spec.
+    #[error(
+        "there is no spec in `{path}`\n  = write one in `spec/<warehouse>/spec.toml`, or say where it is with `--spec`"
+    )]
+    None {
+        /// Where one was looked for.
+        path: String,
+    },
+}
+
+/// Reads a warehouse from its folder or from its `spec.toml`.
+pub fn warehouse(path: &Path) -> Result<Files, Unreadable> {
+    let (folder, spec) = match path.is_dir() {
+        true => (path.to_owned(), path.join(SPEC)),
+        false => (path.parent().unwrap_or(Path::new("")).to_owned(), path.to_owned()),
+    };
+    if path.is_dir() && !spec.exists() {
+        return Err(Unreadable::None { path: shown(path) });
+    }
+    let spec = text(&spec)?;
+    let mut sql = BTreeMap::new();
+    let mut demo = None;
+    for file in entries(&folder)? {
+        let Some(name) = file.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        if !file.is_file() {
+            continue;
+        }
+        if name == DEMO {
+            demo = Some(text(&file)?);
+        } else if name.ends_with(".sql") {
+            sql.insert(name, text(&file)?);
+        }
+    }
+    Ok(Files { folder: folder_name(&folder), spec, sql, demo })
+}
+
+/// The folders of all warehouses below a folder of specs, by name.
+pub fn warehouses(specs: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+    let missing = || Unreadable::None { path: shown(specs) };
+    if !specs.is_dir() {
+        return Err(missing());
+    }
+    let folders = entries(specs)?.into_iter().filter(|folder| folder.join(SPEC).is_file());
+    let folders = folders.collect::<Vec<_>>();
+    if folders.is_empty() { Err(missing()) } else { Ok(folders) }
+}
+
+/// The specs that are meant: the given one, else all below `spec/`.
+pub fn chosen(spec: Option<&Path>) -> Result<Vec<Files>, Unreadable> {
+    match spec {
+        Some(path) => Ok(vec![warehouse(path)?]),
+        None => warehouses(Path::new(SPECS))?.iter().map(|folder| warehouse(folder)).collect(),
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        // The folder of a file that is named without one is the current one.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let mut entries =
+            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        Ok(entries)
+    };
+    read().map_err(|cause| Unreadable::Io { path: shown(folder), cause })
+}
+
+fn text(path: &Path) -> Result<SourceText, Unreadable> {
+    let bytes = fs::read(path).map_err(|cause| Unreadable::Io { path: shown(path), cause })?;
+    Ok(SourceText::new(shown(path), bytes))
+}
+
+fn folder_name(folder: &Path) -> String {
+    let name = |folder: &Path| folder.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let whole = || fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok();
+    name(folder).or_else(|| name(&whole()?)).unwrap_or_default()
+}
+
+/// A path as messages show it, the same on every system.
+fn shown(path: &Path) -> String {
+    let shown = path.display().to_string();
+    let shown = shown.strip_prefix("./").unwrap_or(&shown);
+    if shown.is_empty() { ".".to_owned() } else { shown.to_owned() }
+}

@@ -1,0 +1,202 @@
+//! The entities of silver: a dimension and its current view, a fact and its archive.
+
+use std::collections::BTreeMap;
+
+use super::entity::{Descriptor, Entity, Field, spell_columns};
+use super::layout::{Expression, array, atom, call, string, structure, tuple, vector};
+use super::module::Modules;
+use super::name::Spelling;
+use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
+use crate::model::data_type::BuiltIn;
+use crate::model::{
+    Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Tracking, Unit,
+};
+
+/// The entities of a silver relation.
+pub(super) fn entities<'a>(silver: &'a Silver, modules: &Modules<'_>) -> Vec<Entity<'a>> {
+    let descriptor = Some(descriptor(silver, modules));
+    match &silver.kind {
+        SilverKind::Dimension(dimension) => {
+            vec![versions(silver, dimension, descriptor), current(silver, dimension)]
+        }
+        SilverKind::Fact(fact) => vec![events(silver, fact, descriptor), archive(silver, fact)],
+    }
+}
+
+fn versions<'a>(silver: &'a Silver, dimension: &'a Dimension, descriptor: Option<Descriptor>) -> Entity<'a> {
+    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    fields.extend([
+        Field::own(&dimension.row_hash, BuiltIn::Bytea, "The hash of the attributes that make a version."),
+        Field::own(&dimension.start, BuiltIn::TimestampTz, "Since when the row was so, in system time."),
+        Field::own(
+            &dimension.end,
+            BuiltIn::TimestampTz,
+            "Until when the row was so; infinity in the current version.",
+        ),
+    ]);
+    Entity {
+        name: &silver.name,
+        doc: sql::descriptions(silver, dimension).0,
+        fields,
+        key: key(silver).chain([dimension.start.as_str()]).collect(),
+        descriptor,
+    }
+}
+
+fn current<'a>(silver: &'a Silver, dimension: &'a Dimension) -> Entity<'a> {
+    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    let since = "Since when the row is so, in system time.";
+    fields.push(Field::own(&dimension.start, BuiltIn::TimestampTz, since));
+    Entity {
+        name: &dimension.current_view,
+        doc: sql::descriptions(silver, dimension).1,
+        fields,
+        key: key(silver).collect(),
+        descriptor: None,
+    }
+}
+
+fn events<'a>(silver: &'a Silver, fact: &'a Fact, descriptor: Option<Descriptor>) -> Entity<'a> {
+    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    fields.push(Field::own(&fact.snapshot, BuiltIn::TimestampTz, "The system time of the row's state."));
+    Entity {
+        name: &silver.name,
+        doc: silver.description.clone().unwrap_or_else(|| "The latest state of each event.".to_owned()),
+        fields,
+        key: partitioned_key(silver, fact).collect(),
+        descriptor,
+    }
+}
+
+fn archive<'a>(silver: &'a Silver, fact: &'a Fact) -> Entity<'a> {
+    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    fields.extend([
+        Field::own(ARCHIVE_START, BuiltIn::TimestampTz, "Since when the row was so, in system time."),
+        Field::own(ARCHIVE_END, BuiltIn::TimestampTz, "Until when the row was so."),
+    ]);
+    Entity {
+        name: &fact.archive,
+        doc: format!("Earlier states of the rows of `{}`.", silver.name.name),
+        fields,
+        key: key(silver).chain([ARCHIVE_START]).collect(),
+        descriptor: None,
+    }
+}
+
+fn key(silver: &Silver) -> impl Iterator<Item = &str> {
+    silver.key.iter().map(String::as_str)
+}
+
+/// The columns of the table's entity, as it spells them.
+pub(super) fn columns_of(silver: &Silver) -> BTreeMap<String, Spelling> {
+    let own: Vec<&str> = match &silver.kind {
+        SilverKind::Dimension(dimension) => vec![&dimension.row_hash, &dimension.start, &dimension.end],
+        SilverKind::Fact(fact) => vec![&fact.snapshot],
+    };
+    spell_columns(silver.columns.iter().map(|column| column.name.as_str()).chain(own))
+}
+
+fn descriptor(silver: &Silver, modules: &Modules<'_>) -> Descriptor {
+    let columns = columns_of(silver);
+    let own = |column: &str| format!("Column::{}", columns[column].camel);
+    let key = silver.key.iter().map(|column| atom(own(column))).collect();
+    Descriptor {
+        function: "silver",
+        doc: "What the loader is told of this table.",
+        kind: "Silver",
+        body: structure(
+            "descriptor::Silver",
+            vec![
+                ("table", atom("descriptor::Name::of(Entity)")),
+                ("feed", atom(format!("descriptor::Name::of({}::Entity)", modules.path(&silver.feed)))),
+                ("key", call("descriptor::columns", vec![array(key)])),
+                (
+                    "columns",
+                    vector(silver.columns.iter().map(|one| column(silver, one, &own, modules)).collect()),
+                ),
+                ("lookups", vector(silver.lookups.iter().map(|one| lookup(one, &own, modules)).collect())),
+                ("kind", kind(silver, &own, modules)),
+            ],
+        ),
+    }
+}
+
+fn column(
+    silver: &Silver,
+    column: &Column,
+    own: &dyn Fn(&str) -> String,
+    modules: &Modules<'_>,
+) -> Expression {
+    let name = atom(own(&column.name));
+    let sql_type = atom(string(&sql::data_type(&column.data_type)));
+    match (&column.from, column.tracking) {
+        (ColumnFrom::Field(field), Tracking::Tracked) => {
+            call("descriptor::Column::field", vec![name, sql_type, atom(string(field))])
+        }
+        (ColumnFrom::Field(field), Tracking::Untracked) => {
+            call("descriptor::Column::untracked_field", vec![name, sql_type, atom(string(field))])
+        }
+        (ColumnFrom::Lookup { lookup, column }, tracking) => {
+            let there = silver.lookups.iter().find(|one| one.alias == *lookup);
+            let there = there.expect("lower has checked that a column's lookup is declared");
+            let there = atom(modules.column(&there.relation, column));
+            let function = match tracking {
+                Tracking::Tracked => "descriptor::Column::lookup",
+                Tracking::Untracked => "descriptor::Column::untracked_lookup",
+            };
+            call(function, vec![name, sql_type, atom(string(lookup)), there])
+        }
+    }
+}
+
+fn lookup(lookup: &Lookup, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) -> Expression {
+    let pairs = lookup
+        .on
+        .iter()
+        .map(|(here, there)| tuple(vec![atom(own(here)), atom(modules.column(&lookup.relation, there))]));
+    let mut arguments = vec![
+        atom(string(&lookup.alias)),
+        atom(format!("{}::Entity", modules.path(&lookup.relation))),
+        array(pairs.collect()),
+    ];
+    match &lookup.at {
+        LookupTime::SystemTime => call("descriptor::Lookup::of", arguments),
+        LookupTime::OwnTime(column) => {
+            arguments.push(atom(own(column)));
+            call("descriptor::Lookup::at", arguments)
+        }
+    }
+}
+
+fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) -> Expression {
+    let named = |column: &str| call("descriptor::column", vec![atom(own(column))]);
+    match &silver.kind {
+        SilverKind::Dimension(dimension) => structure(
+            "descriptor::SilverKind::Dimension",
+            vec![
+                ("row_hash", named(&dimension.row_hash)),
+                ("start", named(&dimension.start)),
+                ("end", named(&dimension.end)),
+            ],
+        ),
+        SilverKind::Fact(fact) => structure(
+            "descriptor::SilverKind::Fact",
+            vec![
+                ("snapshot", named(&fact.snapshot)),
+                ("archive", atom(format!("descriptor::Name::of({}::Entity)", modules.path(&fact.archive)))),
+                ("partition_by", named(&fact.partition_by)),
+                ("partition_every", atom(format!("descriptor::Unit::{}", unit(fact.partition_every)))),
+            ],
+        ),
+    }
+}
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Day => "Day",
+        Unit::Week => "Week",
+        Unit::Month => "Month",
+        Unit::Quarter => "Quarter",
+        Unit::Year => "Year",
+    }
+}

@@ -1,0 +1,195 @@
+//! A warehouse's files below `generated/src`, and those of the whole package that hold the warehouses.
+
+use askama::Template;
+
+use super::layout::{Expression, atom, call, string, structure, vector};
+use super::module::{self, Layer, Modules, as_versions};
+use super::{landing, mart, module_name, silver};
+use crate::emit::FileSet;
+use crate::model::{DemoAction, DemoStep, Scripts, Source, Warehouse};
+
+#[derive(Template)]
+#[template(path = "generated/src/warehouse/mod.rs", escape = "none")]
+struct WarehouseRs<'a> {
+    mark: &'a str,
+    doc: Vec<String>,
+    spec_hash: &'a str,
+    objects_hash: &'a str,
+    body: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/src/lib.rs", escape = "none")]
+struct LibraryRs<'a> {
+    mark: &'a str,
+    modules: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "generated/src/main.rs", escape = "none")]
+struct BinaryRs<'a> {
+    mark: &'a str,
+    body: String,
+}
+
+/// The two hashes that keep a stale binary from a database.
+pub(in crate::emit) struct Hashes {
+    pub(in crate::emit) spec: String,
+    pub(in crate::emit) objects: String,
+}
+
+/// Adds the files of one warehouse.
+pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &str, files: &mut FileSet) {
+    let folder = format!("generated/src/{}", module_name(&warehouse.name));
+    for layer in [Layer::Bronze, Layer::Silver, Layer::Gold] {
+        let modules = Modules::seen_from(layer, warehouse);
+        let enums = modules.enums();
+        let folder = format!("{folder}/{}", layer.module());
+        let entities = match layer {
+            Layer::Bronze => warehouse.landings.iter().map(landing::entity).collect(),
+            Layer::Silver => {
+                warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules)).collect::<Vec<_>>()
+            }
+            Layer::Gold => {
+                warehouse.marts.iter().map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()
+            }
+        };
+        for entity in entities {
+            let path = format!("{folder}/{}.rs", modules.spelling(entity.name).snake);
+            files.add(path, entity.write(&enums, mark));
+        }
+        files.add(format!("{folder}/mod.rs"), module::layer_module(layer, &modules, mark));
+        files.add(format!("{folder}/prelude.rs"), module::prelude(layer, &modules, mark));
+        if let Some(text) = module::enums_file(layer, &modules, mark) {
+            files.add(format!("{folder}/{}.rs", module::ENUMS), text);
+        }
+    }
+    files.add(format!("{folder}/mod.rs"), root(warehouse, hashes, mark));
+}
+
+/// The package's `lib.rs`.
+pub(in crate::emit) fn library(warehouses: &[String], mark: &str) -> String {
+    crate::emit::sql::render(&LibraryRs { mark, modules: module_identifiers(warehouses) })
+}
+
+/// The package's `main.rs`.
+pub(in crate::emit) fn binary(warehouses: &[String], default: Option<&str>, mark: &str) -> String {
+    let entries = warehouses.iter().map(|warehouse| {
+        let module = raw(&module_name(warehouse));
+        super::layout::tuple(vec![atom(string(warehouse)), atom(format!("warehouse::{module}::warehouse"))])
+    });
+    let entries = Expression::List { open: "&[".to_owned(), items: entries.collect(), close: "]" };
+    let body = call("cli::main", vec![entries, option(default)]);
+    crate::emit::sql::render(&BinaryRs { mark, body: body.lay_out(4, 0, 0) })
+}
+
+/// The modules of warehouses, in the order that rustfmt keeps.
+pub(super) fn module_identifiers(warehouses: &[String]) -> Vec<String> {
+    let mut modules: Vec<String> = warehouses.iter().map(|warehouse| module_name(warehouse)).collect();
+    modules.sort_by(|one, other| as_versions(one, other));
+    modules.iter().map(|module| raw(module)).collect()
+}
+
+fn raw(module: &str) -> String {
+    super::name::raw(module)
+}
+
+fn root(warehouse: &Warehouse, hashes: &Hashes, mark: &str) -> String {
+    let described = warehouse.description.as_deref().unwrap_or("a medallion warehouse.");
+    crate::emit::sql::render(&WarehouseRs {
+        mark,
+        doc: super::entity::doc(&format!("Warehouse `{}`: {described}", warehouse.name)),
+        spec_hash: &hashes.spec,
+        objects_hash: &hashes.objects,
+        body: descriptor(warehouse).lay_out(4, 0, 0),
+    })
+}
+
+fn descriptor(warehouse: &Warehouse) -> Expression {
+    let mut schemas: Vec<&str> = Vec::new();
+    for schema in [&warehouse.schemas.silver, &warehouse.schemas.gold] {
+        if !schemas.contains(&schema.as_str()) {
+            schemas.push(schema);
+        }
+    }
+    let modules = Modules::seen_from(Layer::Bronze, warehouse);
+    let entity = |layer: Layer, name, function: &str| {
+        let module = modules.spelling(name).snake_identifier();
+        atom(format!("{}::{module}::Entity::{function}()", layer.module()))
+    };
+    let landings = warehouse.landings.iter().map(|one| entity(Layer::Bronze, &one.name, "landing"));
+    let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
+    let marts = warehouse.marts.iter().map(|one| entity(Layer::Gold, &one.name, "mart"));
+    let migrations = format!("::migration::{}::migrations", raw(&module_name(&warehouse.name)));
+    structure(
+        "descriptor::Warehouse",
+        vec![
+            ("name", atom(string(&warehouse.name))),
+            ("spec_hash", atom("SPEC_HASH")),
+            ("objects_hash", atom("OBJECTS_HASH")),
+            ("time_zone", atom(string(&warehouse.time_zone))),
+            ("schemas", vector(schemas.into_iter().map(|schema| atom(string(schema))).collect())),
+            ("source", source(&warehouse.source)),
+            ("landings", vector(landings.collect())),
+            ("silver", vector(silver.collect())),
+            ("marts", vector(marts.collect())),
+            ("migrations", atom(migrations)),
+            ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
+            ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
+        ],
+    )
+}
+
+fn source(source: &Source) -> Expression {
+    let owned = |text: &str| atom(format!("{}.to_owned()", string(text)));
+    let recorded_log = source.recorded_log.as_ref().map_or_else(
+        || atom("None"),
+        |name| {
+            let parts = vec![atom(string(&name.schema)), atom(string(&name.name))];
+            call("Some", vec![call("descriptor::Name::new", parts)])
+        },
+    );
+    structure(
+        "descriptor::Source",
+        vec![
+            ("publication", owned(&source.publication)),
+            ("slot", owned(&source.slot)),
+            ("recorded_log", recorded_log),
+        ],
+    )
+}
+
+fn scripts(scripts: &Scripts, warehouse: &str) -> Expression {
+    let included = |script: &Option<String>, file: &str| match script {
+        None => atom("None"),
+        Some(_) => {
+            let path = string(&format!("../../../spec/{warehouse}/{file}"));
+            call("Some", vec![call("include_str!", vec![atom(path)])])
+        }
+    };
+    structure(
+        "descriptor::Scripts",
+        vec![
+            ("source", included(&scripts.source, "source.sql")),
+            ("sample", included(&scripts.sample, "sample.sql")),
+            ("traffic", included(&scripts.traffic, "traffic.sql")),
+        ],
+    )
+}
+
+fn demo_step(step: &DemoStep) -> Expression {
+    let action = match &step.action {
+        DemoAction::Nothing => atom("descriptor::DemoAction::Nothing"),
+        DemoAction::Run => atom("descriptor::DemoAction::Run"),
+        DemoAction::Source(sql) => call("descriptor::DemoAction::Source", vec![atom(string(sql))]),
+        DemoAction::Query { sql, as_of } => structure(
+            "descriptor::DemoAction::Query",
+            vec![("sql", atom(string(sql))), ("as_of", option(as_of.as_deref()))],
+        ),
+    };
+    structure("descriptor::DemoStep", vec![("say", atom(string(&step.say))), ("action", action)])
+}
+
+fn option(text: Option<&str>) -> Expression {
+    text.map_or_else(|| atom("None"), |text| call("Some", vec![atom(string(text))]))
+}

@@ -1,0 +1,158 @@
+//! The SQL of what every warehouse has: schemas, enumerated types, the tool's own tables and functions.
+
+use askama::Template;
+
+use super::lines::Lines;
+use super::quote::{identifier, literal, relation};
+use super::script::Script;
+use crate::model::{Enum, TOOL_SCHEMA, TRAVEL_SCHEMA, Warehouse};
+
+const FOLDER: &str = "00_medallion";
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/schemas.sql", escape = "none")]
+struct SchemasSql {
+    schemas: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/types.sql", escape = "none")]
+struct TypesSql {
+    enums: Vec<EnumSql>,
+}
+
+struct EnumSql {
+    name: String,
+    values: Lines,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/warehouse.sql", escape = "none")]
+struct WarehouseSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/pipeline_metadata.sql", escape = "none")]
+struct PipelineMetadataSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/source_position.sql", escape = "none")]
+struct SourcePositionSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/watermark.sql", escape = "none")]
+struct WatermarkSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/as_of_time.sql", escape = "none")]
+struct AsOfTimeSql {
+    time_zone: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/now.sql", escape = "none")]
+struct NowSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/refuse_change.sql", escape = "none")]
+struct RefuseChangeSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/versioning.sql", escape = "none")]
+struct VersioningSql;
+
+pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
+    let mut scripts = vec![schemas(warehouse)];
+    if !warehouse.enums.is_empty() {
+        scripts.push(types(&warehouse.enums));
+    }
+    scripts.extend([
+        table("warehouse", &WarehouseSql),
+        table("pipeline_metadata", &PipelineMetadataSql),
+        table("source_position", &SourcePositionSql),
+        table("watermark", &WatermarkSql),
+        function("as_of_time", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
+        function("now", &NowSql),
+        function("refuse_change", &RefuseChangeSql),
+        versioning(),
+    ]);
+    scripts
+}
+
+/// The tool's own schema stays when the others go, for the table of applied migrations stands in it.
+fn schemas(warehouse: &Warehouse) -> Script {
+    let layers = &warehouse.schemas;
+    let mut schemas = Vec::new();
+    for schema in [TOOL_SCHEMA, &layers.bronze, &layers.silver, &layers.gold, TRAVEL_SCHEMA] {
+        if !schemas.contains(&schema) {
+            schemas.push(schema);
+        }
+    }
+    let says = [
+        (TOOL_SCHEMA, "What medallion keeps for itself: bookkeeping, reference data, archives."),
+        (TRAVEL_SCHEMA, "Silver and gold as of the setting `medallion.as_of`."),
+    ];
+    let comments = says
+        .iter()
+        .map(|(schema, text)| format!("COMMENT ON SCHEMA {} IS {};", identifier(schema), literal(text)));
+    let drops = schemas.iter().rev().filter(|schema| **schema != TOOL_SCHEMA);
+    let quoted = schemas.iter().map(|schema| identifier(schema)).collect();
+    own("schemas", super::render(&SchemasSql { schemas: quoted }))
+        .commented(comments.collect())
+        .dropped_by(drops.map(|schema| format!("DROP SCHEMA {};", identifier(schema))).collect())
+}
+
+fn types(enums: &[Enum]) -> Script {
+    let written = enums.iter().map(|kind| EnumSql {
+        name: relation(&kind.name),
+        values: kind.values.iter().map(|value| literal(value)).collect(),
+    });
+    let drops = enums.iter().rev().map(|kind| format!("DROP TYPE {};", relation(&kind.name)));
+    own("types", super::render(&TypesSql { enums: written.collect() })).dropped_by(drops.collect())
+}
+
+/// What the loader and every versioned dimension call.
+fn versioning() -> Script {
+    let drops = [
+        "FUNCTION \"medallion\".\"refuse_truncate\"()",
+        "FUNCTION \"medallion\".\"refuse_closed\"(regclass, text)",
+        "FUNCTION \"medallion\".\"refuse_conflict\"(regclass)",
+        "FUNCTION \"medallion\".\"refuse_period\"(regclass)",
+        "FUNCTION \"medallion\".\"ended_unseen\"(timestamptz)",
+        "FUNCTION \"medallion\".\"mark_ending\"(timestamptz)",
+        "SEQUENCE \"medallion\".\"latest_ending\"",
+        "FUNCTION \"medallion\".\"meet_closed\"(oid, text, text)",
+        "TABLE \"medallion\".\"closed_met\"",
+        "FUNCTION \"medallion\".\"wrote\"(xid)",
+        "FUNCTION \"medallion\".\"stamp\"()",
+        "FUNCTION \"medallion\".\"settling\"()",
+        "FUNCTION \"medallion\".\"backfilling\"()",
+        "FUNCTION \"medallion\".\"backfill\"()",
+    ];
+    let mut drops: Vec<String> = drops.iter().map(|object| format!("DROP {object};")).collect();
+    drops.push("REVOKE USAGE ON SCHEMA \"medallion\" FROM PUBLIC;".to_owned());
+    own("versioning", super::render(&VersioningSql)).dropped_by(drops)
+}
+
+fn table(name: &str, template: &impl Template) -> Script {
+    let drop = format!("DROP TABLE {}.{};", identifier(TOOL_SCHEMA), identifier(name));
+    own(name, super::render(template)).dropped_by(vec![drop])
+}
+
+fn function(name: &str, template: &impl Template) -> Script {
+    let drop = format!("DROP FUNCTION {}.{}();", identifier(TOOL_SCHEMA), identifier(name));
+    own(name, super::render(template)).dropped_by(vec![drop])
+}
+
+/// A script of the tool's own objects; its template ends with the comments.
+fn own(object: &str, text: String) -> Script {
+    let (comments, definition): (Vec<&str>, Vec<&str>) =
+        text.trim().lines().partition(|line| line.starts_with("COMMENT ON "));
+    Script {
+        folder: FOLDER,
+        object: object.to_owned(),
+        title: format!("{TOOL_SCHEMA}: {object}"),
+        definition: definition.join("\n").trim().to_owned(),
+        comments: comments.into_iter().map(str::to_owned).collect(),
+        drops: Vec::new(),
+    }
+}

@@ -1,0 +1,208 @@
+//! The query that defines a mart, bound to the warehouse's own relations or to those of the travel schema.
+//! Its columns come in the declared order and types, whatever the query says.
+
+use super::quote::{data_type, identifier, literal, relation};
+use crate::model::data_type::BuiltIn;
+use crate::model::{
+    CutColumn, DataType, Definition, Mart, MartColumn, MartSource, Name, Nullability, Piece, TRAVEL_SCHEMA,
+    Unit,
+};
+
+/// Which relations a definition reads.
+#[derive(Clone, Copy)]
+pub(super) enum Binding {
+    /// The warehouse's own.
+    Present,
+    /// Those that answer as of `medallion.as_of`, of the same names.
+    Travel,
+}
+
+impl Binding {
+    fn relation(self, name: &Name) -> String {
+        match self {
+            Self::Present => relation(name),
+            Self::Travel => relation(&Name::new(TRAVEL_SCHEMA, &name.name)),
+        }
+    }
+}
+
+/// The query, without a final semicolon.
+pub(super) fn query(mart: &Mart, time_zone: &str, binding: Binding) -> String {
+    match &mart.definition {
+        Definition::Sql(pieces) => written(mart, pieces, binding),
+        Definition::Declared(sources) => match sources.as_slice() {
+            [source] => grouped(mart, source, time_zone, binding, Others::Absent),
+            sources => drilled_across(mart, sources, time_zone, binding),
+        },
+    }
+}
+
+/// The value of a grain's column in a row: cut to its unit of the calendar, in the column's own type.
+pub(in crate::emit) fn unit(column: &MartColumn, of: &CutColumn, value: &str, time_zone: &str) -> String {
+    let value = cut(of, value, time_zone);
+    let value_type = match of.cut {
+        Some(_) => &DataType::BuiltIn(BuiltIn::Date),
+        None => &of.data_type,
+    };
+    if *value_type == column.data_type {
+        return value;
+    }
+    format!("CAST({value} AS {})", data_type(&column.data_type))
+}
+
+/// A column's value, cut to its unit of the calendar: a date, the unit's first day.
+fn cut(column: &CutColumn, value: &str, time_zone: &str) -> String {
+    let Some(unit) = column.cut else {
+        return value.to_owned();
+    };
+    let local = match &column.data_type {
+        DataType::BuiltIn(BuiltIn::TimestampTz) => format!("{value} AT TIME ZONE {}", literal(time_zone)),
+        DataType::BuiltIn(BuiltIn::Date) => format!("{value}::timestamp"),
+        _ => value.to_owned(),
+    };
+    let unit = match unit {
+        Unit::Day => "day",
+        Unit::Week => "week",
+        Unit::Month => "month",
+        Unit::Quarter => "quarter",
+        Unit::Year => "year",
+    };
+    format!("date_trunc('{unit}', {local})::date")
+}
+
+/// SQL as its author wrote it, within a query that holds it to the declared columns.
+fn written(mart: &Mart, pieces: &[Piece], binding: Binding) -> String {
+    let body: String = pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Sql(text) => text.clone(),
+            Piece::Relation(name) => binding.relation(name),
+        })
+        .collect();
+    let columns: Vec<String> = columns(mart)
+        .map(|column| {
+            let name = identifier(&column.name);
+            format!("CAST({name} AS {}) AS {name}", data_type(&column.data_type))
+        })
+        .collect();
+    format!("SELECT\n    {}\nFROM (\n{}\n) AS \"definition\"", columns.join(",\n    "), body.trim())
+}
+
+/// Whether a source's query has columns for the measures of the mart's other sources.
+#[derive(Clone, Copy)]
+enum Others {
+    Absent,
+    Null,
+}
+
+/// One relation, grouped by the grain.
+fn grouped(mart: &Mart, source: &MartSource, time_zone: &str, binding: Binding, others: Others) -> String {
+    let mut columns: Vec<String> =
+        mart.grain.iter().zip(&source.grain).map(|(column, of)| grain_value(column, of, time_zone)).collect();
+    for measure in &mart.measures {
+        let own = source.measures.iter().find(|(name, _)| *name == measure.name);
+        let value = match (own, others) {
+            (Some((_, aggregate)), _) => aggregate.as_str(),
+            (None, Others::Null) => "NULL",
+            (None, Others::Absent) => continue,
+        };
+        columns.push(cast(value, measure));
+    }
+    let filter = source.filter.as_ref().map_or_else(String::new, |filter| format!("WHERE {filter}\n"));
+    format!(
+        "SELECT\n    {}\nFROM {} AS {}\n{filter}GROUP BY {}",
+        columns.join(",\n    "),
+        binding.relation(&source.relation),
+        identifier(&source.alias),
+        grain_positions(mart),
+    )
+}
+
+/// Several relations, each grouped on its own, meeting at the grain.
+fn drilled_across(mart: &Mart, sources: &[MartSource], time_zone: &str, binding: Binding) -> String {
+    let grouped: Vec<String> = sources
+        .iter()
+        .map(|source| indented(&grouped(mart, source, time_zone, binding, Others::Null)))
+        .collect();
+    let grain = mart.grain.iter().map(|column| identifier(&column.name));
+    let measures = mart.measures.iter().map(|measure| cast(&only_value(measure), measure));
+    let columns: Vec<String> = grain.chain(measures).collect();
+    format!(
+        "SELECT\n    {}\nFROM (\n{}\n) AS \"source\"\nGROUP BY {}",
+        columns.join(",\n    "),
+        grouped.join("\n    UNION ALL\n"),
+        grain_positions(mart),
+    )
+}
+
+fn columns(mart: &Mart) -> impl Iterator<Item = &MartColumn> {
+    mart.grain.iter().chain(&mart.measures)
+}
+
+fn cast(value: &str, column: &MartColumn) -> String {
+    format!("CAST({value} AS {}) AS {}", data_type(&column.data_type), identifier(&column.name))
+}
+
+fn grain_value(column: &MartColumn, of: &CutColumn, time_zone: &str) -> String {
+    let name = identifier(&column.name);
+    let value = unit(column, of, &identifier(&of.column), time_zone);
+    if value == name { name } else { format!("{value} AS {name}") }
+}
+
+/// The value of the one source that has it. A count or a sum of nothing is 0 where NULL is not allowed.
+fn only_value(measure: &MartColumn) -> String {
+    let name = identifier(&measure.name);
+    let value = if has_maximum(&measure.data_type) {
+        format!("max({name})")
+    } else {
+        format!("(array_agg({name}) FILTER (WHERE {name} IS NOT NULL))[1]")
+    };
+    match measure.nullability {
+        Nullability::NotNull if is_number(&measure.data_type) => format!("coalesce({value}, 0)"),
+        _ => value,
+    }
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::BuiltIn(
+            BuiltIn::SmallInt
+                | BuiltIn::Integer
+                | BuiltIn::BigInt
+                | BuiltIn::Real
+                | BuiltIn::DoublePrecision
+                | BuiltIn::Numeric(_)
+        )
+    )
+}
+
+/// Whether PostgreSQL has `max` for the type.
+fn has_maximum(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::BuiltIn(built_in) => {
+            is_number(data_type)
+                || matches!(
+                    built_in,
+                    BuiltIn::Text
+                        | BuiltIn::Varchar(_)
+                        | BuiltIn::Char(_)
+                        | BuiltIn::Date
+                        | BuiltIn::Time
+                        | BuiltIn::Timestamp
+                        | BuiltIn::TimestampTz
+                )
+        }
+        DataType::Enum(_) | DataType::Array(_) => true,
+    }
+}
+
+fn grain_positions(mart: &Mart) -> String {
+    let positions: Vec<String> = (1..=mart.grain.len()).map(|position| position.to_string()).collect();
+    positions.join(", ")
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
+}

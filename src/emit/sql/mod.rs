@@ -1,0 +1,76 @@
+//! Writes SQL: how names, literals and types are spelled, and one emitter a kind of object. The only place
+//! of the tool that quotes. Knows no Rust, no path, no disk.
+
+pub(super) mod baseline;
+mod bookkeeping;
+mod definition;
+mod dimension;
+mod fact;
+mod landing;
+mod lines;
+mod mart;
+mod quote;
+mod script;
+mod versioning;
+
+pub(super) use definition::unit;
+pub(super) use dimension::descriptions;
+pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
+pub(super) use landing::COLUMNS as LANDING_COLUMNS;
+pub(super) use mart::definition_view;
+pub(super) use quote::{data_type, literal};
+pub(super) use script::{Script, hexadecimal, objects_hash};
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use crate::model::{SilverKind, Warehouse};
+
+/// Every script of a warehouse, in the order in which they run.
+pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
+    let mut scripts = bookkeeping::scripts(warehouse);
+    scripts.extend(warehouse.landings.iter().map(landing::script));
+    scripts.extend(warehouse.silver.iter().map(|silver| match &silver.kind {
+        SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
+        SilverKind::Fact(fact) => fact::script(silver, fact),
+    }));
+    scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
+    scripts
+}
+
+/// Renders a template: it writes to memory, and its parts are strings.
+pub(super) fn render(template: &impl Template) -> String {
+    template.render().expect("a template of plain strings renders")
+}
+
+/// The file of each script below `generated/sql/<warehouse>/`: the object's name where that is plain, else
+/// one that every file system takes.
+pub(super) fn file_names(scripts: &[Script]) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    scripts
+        .iter()
+        .map(|script| {
+            let stem = file_stem(&script.object);
+            let mut name = format!("{}/{stem}.sql", script.folder);
+            let mut number = 2;
+            while !taken.insert(name.clone()) {
+                name = format!("{}/{stem}_{number}.sql", script.folder);
+                number += 1;
+            }
+            name
+        })
+        .collect()
+}
+
+fn file_stem(object: &str) -> String {
+    let mut stem = String::new();
+    for character in object.chars() {
+        match character {
+            'a'..='z' | '0'..='9' | '_' | '-' => stem.push(character),
+            'A'..='Z' => stem.push(character.to_ascii_lowercase()),
+            _ => stem.push_str(&format!("_u{:x}", u32::from(character))),
+        }
+    }
+    stem
+}

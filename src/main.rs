@@ -1,0 +1,7 @@
+//! The command `medallion`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    medallion::cli::main()
+}

@@ -1,0 +1,534 @@
+//! What the spec declares, by name: types, landing tables, silver relations with their typed columns. Gives
+//! every name its schema and sees to it that no two meet. Resolves no reference between relations.
+
+use std::ops::Range;
+
+use super::identity::Identity;
+use super::names::{self, Namespace};
+use super::report::Report;
+use super::scope::{ReadColumn, Readable, Scope};
+use super::type_name::{self, Unusable};
+use crate::finding::{Code, Finding};
+use crate::model::data_type::BuiltIn;
+use crate::model::{DataType, Enum, Name, Nullability, Read, Schemas, TOOL_SCHEMA, Writes};
+use crate::spec::{self, At, Parsed};
+
+/// The hash of a dimension's tracked columns.
+pub(super) const ROW_HASH: &str = "row_hash";
+/// A period's start.
+pub(super) const SYS_START: &str = "sys_start";
+/// A period's end.
+pub(super) const SYS_END: &str = "sys_end";
+/// The system time of a fact's row.
+pub(super) const SNAPSHOT: &str = "snapshot_ts";
+
+/// How columns begin that stand beside a relation's own while it is loaded.
+const LOADER_COLUMNS: &str = "m$";
+/// Columns that PostgreSQL gives every table.
+pub(super) const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
+/// What stands in the tool's schema whatever the spec says.
+const TOOL_RELATIONS: &[&str] = &[
+    "closed_met",
+    "latest_ending",
+    "pipeline_metadata",
+    "seaql_migrations",
+    "source_position",
+    "warehouse",
+    "watermark",
+];
+
+/// What the spec declares.
+pub(super) struct Catalog<'a> {
+    pub schemas: Schemas,
+    pub time_zone: String,
+    pub relations: Vec<Relation<'a>>,
+    pub landings: Vec<Landing<'a>>,
+    /// Whether every name that the spec gives could be read.
+    pub all_named: bool,
+    enums: Vec<Enum>,
+}
+
+/// A landing table: declared, or a lookup's.
+pub(super) struct Landing<'a> {
+    /// The name that a relation is fed by.
+    pub declared: &'a At<String>,
+    pub name: Name,
+    pub from: Option<&'a At<String>>,
+    pub key: &'a [At<String>],
+    pub description: Option<&'a At<String>>,
+}
+
+/// The table of the spec that a silver relation comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Section<'a> {
+    Lookup,
+    Dimension { writes: Writes },
+    Fact { partition: Option<&'a At<spec::Partition>> },
+}
+
+/// A silver relation, as far as it is known by itself.
+pub(super) struct Relation<'a> {
+    pub section: Section<'a>,
+    /// The name that the spec gives it.
+    pub declared: &'a At<String>,
+    /// The table's name.
+    pub table: Name,
+    /// The view of current versions, of a dimension.
+    pub current_view: Option<Name>,
+    pub complete: bool,
+    pub from: Option<&'a At<String>>,
+    pub key: Option<&'a At<Vec<At<String>>>>,
+    pub columns: Vec<Column<'a>>,
+    pub lookups: &'a [At<spec::LookedUp>],
+    pub description: Option<&'a At<String>>,
+}
+
+/// A column of a silver relation, typed.
+pub(super) struct Column<'a> {
+    pub name: &'a At<String>,
+    pub written: &'a spec::Column,
+    /// Unless it could not be read.
+    pub data_type: Option<DataType>,
+    pub nullability: Nullability,
+}
+
+impl Relation<'_> {
+    /// A column by its name.
+    pub fn column(&self, name: &str) -> Option<&Column<'_>> {
+        self.columns.iter().find(|column| column.name.value == name)
+    }
+
+    /// The columns' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.value.as_str())
+    }
+
+    /// The columns that the relation's kind adds.
+    pub fn added(&self) -> &'static [&'static str] {
+        match self.section {
+            // The archive of a fact has the period's columns.
+            Section::Fact { .. } => &[SNAPSHOT, SYS_START, SYS_END],
+            Section::Dimension { writes: Writes::Versioned } => {
+                &[ROW_HASH, SYS_START, SYS_END, "journal_id", "journal_op", "journal_by"]
+            }
+            Section::Lookup | Section::Dimension { .. } => &[ROW_HASH, SYS_START, SYS_END],
+        }
+    }
+
+    pub fn is_lookup(&self) -> bool {
+        matches!(self.section, Section::Lookup)
+    }
+
+    pub fn is_fact(&self) -> bool {
+        matches!(self.section, Section::Fact { .. })
+    }
+}
+
+impl<'a> Catalog<'a> {
+    pub fn new(parsed: &'a Parsed<spec::Warehouse>, identity: &Identity, report: &mut Report<'_>) -> Self {
+        let spec = &parsed.value;
+        let schemas = identity.schemas.clone();
+        let mut spaces = Spaces::default();
+        for name in TOOL_RELATIONS {
+            spaces.tool.reserve(name, "a table of medallion's own");
+        }
+        let enums = enums(spec, &schemas, &mut spaces, report);
+        let mut catalog = Self {
+            relations: Vec::new(),
+            landings: Vec::new(),
+            all_named: report.has_no_holes(),
+            enums,
+            schemas,
+            time_zone: identity.time_zone.clone(),
+        };
+        for landing in &spec.landing {
+            catalog.landing(landing, &mut spaces, report);
+        }
+        for lookup in &spec.lookup {
+            catalog.lookup(lookup, &mut spaces, report);
+        }
+        for dimension in &spec.dimension {
+            catalog.dimension(dimension, &mut spaces, report);
+        }
+        for fact in &spec.fact {
+            catalog.fact(fact, &mut spaces, report);
+        }
+        for mart in &spec.mart {
+            catalog.mart(mart, &mut spaces, report);
+        }
+        spaces.readable.check_partitions(report);
+        catalog
+    }
+
+    pub fn into_enums(self) -> Vec<Enum> {
+        self.enums
+    }
+
+    /// A silver relation by the name that the spec gives it.
+    pub fn relation(&self, name: &str) -> Option<&Relation<'a>> {
+        self.relations.iter().find(|relation| relation.declared.value == name)
+    }
+
+    /// What marts can read before there are marts.
+    pub fn scope(&self) -> Scope {
+        let mut scope = Scope { all_named: self.all_named, ..Scope::default() };
+        for relation in &self.relations {
+            for readable in readables(relation) {
+                scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);
+            }
+        }
+        scope
+    }
+
+    fn landing(&mut self, landing: &'a At<spec::Landing>, spaces: &mut Spaces, report: &mut Report<'_>) {
+        let Some(name) = self.named(&landing.name, "the landing table", report) else { return };
+        if spaces.bronze.declare(name, "a landing table", report) {
+            spaces.bronze.derive(&format!("{}_pkey", name.value), name, "the primary key", report);
+        }
+        self.landings.push(Landing {
+            declared: name,
+            name: Name::new(&self.schemas.bronze, &name.value),
+            from: landing.from.as_ref(),
+            key: landing.key.as_ref().map_or(&[], |key| &key.value),
+            description: landing.description.as_ref(),
+        });
+    }
+
+    fn lookup(&mut self, lookup: &'a At<spec::Lookup>, spaces: &mut Spaces, report: &mut Report<'_>) {
+        let Some(name) = self.named(&lookup.name, "the lookup", report) else { return };
+        let (cdc, hist) = (format!("{}_cdc", name.value), format!("{}_hist", name.value));
+        if spaces.readable.declare(name, "a lookup", report) {
+            spaces.readable.derive(&hist, name, "the history", report);
+            spaces.tool.derive(&cdc, name, "the landing table", report);
+            spaces.tool.derive(&hist, name, "the history", report);
+        }
+        names::check_derived(name, &[("_hist", "the history"), ("_cdc", "the landing table")], report);
+        self.landings.push(Landing {
+            declared: name,
+            name: Name::new(TOOL_SCHEMA, cdc),
+            from: lookup.from.as_ref(),
+            key: &[],
+            description: None,
+        });
+        let relation = Relation {
+            section: Section::Lookup,
+            declared: name,
+            table: Name::new(TOOL_SCHEMA, hist),
+            current_view: Some(Name::new(&self.schemas.silver, &name.value)),
+            complete: report.is_complete(&lookup.span),
+            from: lookup.from.as_ref(),
+            key: lookup.key.as_ref(),
+            columns: Vec::new(),
+            lookups: &[],
+            description: lookup.description.as_ref(),
+        };
+        self.relation_with(relation, &lookup.columns, report);
+    }
+
+    fn dimension(
+        &mut self,
+        dimension: &'a At<spec::Dimension>,
+        spaces: &mut Spaces,
+        report: &mut Report<'_>,
+    ) {
+        let Some(name) = self.named(&dimension.name, "the dimension", report) else { return };
+        let writes = match &dimension.system_versioning {
+            Some(versioning) if versioning.value => Writes::Versioned,
+            Some(_) | None => Writes::Loader,
+        };
+        let declared = spaces.readable.declare(name, "a dimension", report);
+        if declared && writes == Writes::Versioned {
+            spaces.tool.derive(&format!("{}_journal", name.value), name, "the journal", report);
+        }
+        if declared {
+            for (suffix, what) in [("pkey", "the primary key"), ("current_key", "the index of current rows")]
+            {
+                spaces.readable.derive(&format!("{}_{suffix}", name.value), name, what, report);
+            }
+        }
+        let view = match &dimension.current_view {
+            Some(view) => {
+                if names::check(view, "the current view", report) {
+                    spaces.readable.declare(view, &format!("the current view of `{}`", name.value), report);
+                }
+                Some(view.value.as_str())
+            }
+            None => name.strip_suffix("_hist").filter(|view| !view.is_empty()),
+        };
+        match view {
+            Some(view) if dimension.current_view.is_none() && declared => {
+                spaces.readable.derive(view, name, "the current view", report);
+            }
+            Some(_) => {}
+            None => {
+                let place = report.at(&name.span);
+                let message = format!("`{}` has no `current_view`", name.value);
+                report.push(
+                    Finding::new(Code::MissingKey, message, place)
+                        .label("does not end in `_hist`, so that the view has no name")
+                        .help(format!("add `current_view = \"{}_current\"`", name.value)),
+                );
+            }
+        }
+        let relation = Relation {
+            section: Section::Dimension { writes },
+            declared: name,
+            table: Name::new(&self.schemas.silver, &name.value),
+            current_view: view.map(|view| Name::new(&self.schemas.silver, view)),
+            complete: report.is_complete(&dimension.span),
+            from: dimension.from.as_ref(),
+            key: dimension.key.as_ref(),
+            columns: Vec::new(),
+            lookups: &dimension.lookups,
+            description: dimension.description.as_ref(),
+        };
+        self.relation_with(relation, &dimension.columns, report);
+    }
+
+    fn fact(&mut self, fact: &'a At<spec::Fact>, spaces: &mut Spaces, report: &mut Report<'_>) {
+        let Some(name) = self.named(&fact.name, "the fact", report) else { return };
+        if spaces.readable.declare(name, "a fact", report) {
+            spaces.readable.derive(&format!("{}_pkey", name.value), name, "the primary key", report);
+            spaces.readable.derive(&format!("{}_default", name.value), name, "the default partition", report);
+            spaces.readable.keep_for_partitions(name);
+            spaces.tool.derive(&format!("{}_history", name.value), name, "the archive", report);
+        }
+        let every = fact.partition.as_ref().and_then(|partition| partition.every.as_ref());
+        let partition = match every.map(|every| every.value) {
+            Some(spec::Unit::Day) => "_2025_01_01",
+            Some(spec::Unit::Week) => "_2025_w01",
+            Some(spec::Unit::Year) => "_2025",
+            Some(spec::Unit::Month | spec::Unit::Quarter) | None => "_2025_01",
+        };
+        names::check_derived(name, &[(partition, "a partition"), ("_history", "the archive")], report);
+        let relation = Relation {
+            section: Section::Fact { partition: fact.partition.as_ref() },
+            declared: name,
+            table: Name::new(&self.schemas.silver, &name.value),
+            current_view: None,
+            complete: report.is_complete(&fact.span),
+            from: fact.from.as_ref(),
+            key: fact.key.as_ref(),
+            columns: Vec::new(),
+            lookups: &fact.lookups,
+            description: fact.description.as_ref(),
+        };
+        self.relation_with(relation, &fact.columns, report);
+    }
+
+    fn mart(&mut self, mart: &'a At<spec::Mart>, spaces: &mut Spaces, report: &mut Report<'_>) {
+        let Some(name) = self.named(&mart.name, "the mart", report) else { return };
+        let declared = spaces.readable.declare(name, "a mart", report);
+        let stored = mart.storage.as_ref().is_some_and(|storage| storage.value != spec::Storage::View);
+        if stored && declared {
+            spaces.tool.derive(&format!("{}_definition", name.value), name, "the definition", report);
+        }
+    }
+
+    /// A name that can be one.
+    fn named(
+        &mut self,
+        name: &'a Option<At<String>>,
+        what: &str,
+        report: &mut Report<'_>,
+    ) -> Option<&'a At<String>> {
+        match name {
+            Some(name) => {
+                names::check(name, what, report);
+                Some(name)
+            }
+            None => {
+                self.all_named = false;
+                None
+            }
+        }
+    }
+
+    fn relation_with(
+        &mut self,
+        mut relation: Relation<'a>,
+        columns: &'a Option<At<Vec<At<spec::Column>>>>,
+        report: &mut Report<'_>,
+    ) {
+        let mut space = Namespace::default();
+        for added in relation.added() {
+            space.reserve(added, "a column that medallion adds");
+        }
+        for system in SYSTEM_COLUMNS {
+            space.reserve(system, "a column that PostgreSQL gives every table");
+        }
+        if let Some(columns) = columns
+            && columns.is_empty()
+        {
+            let place = report.at(&columns.span);
+            let message = format!("`{}` has no columns", relation.declared.value);
+            report.push(Finding::new(Code::MissingKey, message, place).label("at least those of the key"));
+            relation.complete = false;
+        }
+        for column in columns.iter().flat_map(|columns| &columns.value) {
+            let Some(name) = &column.value.name else {
+                relation.complete = false;
+                continue;
+            };
+            if names::check(name, "the column", report) {
+                space.declare(name, "a column", report);
+                if name.starts_with(LOADER_COLUMNS) {
+                    let place = report.at(&name.span);
+                    let message = format!("`{}` is kept for the loader", name.value);
+                    report.push(
+                        Finding::new(Code::ReservedName, message, place)
+                            .label(format!("names in `{LOADER_COLUMNS}` are its own"))
+                            .help("choose another name"),
+                    );
+                }
+            }
+            let nullable = column.null.as_ref().is_some_and(|null| null.value);
+            relation.columns.push(Column {
+                name,
+                written: &column.value,
+                data_type: column.data_type.as_ref().and_then(|written| self.data_type(written, report)),
+                nullability: if nullable { Nullability::Nullable } else { Nullability::NotNull },
+            });
+        }
+        self.relations.push(relation);
+    }
+
+    /// The type that a word of the spec means; a finding where it means none.
+    pub fn data_type(&self, written: &At<String>, report: &mut Report<'_>) -> Option<DataType> {
+        let unusable = match type_name::parse(written, &self.enums) {
+            Ok(data_type) => return Some(data_type),
+            Err(unusable) => unusable,
+        };
+        let place = report.at(&written.span);
+        match unusable {
+            Unusable::Unknown { base, meant } => {
+                let message = match base.as_str() {
+                    "" => "a type is missing".to_owned(),
+                    base => format!("there is no type `{base}`"),
+                };
+                let finding = Finding::new(Code::UnknownType, message, place)
+                    .label("neither PostgreSQL's nor one of `[types]`");
+                let misspelt = meant.is_some();
+                let finding = match meant {
+                    Some(meant) => finding.help(format!("did you mean `{meant}`?")),
+                    None => finding,
+                };
+                // An enumerated type may stand where the text could not be read.
+                if misspelt || report.has_no_holes() {
+                    report.push(finding);
+                }
+            }
+            Unusable::Arguments(fits) => {
+                let message = format!("`{}` is no type", written.value);
+                report.push(Finding::new(Code::TypeArguments, message, place).label(fits));
+            }
+        }
+        None
+    }
+}
+
+/// The namespaces in which names of the spec meet. What marts read by bare name stands in one, whatever its
+/// schema: in the schema of time travel all of it stands side by side.
+#[derive(Default)]
+struct Spaces {
+    bronze: Namespace,
+    tool: Namespace,
+    readable: Namespace,
+}
+
+fn enums(
+    spec: &spec::Warehouse,
+    schemas: &Schemas,
+    spaces: &mut Spaces,
+    report: &mut Report<'_>,
+) -> Vec<Enum> {
+    let mut enums = Vec::new();
+    for (name, values) in &spec.types {
+        if names::check(name, "the type", report) {
+            spaces.readable.declare(name, "a type", report);
+            if type_name::is_built_in(name) {
+                let place = report.at(&name.span);
+                let message = format!("`{}` is a type of PostgreSQL's", name.value);
+                report.push(Finding::new(Code::ReservedName, message, place).help("choose another name"));
+            }
+        }
+        check_values(name, values, report);
+        enums.push(Enum {
+            name: Name::new(&schemas.silver, &name.value),
+            values: values.iter().map(|value| value.value.clone()).collect(),
+        });
+    }
+    enums
+}
+
+fn check_values(name: &At<String>, values: &At<Vec<At<String>>>, report: &mut Report<'_>) {
+    if values.is_empty() && report.has_no_holes() {
+        let place = report.at(&values.span);
+        let message = format!("the type `{}` has no values", name.value);
+        report.push(Finding::new(Code::UnfitEnum, message, place).label("at least one"));
+    }
+    let mut seen = std::collections::BTreeMap::<&str, &Range<usize>>::new();
+    for value in &values.value {
+        let place = report.at(&value.span);
+        let problem = match value.value.as_str() {
+            "" => Some("is empty".to_owned()),
+            text if text.len() > names::LONGEST => Some(format!("has more than {} bytes", names::LONGEST)),
+            text if text.contains('\0') => Some("holds a NUL".to_owned()),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let message = format!("a value of the type `{}` {problem}", name.value);
+            report.push(Finding::new(Code::UnfitEnum, message, place.clone()));
+        }
+        if let Some(first) = seen.insert(&value.value, &value.span) {
+            let message = format!("the type `{}` has `{}` twice", name.value, value.value);
+            let first = report.at(first);
+            report.push(Finding::new(Code::UnfitEnum, message, place).also(first, "the first one"));
+        }
+    }
+}
+
+/// What marts can read of a silver relation: its table, and its current view.
+fn readables(relation: &Relation<'_>) -> Vec<Readable> {
+    let time = || Some(DataType::BuiltIn(BuiltIn::TimestampTz));
+    let added = |name: &str, data_type| ReadColumn {
+        name: name.to_owned(),
+        data_type,
+        nullability: Nullability::NotNull,
+    };
+    let own = relation
+        .columns
+        .iter()
+        .map(|column| ReadColumn {
+            name: column.name.value.clone(),
+            data_type: column.data_type.clone(),
+            nullability: column.nullability,
+        })
+        .collect::<Vec<_>>();
+
+    let mut columns = own.clone();
+    match relation.section {
+        Section::Fact { .. } => columns.push(added(SNAPSHOT, time())),
+        Section::Lookup | Section::Dimension { .. } => {
+            columns.push(added(ROW_HASH, Some(DataType::BuiltIn(BuiltIn::Bytea))));
+            columns.push(added(SYS_START, time()));
+            columns.push(added(SYS_END, time()));
+        }
+    }
+    let mut table = Readable::stored(relation.table.clone(), columns, relation.complete);
+    table.history = !relation.is_fact();
+    let mut readables = vec![table];
+    if let Some(view) = &relation.current_view {
+        let mut columns = own;
+        columns.push(added(SYS_START, time()));
+        readables.push(Readable {
+            read: Read { name: view.clone(), stored: relation.table.clone() },
+            columns,
+            complete: relation.complete,
+            clock: false,
+            history: false,
+        });
+    }
+    readables
+}

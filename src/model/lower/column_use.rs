@@ -1,0 +1,183 @@
+//! What columns are used for: where their values come from, what they refer to, and whether a column that
+//! is named is there. Knows silver relations only.
+
+use super::catalog::{Catalog, Column, Relation};
+use super::report::Report;
+use super::type_name;
+use crate::finding::{Code, Finding};
+use crate::model::{ColumnFrom, Nullability};
+use crate::spec::At;
+
+/// A column of the relation itself, by a name in the spec; a finding where there is none.
+pub(super) fn own_column<'r>(
+    name: &At<String>,
+    relation: &'r Relation<'_>,
+    purpose: &str,
+    report: &mut Report<'_>,
+) -> Option<&'r Column<'r>> {
+    if let Some(column) = relation.column(name) {
+        return Some(column);
+    }
+    let owner = &relation.declared.value;
+    let place = report.at(&name.span);
+    let message = format!("`{owner}` has no column `{}` {purpose}", name.value);
+    let finding = Finding::new(Code::UnknownColumn, message, place);
+    let finding = if relation.added().contains(&name.as_str()) {
+        finding.label("added by medallion, and not to be used here")
+    } else {
+        finding.label(format!("not among the columns of `{owner}`"))
+    };
+    report.push_absent(finding.did_you_mean(name, relation.names()), relation.complete);
+    None
+}
+
+/// Where a column's values come from.
+pub(super) fn source(
+    column: &Column<'_>,
+    relation: &Relation<'_>,
+    catalog: &Catalog<'_>,
+    report: &mut Report<'_>,
+) -> ColumnFrom {
+    let Some(from) = &column.written.from else { return ColumnFrom::Field(column.name.value.clone()) };
+    let Some((alias, name)) = from.split_once('.') else {
+        if from.is_empty() {
+            let place = report.at(&from.span);
+            let message = format!("`{}` comes from nowhere", column.name.value);
+            report.push(Finding::new(Code::InvalidName, message, place).label("the name of a field"));
+        }
+        return ColumnFrom::Field(from.value.clone());
+    };
+    check_looked_up(column, from, (alias, name), relation, catalog, report);
+    ColumnFrom::Lookup { lookup: alias.to_owned(), column: name.to_owned() }
+}
+
+fn check_looked_up(
+    column: &Column<'_>,
+    from: &At<String>,
+    (alias, name): (&str, &str),
+    relation: &Relation<'_>,
+    catalog: &Catalog<'_>,
+    report: &mut Report<'_>,
+) {
+    let owner = &relation.declared.value;
+    if relation.is_lookup() {
+        let place = report.at(&from.span);
+        let message = format!("`{owner}` is a lookup, and looks nothing up itself");
+        report.push(
+            Finding::new(Code::UnknownAlias, message, place)
+                .label("a field of the source's row")
+                .help("make it a `[[dimension]]`"),
+        );
+        return;
+    }
+    let aliases = || relation.lookups.iter().filter_map(|lookup| lookup.name.as_ref());
+    let of_alias = |alias: &str| {
+        relation.lookups.iter().find(|lookup| lookup.name.as_ref().is_some_and(|name| name.value == alias))
+    };
+    let Some(lookup) = of_alias(alias) else {
+        let place = report.within(from, 0..alias.len());
+        let message = format!("`{owner}` looks up nothing by the name of `{alias}`");
+        let finding = Finding::new(Code::UnknownAlias, message, place).label("not among its `lookups`");
+        let finding = finding.did_you_mean(alias, aliases().map(|alias| alias.value.as_str()));
+        report.push_absent(finding, relation.complete);
+        return;
+    };
+    if column.nullability == Nullability::NotNull {
+        let place = report.at(&column.name.span);
+        let message = format!("`{}` is looked up, and has to take NULL", column.name.value);
+        report.push(
+            Finding::new(Code::UnfitNull, message, place)
+                .label("the row that is looked up may not be there")
+                .help("add `null = true`"),
+        );
+    }
+    let Some(target) = lookup.relation.as_ref().and_then(|target| catalog.relation(target)) else { return };
+    let Some(there) = target.column(name) else {
+        let place = report.within(from, alias.len() + 1..from.len());
+        let message = format!("`{}` has no column `{name}` to take", target.declared.value);
+        let finding = Finding::new(Code::UnknownColumn, message, place)
+            .label(format!("not among the columns of `{}`", target.declared.value))
+            .did_you_mean(name, target.names());
+        report.push_absent(finding, target.complete);
+        return;
+    };
+    if let (Some(here), Some(data_type)) = (&column.data_type, &there.data_type)
+        && !type_name::alike(here, data_type)
+        && let Some(written) = &column.written.data_type
+    {
+        let place = report.at(&written.span);
+        let message = format!(
+            "`{}` is {}, and `{}` is {}",
+            column.name.value,
+            type_name::said(here),
+            from.value,
+            type_name::said(data_type),
+        );
+        report.push(
+            Finding::new(Code::UnfitType, message, place)
+                .label("what is looked up keeps its type")
+                .help(format!("write `type = \"{}\"`", type_name::said(data_type))),
+        );
+    }
+    if let Some(tracked) = &there.written.tracked
+        && !tracked.value
+        && !target.is_fact()
+    {
+        let place = report.within(from, alias.len() + 1..from.len());
+        let also = report.at(&tracked.span);
+        let message = format!("`{name}` of `{}` changes without a version", target.declared.value);
+        report.push(
+            Finding::new(Code::KeysDisagree, message, place)
+                .label(format!("no change of it would reach `{owner}`"))
+                .also(also, "it is not tracked")
+                .help(format!("track `{name}`, or leave `{}` out", column.name.value)),
+        );
+    }
+}
+
+/// Whether the dimension that a column refers to is there.
+pub(super) fn check_reference(
+    column: &Column<'_>,
+    relation: &Relation<'_>,
+    catalog: &Catalog<'_>,
+    report: &mut Report<'_>,
+) {
+    let Some(reference) = &column.written.references else { return };
+    let place = report.at(&reference.span);
+    let Some(target) = catalog.relation(reference) else {
+        let known = catalog.relations.iter().filter(|known| !known.is_fact());
+        let message = format!("there is no `{}` to refer to", reference.value);
+        let finding = Finding::new(Code::UnknownRelation, message, place)
+            .label("neither a dimension nor a lookup")
+            .did_you_mean(reference, known.map(|known| known.declared.value.as_str()));
+        report.push_absent(finding, catalog.all_named);
+        return;
+    };
+    let name = &column.name.value;
+    if target.is_fact() {
+        let message = format!("`{}` is a fact, and `{name}` refers to a dimension", reference.value);
+        report.push(Finding::new(Code::WrongRelation, message, place).label("no dimension"));
+        return;
+    }
+    let Some(key) = target.key.filter(|key| !key.is_empty()) else { return };
+    let [only] = key.value.as_slice() else {
+        let message = format!("`{name}` alone cannot refer to `{}`", reference.value);
+        report.push(
+            Finding::new(Code::UnfitKey, message, place).label(format!("its key has {} columns", key.len())),
+        );
+        return;
+    };
+    let there = target.column(only).and_then(|there| there.data_type.as_ref());
+    if let (Some(here), Some(there)) = (&column.data_type, there)
+        && !type_name::agree(here, there)
+    {
+        let message = format!(
+            "`{name}` of `{}` is {}, and the key of `{}` is {}",
+            relation.declared.value,
+            type_name::said(here),
+            reference.value,
+            type_name::said(there),
+        );
+        report.push(Finding::new(Code::UnfitType, message, place).label("the types have to agree"));
+    }
+}

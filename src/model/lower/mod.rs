@@ -1,0 +1,73 @@
+//! Lowers a spec to the resolved warehouse: names made, types chosen, defaults filled, references checked.
+//! Knows no file, no database, no template. Collects every finding before it gives up: each part is looked
+//! at whatever is wrong with the others, and what could not be read is not missed twice.
+
+mod catalog;
+mod column_use;
+mod declared;
+mod demo;
+mod expression;
+mod identity;
+mod landing;
+mod lookup;
+mod mart;
+mod names;
+mod order;
+mod query;
+mod report;
+mod scope;
+mod silver;
+mod sql;
+mod type_name;
+mod unit;
+mod volatile;
+mod written;
+mod zone;
+
+use crate::finding::Findings;
+use crate::model::{Scripts, Warehouse};
+use crate::spec::{self, Files, Parsed};
+
+use catalog::Catalog;
+use report::Report;
+
+/// Reads a spec and resolves it.
+pub fn load(files: &Files) -> Result<Warehouse, Findings> {
+    lower(&spec::parse(files), files)
+}
+
+/// Resolves a spec; its own findings are among those returned.
+pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehouse, Findings> {
+    let mut report = Report::new(files, parsed);
+    let identity = identity::lower(&parsed.value, files, &mut report);
+    let catalog = Catalog::new(parsed, &identity, &mut report);
+    let landings = landing::lower(&parsed.value, &catalog, &mut report);
+    let silver = silver::lower(&catalog, &mut report);
+    let marts = mart::lower(parsed, &catalog, files, &mut report);
+    let demo = demo::lower(files, &mut report);
+    let scripts = scripts(files, &mut report);
+
+    let warehouse = Warehouse {
+        name: identity.name,
+        description: identity.description,
+        time_zone: identity.time_zone,
+        schemas: identity.schemas,
+        source: identity.source,
+        enums: catalog.into_enums(),
+        landings,
+        silver,
+        marts,
+        scripts,
+        demo,
+    };
+    report.finish(warehouse, files)
+}
+
+fn scripts(files: &Files, report: &mut Report<'_>) -> Scripts {
+    let mut script = |name: &str| {
+        let text = files.sql.get(name)?;
+        report.utf8(text);
+        Some(text.text().to_owned())
+    };
+    Scripts { source: script("source.sql"), sample: script("sample.sql"), traffic: script("traffic.sql") }
+}

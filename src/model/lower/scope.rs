@@ -1,0 +1,70 @@
+//! What a mart can read, by the name that it reads it by. Knows columns, not where they come from.
+
+use std::collections::BTreeMap;
+
+use crate::model::{DataType, Name, Nullability, Read};
+
+/// Everything that a mart can read, by bare name.
+#[derive(Clone, Default)]
+pub(super) struct Scope {
+    pub readables: BTreeMap<String, Readable>,
+    /// Whether all names are known: a name that is not here does not exist.
+    pub all_named: bool,
+}
+
+/// A relation that a mart can read.
+#[derive(Clone)]
+pub(super) struct Readable {
+    /// Its own name, and the stored relation behind it.
+    pub read: Read,
+    /// Its columns.
+    pub columns: Vec<ReadColumn>,
+    /// Whether all of its columns are known.
+    pub complete: bool,
+    /// Whether its rows depend on a clock.
+    pub clock: bool,
+    /// Whether it has the versions of a row, not only the current one.
+    pub history: bool,
+}
+
+/// A column of it.
+#[derive(Clone)]
+pub(super) struct ReadColumn {
+    pub name: String,
+    /// Unless it could not be read.
+    pub data_type: Option<DataType>,
+    pub nullability: Nullability,
+}
+
+impl Scope {
+    /// A relation of a bare name, or of one with the schema that it stands in.
+    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Readable> {
+        let readable = self.readables.get(name)?;
+        match schema {
+            Some(schema) if readable.read.name.schema != schema => None,
+            _ => Some(readable),
+        }
+    }
+
+    /// The names, for a reader who mistook one.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.readables.keys().map(String::as_str)
+    }
+}
+
+impl Readable {
+    /// A column by its name.
+    pub fn column(&self, name: &str) -> Option<&ReadColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// A relation under its own name, stored as itself.
+    pub fn stored(name: Name, columns: Vec<ReadColumn>, complete: bool) -> Self {
+        Self { read: Read { stored: name.clone(), name }, columns, complete, clock: false, history: false }
+    }
+}

@@ -1,0 +1,238 @@
+//! Silver relations: their feeds, keys, columns and partitions, in an order in which each one comes after
+//! those that it looks up. Knows no mart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::catalog::{Catalog, ROW_HASH, Relation, SNAPSHOT, SYS_END, SYS_START, Section};
+use super::identity::described;
+use super::order;
+use super::report::Report;
+use super::type_name;
+use super::{column_use, lookup};
+use crate::finding::{Code, Finding};
+use crate::model::{
+    Column, Dimension, Fact, Name, Origin, Silver, SilverKind, TOOL_SCHEMA, Tracking, Unit, Writes,
+};
+use crate::spec::{self, At};
+
+pub(super) fn lower(catalog: &Catalog<'_>, report: &mut Report<'_>) -> Vec<Silver> {
+    let mut lowered = BTreeMap::new();
+    for relation in &catalog.relations {
+        let silver = one(relation, catalog, report);
+        lowered.entry(relation.declared.value.clone()).or_insert(silver);
+    }
+    let ordered = order::order(&needs(catalog));
+    for cycle in &ordered.cycles {
+        report_cycle(cycle, catalog, report);
+    }
+    ordered.names.iter().filter_map(|name| lowered.remove(name)).collect()
+}
+
+/// A unit as the model has it.
+pub(super) fn unit(written: spec::Unit) -> Unit {
+    match written {
+        spec::Unit::Day => Unit::Day,
+        spec::Unit::Week => Unit::Week,
+        spec::Unit::Month => Unit::Month,
+        spec::Unit::Quarter => Unit::Quarter,
+        spec::Unit::Year => Unit::Year,
+    }
+}
+
+fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Silver {
+    check_key(relation, report);
+    let lookups = lookup::lower(relation, catalog, report);
+    let columns = relation.columns.iter().map(|column| {
+        let data_type = column.data_type.clone().unwrap_or_else(type_name::placeholder);
+        Column {
+            name: column.name.value.clone(),
+            data_type,
+            nullability: column.nullability,
+            description: described(column.written.description.as_ref()),
+            from: column_use::source(column, relation, catalog, report),
+            tracking: tracking(column, relation, report),
+        }
+    });
+    let columns = columns.collect::<Vec<_>>();
+    for column in &relation.columns {
+        column_use::check_reference(column, relation, catalog, report);
+    }
+    Silver {
+        name: relation.table.clone(),
+        description: described(relation.description),
+        feed: feed(relation, catalog, report).unwrap_or_else(|| Name::new("", "")),
+        key: relation.key.map_or(Vec::new(), |key| key.iter().map(|column| column.value.clone()).collect()),
+        columns,
+        lookups,
+        kind: kind(relation, report),
+    }
+}
+
+fn kind(relation: &Relation<'_>, report: &mut Report<'_>) -> SilverKind {
+    let (origin, writes) = match relation.section {
+        Section::Lookup => (Origin::Lookup, Writes::Loader),
+        Section::Dimension { writes } => (Origin::Declared, writes),
+        Section::Fact { partition } => return SilverKind::Fact(fact(relation, partition, report)),
+    };
+    SilverKind::Dimension(Dimension {
+        row_hash: ROW_HASH.to_owned(),
+        start: SYS_START.to_owned(),
+        end: SYS_END.to_owned(),
+        current_view: relation.current_view.clone().unwrap_or_else(|| relation.table.clone()),
+        origin,
+        writes,
+    })
+}
+
+fn fact(relation: &Relation<'_>, partition: Option<&At<spec::Partition>>, report: &mut Report<'_>) -> Fact {
+    let by = partition.and_then(|partition| partition.by.as_ref());
+    if let Some(by) = by
+        && let Some(column) = column_use::own_column(by, relation, "to partition by", report)
+    {
+        let name = &by.value;
+        if let Some(data_type) = &column.data_type
+            && !type_name::is_time(data_type)
+        {
+            let place = report.at(&by.span);
+            let message = format!("`{}` cannot be partitioned by `{name}`", relation.declared.value);
+            let is = format!("is {}", type_name::said(data_type));
+            report.push(
+                Finding::new(Code::UnfitType, message, place)
+                    .label(is)
+                    .help("a partition holds a stretch of time: take a date or a timestamp"),
+            );
+        } else if column.nullability == crate::model::Nullability::Nullable {
+            let place = report.at(&by.span);
+            let message = format!("`{}` cannot be partitioned by `{name}`", relation.declared.value);
+            report.push(Finding::new(Code::UnfitNull, message, place).label("takes NULL"));
+        }
+    }
+    let every = partition.and_then(|partition| partition.every.as_ref());
+    Fact {
+        snapshot: SNAPSHOT.to_owned(),
+        partition_by: by.map_or(String::new(), |by| by.value.clone()),
+        partition_every: every.map_or(Unit::Month, |every| unit(every.value)),
+        archive: Name::new(TOOL_SCHEMA, format!("{}_history", relation.declared.value)),
+    }
+}
+
+/// The landing table that feeds a relation: its own, a declared one, or a lookup's.
+fn feed(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Option<Name> {
+    let from = match relation.section {
+        Section::Lookup => relation.declared,
+        Section::Dimension { .. } | Section::Fact { .. } => relation.from?,
+    };
+    if let Some(landing) = catalog.landings.iter().find(|landing| landing.declared == from) {
+        return Some(landing.name.clone());
+    }
+    let place = report.at(&from.span);
+    if catalog.relation(from).is_some() {
+        let message = format!("`{}` is no landing table and no lookup", from.value);
+        report.push(
+            Finding::new(Code::WrongRelation, message, place)
+                .label(format!("`{}` cannot be fed by it", relation.declared.value)),
+        );
+        return None;
+    }
+    let known = catalog.landings.iter().map(|landing| landing.declared.value.as_str());
+    let finding = Finding::new(Code::UnknownRelation, format!("there is no `{}`", from.value), place)
+        .label("neither a landing table nor a lookup")
+        .did_you_mean(from, known);
+    report.push_absent(finding, catalog.all_named);
+    None
+}
+
+fn check_key(relation: &Relation<'_>, report: &mut Report<'_>) {
+    let Some(key) = relation.key else { return };
+    let owner = &relation.declared.value;
+    if key.is_empty() && relation.complete {
+        let place = report.at(&key.span);
+        report.push(
+            Finding::new(Code::UnfitKey, format!("`{owner}` has an empty key"), place)
+                .label("the columns that tell rows apart"),
+        );
+    }
+    for (index, name) in key.iter().enumerate() {
+        if let Some(first) = key[..index].iter().find(|earlier| *earlier == name) {
+            let place = report.at(&name.span);
+            let message = format!("`{}` is in the key twice", name.value);
+            let first = report.at(&first.span);
+            report.push(Finding::new(Code::UnfitKey, message, place).also(first, "the first one"));
+            continue;
+        }
+        let Some(column) = column_use::own_column(name, relation, "to be the key", report) else { continue };
+        let place = report.at(&name.span);
+        let declared = report.at(&column.name.span);
+        let problem = if column.nullability == crate::model::Nullability::Nullable {
+            Some((Code::UnfitNull, "takes NULL".to_owned()))
+        } else if column.written.from.as_ref().is_some_and(|from| from.contains('.')) {
+            Some((Code::UnfitKey, "is looked up, and what identifies a row is its own".to_owned()))
+        } else {
+            let unordered = column.data_type.as_ref().filter(|data_type| !type_name::is_ordered(data_type));
+            unordered.map(|data_type| {
+                (Code::UnfitType, format!("is {}, which has no order", type_name::said(data_type)))
+            })
+        };
+        if let Some((code, problem)) = problem {
+            let message = format!("`{}` cannot be in the key of `{owner}`", name.value);
+            report.push(Finding::new(code, message, place).label(problem).also(declared, "declared here"));
+        }
+    }
+}
+
+fn tracking(
+    column: &super::catalog::Column<'_>,
+    relation: &Relation<'_>,
+    report: &mut Report<'_>,
+) -> Tracking {
+    let Some(tracked) = &column.written.tracked else { return Tracking::Tracked };
+    let name = &column.name.value;
+    let place = report.at(&tracked.span);
+    if relation.is_fact() {
+        let message = format!("`{name}` cannot be tracked or not: `{}` is a fact", relation.declared.value);
+        report.push(
+            Finding::new(Code::KeysDisagree, message, place)
+                .label("versions are made by dimensions")
+                .help("leave `tracked` out"),
+        );
+    } else if !tracked.value && relation.key.is_some_and(|key| key.iter().any(|key| key == column.name)) {
+        let message = format!("`{name}` is in the key and cannot be untracked");
+        report.push(Finding::new(Code::UnfitKey, message, place).help("leave `tracked` out"));
+    }
+    if tracked.value { Tracking::Tracked } else { Tracking::Untracked }
+}
+
+/// Which relations each one looks up.
+fn needs(catalog: &Catalog<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut needs = BTreeMap::<String, BTreeSet<String>>::new();
+    for relation in &catalog.relations {
+        let entry = needs.entry(relation.declared.value.clone()).or_default();
+        let relations = relation.lookups.iter().filter_map(|lookup| lookup.relation.as_ref());
+        entry.extend(relations.map(|name| name.value.clone()));
+    }
+    needs
+}
+
+fn report_cycle(cycle: &[String], catalog: &Catalog<'_>, report: &mut Report<'_>) {
+    let next = |index: usize| &cycle[(index + 1) % cycle.len()];
+    let steps = cycle.iter().enumerate().filter_map(|(index, name)| {
+        let lookups = catalog.relation(name)?.lookups;
+        let step = lookups.iter().filter_map(|lookup| lookup.relation.as_ref());
+        step.into_iter().find(|relation| relation.value == *next(index)).map(|step| (name, step))
+    });
+    let steps = steps.collect::<Vec<_>>();
+    let Some(((name, first), rest)) = steps.split_first() else { return };
+    let message = match cycle {
+        [only] => format!("`{only}` looks itself up"),
+        cycle => format!("relations look each other up: {}", order::ring(cycle)),
+    };
+    let mut finding = Finding::new(Code::RelationCycle, message, report.at(&first.span))
+        .label(format!("`{name}` looks up `{}`", first.value));
+    for (name, step) in rest {
+        finding = finding.also(report.at(&step.span), format!("`{name}` looks up `{}`", step.value));
+    }
+    report.push(match cycle {
+        [_] => finding,
+        _ => finding.help("one of them has to stand without the other"),
+    });
+}

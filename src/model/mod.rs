@@ -1,0 +1,418 @@
+//! The resolved warehouse: what a spec means, as plain data. Every name is raw (quoting belongs to `emit`),
+//! every reference is known to hold, every default is filled in. Knows no TOML, no file, no template,
+//! no database. `lower` is the only place that makes one from a spec.
+
+pub mod data_type;
+pub mod lower;
+
+pub use data_type::DataType;
+pub use lower::load;
+
+use serde::Serialize;
+
+/// The schema that holds the tool's own tables.
+pub const TOOL_SCHEMA: &str = "medallion";
+/// The schema whose views answer as of `medallion.as_of`.
+pub const TRAVEL_SCHEMA: &str = "as_of";
+
+/// One warehouse, resolved. Lists stand in the order in which their objects are created: a relation
+/// comes after everything that it reads; ties keep the order of their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warehouse {
+    /// The warehouse's name: a Rust module, a folder and the default of slot and publication.
+    pub name: String,
+    /// One sentence for the reader.
+    pub description: Option<String>,
+    /// The IANA zone in which days and months are cut.
+    pub time_zone: String,
+    /// The schemas of the three layers.
+    pub schemas: Schemas,
+    /// Where changes come from.
+    pub source: Source,
+    /// Enumerated types, created in the silver schema.
+    pub enums: Vec<Enum>,
+    /// Landing tables, those of lookups included.
+    pub landings: Vec<Landing>,
+    /// Dimensions and facts, those of lookups included, each after what it looks up.
+    pub silver: Vec<Silver>,
+    /// Marts, each after the marts that it reads.
+    pub marts: Vec<Mart>,
+    /// SQL that belongs to the warehouse's source, for demo and simulate.
+    pub scripts: Scripts,
+    /// The guided tour that `demo` gives; empty when the spec has none.
+    pub demo: Vec<DemoStep>,
+}
+
+/// The schemas of the three layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Schemas {
+    /// Landing tables.
+    pub bronze: String,
+    /// Dimensions, facts, lookup views, enumerated types.
+    pub silver: String,
+    /// Marts.
+    pub gold: String,
+}
+
+/// The OLTP database that changes come from, captured by logical decoding (pgoutput).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The publication on the source.
+    pub publication: String,
+    /// The replication slot on the source.
+    pub slot: String,
+    /// A table of past changes that lands before live capture takes over.
+    pub recorded_log: Option<Name>,
+}
+
+/// A relation's two names, raw.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Name {
+    /// The schema.
+    pub schema: String,
+    /// The table, view or type.
+    pub name: String,
+}
+
+impl Name {
+    /// A name of two parts.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+}
+
+/// An enumerated type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Enum {
+    /// Its name, in the silver schema.
+    pub name: Name,
+    /// Its values, in their order; never empty.
+    pub values: Vec<String>,
+}
+
+/// A bronze table: one row a change, append only. All landing tables have the same columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Landing {
+    /// Where it stands: the bronze schema, or the tool's for a lookup's.
+    pub name: Name,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// The table at the source.
+    pub source: Name,
+    /// The source's columns that identify a row; never empty.
+    pub key: Vec<String>,
+}
+
+/// A silver relation: rows made from a landing table's changes, with what they look up elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Silver {
+    /// Its name.
+    pub name: Name,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// The landing table that feeds it.
+    pub feed: Name,
+    /// Names of the columns that identify a row (an event, a current version); never empty.
+    pub key: Vec<String>,
+    /// Its columns, in the spec's order, without those of its kind (period, hash, snapshot).
+    pub columns: Vec<Column>,
+    /// What it looks up; each relation stands earlier in `Warehouse::silver`.
+    pub lookups: Vec<Lookup>,
+    /// What makes it a dimension or a fact.
+    pub kind: SilverKind,
+}
+
+/// A dimension or a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum SilverKind {
+    /// Keeps every version of a row.
+    Dimension(Dimension),
+    /// Keeps the latest state of an event, partitioned by time; earlier states in an archive.
+    Fact(Fact),
+}
+
+/// What a dimension has besides its columns: `row_hash bytea`, and the period's two `timestamptz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dimension {
+    /// The hash of the tracked columns.
+    pub row_hash: String,
+    /// The period's start, inclusive.
+    pub start: String,
+    /// The period's end, exclusive; infinity in a current version.
+    pub end: String,
+    /// The view of current versions.
+    pub current_view: Name,
+    /// Whether it was declared as a `[[lookup]]`.
+    pub origin: Origin,
+    /// What becomes of writes past its feed.
+    pub writes: Writes,
+}
+
+/// How a dimension came into the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Origin {
+    /// A `[[dimension]]`: one of the warehouse's own tables.
+    Declared,
+    /// A `[[lookup]]`: reference data beside them.
+    Lookup,
+}
+
+/// What becomes of writes that reach a dimension past its feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Writes {
+    /// Nothing: the loader writes it, nobody else.
+    Loader,
+    /// Any role's are versioned, by triggers, and journalled.
+    Versioned,
+}
+
+/// What a fact has besides its columns: `snapshot_ts timestamptz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// The system time of the row's state.
+    pub snapshot: String,
+    /// The column that partitions it; not null, a date or a timestamp.
+    pub partition_by: String,
+    /// How wide a partition is.
+    pub partition_every: Unit,
+    /// The table of earlier states, in the tool's schema: the columns, then `sys_start`, `sys_end`.
+    pub archive: Name,
+}
+
+/// A unit of the calendar, in the warehouse's zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Unit {
+    /// A day.
+    Day,
+    /// A week, from Monday on.
+    Week,
+    /// A month.
+    Month,
+    /// A quarter.
+    Quarter,
+    /// A year.
+    Year,
+}
+
+/// A column of a silver relation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it takes NULL.
+    pub nullability: Nullability,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// Where its values come from.
+    pub from: ColumnFrom,
+    /// Whether a change of it makes a version.
+    pub tracking: Tracking,
+}
+
+/// Whether a column takes NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Nullability {
+    /// It does.
+    Nullable,
+    /// It does not.
+    NotNull,
+}
+
+/// Whether a change of an attribute makes a version of a dimension's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Tracking {
+    /// It does.
+    Tracked,
+    /// The current version is updated in place.
+    Untracked,
+}
+
+/// Where a silver column's values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ColumnFrom {
+    /// A field of the landed row.
+    Field(String),
+    /// A column of a relation that the row looks up.
+    Lookup {
+        /// The lookup's alias in this relation.
+        lookup: String,
+        /// The column there.
+        column: String,
+    },
+}
+
+/// One relation that the rows of another look up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lookup {
+    /// Its alias.
+    pub alias: String,
+    /// The silver relation: a dimension's table or a fact.
+    pub relation: Name,
+    /// Pairs of the row's own column and the relation's key column; covers the whole key.
+    pub on: Vec<(String, String)>,
+    /// Which version is meant.
+    pub at: LookupTime,
+}
+
+/// Which version of a looked-up row is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LookupTime {
+    /// The one of the same system time.
+    SystemTime,
+    /// The one of the row's own time, in this column; where that is older than the first version,
+    /// the first reaches back; in a gap the last earlier one counts.
+    OwnTime(String),
+}
+
+/// A gold relation: measures by grain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mart {
+    /// Its name.
+    pub name: Name,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// The grain's columns: they identify a row; never empty.
+    pub grain: Vec<MartColumn>,
+    /// The measures.
+    pub measures: Vec<MartColumn>,
+    /// How its rows are kept.
+    pub storage: Storage,
+    /// The query that defines it.
+    pub definition: Definition,
+    /// The relations that the definition reads, in order of their names.
+    pub reads: Vec<Read>,
+}
+
+/// A column of a mart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MartColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type; the definition's value is cast to it.
+    pub data_type: DataType,
+    /// Whether it can be NULL.
+    pub nullability: Nullability,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+}
+
+/// How a mart's rows are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Storage {
+    /// Not at all: a plain view.
+    View,
+    /// As a materialized view, refreshed when something it reads has changed.
+    MaterializedView,
+    /// As a table, refreshed by the units that changed rows touch.
+    Incremental {
+        /// The columns of the grain that make the unit of refresh; empty: always the whole.
+        unit: Vec<UnitColumn>,
+    },
+}
+
+/// A column of a stored mart's unit of refresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnitColumn {
+    /// The grain's column.
+    pub column: String,
+    /// Where its value is found in the rows of each relation (the name that the definition reads it by)
+    /// whose changed rows touch single units. A relation that is missing in one of the unit's columns
+    /// touches the whole.
+    pub of: Vec<(Name, CutColumn)>,
+}
+
+/// A column of a relation, perhaps cut to a unit of the calendar in the warehouse's zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CutColumn {
+    /// The column.
+    pub column: String,
+    /// Its type there.
+    pub data_type: DataType,
+    /// The unit that it is cut to; the result is the unit's first day, a date.
+    pub cut: Option<Unit>,
+}
+
+/// The query that defines a mart, with its relations left open, so that it can be bound to the
+/// warehouse's own or to those of the travel schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Definition {
+    /// Written as SQL.
+    Sql(Vec<Piece>),
+    /// Declared: facts grouped by the grain, each on its own, meeting at the grain (drill-across), so
+    /// that no join multiplies rows.
+    Declared(Vec<MartSource>),
+}
+
+/// A relation that a declared mart groups by the grain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MartSource {
+    /// Its alias in the mart.
+    pub alias: String,
+    /// The relation that is read.
+    pub relation: Name,
+    /// Which rows count: SQL over the relation's columns.
+    pub filter: Option<String>,
+    /// Each grain column's value, in the grain's order.
+    pub grain: Vec<CutColumn>,
+    /// The measures taken from this relation: the name of the mart's column and the aggregate, SQL over
+    /// the relation's columns.
+    pub measures: Vec<(String, String)>,
+}
+
+/// A piece of a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Piece {
+    /// SQL as it stands.
+    Sql(String),
+    /// A relation of the warehouse.
+    Relation(Name),
+}
+
+/// A relation that a mart reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Read {
+    /// What the definition names: a fact, a current view, a history, a lookup view, a mart.
+    pub name: Name,
+    /// The stored relation behind it: a silver table or a mart.
+    pub stored: Name,
+}
+
+/// SQL that belongs to the warehouse's source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scripts {
+    /// `source.sql`: the source's schema.
+    pub source: Option<String>,
+    /// `sample.sql`: its sample rows.
+    pub sample: Option<String>,
+    /// `traffic.sql`: one round of changes.
+    pub traffic: Option<String>,
+}
+
+/// A step of the guided tour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DemoStep {
+    /// What the reader is told.
+    pub say: String,
+    /// What is done.
+    pub action: DemoAction,
+}
+
+/// What a step of the tour does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum DemoAction {
+    /// Nothing but saying.
+    Nothing,
+    /// Asks the warehouse and prints the answer.
+    Query {
+        /// The question, over unqualified names.
+        sql: String,
+        /// The time that it is asked as of; now without.
+        as_of: Option<String>,
+    },
+    /// Changes the source.
+    Source(String),
+    /// Runs the pipeline.
+    Run,
+}

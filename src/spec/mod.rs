@@ -1,0 +1,20 @@
+//! A spec as it was written: TOML with its places. Knows the language's words and shapes, and nothing of
+//! what they mean: whether a name refers to something is `model::lower`'s to say. What could not be read
+//! is left out and reported; the rest is there all the same.
+
+mod at;
+mod files;
+mod filter;
+mod parse;
+mod recover;
+mod schema;
+mod shape;
+mod written;
+
+pub use at::{At, OneOrMany};
+pub use files::Files;
+pub use filter::Filter;
+pub(crate) use parse::parse_text;
+pub use parse::{Parsed, parse};
+pub use schema::json_schema;
+pub use written::*;

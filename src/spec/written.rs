@@ -1,0 +1,340 @@
+//! The language: one struct a table of the spec, one field a key. The comments here are what an editor
+//! shows, by way of the JSON Schema. A key that has to be there is an `Option` all the same: where it is
+//! missing, that has been reported, and the rest can still be looked at.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, Filter, OneOrMany};
+
+/// Describes one medallion warehouse on PostgreSQL.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "medallion warehouse")]
+pub struct Warehouse {
+    /// The warehouse itself.
+    #[schemars(required)]
+    pub warehouse: Option<At<Identity>>,
+    /// The schemas of the three layers.
+    #[serde(default)]
+    pub schemas: Schemas,
+    /// Where changes come from.
+    #[serde(default)]
+    pub source: Source,
+    /// Enumerated types, created in the silver schema: a name and its values, in order.
+    #[serde(default)]
+    pub types: BTreeMap<At<String>, At<Vec<At<String>>>>,
+    /// Bronze: every change of a source table, as it came.
+    #[serde(default)]
+    pub landing: Vec<At<Landing>>,
+    /// Reference data: captured with its history, shown as views of current rows.
+    #[serde(default)]
+    pub lookup: Vec<At<Lookup>>,
+    /// Silver: rows as they were at any time.
+    #[serde(default)]
+    pub dimension: Vec<At<Dimension>>,
+    /// Silver: events as they are now.
+    #[serde(default)]
+    pub fact: Vec<At<Fact>>,
+    /// Gold: measures by grain.
+    #[serde(default)]
+    pub mart: Vec<At<Mart>>,
+}
+
+/// The warehouse itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Its name: lower-case letters, digits and underscores. A Rust module and a folder bear it too.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// One sentence for the reader.
+    pub description: Option<At<String>>,
+    /// The IANA time zone in which days and months are cut; `UTC` unless said otherwise.
+    pub time_zone: Option<At<String>>,
+}
+
+/// The schemas of the three layers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schemas {
+    /// Landing tables; `bronze` unless said otherwise.
+    pub bronze: Option<At<String>>,
+    /// Dimensions, facts, lookup views and types; `silver` unless said otherwise.
+    pub silver: Option<At<String>>,
+    /// Marts; `gold` unless said otherwise.
+    pub gold: Option<At<String>>,
+}
+
+/// Where changes come from.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// How they are captured.
+    pub capture: Option<At<Capture>>,
+    /// The output plugin of logical decoding.
+    pub plugin: Option<At<Plugin>>,
+    /// The schema of source tables that are named without one; `public` unless said otherwise.
+    pub schema: Option<At<String>>,
+    /// The publication on the source; `medallion_<warehouse>` unless said otherwise.
+    pub publication: Option<At<String>>,
+    /// The replication slot on the source; `medallion_<warehouse>` unless said otherwise.
+    pub slot: Option<At<String>>,
+    /// A source table of past changes, loaded once before live capture takes over.
+    pub recorded_log: Option<At<String>>,
+}
+
+/// How changes are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Capture {
+    /// By logical decoding.
+    Logical,
+}
+
+/// The output plugin of logical decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Plugin {
+    /// PostgreSQL's own.
+    Pgoutput,
+}
+
+/// A landing table: one row a change, append only. All landing tables have the same columns.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Landing {
+    /// Its name, in the bronze schema.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The source table: `table` or `schema.table`.
+    #[schemars(required)]
+    pub from: Option<At<String>>,
+    /// The source's columns that identify a row.
+    #[schemars(required)]
+    pub key: Option<At<Vec<At<String>>>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// Reference data: captured with its history, shown as a view of current rows in the silver schema.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// The name of the view; its history is `<name>_hist`.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The source table: `table` or `schema.table`.
+    #[schemars(required)]
+    pub from: Option<At<String>>,
+    /// The columns that identify a row.
+    #[schemars(required)]
+    pub key: Option<At<Vec<At<String>>>>,
+    /// Its columns, in their order.
+    #[schemars(required)]
+    pub columns: Option<At<Vec<At<Column>>>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// A dimension: keeps every version of a row.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dimension {
+    /// Its name, in the silver schema; usually ends in `_hist`.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// What feeds it: a landing table, or a lookup (then that lookup's landing table).
+    #[schemars(required)]
+    pub from: Option<At<String>>,
+    /// The columns that identify a row.
+    #[schemars(required)]
+    pub key: Option<At<Vec<At<String>>>>,
+    /// Whether triggers version what any role writes to it; otherwise only the loader writes it.
+    pub system_versioning: Option<At<bool>>,
+    /// The view of current versions; the name without `_hist` unless said otherwise.
+    pub current_view: Option<At<String>>,
+    /// Its columns, in their order. Hash and period are added.
+    #[schemars(required)]
+    pub columns: Option<At<Vec<At<Column>>>>,
+    /// Relations whose columns it takes.
+    #[serde(default)]
+    pub lookups: Vec<At<LookedUp>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// A fact: the latest state of each event, partitioned by time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fact {
+    /// Its name, in the silver schema.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The landing table, or lookup, that feeds it.
+    #[schemars(required)]
+    pub from: Option<At<String>>,
+    /// The columns that identify an event.
+    #[schemars(required)]
+    pub key: Option<At<Vec<At<String>>>>,
+    /// How its rows are split.
+    #[schemars(required)]
+    pub partition: Option<At<Partition>>,
+    /// Its columns, in their order. The snapshot's time is added.
+    #[schemars(required)]
+    pub columns: Option<At<Vec<At<Column>>>>,
+    /// Relations whose columns it takes.
+    #[serde(default)]
+    pub lookups: Vec<At<LookedUp>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// How a fact's rows are split.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// A column: a date or a timestamp, never NULL.
+    #[schemars(required)]
+    pub by: Option<At<String>>,
+    /// How much time a partition holds.
+    #[schemars(required)]
+    pub every: Option<At<Unit>>,
+}
+
+/// A unit of the calendar, in the warehouse's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A day.
+    Day,
+    /// A week, from Monday on.
+    Week,
+    /// A month.
+    Month,
+    /// A quarter.
+    Quarter,
+    /// A year.
+    Year,
+}
+
+/// A column.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// Its type: PostgreSQL's name of it, or one of `[types]`.
+    #[serde(rename = "type")]
+    #[schemars(required)]
+    pub data_type: Option<At<String>>,
+    /// Whether it takes NULL; not unless said.
+    pub null: Option<At<bool>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+    /// Where its value comes from: a field of the source's row, or `alias.column` of a relation that is
+    /// looked up; the field of the same name unless said otherwise.
+    pub from: Option<At<String>>,
+    /// Whether a change of it makes a version of a dimension's row; it does unless said otherwise.
+    pub tracked: Option<At<bool>>,
+    /// The dimension that its value is a key of.
+    pub references: Option<At<String>>,
+}
+
+/// A relation that the rows of another look up.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookedUp {
+    /// The name that columns refer to it by, `alias.column`.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// A lookup, a dimension or a fact.
+    #[schemars(required)]
+    pub relation: Option<At<String>>,
+    /// The columns here whose values are the key there, in the order of that key.
+    #[schemars(required)]
+    pub on: Option<At<Vec<At<String>>>>,
+    /// The column here that says which version is meant; the one of the same system time without it.
+    pub at: Option<At<String>>,
+}
+
+/// A mart: measures by grain. Either declared (`from`, with `of` and `expr`) or written (`sql`).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mart {
+    /// Its name, in the gold schema.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// How its rows are kept; as a view unless said otherwise.
+    pub storage: Option<At<Storage>>,
+    /// What it reads, by alias. Each source is grouped on its own; they meet at the grain.
+    pub from: Option<At<BTreeMap<At<String>, At<String>>>>,
+    /// Which rows of a source count: SQL, or a table of SQL by alias where there are several sources.
+    pub filter: Option<At<Filter>>,
+    /// The file beside the spec with the query that defines it.
+    pub sql: Option<At<String>>,
+    /// The columns that identify a row.
+    #[schemars(required)]
+    pub grain: Option<At<Vec<At<GrainColumn>>>>,
+    /// The measures.
+    #[serde(default)]
+    pub measures: Vec<At<Measure>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// How a mart's rows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// Not at all: a plain view.
+    View,
+    /// As a materialized view, refreshed when something it reads has changed.
+    MaterializedView,
+    /// As a table, refreshed by the groups that changed rows touch.
+    Incremental,
+}
+
+/// A column of a mart's grain.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrainColumn {
+    /// Its name.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// Where its value comes from: `alias.column`, one a source. In a mart that is written as SQL, the
+    /// columns whose changes touch this group.
+    pub of: Option<OneOrMany>,
+    /// The unit that a time is cut to; the value is the unit's first day.
+    pub cut: Option<At<Unit>>,
+    /// Its type, in a mart that is written as SQL.
+    #[serde(rename = "type")]
+    pub data_type: Option<At<String>>,
+    /// Whether it takes NULL, in a mart that is written as SQL.
+    pub null: Option<At<bool>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// A measure of a mart.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Measure {
+    /// Its name.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The alias of the source that it is taken from; needed where there are several.
+    pub of: Option<At<String>>,
+    /// The aggregate: SQL over the source's columns.
+    pub expr: Option<At<String>>,
+    /// Its type; told by the aggregate where that is simple.
+    #[serde(rename = "type")]
+    pub data_type: Option<At<String>>,
+    /// Whether it takes NULL.
+    pub null: Option<At<bool>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}

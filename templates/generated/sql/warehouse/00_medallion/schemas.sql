@@ -1,0 +1,3 @@
+{%- for schema in schemas -%}
+CREATE SCHEMA IF NOT EXISTS {{ schema }};
+{% endfor %}

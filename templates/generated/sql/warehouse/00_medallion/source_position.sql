@@ -1,0 +1,28 @@
+CREATE TABLE "medallion"."source_position" (
+    "slot" text NOT NULL,
+    "state" text NOT NULL,
+    "system_identifier" text NOT NULL,
+    "database" text NOT NULL,
+    "landed_to" bigint,
+    "last_lsn" bigint NOT NULL DEFAULT 0,
+    "last_commit_ts" timestamptz,
+    "fence" text,
+    "fence_until" bigint,
+    "recorded_position" bigint,
+    "updated_at" timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
+    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming'))
+);
+
+COMMENT ON TABLE "medallion"."source_position" IS 'How far the source has been captured, a row a replication slot.';
+COMMENT ON COLUMN "medallion"."source_position"."slot" IS 'The replication slot on the source.';
+COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming.';
+COMMENT ON COLUMN "medallion"."source_position"."system_identifier" IS 'The source server that the slot is on: another one of the same name is refused.';
+COMMENT ON COLUMN "medallion"."source_position"."database" IS 'The database there.';
+COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed.';
+COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest system time that landed.';
+COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
+COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
+COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';

@@ -1,0 +1,171 @@
+-- What the versioning of all dimensions has in common. Its triggers fire as the writer, who must find what
+-- they call; the tables here stay closed.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+-- Opens the loader's way past versioning, for this transaction.
+CREATE FUNCTION "medallion"."backfill"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.backfill', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."backfill"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted. Both users are
+-- asked, so that a function that runs as its owner does not lend the owner's privilege to its caller.
+CREATE FUNCTION "medallion"."backfilling"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.backfill', true), '') = 'on'
+        AND has_function_privilege('"medallion"."backfill"()'::regprocedure, 'EXECUTE')
+        AND has_function_privilege(session_user, '"medallion"."backfill"()'::regprocedure, 'EXECUTE');
+END;
+
+-- Whether a trigger of versioning is at work, which runs as the owner.
+CREATE FUNCTION "medallion"."settling"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT pg_trigger_depth() > 0
+        AND has_function_privilege('"medallion"."backfill"()'::regprocedure, 'EXECUTE');
+END;
+
+-- The system time of a transaction that writes dimensions: the clock at its first change, kept in a setting
+-- that savepoints undo. Who sets it otherwise stays within the transaction's own time, and can do no more
+-- than by waiting.
+CREATE FUNCTION "medallion"."stamp"() RETURNS timestamptz
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN to_timestamp(nullif(current_setting('medallion.stamp', true), '')::double precision)
+            BETWEEN transaction_timestamp() AND clock_timestamp()
+        THEN to_timestamp(current_setting('medallion.stamp')::double precision)
+        ELSE to_timestamp(
+            set_config('medallion.stamp', extract(epoch FROM clock_timestamp())::text, true)::double precision
+        )
+    END;
+END;
+
+-- Whether this transaction, or a savepoint's part of it, wrote a row that it sees. What is older than the
+-- transaction's own number is not its; what is not and still in progress is, or it would not be seen.
+CREATE FUNCTION "medallion"."wrote"(row_xmin xid) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT distance."ahead" < 2147483648
+        AND pg_xact_status((own."number" + distance."ahead")::text::xid8) = 'in progress'
+    FROM (SELECT pg_current_xact_id()::text::bigint) AS own ("number")
+    CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
+END;
+
+-- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
+-- triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."closed_met" (
+    "transaction" xid8 NOT NULL,
+    "relation" oid NOT NULL,
+    "depth" integer NOT NULL,
+    "op" text NOT NULL,
+    "key" text NOT NULL
+);
+
+CREATE INDEX "closed_met_transaction"
+    ON "medallion"."closed_met" ("transaction");
+
+CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
+    PERFORM set_config('medallion.closed_met', 'on', true);
+END
+$$;
+
+-- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
+-- snapshot does not see what came and went meanwhile, and must not open a key before it.
+CREATE SEQUENCE "medallion"."latest_ending";
+
+CREATE FUNCTION "medallion"."mark_ending"(stamp timestamptz) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    moment CONSTANT bigint := extract(epoch FROM stamp) * 1000000;
+BEGIN
+    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    BEGIN
+        PERFORM setval('"medallion"."latest_ending"', moment)
+        FROM "medallion"."latest_ending" AS latest
+        WHERE latest.last_value < moment;
+    EXCEPTION
+        WHEN query_canceled OR OTHERS THEN
+            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+            RAISE;
+    END;
+    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+END
+$$;
+
+CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+        AND latest.last_value > extract(epoch FROM stamp) * 1000000
+    FROM "medallion"."latest_ending" AS latest;
+END;
+
+CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', relation
+        USING ERRCODE = 'generated_always',
+            HINT = 'leave these columns out: versioning sets them';
+END
+$$;
+
+CREATE FUNCTION "medallion"."refuse_conflict"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', relation
+        USING ERRCODE = 'serialization_failure',
+            HINT = 'run the transaction again';
+END
+$$;
+
+CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'of key % in `%` only closed versions were reached, which nobody changes', key, relation
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'let the statement say that it means current versions: by the end of their period, infinity';
+END
+$$;
+
+CREATE FUNCTION "medallion"."refuse_truncate"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps its history: TRUNCATE is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'DELETE ends the current versions and keeps them all';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."backfill"() IS 'Lets this transaction write versions as they are, periods included; for the loader.';
+COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written as they are: asked for, and granted.';
+COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
+COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
+COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
+COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
+COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
+COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
+COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
+COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
+COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
+COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
+COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
+COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';

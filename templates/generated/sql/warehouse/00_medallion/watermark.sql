@@ -1,0 +1,13 @@
+CREATE TABLE "medallion"."watermark" (
+    "relation" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "system_time" timestamptz NOT NULL,
+    "updated_at" timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
+);
+
+COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has been applied.';
+COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
+COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';

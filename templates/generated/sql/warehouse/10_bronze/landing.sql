@@ -1,0 +1,20 @@
+CREATE TABLE {{ table }} (
+    "lsn" bigint NOT NULL,
+    "op" char(1) NOT NULL,
+    "full_row" jsonb,
+    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    "commit_ts" timestamptz NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT {{ primary_key }} PRIMARY KEY ("lsn", "seq"),
+    CONSTRAINT {{ operations }} CHECK ("op" IN ('I', 'U', 'D', 'T')),
+    CONSTRAINT {{ row_unless_truncate }} CHECK (("op" = 'T') = ("full_row" IS NULL))
+);
+
+CREATE TRIGGER "refuse_change"
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON {{ table }}
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."refuse_change"();
+
+-- What lands stays, also where session_replication_role silences ordinary triggers.
+ALTER TABLE {{ table }}
+    ENABLE ALWAYS TRIGGER "refuse_change";

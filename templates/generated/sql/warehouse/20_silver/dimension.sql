@@ -1,0 +1,69 @@
+CREATE TABLE {{ table }} (
+    {{ definitions.at(4) }},
+    {{ row_hash }} bytea NOT NULL,
+    {{ start }} timestamptz NOT NULL,
+    {{ end }} timestamptz NOT NULL DEFAULT 'infinity',
+    CONSTRAINT {{ primary_key }} PRIMARY KEY ({{ key }}, {{ start }}),
+    CONSTRAINT {{ period_check }} CHECK ({{ start }} < {{ end }})
+)
+WITH (fillfactor = 85);
+
+-- One current version a key.
+CREATE UNIQUE INDEX {{ current_index }}
+    ON {{ table }} ({{ key }})
+    WHERE {{ end }} = 'infinity';
+{%- for lookup in lookups %}
+
+-- A change of what `{{ lookup.alias }}` means finds the current versions that read it.
+CREATE INDEX {{ lookup.name }}
+    ON {{ table }} ({{ lookup.columns }})
+    WHERE {{ end }} = 'infinity';
+{%- endfor %}
+{%- if let Some(versioning) = versioning %}
+
+{{ versioning }}
+{%- endif %}
+
+CREATE VIEW {{ current_view }} AS
+SELECT
+    {{ names.at(4) }},
+    {{ start }}
+FROM {{ table }}
+WHERE {{ end }} = 'infinity';
+
+-- The planner inlines it, which STRICT, SECURITY DEFINER or SET would prevent. Infinity means now: the
+-- last finite time lies within the current versions, whose end is infinity.
+CREATE FUNCTION {{ function }}("at" timestamptz)
+RETURNS SETOF {{ current_view }}
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        {{ names.at(8) }},
+        {{ start }}
+    FROM {{ table }}
+    WHERE {{ start }} <= $1
+    AND {{ end }} > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+END;
+
+CREATE VIEW {{ travel_view }} AS
+SELECT
+    {{ names.at(4) }},
+    {{ start }}
+FROM {{ table }}
+WHERE {{ start }} <= (SELECT "medallion"."as_of_time"())
+AND {{ end }} > (SELECT "medallion"."as_of_time"());
+
+-- A version that ended later was, then, the current one.
+CREATE VIEW {{ travel_history }} AS
+SELECT
+    {{ names.at(4) }},
+    {{ row_hash }},
+    {{ start }},
+    CASE
+        WHEN {{ end }} > (SELECT "medallion"."as_of_time"()) THEN 'infinity'::timestamptz
+        ELSE {{ end }}
+    END AS {{ end }}
+FROM {{ table }}
+WHERE {{ start }} <= (SELECT "medallion"."as_of_time"());

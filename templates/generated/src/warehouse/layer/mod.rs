@@ -1,0 +1,8 @@
+{{ mark }}
+
+//! {{ doc }}
+
+pub mod prelude;
+{% for module in modules %}
+pub mod {{ module }};
+{%- endfor %}

@@ -1,0 +1,27 @@
+{{ mark }}
+
+//! The first migration: the whole warehouse.
+
+use sea_orm_migration::prelude::*;
+
+/// Makes the warehouse, or takes it away.
+pub struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &str {
+        "m000001_baseline"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(include_str!("up.sql")).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(include_str!("down.sql")).await?;
+        Ok(())
+    }
+}

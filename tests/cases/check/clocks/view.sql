@@ -1,0 +1,1 @@
+SELECT sale_id FROM fact_sale WHERE sold_at < medallion.now() AND sold_at > current_date

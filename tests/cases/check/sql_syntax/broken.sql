@@ -1,0 +1,2 @@
+SELECT sale_id,
+FROM WHERE fact_sale

@@ -1,0 +1,1 @@
+SELECT sale_id, 'open FROM fact_sale

@@ -1,0 +1,2 @@
+SELECT sale_id FROM fact_sale;
+SELECT 1

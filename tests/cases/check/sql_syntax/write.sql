@@ -1,0 +1,2 @@
+WITH gone AS (DELETE FROM fact_sale RETURNING sale_id)
+SELECT sale_id FROM gone
