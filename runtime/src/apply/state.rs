@@ -1,0 +1,151 @@
+//! Resolves a relation's lookups: cuts its own states where a looked-up version begins or ends, and fills
+//! in what the lookups say at each. The outcome is every state that a key went through, by system time.
+
+use sqlx::PgConnection;
+
+use super::{LookupSource, Step, own};
+use crate::descriptor::{ColumnFrom, LookupTime, Silver, SilverKind};
+use crate::error::Result;
+use crate::quote;
+use crate::statement;
+
+/// Stages `state_<n>`: the relation's columns, `m$present`, `m$base`, `m$hash` and `m$since`.
+pub async fn stage(
+    step: &Step<'_>,
+    lookups: &[LookupSource<'_>],
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    let rows = statement::execute(connection, &states(step, lookups)).await?;
+    statement::analyze(connection, &step.table("state"), rows).await?;
+    Ok(rows)
+}
+
+fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
+    let silver = step.silver;
+    let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
+    let mut with = vec![format!("segment_0 AS (\nSELECT *\nFROM {}\n)", step.table("own"))];
+    for (number, source) in (1..).zip(lookups) {
+        with.push(cut(step, source, number));
+        with.push(fill(step, source, number));
+    }
+    format!(
+        "CREATE TEMPORARY TABLE state_{number} ON COMMIT DROP AS\nWITH {with}\n\
+         SELECT {columns}, m$present, m$base,\nCASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\n\
+         FROM segment_{last}",
+        number = step.number,
+        with = with.join(", "),
+        hash = own::hash(silver, ""),
+        last = lookups.len(),
+    )
+}
+
+/// The segments cut where they may change because of one lookup: at their own start, and wherever a
+/// version of the looked-up row begins or ends within. Where one ends as the next begins, a segment stands
+/// twice; equal neighbours are joined later anyway.
+fn cut(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
+    let silver = step.silver;
+    let key = quote::list("", &silver.key);
+    let (mine, theirs): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
+    format!(
+        "stretch_{number} AS (\n\
+         SELECT *, lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$until\n\
+         FROM segment_{previous}\n), cut_{number} AS (\n\
+         SELECT *, m$since AS m$at\nFROM stretch_{number}\n\
+         UNION ALL\n\
+         SELECT segment.*, bound.m$at\nFROM stretch_{number} AS segment\n\
+         JOIN {versions} AS looked ON {same}\n\
+         CROSS JOIN LATERAL (VALUES (looked.m$known_from), (looked.m$known_to)) AS bound (m$at)\n\
+         WHERE segment.m$present AND bound.m$at > segment.m$since AND bound.m$at < segment.m$until\n\
+         AND bound.m$at > {after}\n)",
+        previous = number - 1,
+        versions = versions(source.relation),
+        same = statement::equal("segment.", "looked.", &mine, &theirs),
+        after = after(step),
+    )
+}
+
+/// The cut segments with the lookup's columns filled in. A base keeps what it has.
+fn fill(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
+    let silver = step.silver;
+    let (mine, theirs): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
+    let same = statement::equal("looked.", "segment.", &theirs, &mine);
+    let fresh = "NOT (segment.m$base AND segment.m$at = segment.m$since)";
+    let columns: Vec<String> = silver
+        .columns
+        .iter()
+        .map(|column| {
+            let name = quote::identifier(&column.name);
+            match &column.from {
+                ColumnFrom::Lookup { lookup, column: there } if lookup == &source.lookup.alias => format!(
+                    "CASE WHEN {fresh} THEN looked.{}::{} ELSE segment.{name} END AS {name}",
+                    quote::identifier(there),
+                    column.sql_type
+                ),
+                _ => format!("segment.{name}"),
+            }
+        })
+        .collect();
+    let join = match &source.lookup.at {
+        LookupTime::SystemTime => format!(
+            "LEFT JOIN {versions} AS looked\nON {fresh} AND segment.m$present AND {same}\n\
+             AND looked.m$known_from <= segment.m$at AND looked.m$known_to > segment.m$at",
+            versions = versions(source.relation),
+        ),
+        LookupTime::OwnTime(column) => {
+            let own_time = own_time(step, column);
+            format!(
+                "LEFT JOIN LATERAL (\nSELECT looked.*\nFROM {versions} AS looked\n\
+                 WHERE {fresh} AND segment.m$present AND {same} AND looked.m$known_from <= segment.m$at\n\
+                 AND {own_time} IS NOT NULL\nORDER BY looked.m$known_from <= {own_time} DESC,\n\
+                 CASE WHEN looked.m$known_from <= {own_time} THEN looked.m$known_from END DESC NULLS LAST,\n\
+                 looked.m$known_from\nLIMIT 1\n) AS looked ON true",
+                versions = versions(source.relation),
+            )
+        }
+    };
+    format!(
+        "segment_{number} AS (\nSELECT {columns}, segment.m$present,\n\
+         segment.m$base AND segment.m$at = segment.m$since AS m$base, segment.m$hash, segment.m$at AS m$since\n\
+         FROM cut_{number} AS segment\n{join}\n)",
+        columns = columns.join(", "),
+    )
+}
+
+/// A relation's versions by system time, as a source to join: its columns, `known_from`, `known_to`.
+fn versions(relation: &Silver) -> String {
+    let columns = quote::list("", relation.columns.iter().map(|column| &column.name));
+    let table = quote::name(&relation.table);
+    match &relation.kind {
+        SilverKind::Dimension { start, end, .. } => format!(
+            "(\nSELECT {columns}, {} AS m$known_from, {} AS m$known_to\nFROM {table}\n)",
+            quote::identifier(start),
+            quote::identifier(end)
+        ),
+        SilverKind::Fact { snapshot, archive, .. } => format!(
+            "(\nSELECT {columns}, {} AS m$known_from, 'infinity'::timestamptz AS m$known_to\nFROM {table}\n\
+             UNION ALL\nSELECT {columns}, sys_start, sys_end\nFROM {}\n)",
+            quote::identifier(snapshot),
+            quote::name(archive)
+        ),
+    }
+}
+
+/// A row's own time as an instant: what has no zone is in the warehouse's.
+fn own_time(step: &Step<'_>, column: &str) -> String {
+    let sql_type = step
+        .silver
+        .columns
+        .iter()
+        .find(|candidate| candidate.name == column)
+        .map_or("timestamptz", |column| column.sql_type.as_str());
+    let name = format!("segment.{}", quote::identifier(column));
+    match sql_type {
+        "timestamptz" => name,
+        _ => format!("({name}::timestamp AT TIME ZONE {})", quote::literal(step.time_zone)),
+    }
+}
+
+/// Nothing that a lookup did before the window can cut anything anew.
+fn after(step: &Step<'_>) -> String {
+    format!("{}::timestamptz", quote::literal(&step.window.after_time))
+}

@@ -1,0 +1,68 @@
+//! Joins equal neighbours among a key's states into versions with a period: what stands, what ends, what
+//! comes to be.
+
+use sqlx::PgConnection;
+
+use super::{Step, own};
+use crate::error::Result;
+use crate::quote;
+use crate::statement;
+
+/// Stages `version_<n>`: the relation's columns, `m$present`, `m$base`, `m$hash`, `m$known_from`,
+/// `m$known_to`, for
+/// keys in which something changed. A base row is the version that stands already, with the end and the
+/// untracked values that it shall have. Returns the number of versions that begin or end.
+pub async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+    let rows = statement::execute(connection, &versions(step)).await?;
+    statement::analyze(connection, &step.table("version"), rows).await?;
+    let changes = format!(
+        "SELECT count(*) FROM {} WHERE NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place",
+        step.table("version")
+    );
+    Ok(u64::try_from(statement::scalar(connection, &changes, &[]).await?).unwrap_or_default())
+}
+
+fn versions(step: &Step<'_>) -> String {
+    let silver = step.silver;
+    let key = quote::list("", &silver.key);
+    let untracked = own::untracked(silver);
+    let columns: Vec<String> = silver
+        .columns
+        .iter()
+        .map(|column| {
+            let name = quote::identifier(&column.name);
+            if untracked.iter().any(|untracked| untracked.name == column.name) {
+                format!("last_value({name}) OVER island AS {name}")
+            } else {
+                name
+            }
+        })
+        .collect();
+    let in_place = if untracked.is_empty() {
+        "false".to_owned()
+    } else {
+        let names: Vec<&String> = untracked.iter().map(|column| &column.name).collect();
+        let last: Vec<String> =
+            names.iter().map(|name| format!("last_value({}) OVER island", quote::identifier(name))).collect();
+        // Row images are compared: a change that the type's own equality would miss counts too.
+        format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), last.join(", "))
+    };
+    format!(
+        "CREATE TEMPORARY TABLE version_{number} ON COMMIT DROP AS\nWITH compared AS (\n\
+         SELECT *,\nROW(m$present, m$hash) IS DISTINCT FROM\n\
+         ROW(lag(m$present, 1, false) OVER history, lag(m$hash) OVER history) AS m$begins\n\
+         FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)\n), numbered AS (\n\
+         SELECT *, count(*) FILTER (WHERE m$begins) OVER (PARTITION BY {key} ORDER BY m$since) AS m$island\n\
+         FROM compared\n), latest AS (\n\
+         SELECT {columns}, m$present, m$base, m$hash, m$since, m$begins, {in_place} AS m$touched_in_place\n\
+         FROM numbered\nWINDOW island AS (PARTITION BY {key}, m$island ORDER BY m$since\n\
+         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)\n)\n\
+         SELECT {names}, m$present, m$base, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
+         lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
+         FROM latest\nWHERE m$begins",
+        number = step.number,
+        states = step.table("state"),
+        columns = columns.join(", "),
+        names = quote::list("", silver.columns.iter().map(|column| &column.name)),
+    )
+}

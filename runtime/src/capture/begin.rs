@@ -1,0 +1,224 @@
+//! The first time: the slot, then the past (recorded log and snapshot) in one warehouse transaction. A kill
+//! in between leaves either nothing or all of it. Knows no message of the stream.
+
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::position::{self, CLOCK_AHEAD, Lock, Lsn, SourcePosition, State, SystemTime};
+use super::preflight::{Ready, SourceTable};
+use super::recorded_log;
+use super::slot;
+use super::snapshot::{self, Past};
+use super::{Point, Progress, Way};
+use crate::error::{During as _, Error, Result};
+use crate::land::Place;
+use crate::{quote, statement};
+
+/// Lands the past and writes down where the stream goes on, unless another process has just done so.
+pub async fn begin(way: &mut Way<'_>, ready: &Ready) -> Result<()> {
+    refuse_in_transaction(way.target).await?;
+    let slot = way.slot().to_owned();
+    lock(way.target, &slot).await?;
+    let begun = begin_alone(way, ready, &slot).await;
+    let unlocked = unlock(way.target, &slot).await;
+    begun.and(unlocked)
+}
+
+async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str) -> Result<()> {
+    let before = position::read(way.target, slot, Lock::None).await?;
+    if before.as_ref().is_some_and(|position| position.state == State::Streaming) {
+        return Ok(());
+    }
+    refuse_rows(way).await?;
+    match (slot::find(&mut way.source, slot).await?, before) {
+        (None, _) => {}
+        (Some(found), Some(_)) => {
+            // Ours, from a start that did not come to its end.
+            found.check_owner(slot, &ready.site)?;
+            drop_slot(way, slot).await?;
+        }
+        (Some(_), None) => return Err(not_ours(slot)),
+    }
+    position::write_creating(way.target, slot, &ready.site).await?;
+    way.progress.reached(Point::SlotAnnounced)?;
+    let start = slot::create(&mut way.source, slot, way.progress).await?;
+    slot::settle(&mut way.source, way.progress).await?;
+    way.progress.reached(Point::SlotCreated)?;
+    land_past(way, ready, slot, start).await
+}
+
+/// Refuses a slot that this warehouse has not made, before anything is changed at the source.
+pub async fn refuse_foreign(way: &mut Way<'_>) -> Result<()> {
+    let slot = way.slot().to_owned();
+    match slot::find(&mut way.source, &slot).await? {
+        Some(_) => Err(not_ours(&slot)),
+        None => Ok(()),
+    }
+}
+
+fn not_ours(slot: &str) -> Error {
+    Error::new(format!("replication slot `{slot}` exists at the source, and this warehouse has not made it"))
+        .remedy(format!(
+            "name another slot in the spec; or, if nobody needs it: SELECT pg_drop_replication_slot({});",
+            quote::literal(slot)
+        ))
+}
+
+/// One transaction at the source sees the recorded log and every table as of one moment; one transaction at
+/// the warehouse takes it all.
+async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> Result<()> {
+    let failed = || "cannot take a snapshot of the source".to_owned();
+    let source = &mut way.source;
+    begin_snapshot(source, ready, way.progress).await?;
+    let fence = slot::snapshot(source).await?;
+    let sql = format!("SELECT {}", SystemTime::of_sql("now()"));
+    let taken_at =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *source).await.during(failed)?;
+    let mut taken_at = SystemTime(taken_at);
+    if let Some(capped) = taken_at.capped() {
+        taken_at = capped;
+        way.captured.finding(CLOCK_AHEAD.to_owned());
+    }
+    let fence_until = slot::inserted(source).await?;
+    way.progress.reached(Point::SnapshotTaken)?;
+
+    let unwritten = || "cannot land the past in one transaction of the warehouse".to_owned();
+    let mut target = way.target.begin().await.during(unwritten)?;
+    let locked = position::read(&mut target, slot, Lock::ForUpdate).await?;
+    if locked.is_none_or(|position| position.state == State::Streaming) {
+        return Err(Error::new(format!("another process has landed the past of slot `{slot}` meanwhile"))
+            .remedy("run again"));
+    }
+
+    // No commit record starts right below the slot's start: the snapshot's place is its own.
+    let place = Lsn(start.0 - 1);
+    let recorded =
+        recorded_log::land(source, &mut target, way.warehouse, place, &mut way.captured, way.progress)
+            .await?;
+    let time = recorded.map_or(taken_at, |recorded| taken_at.max(recorded.time.next()));
+    for (table, landing) in ready.tables.iter().zip(&way.warehouse.landings) {
+        let past = match way.captured.landed.get(&landing.table) {
+            Some(_) => Past::Recorded,
+            None => Past::None,
+        };
+        let place = Place { lsn: place.0, seq: 0, time: time.0 };
+        let rows = snapshot::land(source, &mut target, table, landing, place, past).await?;
+        way.captured.landed(&landing.table, rows);
+        way.progress.copied(&landing.table, rows);
+    }
+
+    let position = SourcePosition {
+        state: State::Streaming,
+        site: ready.site.clone(),
+        landed_to: start,
+        last_lsn: place,
+        last_time: time,
+        fence: Some((fence, fence_until)),
+    };
+    let recorded = recorded.map(|recorded| recorded.position.0);
+    position::write_streaming(&mut target, slot, &position, recorded).await?;
+    way.progress.reached(Point::PastCopied)?;
+    target.commit().await.during(unwritten)?;
+    statement::execute(source, "COMMIT").await?;
+    way.captured.position = start;
+
+    let landed: Vec<u64> = way
+        .warehouse
+        .landings
+        .iter()
+        .map(|landing| way.captured.landed.get(&landing.table).copied().unwrap_or(0))
+        .collect();
+    way.tell(&landed);
+    way.progress.reached(Point::PastLanded)
+}
+
+/// Begins the transaction that reads the past, with the tables held against TRUNCATE: a table that is
+/// truncated after the snapshot and before it is read would look empty. Waits without standing in a queue,
+/// so that nobody at the source can get into a deadlock with us.
+async fn begin_snapshot(source: &mut PgConnection, ready: &Ready, progress: &mut dyn Progress) -> Result<()> {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let tables: Vec<String> = ready.tables.iter().map(SourceTable::table_sql).collect();
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", tables.join(", "));
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        statement::execute(source, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        match statement::execute(source, &lock).await {
+            Err(error) if error.sqlstate().as_deref() == Some(LOCK_NOT_AVAILABLE) => {}
+            outcome => return outcome.map(drop),
+        }
+        statement::execute(source, "ROLLBACK").await?;
+        if !told && started.elapsed() > PATIENCE {
+            told = true;
+            progress.note("waiting for tables at the source that others have locked");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Rows without a position that they belong to: what follows them cannot be known.
+async fn refuse_rows(way: &mut Way<'_>) -> Result<()> {
+    for landing in &way.warehouse.landings {
+        let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::name(&landing.table));
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut *way.target)
+            .await
+            .during(|| format!("cannot read `{}`", landing.table))?;
+        if row.try_get::<bool, _>(0).during(|| format!("cannot read `{}`", landing.table))? {
+            return Err(Error::new(format!(
+                "`{}` holds changes, but not how far slot `{}` had come with them",
+                landing.table,
+                way.slot()
+            ))
+            .remedy(super::START_OVER));
+        }
+    }
+    Ok(())
+}
+
+async fn drop_slot(way: &mut Way<'_>, slot: &str) -> Result<()> {
+    let mut busy = slot::Busy::default();
+    loop {
+        match slot::drop(&mut way.source, slot).await {
+            Ok(()) => return Ok(()),
+            Err(error) => busy.wait(error, way.progress).await?,
+        }
+    }
+}
+
+/// A slot waits for every transaction that writes: one of our own, on the same server, would be waited for
+/// for ever.
+async fn refuse_in_transaction(target: &mut PgConnection) -> Result<()> {
+    let writing: bool = sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+        .fetch_one(target)
+        .await
+        .during(|| "cannot ask the warehouse for its transaction".to_owned())?;
+    if writing {
+        return Err(Error::new("a capture cannot begin within a transaction of the warehouse"));
+    }
+    Ok(())
+}
+
+/// Two processes that begin at once: the second waits, and then finds it done. Held by the session, because
+/// a row's lock would need a transaction, and the slot would wait for that.
+async fn lock(target: &mut PgConnection, slot: &str) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended('medallion.source_position ' || $1, 0))")
+        .bind(slot)
+        .execute(target)
+        .await
+        .during(|| format!("cannot lock slot `{slot}` in the warehouse"))?;
+    Ok(())
+}
+
+async fn unlock(target: &mut PgConnection, slot: &str) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_unlock(hashtextextended('medallion.source_position ' || $1, 0))")
+        .bind(slot)
+        .execute(target)
+        .await
+        .during(|| format!("cannot unlock slot `{slot}` in the warehouse"))?;
+    Ok(())
+}

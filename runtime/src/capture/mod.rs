@@ -1,0 +1,198 @@
+//! Brings bronze up to where the source stands: preflight, then, once, the recorded log and a snapshot,
+//! then the stream in batches of whole transactions. Every committed change lands exactly once, in commit
+//! order, wherever it is killed; a gap is refused. Knows of silver only what it reads, and nothing of gold.
+//!
+//! The way, a module a step: `preflight` and `publication` ask whether the source can be captured, `fit`
+//! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
+//! `snapshot`), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
+//! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same.
+
+mod begin;
+mod column;
+mod decoder;
+mod fit;
+mod json;
+mod pgoutput;
+mod position;
+mod preflight;
+mod publication;
+mod recorded_log;
+mod slot;
+mod snapshot;
+mod source_type;
+mod stream;
+mod unique;
+
+use std::collections::BTreeMap;
+
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+pub use position::{Lsn, SystemTime};
+
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Result};
+use position::{Lock, State};
+use preflight::{Before, Problems, Ready};
+
+/// What is told on the way. Every method may be called any number of times.
+pub trait Progress: Send {
+    /// Rows of a landing table have been committed.
+    fn landed(&mut self, landing: &Name, rows: u64);
+
+    /// Rows of a landing table are on their way, in a transaction that has not been committed.
+    fn copied(&mut self, _landing: &Name, _rows: u64) {}
+
+    /// Something that a reader wants to know: what is waited for, what comes next.
+    fn note(&mut self, text: &str);
+
+    /// A point of the way is reached. An error stops there, as if the process had been killed.
+    fn reached(&mut self, _point: Point) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The points at which a capture can be stopped with nothing lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    /// It is written down that the slot is about to be created.
+    SlotAnnounced,
+    /// The slot stands.
+    SlotCreated,
+    /// The source's snapshot has been taken, and nothing read.
+    SnapshotTaken,
+    /// The past has been copied and not committed.
+    PastCopied,
+    /// The past has been committed.
+    PastLanded,
+    /// A batch has been copied and not committed.
+    BatchCopied,
+    /// A batch has been committed, and the slot not yet advanced.
+    BatchLanded,
+    /// The slot has been advanced.
+    SlotAdvanced,
+}
+
+/// What a capture brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// Rows landed, by landing table; those without are left out.
+    pub landed: BTreeMap<Name, u64>,
+    /// How many transactions they are of; the snapshot counts as none.
+    pub transactions: u64,
+    /// Everything that commits at the source below this position has landed.
+    pub position: Lsn,
+    /// What somebody should look at, each once.
+    pub findings: Vec<String>,
+}
+
+impl Captured {
+    /// The rows landed in all.
+    pub fn rows(&self) -> u64 {
+        self.landed.values().sum()
+    }
+
+    fn landed(&mut self, landing: &Name, rows: u64) {
+        if rows > 0 {
+            *self.landed.entry(landing.clone()).or_default() += rows;
+        }
+    }
+
+    fn finding(&mut self, finding: String) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// The way out when changes are gone.
+const START_OVER: &str = "start over with `medallion migrate fresh --yes`, then `medallion run`";
+
+/// What the steps work with.
+struct Way<'a> {
+    warehouse: &'a Warehouse,
+    source_url: &'a str,
+    source: PgConnection,
+    target: &'a mut PgConnection,
+    progress: &'a mut dyn Progress,
+    captured: Captured,
+}
+
+impl Way<'_> {
+    /// The replication slot's name.
+    fn slot(&self) -> &str {
+        &self.warehouse.source.slot
+    }
+
+    /// Tells of rows that are there to stay.
+    fn tell(&mut self, landed: &[u64]) {
+        for (landing, rows) in self.warehouse.landings.iter().zip(landed) {
+            if *rows > 0 {
+                self.progress.landed(&landing.table, *rows);
+            }
+        }
+    }
+}
+
+/// Brings bronze up to the position at which the source stands now. The warehouse's connection must not be
+/// in a transaction: the first time, a slot waits for the transactions of its server, this one included.
+pub async fn capture(
+    warehouse: &Warehouse,
+    source_url: &str,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Captured> {
+    let source = connect(source_url).await?;
+    let captured = Captured::default();
+    let mut way = Way { warehouse, source_url, source, target, progress, captured };
+
+    let before = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
+    if before.is_none() {
+        begin::refuse_foreign(&mut way).await?;
+    }
+    let before = match before {
+        Some(position) if position.state == State::Streaming => Before::Something(position.site),
+        _ => Before::Nothing,
+    };
+    let ready = ask(&mut way, &before).await?;
+    let goal = slot::flushed(&mut way.source).await?;
+    if before == Before::Nothing {
+        begin::begin(&mut way, &ready).await?;
+    }
+    stream::catch_up(&mut way, goal).await?;
+    Ok(way.captured)
+}
+
+/// Asks the source whether it can be captured; where it cannot, it is left as it was.
+async fn ask(way: &mut Way<'_>, before: &Before) -> Result<Ready> {
+    let failed = || "cannot ask the source in one transaction".to_owned();
+    let mut transaction = way.source.begin().await.during(failed)?;
+    let ready = preflight::check(&mut transaction, way.warehouse, before).await?;
+    let fit = fit::look(&mut transaction, way.target, way.warehouse, &ready.tables).await?;
+    let mut problems = Problems::default();
+    for misfit in fit.misfits {
+        problems.add(misfit.what, misfit.remedy);
+    }
+    problems.refuse()?;
+    transaction.commit().await.during(failed)?;
+    for warning in fit.warnings {
+        way.captured.finding(warning);
+    }
+    Ok(ready)
+}
+
+/// A connection to the source on which nothing times out and no row is hidden.
+async fn connect(source_url: &str) -> Result<PgConnection> {
+    let mut source = connection::connect(Database::Source, source_url).await?;
+    sqlx::raw_sql(
+        "SET statement_timeout = 0;
+        SET lock_timeout = 0;
+        SET idle_in_transaction_session_timeout = 0;
+        SET row_security = off",
+    )
+    .execute(&mut source)
+    .await
+    .during(|| "cannot prepare the session at the source".to_owned())?;
+    Ok(source)
+}

@@ -1,0 +1,307 @@
+//! Where a source stands and how far it has landed: positions, system times, the fence of the snapshot, and
+//! the row of `medallion.source_position` that keeps them. Knows neither messages nor rows.
+
+use std::fmt;
+use std::time::{SystemTime as Clock, UNIX_EPOCH};
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::preflight::Site;
+use crate::error::{During as _, Error, Result};
+
+/// A position in the source's write-ahead log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lsn(pub i64);
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+/// A time of the system, in microseconds since 2000: what PostgreSQL's protocol carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SystemTime(pub i64);
+
+/// Seconds from 1970 to 2000.
+const EPOCH: i64 = 946_684_800;
+
+/// A source clock further ahead than this is not believed.
+const AHEAD: i64 = 5 * 60 * 1_000_000;
+
+/// The finding of a source clock that is not believed.
+pub const CLOCK_AHEAD: &str =
+    "the source's clock is ahead of this one by more than 5 minutes: system times are capped";
+
+impl SystemTime {
+    /// This program's clock.
+    pub fn now() -> Self {
+        let elapsed = Clock::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        Self(i64::try_from(elapsed).unwrap_or(i64::MAX) - EPOCH * 1_000_000)
+    }
+
+    /// Where it is ahead of this program's clock by more than is believed: the latest that is.
+    pub fn capped(self) -> Option<Self> {
+        let latest = Self(Self::now().0.saturating_add(AHEAD));
+        (self > latest).then_some(latest)
+    }
+
+    /// The first time after it.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// A `timestamptz` expression as microseconds since 2000.
+    pub fn of_sql(expression: &str) -> String {
+        format!("(extract(epoch FROM {expression}) * 1000000)::bigint - {EPOCH}000000")
+    }
+
+    /// Microseconds since 2000, a `bigint` expression, as `timestamptz`.
+    pub fn to_sql(expression: &str) -> String {
+        format!("TIMESTAMPTZ '2000-01-01 00:00:00+00' + ({expression}) * INTERVAL '1 microsecond'")
+    }
+}
+
+/// Which transactions a snapshot saw: `pg_current_snapshot()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    text: String,
+    oldest: u64,
+    next: u64,
+    running: Vec<u64>,
+}
+
+impl Fence {
+    /// Reads `xmin:xmax:xid,xid`.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let oldest = parts.next()?.parse().ok()?;
+        let next = parts.next()?.parse().ok()?;
+        let listed = parts.next()?;
+        let mut running = listed
+            .split(',')
+            .filter(|xid| !xid.is_empty())
+            .map(|xid| xid.parse().ok())
+            .collect::<Option<Vec<u64>>>()?;
+        running.sort_unstable();
+        Some(Self { text: text.to_owned(), oldest, next, running })
+    }
+
+    /// As it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The transactions that had begun to write and not ended.
+    pub fn running(&self) -> &[u64] {
+        &self.running
+    }
+
+    /// Whether it saw a transaction, of which the stream tells the id without the epoch.
+    pub fn sees(&self, xid: u32) -> bool {
+        let full = self.with_epoch(xid);
+        full < self.oldest || full < self.next && self.running.binary_search(&full).is_err()
+    }
+
+    /// The id nearest to the fence that ends in these 32 bits.
+    fn with_epoch(&self, xid: u32) -> u64 {
+        let span = 1_u64 << 32;
+        let candidate = self.next - self.next % span + u64::from(xid);
+        let half = span / 2;
+        if candidate > self.next.saturating_add(half) && candidate >= span {
+            candidate - span
+        } else if candidate.saturating_add(half) < self.next {
+            candidate + span
+        } else {
+            candidate
+        }
+    }
+}
+
+/// How far a slot's changes have landed.
+#[derive(Clone, Debug)]
+pub struct SourcePosition {
+    /// What has been begun.
+    pub state: State,
+    /// The server and database that the slot belongs to.
+    pub site: Site,
+    /// Everything that commits below it has landed.
+    pub landed_to: Lsn,
+    /// The greatest position in bronze.
+    pub last_lsn: Lsn,
+    /// The system time last given.
+    pub last_time: SystemTime,
+    /// What the snapshot saw, and the position below which that matters.
+    pub fence: Option<(Fence, Lsn)>,
+}
+
+/// What has been begun with a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The slot may or may not exist; nothing has landed.
+    Creating,
+    /// The snapshot has landed; the stream goes on from `landed_to`.
+    Streaming,
+}
+
+/// Reads the row of a slot; locks it where it is about to be moved.
+pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<Option<SourcePosition>> {
+    let sql = format!(
+        "SELECT state, system_identifier, database, coalesce(landed_to, 0) AS landed_to, last_lsn,
+            coalesce({}, 0) AS last_time, fence, coalesce(fence_until, 0) AS fence_until
+        FROM medallion.source_position WHERE slot = $1{}",
+        SystemTime::of_sql("last_commit_ts"),
+        match lock {
+            Lock::None => "",
+            Lock::ForUpdate => " FOR UPDATE",
+        }
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(slot)
+        .fetch_optional(target)
+        .await
+        .during(|| "cannot read `medallion.source_position` of the warehouse".to_owned())?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let unreadable = || format!("the row of `{slot}` in `medallion.source_position` cannot be read");
+    let state: String = row.try_get("state").during(unreadable)?;
+    let fence: Option<String> = row.try_get("fence").during(unreadable)?;
+    let fence_until = Lsn(row.try_get("fence_until").during(unreadable)?);
+    let fence = match fence {
+        None => None,
+        Some(text) => Some((Fence::read(&text).ok_or_else(|| Error::new(unreadable()))?, fence_until)),
+    };
+    Ok(Some(SourcePosition {
+        state: if state == "streaming" { State::Streaming } else { State::Creating },
+        site: Site {
+            system_identifier: row.try_get("system_identifier").during(unreadable)?,
+            database: row.try_get("database").during(unreadable)?,
+        },
+        landed_to: Lsn(row.try_get("landed_to").during(unreadable)?),
+        last_lsn: Lsn(row.try_get("last_lsn").during(unreadable)?),
+        last_time: SystemTime(row.try_get("last_time").during(unreadable)?),
+        fence,
+    }))
+}
+
+/// Whether a row is read to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// It is only looked at.
+    None,
+    /// It is locked until the transaction ends.
+    ForUpdate,
+}
+
+/// Writes down that a slot is about to be created.
+pub async fn write_creating(target: &mut PgConnection, slot: &str, site: &Site) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO medallion.source_position (slot, state, system_identifier, database, updated_at)
+        VALUES ($1, 'creating', $2, $3, now())
+        ON CONFLICT (slot) DO UPDATE SET
+            system_identifier = excluded.system_identifier,
+            database = excluded.database,
+            updated_at = excluded.updated_at",
+    )
+    .bind(slot)
+    .bind(&site.system_identifier)
+    .bind(&site.database)
+    .execute(target)
+    .await
+    .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
+    Ok(())
+}
+
+/// Writes down that the past has landed and the stream goes on from a position.
+pub async fn write_streaming(
+    target: &mut PgConnection,
+    slot: &str,
+    position: &SourcePosition,
+    recorded: Option<i64>,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE medallion.source_position SET
+            state = 'streaming',
+            landed_to = $2,
+            last_lsn = $3,
+            last_commit_ts = {},
+            fence = $5,
+            fence_until = $6,
+            recorded_position = $7,
+            updated_at = now()
+        WHERE slot = $1",
+        SystemTime::to_sql("$4::bigint")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(slot)
+        .bind(position.landed_to.0)
+        .bind(position.last_lsn.0)
+        .bind(position.last_time.0)
+        .bind(position.fence.as_ref().map(|(fence, _)| fence.text()))
+        .bind(position.fence.as_ref().map(|(_, until)| until.0))
+        .bind(recorded)
+        .execute(target)
+        .await
+        .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
+    Ok(())
+}
+
+/// Writes down how far a batch has landed.
+pub async fn write_landed(target: &mut PgConnection, slot: &str, position: &SourcePosition) -> Result<()> {
+    let sql = format!(
+        "UPDATE medallion.source_position SET
+            landed_to = $2,
+            last_lsn = $3,
+            last_commit_ts = {},
+            updated_at = now()
+        WHERE slot = $1",
+        SystemTime::to_sql("$4::bigint")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(slot)
+        .bind(position.landed_to.0)
+        .bind(position.last_lsn.0)
+        .bind(position.last_time.0)
+        .execute(target)
+        .await
+        .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_as_postgresql_writes_it() {
+        assert_eq!(Lsn(0x16_b374_d848).to_string(), "16/B374D848");
+        assert_eq!(Lsn(0).to_string(), "0/0");
+    }
+
+    #[test]
+    fn a_fence_sees_what_had_ended() {
+        let fence = Fence::read("100:105:100,103").expect("a fence");
+        let seen: Vec<u32> = (98..107).filter(|xid| fence.sees(*xid)).collect();
+        assert_eq!(seen, [98, 99, 101, 102, 104]);
+    }
+
+    #[test]
+    fn a_fence_knows_the_epoch_of_an_id() {
+        let start = 3_u64 << 32;
+        let fence = Fence::read(&format!("{}:{}:", start + 2, start + 2)).expect("a fence");
+        assert!(fence.sees(1));
+        assert!(fence.sees(u32::MAX), "of the epoch before");
+        assert!(!fence.sees(5));
+        let fence = Fence::read(&format!("{}:{}:", start - 2, start - 2)).expect("a fence");
+        assert!(!fence.sees(3), "of the epoch after");
+    }
+
+    #[test]
+    fn no_fence_is_read_from_other_text() {
+        for text in ["", "1", "1:2", "a:b:c", "1:2:x"] {
+            assert_eq!(Fence::read(text), None, "{text}");
+        }
+    }
+}

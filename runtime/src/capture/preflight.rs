@@ -1,0 +1,330 @@
+//! Asks the source whether it can be captured: its settings, the role, the tables, their replica identities
+//! and the publication. Says all that is wrong at once, with the SQL that helps. Creates the publication
+//! and nothing else; reads no row.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::{START_OVER, publication};
+use crate::descriptor::{Landing, Name, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::quote;
+
+/// The oldest release of PostgreSQL whose publications tell which columns they publish.
+const OLDEST_VERSION: i32 = 150_000;
+
+/// The server and database behind a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Made by `initdb`, the same in all physical copies of a server.
+    pub system_identifier: String,
+    /// The database.
+    pub database: String,
+}
+
+/// A source that can be captured.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it is.
+    pub site: Site,
+    /// The source table of each landing table, in the order of the landing tables.
+    pub tables: Vec<SourceTable>,
+}
+
+/// A table at the source.
+#[derive(Clone, Debug)]
+pub struct SourceTable {
+    /// Its name.
+    pub name: Name,
+    /// Whether its rows stand in partitions.
+    pub layout: Layout,
+    /// The columns that the publication publishes, in order.
+    pub columns: Vec<String>,
+}
+
+impl SourceTable {
+    /// What to read its rows from: tables that inherit from it are tables of their own.
+    pub fn table_sql(&self) -> String {
+        match self.layout {
+            Layout::Plain => format!("ONLY {}", quote::name(&self.name)),
+            Layout::Partitioned => quote::name(&self.name),
+        }
+    }
+}
+
+/// Where a table's rows stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// In itself.
+    Plain,
+    /// In its partitions.
+    Partitioned,
+}
+
+/// What has been captured before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: a publication that is absent can be created.
+    Nothing,
+    /// Something, from here: a publication that is absent leaves a gap.
+    Something(Site),
+}
+
+/// What is wrong with a source, with the way out of each.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    what: Vec<String>,
+    remedies: Vec<String>,
+}
+
+impl Problems {
+    pub(super) fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+        self.what.push(what.into());
+        let remedy = remedy.into();
+        if !self.remedies.contains(&remedy) {
+            self.remedies.push(remedy);
+        }
+    }
+
+    pub(super) fn refuse(self) -> Result<()> {
+        if self.what.is_empty() {
+            return Ok(());
+        }
+        let what = format!("the source cannot be captured: {}", self.what.join("\n  and "));
+        Err(Error::new(what).remedy(self.remedies.join("\n    ")))
+    }
+}
+
+/// Checks a source.
+pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Before) -> Result<Ready> {
+    let (site, version) = check_server(source).await?;
+    check_site(&site, before)?;
+    let layouts = check_tables(source, &warehouse.landings).await?;
+    check_identities(source, &warehouse.landings).await?;
+    let published =
+        publication::check(source, &warehouse.source.publication, &layouts, before, version).await?;
+
+    let mut problems = Problems::default();
+    let mut tables = Vec::new();
+    for landing in &warehouse.landings {
+        let name = &landing.source;
+        let columns = published.get(name).cloned().unwrap_or_default();
+        let missing: Vec<&String> = landing.key.iter().filter(|key| !columns.contains(key)).collect();
+        for column in &missing {
+            problems.add(
+                format!(
+                    "`{name}` publishes no column `{column}`, which is of the key of `{}`",
+                    landing.table
+                ),
+                "correct the key in the spec and run `medallion generate`, or publish the column",
+            );
+        }
+        let layout = layouts.get(name).copied().unwrap_or(Layout::Plain);
+        tables.push(SourceTable { name: name.clone(), layout, columns });
+    }
+    problems.refuse()?;
+    Ok(Ready { site, tables })
+}
+
+async fn check_server(source: &mut PgConnection) -> Result<(Site, i32)> {
+    let unasked = || "cannot ask the source for its settings".to_owned();
+    let row = sqlx::query(
+        "SELECT
+            current_setting('server_version_num')::integer AS version,
+            current_setting('wal_level') AS wal_level,
+            pg_is_in_recovery() AS standby,
+            (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+            current_database()::text AS database,
+            current_user::text AS role,
+            (
+                SELECT rolsuper OR rolreplication
+                FROM pg_roles
+                WHERE rolname = current_user
+            ) OR EXISTS (
+                SELECT FROM pg_roles
+                WHERE rolname = 'rds_replication' AND pg_has_role(current_user, oid, 'MEMBER')
+            ) AS replicates",
+    )
+    .fetch_one(&mut *source)
+    .await
+    .during(unasked)?;
+
+    let version: i32 = row.try_get("version").during(unasked)?;
+    let role: String = row.try_get("role").during(unasked)?;
+    let wal_level: String = row.try_get("wal_level").during(unasked)?;
+    let mut problems = Problems::default();
+    if version < OLDEST_VERSION {
+        problems.add(format!("it is PostgreSQL {}", version / 10_000), "capture from PostgreSQL 15 or later");
+    }
+    if row.try_get("standby").during(unasked)? {
+        problems.add("it is a standby", "point SOURCE_DATABASE_URL at the primary server");
+    }
+    if wal_level != "logical" {
+        problems.add(
+            format!("its `wal_level` is `{wal_level}`"),
+            "ALTER SYSTEM SET wal_level = 'logical'; -- then restart the source",
+        );
+    }
+    if !row.try_get::<bool, _>("replicates").during(unasked)? {
+        problems.add(
+            format!("the role `{role}` may not replicate"),
+            format!("ALTER ROLE {} REPLICATION;", quote::identifier(&role)),
+        );
+    }
+    problems.refuse()?;
+    let site = Site {
+        system_identifier: row.try_get("system_identifier").during(unasked)?,
+        database: row.try_get("database").during(unasked)?,
+    };
+    Ok((site, version))
+}
+
+/// Positions of one server mean nothing on another.
+fn check_site(site: &Site, before: &Before) -> Result<()> {
+    let Before::Something(known) = before else {
+        return Ok(());
+    };
+    if known.system_identifier != site.system_identifier {
+        return Err(Error::new(format!(
+            "the source is another server (system {}) than the one captured so far (system {})",
+            site.system_identifier, known.system_identifier
+        ))
+        .remedy(format!("correct SOURCE_DATABASE_URL; to follow the new server, {START_OVER}")));
+    }
+    if known.database != site.database {
+        return Err(Error::new(format!(
+            "the source is database `{}`, the one captured so far is `{}`",
+            site.database, known.database
+        ))
+        .remedy(format!("correct SOURCE_DATABASE_URL; to follow the other database, {START_OVER}")));
+    }
+    Ok(())
+}
+
+/// Schemas and tables of the landings' sources, as two lists to bind.
+fn names(landings: &[Landing]) -> (Vec<String>, Vec<String>) {
+    let mut names: Vec<&Name> = landings.iter().map(|landing| &landing.source).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(|name| (name.schema.clone(), name.table.clone())).unzip()
+}
+
+/// A row's `schema` and `name`.
+fn name(row: &PgRow) -> Result<Name, sqlx::Error> {
+    Ok(Name::new(row.try_get::<String, _>("schema")?, row.try_get::<String, _>("name")?))
+}
+
+async fn check_tables(source: &mut PgConnection, landings: &[Landing]) -> Result<BTreeMap<Name, Layout>> {
+    let unasked = || "cannot ask the source for its tables".to_owned();
+    let (schemas, tables) = names(landings);
+    let rows = sqlx::query(
+        "SELECT
+            asked.schema,
+            asked.name,
+            relation.relkind::text AS kind,
+            relation.relpersistence::text AS persistence,
+            current_user::text AS role,
+            coalesce(has_schema_privilege(space.oid, 'USAGE'), false) AS enters,
+            coalesce(has_table_privilege(relation.oid, 'SELECT'), false) AS reads
+        FROM unnest($1::text[], $2::text[]) AS asked (schema, name)
+        LEFT JOIN pg_namespace AS space ON space.nspname = asked.schema
+        LEFT JOIN pg_class AS relation ON relation.relnamespace = space.oid AND relation.relname = asked.name
+        ORDER BY 1, 2",
+    )
+    .bind(schemas)
+    .bind(tables)
+    .fetch_all(source)
+    .await
+    .during(unasked)?;
+
+    let mut problems = Problems::default();
+    let mut layouts = BTreeMap::new();
+    for row in &rows {
+        let name = name(row).during(unasked)?;
+        let kind: Option<String> = row.try_get("kind").during(unasked)?;
+        let role: String = row.try_get("role").during(unasked)?;
+        let role = quote::identifier(&role);
+        match kind.as_deref() {
+            None => {
+                problems.add(
+                    format!("it has no table `{name}`"),
+                    "is SOURCE_DATABASE_URL the database that the spec describes? correct one or the other",
+                );
+                continue;
+            }
+            Some("r") => layouts.insert(name.clone(), Layout::Plain),
+            Some("p") => layouts.insert(name.clone(), Layout::Partitioned),
+            Some(_) => {
+                problems.add(
+                    format!("`{name}` is no table, so it has no changes of its own"),
+                    "capture the tables that it reads",
+                );
+                continue;
+            }
+        };
+        if row.try_get::<Option<String>, _>("persistence").during(unasked)?.as_deref() != Some("p") {
+            problems.add(
+                format!("`{name}` is not logged, so its changes cannot be read"),
+                format!("ALTER TABLE {} SET LOGGED;", quote::name(&name)),
+            );
+        }
+        if !row.try_get::<bool, _>("enters").during(unasked)? {
+            problems.add(
+                format!("the schema of `{name}` cannot be used"),
+                format!("GRANT USAGE ON SCHEMA {} TO {role};", quote::identifier(&name.schema)),
+            );
+        }
+        if !row.try_get::<bool, _>("reads").during(unasked)? {
+            problems.add(
+                format!("`{name}` cannot be read"),
+                format!("GRANT SELECT ON {} TO {role};", quote::name(&name)),
+            );
+        }
+    }
+    problems.refuse()?;
+    Ok(layouts)
+}
+
+/// A delete, and an update that leaves a value stored out of line alone, carry the whole row only under
+/// `REPLICA IDENTITY FULL`. A partition does not inherit it, and its root's says how its rows are marked.
+async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Result<()> {
+    let unasked = || "cannot ask the source for replica identities".to_owned();
+    let (schemas, tables) = names(landings);
+    let rows = sqlx::query(
+        "WITH asked AS (
+            SELECT relation.oid
+            FROM unnest($1::text[], $2::text[]) AS asked (schema, name)
+            JOIN pg_namespace AS space ON space.nspname = asked.schema
+            JOIN pg_class AS relation
+                ON relation.relnamespace = space.oid AND relation.relname = asked.name
+        ),
+        logged AS (
+            SELECT oid FROM asked
+            UNION
+            SELECT tree.relid FROM asked, pg_partition_tree(asked.oid) AS tree WHERE tree.isleaf
+        )
+        SELECT space.nspname::text AS schema, relation.relname::text AS name
+        FROM logged
+        JOIN pg_class AS relation ON relation.oid = logged.oid
+        JOIN pg_namespace AS space ON space.oid = relation.relnamespace
+        WHERE relation.relreplident <> 'f'
+        ORDER BY 1, 2",
+    )
+    .bind(schemas)
+    .bind(tables)
+    .fetch_all(source)
+    .await
+    .during(unasked)?;
+
+    let mut problems = Problems::default();
+    for row in &rows {
+        let name = name(row).during(unasked)?;
+        problems.add(
+            format!("`{name}` does not write whole old rows to the log"),
+            format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::name(&name)),
+        );
+    }
+    problems.refuse()
+}

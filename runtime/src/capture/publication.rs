@@ -1,0 +1,145 @@
+//! The publication at the source: created when absent and nothing has been captured, else looked at, and
+//! refused with the SQL that helps. Tells the columns that it publishes. Knows no slot and no row.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::START_OVER;
+use super::preflight::{Before, Layout, Problems};
+use crate::descriptor::Name;
+use crate::error::{During as _, Error, Result};
+use crate::quote;
+
+/// From this release on a publication says itself whether it publishes generated columns.
+const TELLS_GENERATED: i32 = 180_000;
+
+/// The published columns of each published table.
+type Published = BTreeMap<Name, Vec<String>>;
+
+/// Checks the publication for these tables, and gives the columns of all that it publishes.
+pub async fn check(
+    source: &mut PgConnection,
+    publication: &str,
+    tables: &BTreeMap<Name, Layout>,
+    before: &Before,
+    version: i32,
+) -> Result<Published> {
+    let unasked = || format!("cannot ask the source for publication `{publication}`");
+    let settings = sqlx::query(
+        "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AS everything, pubviaroot AS by_root
+        FROM pg_publication
+        WHERE pubname = $1",
+    )
+    .bind(publication)
+    .fetch_optional(&mut *source)
+    .await
+    .during(unasked)?;
+
+    let quoted = quote::identifier(publication);
+    let mut problems = Problems::default();
+    match settings {
+        None if *before == Before::Nothing => create(source, publication, tables).await?,
+        None => {
+            return Err(Error::new(format!(
+                "publication `{publication}` is gone from the source, and with it the changes since"
+            ))
+            .remedy(START_OVER));
+        }
+        Some(row) => {
+            if !row.try_get::<bool, _>("everything").during(unasked)? {
+                problems.add(
+                    format!("publication `{publication}` leaves out some kinds of changes"),
+                    format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate');"),
+                );
+            }
+            let partitioned = tables.values().any(|layout| *layout == Layout::Partitioned);
+            if partitioned && !row.try_get::<bool, _>("by_root").during(unasked)? {
+                problems.add(
+                    format!("publication `{publication}` publishes partitions and not their table"),
+                    format!("ALTER PUBLICATION {quoted} SET (publish_via_partition_root = true);"),
+                );
+            }
+        }
+    }
+
+    let (published, filtered) = read(source, publication, version).await?;
+    for (name, layout) in tables {
+        if !published.contains_key(name) {
+            problems.add(
+                format!("publication `{publication}` lacks `{name}`"),
+                format!("ALTER PUBLICATION {quoted} ADD TABLE {};", table(name, *layout)),
+            );
+        }
+        if filtered.contains(name) {
+            problems.add(
+                format!("publication `{publication}` publishes only some rows of `{name}`"),
+                format!(
+                    "ALTER PUBLICATION {quoted} DROP TABLE {0}, ADD TABLE {0}; -- without a WHERE",
+                    quote::name(name)
+                ),
+            );
+        }
+    }
+    problems.refuse()?;
+    Ok(published)
+}
+
+async fn create(source: &mut PgConnection, publication: &str, tables: &BTreeMap<Name, Layout>) -> Result<()> {
+    let listed: Vec<String> = tables.iter().map(|(name, layout)| table(name, *layout)).collect();
+    let sql = format!(
+        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)",
+        quote::identifier(publication),
+        listed.join(", ")
+    );
+    match sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).persistent(false).execute(source).await {
+        Ok(_) => Ok(()),
+        Err(cause) => Err(Error::new(format!("cannot create publication `{publication}` at the source"))
+            .because(cause)
+            .remedy(format!("let the owner of the tables run: {sql};"))),
+    }
+}
+
+fn table(name: &Name, layout: Layout) -> String {
+    match layout {
+        Layout::Plain => format!("ONLY {}", quote::name(name)),
+        Layout::Partitioned => quote::name(name),
+    }
+}
+
+/// The published columns, and the tables of which only some rows are published.
+async fn read(source: &mut PgConnection, publication: &str, version: i32) -> Result<(Published, Vec<Name>)> {
+    let unasked = || format!("cannot ask the source for the tables of publication `{publication}`");
+    let generated = if version < TELLS_GENERATED { "AND attribute.attgenerated = ''" } else { "" };
+    let sql = format!(
+        "SELECT
+            published.schemaname::text AS schema,
+            published.tablename::text AS name,
+            published.rowfilter IS NOT NULL AS filtered,
+            array_agg(attribute.attname::text ORDER BY attribute.attnum) AS columns
+        FROM pg_publication_tables AS published
+        JOIN pg_namespace AS space ON space.nspname = published.schemaname
+        JOIN pg_class AS relation
+            ON relation.relnamespace = space.oid AND relation.relname = published.tablename
+        JOIN pg_attribute AS attribute
+            ON attribute.attrelid = relation.oid AND attribute.attname = ANY (published.attnames)
+        WHERE published.pubname = $1 {generated}
+        GROUP BY 1, 2, 3"
+    );
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(publication).fetch_all(source).await.during(unasked)?;
+
+    let mut published = Published::new();
+    let mut filtered = Vec::new();
+    for row in rows {
+        let schema: String = row.try_get("schema").during(unasked)?;
+        let table: String = row.try_get("name").during(unasked)?;
+        let name = Name::new(schema, table);
+        if row.try_get("filtered").during(unasked)? {
+            filtered.push(name.clone());
+        }
+        published.insert(name, row.try_get("columns").during(unasked)?);
+    }
+    Ok((published, filtered))
+}

@@ -1,0 +1,223 @@
+//! The replication slot at the source: created, looked at, moved on, dropped. Knows no message and no row.
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::position::{Fence, Lsn, SourcePosition};
+use super::preflight::Site;
+use super::{Progress, START_OVER};
+use crate::error::{During as _, Error, Result};
+
+/// A slot as the source shows it.
+#[derive(Debug)]
+pub struct Slot {
+    plugin: String,
+    database: String,
+    wal_status: String,
+    /// Changes that commit below it are no longer given out.
+    pub confirmed: Lsn,
+}
+
+/// A moment in a query as a `bigint`.
+const FROM_ZERO: &str = "- '0/0'::pg_lsn)::bigint";
+
+/// Looks a slot up.
+pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>> {
+    let unasked = || format!("cannot ask the source for replication slot `{name}`");
+    let sql = format!(
+        "SELECT
+            coalesce(plugin::text, slot_type) AS plugin,
+            coalesce(database::text, '') AS database,
+            coalesce(wal_status, 'lost') AS wal_status,
+            coalesce((confirmed_flush_lsn {FROM_ZERO}, 0) AS confirmed
+        FROM pg_replication_slots
+        WHERE slot_name = $1"
+    );
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name).fetch_optional(source).await.during(unasked)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(Slot {
+        plugin: row.try_get("plugin").during(unasked)?,
+        database: row.try_get("database").during(unasked)?,
+        wal_status: row.try_get("wal_status").during(unasked)?,
+        confirmed: Lsn(row.try_get("confirmed").during(unasked)?),
+    }))
+}
+
+impl Slot {
+    /// Refuses a slot that is not the one that has been read so far, or that has lost changes.
+    pub fn check(&self, name: &str, position: &SourcePosition) -> Result<()> {
+        self.check_owner(name, &position.site)?;
+        if self.wal_status == "lost" {
+            return Err(Error::new(format!(
+                "replication slot `{name}` has been invalidated: the source has removed log that was not read"
+            ))
+            .remedy(format!("raise `max_slot_wal_keep_size` at the source, then {START_OVER}")));
+        }
+        if self.confirmed > position.landed_to {
+            return Err(Error::new(format!(
+                "replication slot `{name}` is confirmed to {}, but only changes up to {} have landed: those \
+                 between are gone",
+                self.confirmed, position.landed_to
+            ))
+            .remedy(format!("see that nothing else reads or advances the slot, then {START_OVER}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a slot that somebody else has made.
+    pub fn check_owner(&self, name: &str, site: &Site) -> Result<()> {
+        if self.plugin == "pgoutput" && self.database == site.database {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "replication slot `{name}` belongs to somebody else: plugin `{}`, database `{}`",
+            self.plugin, self.database
+        ))
+        .remedy("name another slot in the spec"))
+    }
+}
+
+/// The refusal of a slot that has gone.
+pub fn gone(name: &str) -> Error {
+    Error::new(format!("replication slot `{name}` is gone from the source, and with it the changes since"))
+        .remedy(START_OVER)
+}
+
+/// After this time it is said what a slot waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Creates a slot; gives the position from which it tells every commit. Waits for the transactions that
+/// are writing at the source.
+pub async fn create(source: &mut PgConnection, name: &str, progress: &mut dyn Progress) -> Result<Lsn> {
+    let sql = format!("SELECT (lsn {FROM_ZERO} FROM pg_create_logical_replication_slot($1, 'pgoutput')");
+    let creation = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).fetch_one(source);
+    let mut creation = std::pin::pin!(creation);
+    let created: Result<i64, sqlx::Error> = tokio::select! {
+        created = &mut creation => created,
+        () = tokio::time::sleep(PATIENCE) => {
+            progress.note("waiting for transactions at the source to end, so that the slot can start");
+            creation.await
+        }
+    };
+    created.map(Lsn).map_err(|cause| {
+        let state = cause.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        let remedy = match state.as_deref() {
+            Some("53400") => "raise `max_replication_slots` at the source, or drop a slot that is not used",
+            Some("42501") => "let the role replicate: ALTER ROLE … REPLICATION",
+            _ => "set right what it names, then run again",
+        };
+        Error::new(format!("cannot create replication slot `{name}`")).because(cause).remedy(remedy)
+    })
+}
+
+/// Waits until the transactions that were writing have ended, for the snapshot that comes next: one whose
+/// commit record lies below the slot's start, but which still counts as running, would be in neither.
+pub async fn settle(source: &mut PgConnection, progress: &mut dyn Progress) -> Result<()> {
+    let mut waited_for = snapshot(source).await?.running().to_vec();
+    let mut pause = Duration::from_millis(2);
+    let mut waited = Duration::ZERO;
+    loop {
+        let now = snapshot(source).await?;
+        waited_for.retain(|xid| now.running().contains(xid));
+        if waited_for.is_empty() {
+            return Ok(());
+        }
+        if waited < PATIENCE && waited + pause >= PATIENCE {
+            progress.note("waiting for transactions at the source to end, so that the snapshot can start");
+        }
+        tokio::time::sleep(pause).await;
+        waited += pause;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+/// What a query of the source sees now.
+pub async fn snapshot(source: &mut PgConnection) -> Result<Fence> {
+    let unasked = || "cannot ask the source for its running transactions".to_owned();
+    let text: String =
+        sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(source).await.during(unasked)?;
+    Fence::read(&text).ok_or_else(|| Error::new(unasked()))
+}
+
+/// Up to here the source's log is safe on its disk.
+pub async fn flushed(source: &mut PgConnection) -> Result<Lsn> {
+    position(source, "pg_current_wal_flush_lsn()").await
+}
+
+/// Up to here the source's log has been written by anybody.
+pub async fn inserted(source: &mut PgConnection) -> Result<Lsn> {
+    position(source, "pg_current_wal_insert_lsn()").await
+}
+
+async fn position(source: &mut PgConnection, function: &str) -> Result<Lsn> {
+    let sql = format!("SELECT ({function} {FROM_ZERO}");
+    let position = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .fetch_one(source)
+        .await
+        .during(|| "cannot ask the source for its position".to_owned())?;
+    Ok(Lsn(position))
+}
+
+/// Lets the source forget what commits below a position.
+pub async fn advance(source: &mut PgConnection, name: &str, to: Lsn) -> Result<()> {
+    sqlx::query("SELECT pg_replication_slot_advance($1, $2::pg_lsn)")
+        .bind(name)
+        .bind(to.to_string())
+        .execute(source)
+        .await
+        .during(|| format!("cannot advance replication slot `{name}` to {to}"))?;
+    Ok(())
+}
+
+/// Drops a slot.
+pub async fn drop(source: &mut PgConnection, name: &str) -> Result<()> {
+    sqlx::query("SELECT pg_drop_replication_slot($1)")
+        .bind(name)
+        .execute(source)
+        .await
+        .during(|| format!("cannot drop replication slot `{name}`"))?;
+    Ok(())
+}
+
+/// SQLSTATE of a slot that another process reads.
+const IN_USE: &str = "55006";
+
+/// How long a slot may stay in use: a killed loader's process at the source ends only when it next writes.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// Waits for a slot that another process reads.
+#[derive(Debug)]
+pub struct Busy {
+    waited: Duration,
+    pause: Duration,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self { waited: Duration::ZERO, pause: Duration::from_millis(20) }
+    }
+}
+
+impl Busy {
+    /// Waits if the error says that the slot is in use and patience is left; gives any other error back.
+    pub async fn wait(&mut self, error: Error, progress: &mut dyn Progress) -> Result<()> {
+        if error.sqlstate().as_deref() != Some(IN_USE) {
+            return Err(error);
+        }
+        if self.waited >= BUSY {
+            return Err(error.remedy("see who reads the slot: SELECT active_pid FROM pg_replication_slots"));
+        }
+        if self.waited.is_zero() {
+            progress.note("waiting for the replication slot, which another process reads");
+        }
+        tokio::time::sleep(self.pause).await;
+        self.waited += self.pause;
+        self.pause = (self.pause * 2).min(Duration::from_secs(1));
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! The stream in batches: peek at whole transactions, copy what has not landed, move the position in the
+//! same transaction, commit, and only then advance the slot. A kill anywhere leaves whole batches, and what
+//! was peeked at and landed already is dropped the next time.
+
+use futures_util::StreamExt as _;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::decoder::Decoder;
+use super::pgoutput::{Message, Relation};
+use super::position::{self, Lock, Lsn, State};
+use super::slot::{self, Busy};
+use super::source_type::SourceTypes;
+use super::{Point, Way};
+use crate::error::{During as _, Error, Result};
+use crate::land::{self, Chunk};
+use crate::quote;
+
+/// How many messages are asked for at a time. The source never splits a transaction, and decodes from its
+/// slot's position each time it is asked, so small batches cost dearly.
+const BATCH: u64 = 50_000;
+
+/// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
+/// that an idle slot moves on.
+pub async fn catch_up(way: &mut Way<'_>, goal: Lsn) -> Result<()> {
+    let mut types =
+        Types { source_url: way.source_url.to_owned(), connection: None, known: SourceTypes::default() };
+    let mut busy = Busy::default();
+    loop {
+        let landed_to = match land_batch(way, &mut types).await {
+            Ok(landed_to) => landed_to,
+            Err(error) => {
+                busy.wait(error, way.progress).await?;
+                continue;
+            }
+        };
+        busy = Busy::default();
+        way.captured.position = landed_to;
+        advance(way, landed_to).await?;
+        way.progress.reached(Point::SlotAdvanced)?;
+        if landed_to >= goal {
+            return Ok(());
+        }
+    }
+}
+
+/// Lands one batch; gives the position below which everything has landed.
+async fn land_batch(way: &mut Way<'_>, types: &mut Types) -> Result<Lsn> {
+    let name = way.warehouse.source.slot.as_str();
+    let landings = &way.warehouse.landings;
+    let unlanded = || "cannot land a batch in one transaction of the warehouse".to_owned();
+    let mut target = way.target.begin().await.during(unlanded)?;
+    let position = position::read(&mut target, name, Lock::ForUpdate)
+        .await?
+        .filter(|position| position.state == State::Streaming)
+        .ok_or_else(|| Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again"))?;
+
+    let slot = slot::find(&mut way.source, name).await?.ok_or_else(|| slot::gone(name))?;
+    slot.check(name, &position)?;
+    if slot.confirmed < position.landed_to {
+        // The last advance was not made, or the source crashed and forgot it.
+        slot::advance(&mut way.source, name, position.landed_to).await?;
+    }
+    let upto = slot::flushed(&mut way.source).await?;
+
+    let (send, chunks) = mpsc::channel(2);
+    let (give_back, used) = mpsc::channel(8);
+    let mut decoder = Decoder::new(landings, position);
+    let statement = peek(name, &way.warehouse.source.publication, upto);
+    let decoding = decode(&mut way.source, &statement, &mut decoder, types, Buffers { send, used });
+    // Both end by themselves where either fails: the channel between them closes.
+    let (decoded, landed) = tokio::join!(decoding, land::land(&mut target, landings, chunks, give_back));
+    let landed = landed?;
+    let messages = decoded?;
+
+    let mut moved = decoder.position.clone();
+    let whole = if messages < BATCH { decoder.end.max(upto) } else { decoder.end };
+    moved.landed_to = whole.max(moved.landed_to);
+    position::write_landed(&mut target, name, &moved).await?;
+    way.progress.reached(Point::BatchCopied)?;
+    target.commit().await.during(unlanded)?;
+
+    for (landing, rows) in landings.iter().zip(&landed) {
+        way.captured.landed(&landing.table, *rows);
+    }
+    way.captured.transactions += decoder.transactions;
+    for finding in std::mem::take(&mut decoder.findings) {
+        way.captured.finding(finding);
+    }
+    drop(decoder);
+    way.tell(&landed);
+    way.progress.reached(Point::BatchLanded)?;
+    Ok(moved.landed_to)
+}
+
+async fn advance(way: &mut Way<'_>, to: Lsn) -> Result<()> {
+    let mut busy = Busy::default();
+    let name = way.warehouse.source.slot.as_str();
+    loop {
+        match slot::advance(&mut way.source, name, to).await {
+            Ok(()) => return Ok(()),
+            Err(error) => busy.wait(error, way.progress).await?,
+        }
+    }
+}
+
+fn peek(slot: &str, publication: &str, upto: Lsn) -> String {
+    land::copy_out(&format!(
+        "SELECT data FROM pg_logical_slot_peek_binary_changes({}, '{upto}', {BATCH}, \
+         'proto_version', '1', 'publication_names', {})",
+        quote::literal(slot),
+        quote::literal(&quote::identifier(publication)),
+    ))
+}
+
+/// The decoder's ends of the channels to and from the landing.
+struct Buffers {
+    send: Sender<Chunk>,
+    used: Receiver<Vec<u8>>,
+}
+
+/// Decodes what a peek gives; gives the number of messages.
+async fn decode(
+    source: &mut PgConnection,
+    statement: &str,
+    decoder: &mut Decoder<'_>,
+    types: &mut Types,
+    mut buffers: Buffers,
+) -> Result<u64> {
+    let failed = || "cannot read the source's stream".to_owned();
+    let mut stream = source.copy_out_raw(statement).await.during(failed)?;
+    let mut messages = 0;
+    while let Some(row) = stream.next().await {
+        let row = row.during(failed)?;
+        let Some(bytes) = only_field(&row, messages == 0) else {
+            continue;
+        };
+        messages += 1;
+        let message = Message::read(bytes).during(failed)?;
+        if let Message::Relation(relation) = &message {
+            types.describe(relation, decoder).await?;
+        } else if let Some(due) = decoder.take(message)? {
+            send_on(decoder, due, &mut buffers).await?;
+        }
+    }
+    decoder.finish()?;
+    while let Some(pending) = decoder.pending() {
+        send_on(decoder, pending, &mut buffers).await?;
+    }
+    Ok(messages)
+}
+
+async fn send_on(decoder: &mut Decoder<'_>, landing: usize, buffers: &mut Buffers) -> Result<()> {
+    while let Ok(used) = buffers.used.try_recv() {
+        decoder.reuse(used);
+    }
+    let chunk = decoder.chunk(landing);
+    // The landing's own error says why it no longer takes any.
+    buffers.send.send(chunk).await.map_err(|_| Error::new("the warehouse no longer takes changes"))
+}
+
+/// The one field of a row in COPY's binary format; nothing in its trailer. The first row comes behind the
+/// format's header.
+fn only_field(row: &[u8], first: bool) -> Option<&[u8]> {
+    const HEADER: usize = 19;
+    let row = if first && row.starts_with(b"PGCOPY\n") { row.get(HEADER..)? } else { row };
+    let (count, rest) = row.split_first_chunk()?;
+    let (length, field) = rest.split_first_chunk()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+    if i16::from_be_bytes(*count) == 1 { field.get(..length) } else { None }
+}
+
+/// The source's types, asked for on a connection of their own while the stream's is busy.
+struct Types {
+    source_url: String,
+    connection: Option<PgConnection>,
+    known: SourceTypes,
+}
+
+impl Types {
+    async fn describe(&mut self, relation: &Relation<'_>, decoder: &mut Decoder<'_>) -> Result<()> {
+        if decoder.captures(relation) {
+            let ids: Vec<u32> = relation.columns().map(|column| column.type_id).collect();
+            if self.known.lacks(&ids) {
+                let connection = match &mut self.connection {
+                    Some(connection) => connection,
+                    none => none.insert(super::connect(&self.source_url).await?),
+                };
+                self.known.learn(connection, &ids).await?;
+            }
+        }
+        decoder.describe(relation, |type_id| self.known.shape(type_id))
+    }
+}

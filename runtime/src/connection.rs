@@ -1,0 +1,111 @@
+//! Connections to the source and the warehouse: pinned sessions, and errors that say what to do without
+//! ever showing a URL. Knows nothing of what is asked over them.
+
+use std::str::FromStr as _;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use crate::error::{During as _, Error, Result};
+
+/// Which database is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// The OLTP database that changes come from.
+    Source,
+    /// The database that holds the warehouse.
+    Warehouse,
+}
+
+impl Database {
+    /// The environment variable that names it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Source => "SOURCE_DATABASE_URL",
+            Self::Warehouse => "DATABASE_URL",
+        }
+    }
+
+    /// What it is called in a sentence.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Warehouse => "warehouse",
+        }
+    }
+}
+
+/// The settings on which the text of a value depends, pinned so that the same row has the same JSON and
+/// the same hash in every session.
+pub const SESSION: [(&str, &str); 6] = [
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("client_encoding", "UTF8"),
+];
+
+/// Lifts the time limits that a role or a database sets for its sessions. Some are younger than the oldest
+/// server that we work with.
+pub(crate) const WITHOUT_LIMITS: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', \
+    'idle_in_transaction_session_timeout', 'idle_session_timeout')";
+
+/// Reads a URL into options with a pinned session.
+pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
+    // No cause: it would repeat the URL, and with it the password.
+    let malformed = || {
+        Error::new(format!("`{}` is not a PostgreSQL URL", database.variable()))
+            .remedy("write it as postgresql://user:password@host:5432/database")
+    };
+    // The driver takes any scheme for its own.
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("postgres" | "postgresql")) {
+        return Err(malformed());
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|_| malformed())?;
+    Ok(options.application_name("medallion").options(SESSION.iter().copied()).disable_statement_logging())
+}
+
+/// Opens a connection.
+pub async fn connect(database: Database, url: &str) -> Result<PgConnection> {
+    let options = options(database, url)?;
+    let place = place(&options);
+    options.connect().await.map_err(|cause| {
+        let remedy = remedy(database, &cause);
+        Error::new(format!("cannot connect to the {} at {place}", database.noun()))
+            .because(cause)
+            .remedy(remedy)
+    })
+}
+
+/// Lets a session take the time that it needs.
+pub(crate) async fn lift_limits(connection: &mut PgConnection) -> Result<()> {
+    sqlx::query(WITHOUT_LIMITS)
+        .execute(connection)
+        .await
+        .map(drop)
+        .during(|| "cannot lift the session's time limits".to_owned())
+}
+
+/// Host, port and database of a connection, without user or password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or("?");
+    match options.get_socket() {
+        Some(socket) => format!("{}, database `{database}`", socket.display()),
+        None => format!("{}:{}, database `{database}`", options.get_host(), options.get_port()),
+    }
+}
+
+fn remedy(database: Database, cause: &sqlx::Error) -> String {
+    let variable = database.variable();
+    let state = cause.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    match state.as_deref() {
+        Some("3D000") => format!("create the database, or correct the name in {variable}"),
+        Some("28P01" | "28000") => format!("check the user and the password in {variable}, and pg_hba.conf"),
+        Some("53300") => "wait until connections are free, or raise max_connections".to_owned(),
+        Some("57P03") => "the server is starting or stopping: try again in a moment".to_owned(),
+        _ => format!("is the server running? check host and port in {variable}"),
+    }
+}

@@ -1,0 +1,359 @@
+//! What the runtime is told about a warehouse: plain facts, yielded by the generated entities (or built
+//! from a model by a test). Says what there is and never how it is done; knows no SQL.
+
+use sea_orm::{EntityName, EntityTrait, IdenStatic};
+use sea_orm_migration::MigrationTrait;
+
+use crate::quote;
+
+/// One warehouse. Lists stand in the order in which they are worked through: a relation comes after
+/// everything that it reads.
+pub struct Warehouse {
+    /// Its name, as in its spec.
+    pub name: &'static str,
+    /// The hash of the whole resolved spec that this was generated from.
+    pub spec_hash: &'static str,
+    /// The hash of the database's objects, as the migrations leave them.
+    pub objects_hash: &'static str,
+    /// The IANA zone in which days and months are cut.
+    pub time_zone: &'static str,
+    /// The schemas that hold the warehouse's relations, silver and gold: a question's search path.
+    pub schemas: Vec<&'static str>,
+    /// Where changes come from.
+    pub source: Source,
+    /// Landing tables.
+    pub landings: Vec<Landing>,
+    /// Dimensions and facts.
+    pub silver: Vec<Silver>,
+    /// Marts.
+    pub marts: Vec<Mart>,
+    /// The migrations, first to last.
+    pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
+    /// SQL for the source.
+    pub scripts: Scripts,
+    /// The guided tour.
+    pub demo: Vec<DemoStep>,
+}
+
+/// The OLTP database, captured by logical decoding.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The publication on the source.
+    pub publication: String,
+    /// The replication slot on the source.
+    pub slot: String,
+    /// A table of past changes that lands first.
+    pub recorded_log: Option<Name>,
+}
+
+/// A relation's two names, unquoted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The schema.
+    pub schema: String,
+    /// The table or view.
+    pub table: String,
+}
+
+impl Name {
+    /// A name of two parts.
+    pub fn new(schema: impl Into<String>, table: impl Into<String>) -> Self {
+        Self { schema: schema.into(), table: table.into() }
+    }
+
+    /// The name of an entity's table.
+    pub fn of<E: EntityName>(entity: E) -> Self {
+        Self::new(entity.schema_name().unwrap_or("public"), entity.table_name())
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// The name of an entity's column.
+pub fn column<C: IdenStatic>(column: C) -> String {
+    column.as_str().to_owned()
+}
+
+/// Names that no entity has: those of the source's columns.
+pub fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// An entity's table, and SQL over its columns, where `{column}` stands for the one given.
+pub fn value_in<E: EntityTrait>(entity: E, column: E::Column, sql: &str) -> (Name, String) {
+    (Name::of(entity), sql.replace("{column}", &quote::identifier(column.as_str())))
+}
+
+/// The names of an entity's columns: `columns([Column::StoreId, Column::Month])`.
+pub fn columns<C: IdenStatic>(columns: impl IntoIterator<Item = C>) -> Vec<String> {
+    columns.into_iter().map(|column| column.as_str().to_owned()).collect()
+}
+
+/// A landing table.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    /// The landing table.
+    pub table: Name,
+    /// The table at the source.
+    pub source: Name,
+    /// The source's columns that identify a row.
+    pub key: Vec<String>,
+}
+
+/// A dimension or a fact.
+#[derive(Clone, Debug)]
+pub struct Silver {
+    /// The relation.
+    pub table: Name,
+    /// The landing table that feeds it.
+    pub feed: Name,
+    /// The columns that identify a row.
+    pub key: Vec<String>,
+    /// Its columns, without those of its kind.
+    pub columns: Vec<Column>,
+    /// What it looks up.
+    pub lookups: Vec<Lookup>,
+    /// What makes it a dimension or a fact.
+    pub kind: SilverKind,
+}
+
+/// A dimension or a fact.
+#[derive(Clone, Debug)]
+pub enum SilverKind {
+    /// Every version of a row, by system time.
+    Dimension {
+        /// The hash of the tracked columns.
+        row_hash: String,
+        /// The period's start, inclusive.
+        start: String,
+        /// The period's end, exclusive; infinity in a current version.
+        end: String,
+    },
+    /// The latest state of an event, partitioned by time.
+    Fact {
+        /// The system time of the row's state.
+        snapshot: String,
+        /// Earlier states: the columns, then `sys_start`, `sys_end`.
+        archive: Name,
+        /// The column that partitions it.
+        partition_by: String,
+        /// How wide a partition is.
+        partition_every: Unit,
+    },
+}
+
+/// A unit of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A day.
+    Day,
+    /// A week, from Monday on.
+    Week,
+    /// A month.
+    Month,
+    /// A quarter.
+    Quarter,
+    /// A year.
+    Year,
+}
+
+/// A column of a silver relation.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, as SQL: `numeric(5, 2)`, `"temporal_silver"."mpaa_rating"`.
+    pub sql_type: String,
+    /// Where its values come from.
+    pub from: ColumnFrom,
+    /// Whether a change of it makes a version.
+    pub tracking: Tracking,
+}
+
+/// Whether a change of an attribute makes a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// It does.
+    Tracked,
+    /// The current version is updated in place.
+    Untracked,
+}
+
+/// Where a silver column's values come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnFrom {
+    /// A field of the landed row.
+    Field(String),
+    /// A column of a relation that the row looks up.
+    Lookup {
+        /// The lookup's alias.
+        lookup: String,
+        /// The column there.
+        column: String,
+    },
+}
+
+impl Column {
+    /// A column that takes a field of the landed row.
+    pub fn field<C: IdenStatic>(column: C, sql_type: &str, field: &str) -> Self {
+        Self {
+            name: column.as_str().to_owned(),
+            sql_type: sql_type.to_owned(),
+            from: ColumnFrom::Field(field.to_owned()),
+            tracking: Tracking::Tracked,
+        }
+    }
+
+    /// A column that takes a field of the landed row, its changes making no version.
+    pub fn untracked_field<C: IdenStatic>(column: C, sql_type: &str, field: &str) -> Self {
+        Self { tracking: Tracking::Untracked, ..Self::field(column, sql_type, field) }
+    }
+
+    /// A column that takes a column of a looked-up relation.
+    pub fn lookup<C: IdenStatic, D: IdenStatic>(column: C, sql_type: &str, lookup: &str, there: D) -> Self {
+        Self {
+            name: column.as_str().to_owned(),
+            sql_type: sql_type.to_owned(),
+            from: ColumnFrom::Lookup { lookup: lookup.to_owned(), column: there.as_str().to_owned() },
+            tracking: Tracking::Tracked,
+        }
+    }
+
+    /// A column that takes a column of a looked-up relation, its changes making no version.
+    pub fn untracked_lookup<C: IdenStatic, D: IdenStatic>(
+        column: C,
+        sql_type: &str,
+        lookup: &str,
+        there: D,
+    ) -> Self {
+        Self { tracking: Tracking::Untracked, ..Self::lookup(column, sql_type, lookup, there) }
+    }
+}
+
+impl Lookup {
+    /// The version of the same system time, found by pairs of the row's own column and the relation's.
+    pub fn of<C: IdenStatic, E: EntityTrait>(
+        alias: &str,
+        relation: E,
+        on: impl IntoIterator<Item = (C, E::Column)>,
+    ) -> Self {
+        let on = on.into_iter().map(|(own, there)| (column(own), column(there))).collect();
+        Self { alias: alias.to_owned(), relation: Name::of(relation), on, at: LookupTime::SystemTime }
+    }
+
+    /// The version of the row's own time, which stands in `at`.
+    pub fn at<C: IdenStatic, E: EntityTrait>(
+        alias: &str,
+        relation: E,
+        on: impl IntoIterator<Item = (C, E::Column)>,
+        at: C,
+    ) -> Self {
+        Self { at: LookupTime::OwnTime(column(at)), ..Self::of(alias, relation, on) }
+    }
+}
+
+/// A relation that the rows of another look up.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Its alias.
+    pub alias: String,
+    /// The silver relation.
+    pub relation: Name,
+    /// Pairs of the row's own column and the relation's key column.
+    pub on: Vec<(String, String)>,
+    /// Which version is meant.
+    pub at: LookupTime,
+}
+
+/// Which version of a looked-up row is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupTime {
+    /// The one of the same system time.
+    SystemTime,
+    /// The one of the row's own time, in this column; the first version reaches back, and in a gap the
+    /// last earlier one counts.
+    OwnTime(String),
+}
+
+/// A mart.
+#[derive(Clone, Debug)]
+pub struct Mart {
+    /// The relation.
+    pub table: Name,
+    /// Its columns, the grain's first.
+    pub columns: Vec<String>,
+    /// The columns that identify a row.
+    pub grain: Vec<String>,
+    /// How its rows are kept.
+    pub storage: Storage,
+    /// The stored relations that its definition reads: silver relations and stored marts.
+    pub reads: Vec<Name>,
+}
+
+/// How a mart's rows are kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// Not at all: a plain view.
+    View,
+    /// As a materialized view.
+    MaterializedView,
+    /// As a table.
+    Incremental {
+        /// The view that defines it: the same columns.
+        definition: Name,
+        /// The unit of refresh; empty: always the whole.
+        unit: Vec<UnitColumn>,
+    },
+}
+
+/// A column of a stored mart's unit of refresh.
+#[derive(Clone, Debug)]
+pub struct UnitColumn {
+    /// The grain's column.
+    pub column: String,
+    /// For each stored relation whose changed rows touch single units: the column's value, as SQL over
+    /// that relation's columns.
+    pub of: Vec<(Name, String)>,
+}
+
+/// SQL for the source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scripts {
+    /// The source's schema.
+    pub source: Option<&'static str>,
+    /// Its sample rows.
+    pub sample: Option<&'static str>,
+    /// One round of changes.
+    pub traffic: Option<&'static str>,
+}
+
+/// A step of the guided tour.
+#[derive(Clone, Copy, Debug)]
+pub struct DemoStep {
+    /// What the reader is told.
+    pub say: &'static str,
+    /// What is done.
+    pub action: DemoAction,
+}
+
+/// What a step of the tour does.
+#[derive(Clone, Copy, Debug)]
+pub enum DemoAction {
+    /// Nothing but saying.
+    Nothing,
+    /// Asks the warehouse and prints the answer.
+    Query {
+        /// The question, over unqualified names.
+        sql: &'static str,
+        /// The time that it is asked as of; now without.
+        as_of: Option<&'static str>,
+    },
+    /// Changes the source.
+    Source(&'static str),
+    /// Runs the pipeline.
+    Run,
+}

@@ -1,0 +1,22 @@
+//! What every warehouse does, written once: capture, land, apply, refresh, migrate, answer. Works over
+//! descriptors that generated code yields; knows no spec, no model, no template and no warehouse.
+
+pub mod answer;
+pub mod apply;
+pub mod capture;
+pub mod cli;
+pub mod connection;
+pub mod descriptor;
+pub mod error;
+pub mod key;
+pub mod land;
+pub mod lock;
+pub mod migrate;
+pub mod place;
+pub mod progress;
+pub mod quote;
+pub mod refresh;
+pub mod run;
+pub mod script;
+mod statement;
+pub mod time;

@@ -1,0 +1,79 @@
+//! Where the two databases are: what the environment says, else the embedded server of the checkout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use medallion_server::Server;
+
+use crate::connection::{self, Database};
+use crate::error::{Error, Result};
+
+/// The URLs of the two databases. They may hold passwords: never shown.
+#[derive(Clone)]
+pub struct Place {
+    /// The source's.
+    pub source: String,
+    /// The warehouse's.
+    pub warehouse: String,
+    /// The embedded server, where it serves one of them.
+    pub embedded: Option<Embedded>,
+}
+
+/// What the embedded server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Embedded {
+    /// Both databases.
+    Both,
+    /// One of them.
+    One(Database),
+}
+
+impl Place {
+    /// Reads `DATABASE_URL` and `SOURCE_DATABASE_URL`; for what is missing starts the checkout's server.
+    pub fn find(warehouse: &str) -> Result<Self> {
+        let mut urls: BTreeMap<&str, String> = BTreeMap::new();
+        let mut embedded = Vec::new();
+        for database in [Database::Source, Database::Warehouse] {
+            let variable = database.variable();
+            match std::env::var(variable) {
+                Ok(url) if !url.is_empty() => {
+                    connection::options(database, &url)?;
+                    urls.insert(variable, url);
+                }
+                _ => embedded.push(database),
+            }
+        }
+        if !embedded.is_empty() {
+            let server = server()?;
+            for database in &embedded {
+                let name = database_name(warehouse, *database);
+                server.ensure_database(&name).map_err(from_server)?;
+                urls.insert(database.variable(), server.url(&name));
+            }
+        }
+        let embedded = match embedded.as_slice() {
+            [] => None,
+            [one] => Some(Embedded::One(*one)),
+            _ => Some(Embedded::Both),
+        };
+        let mut take = |database: Database| urls.remove(database.variable()).expect("both were found");
+        Ok(Self { source: take(Database::Source), warehouse: take(Database::Warehouse), embedded })
+    }
+}
+
+/// The checkout's embedded server, running.
+pub fn server() -> Result<Server> {
+    let server = Server::of_checkout(Path::new(".")).map_err(from_server)?;
+    server.start().map_err(from_server)?;
+    Ok(server)
+}
+
+/// The name of a warehouse's database on the embedded server.
+pub fn database_name(warehouse: &str, database: Database) -> String {
+    format!("{warehouse}_{}", database.noun())
+}
+
+/// The embedded server's errors carry their own remedy.
+pub fn from_server(error: medallion_server::Error) -> Error {
+    Error::new(error.to_string())
+}

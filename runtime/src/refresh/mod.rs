@@ -1,0 +1,85 @@
+//! Refreshes stored marts inside the transaction that changed what they read: those that read nothing
+//! that changed are left alone. Knows what changed only by the relations that `apply` reports.
+
+mod incremental;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+
+use crate::apply::Applied;
+use crate::descriptor::{Mart, Name, Storage, Warehouse};
+use crate::error::Result;
+use crate::quote;
+use crate::statement;
+
+/// What one mart's refresh did.
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// The mart.
+    pub mart: Name,
+    /// Rows that went or came; of a materialized view, the rows that it has.
+    pub rows: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Refreshes every stored mart that reads a changed relation.
+pub async fn refresh(
+    warehouse: &Warehouse,
+    applied: &[Applied],
+    connection: &mut PgConnection,
+    mut report: impl FnMut(&Refreshed),
+) -> Result<Vec<Refreshed>> {
+    // A changed relation, and the table of its rows before and after where there is one.
+    let mut changed: BTreeMap<&Name, Option<&str>> =
+        applied.iter().map(|one| (&one.relation, Some(one.changes.as_str()))).collect();
+    let mut refreshed = Vec::new();
+    for (number, mart) in warehouse.marts.iter().enumerate() {
+        let reads: BTreeMap<&Name, Option<&str>> =
+            changed.iter().filter(|(name, _)| mart.reads.contains(name)).map(|(k, v)| (*k, *v)).collect();
+        if reads.is_empty() {
+            continue;
+        }
+        let started = Instant::now();
+        let rows = refresh_one(mart, number, &reads, connection)
+            .await
+            .map_err(|error| error.within(format!("cannot refresh `{}`", mart.table)))?;
+        let Some(rows) = rows else {
+            // A view stores nothing, but what reads it must know that it changed.
+            changed.insert(&mart.table, None);
+            continue;
+        };
+        let may_have_changed = rows > 0 || matches!(mart.storage, Storage::MaterializedView);
+        let one = Refreshed { mart: mart.table.clone(), rows, elapsed: started.elapsed() };
+        report(&one);
+        if may_have_changed {
+            changed.insert(&mart.table, None);
+        }
+        refreshed.push(one);
+    }
+    Ok(refreshed)
+}
+
+async fn refresh_one(
+    mart: &Mart,
+    number: usize,
+    reads: &BTreeMap<&Name, Option<&str>>,
+    connection: &mut PgConnection,
+) -> Result<Option<u64>> {
+    match &mart.storage {
+        Storage::View => Ok(None),
+        Storage::MaterializedView => {
+            let table = quote::name(&mart.table);
+            statement::execute(connection, &format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {table}"))
+                .await?;
+            let rows = statement::scalar(connection, &format!("SELECT count(*) FROM {table}"), &[]).await?;
+            Ok(Some(u64::try_from(rows).unwrap_or_default()))
+        }
+        Storage::Incremental { definition, unit } => {
+            let stored = incremental::Stored { mart, number, definition, unit };
+            incremental::refresh(&stored, reads, connection).await.map(Some)
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! One run of the pipeline: capture to now, land, apply, refresh, then a row of metadata. Landing commits
+//! batch by batch; what follows is one transaction, so that readers see all of it or nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use crate::apply::{self, Applied};
+use crate::capture;
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Storage, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::progress::{Progress, Step, count};
+use crate::refresh::{self, Refreshed};
+use crate::{lock, migrate, statement};
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Rows landed by landing table.
+    pub landed: BTreeMap<Name, u64>,
+    /// Silver relations that changed.
+    pub applied: Vec<Applied>,
+    /// Stored marts that were refreshed.
+    pub refreshed: Vec<Refreshed>,
+    /// The system time up to which the warehouse is true; none before anything landed.
+    pub system_time: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the run found nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.landed.values().all(|rows| *rows == 0) && self.applied.is_empty() && self.refreshed.is_empty()
+    }
+}
+
+/// Runs the pipeline once.
+pub async fn run(warehouse: &Warehouse, place: &Place, progress: &mut dyn Progress) -> Result<Outcome> {
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    prepare_session(&mut target).await?;
+    // Whoever had the lock may have migrated.
+    lock::take(&mut target).await?;
+    migrate::check(warehouse, &mut target).await?;
+    let id = begin_record(warehouse, &mut target).await?;
+    let outcome = pipeline(warehouse, place, &mut target, progress).await;
+    match &outcome {
+        Ok(outcome) => end_record(&mut target, id, "succeeded", &metrics(outcome)).await?,
+        Err(error) => {
+            // The error at hand matters more than one of writing it down.
+            let _ = statement::execute(&mut target, "ROLLBACK").await;
+            let _ = end_record(&mut target, id, "failed", &json!({ "error": error.to_string() })).await;
+        }
+    }
+    outcome
+}
+
+async fn pipeline(
+    warehouse: &Warehouse,
+    place: &Place,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let captured = capture::capture(warehouse, &place.source, target, &mut Landing(progress)).await?;
+    for finding in &captured.findings {
+        progress.warn(finding);
+    }
+    let mut telling = Telling::new(warehouse, &captured.landed, started.elapsed(), progress);
+    if captured.rows() > 0 {
+        telling.landed();
+    }
+
+    let mut transaction =
+        target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
+    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
+    let applied = apply::apply(warehouse, &mut transaction, |one| {
+        telling.done(&one.relation, one.rows, one.elapsed);
+    })
+    .await?;
+    let refreshed = refresh::refresh(warehouse, &applied, &mut transaction, |one| {
+        telling.done(&one.mart, one.rows, one.elapsed);
+    })
+    .await?;
+    let system_time = system_time(&mut transaction).await?;
+    transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
+
+    telling.end();
+    Ok(Outcome { landed: captured.landed, applied, refreshed, system_time })
+}
+
+/// Capture's words, in the run's voice; what landed is told when all of it has.
+struct Landing<'a>(&'a mut dyn Progress);
+
+impl capture::Progress for Landing<'_> {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, text: &str) {
+        self.0.note(text);
+    }
+}
+
+/// Tells what is done, a line a relation, reference data summed up. Relations without changes are told as
+/// those after them are reached.
+struct Telling<'a> {
+    progress: &'a mut dyn Progress,
+    /// Rows by landing table.
+    landings: &'a BTreeMap<Name, u64>,
+    landing_time: Duration,
+    /// Every step, in the order in which it is done.
+    steps: Vec<(&'static str, &'a Name)>,
+    told: usize,
+    /// Whether there was anything to tell.
+    begun: bool,
+}
+
+impl<'a> Telling<'a> {
+    fn new(
+        warehouse: &'a Warehouse,
+        landings: &'a BTreeMap<Name, u64>,
+        landing_time: Duration,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        let landing_tables = warehouse.landings.iter().map(|landing| ("landed", &landing.table));
+        let silver = warehouse.silver.iter().map(|silver| ("applied", &silver.table));
+        let stored = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+        let marts = stored.map(|mart| ("refreshed", &mart.table));
+        let steps = landing_tables.chain(silver).chain(marts).filter(|(_, name)| own(name)).collect();
+        Self { progress, landings, landing_time, steps, told: 0, begun: false }
+    }
+
+    /// What landed, which is there to stay.
+    fn landed(&mut self) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        let all = count(self.landings.values().sum(), "change");
+        self.progress.note(&format!("landed {all} in {:.2}s", self.landing_time.as_secs_f64()));
+        let reference: Vec<u64> =
+            self.landings.iter().filter(|(name, _)| !own(name)).map(|(_, rows)| *rows).collect();
+        if !reference.is_empty() {
+            let (rows, tables) = (reference.iter().sum(), reference.len() as u64);
+            let (rows, tables) = (count(rows, "change"), count(tables, "table"));
+            self.progress.note(&format!("of these {rows} of reference data ({tables})"));
+        }
+        while let Some(("landed", name)) = self.steps.get(self.told).copied() {
+            self.tell(self.landings.get(name).copied().unwrap_or_default(), None);
+        }
+    }
+
+    /// A relation has its changes, which readers see when the run is done.
+    fn done(&mut self, relation: &Name, rows: u64, elapsed: Duration) {
+        self.landed();
+        if let Some(place) = self.steps.iter().rposition(|(_, name)| *name == relation) {
+            while self.told < place {
+                self.tell(0, Some(Duration::ZERO));
+            }
+            self.tell(rows, Some(elapsed));
+        }
+    }
+
+    fn tell(&mut self, rows: u64, elapsed: Option<Duration>) {
+        let (verb, name) = self.steps[self.told];
+        self.told += 1;
+        let (number, of) = (self.told, self.steps.len());
+        self.progress.step(&Step { number, of, verb, object: &name.to_string(), rows, elapsed });
+    }
+
+    /// Everything is committed.
+    fn end(mut self) {
+        if !self.begun {
+            self.progress.note("nothing new at the source");
+            return;
+        }
+        while self.told < self.steps.len() {
+            self.tell(0, Some(Duration::ZERO));
+        }
+        self.progress.note("published silver and gold together");
+    }
+}
+
+/// Whether a relation is one that the spec asks for by itself, and not reference data.
+fn own(name: &Name) -> bool {
+    name.schema != "medallion"
+}
+
+/// What keeps a session from outliving its program, and statements predictable.
+async fn prepare_session(connection: &mut PgConnection) -> Result<()> {
+    connection::lift_limits(connection).await?;
+    statement::execute(connection, "SET client_connection_check_interval = '1s'").await?;
+    statement::execute(connection, "SET jit = off").await?;
+    Ok(())
+}
+
+async fn system_time(connection: &mut PgConnection) -> Result<Option<String>> {
+    let row = sqlx::query("SELECT max(system_time)::text FROM medallion.watermark")
+        .fetch_one(connection)
+        .await
+        .during(|| "cannot read the watermarks".to_owned())?;
+    Ok(row.get(0))
+}
+
+/// Opens the run's row. We hold the lock: a run that still says it is running was killed.
+async fn begin_record(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<i64> {
+    let failed = |cause: sqlx::Error| {
+        Error::new("cannot record the run in `medallion.pipeline_metadata`").because(cause)
+    };
+    sqlx::query(
+        "UPDATE medallion.pipeline_metadata \
+         SET status = 'failed', end_time = now(), updated_at = now(), \
+         performance_metrics = performance_metrics || '{\"error\": \"killed\"}' \
+         WHERE status = 'running'",
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let row = sqlx::query(
+        "INSERT INTO medallion.pipeline_metadata (pipeline_name, run_id, start_time, status) \
+         VALUES ($1, gen_random_uuid(), clock_timestamp(), 'running') RETURNING id",
+    )
+    .bind(warehouse.name)
+    .fetch_one(connection)
+    .await
+    .map_err(failed)?;
+    Ok(row.get(0))
+}
+
+async fn end_record(
+    connection: &mut PgConnection,
+    id: i64,
+    status: &str,
+    metrics: &serde_json::Value,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE medallion.pipeline_metadata \
+         SET status = $2, performance_metrics = $3::jsonb, end_time = clock_timestamp(), updated_at = now() \
+         WHERE id = $1",
+    )
+    .bind(id)
+    .bind(status)
+    .bind(metrics.to_string())
+    .execute(connection)
+    .await
+    .during(|| "cannot record the run's end in `medallion.pipeline_metadata`".to_owned())?;
+    Ok(())
+}
+
+fn metrics(outcome: &Outcome) -> serde_json::Value {
+    let landed: BTreeMap<String, u64> =
+        outcome.landed.iter().map(|(name, rows)| (name.to_string(), *rows)).collect();
+    let step = |rows: u64, elapsed: Duration| json!({ "rows": rows, "seconds": elapsed.as_secs_f64() });
+    let applied: BTreeMap<String, serde_json::Value> =
+        outcome.applied.iter().map(|one| (one.relation.to_string(), step(one.rows, one.elapsed))).collect();
+    let refreshed: BTreeMap<String, serde_json::Value> =
+        outcome.refreshed.iter().map(|one| (one.mart.to_string(), step(one.rows, one.elapsed))).collect();
+    json!({
+        "landed": landed,
+        "applied": applied,
+        "refreshed": refreshed,
+        "system_time": outcome.system_time,
+    })
+}

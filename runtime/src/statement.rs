@@ -1,0 +1,64 @@
+//! Running the pipeline's statements: one way to execute and to count, errors that carry the statement,
+//! and the few pieces of SQL that several steps write. Knows no relation and no step.
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use crate::error::{Error, Result};
+use crate::quote;
+
+/// Rows from which on a table's statistics are taken: below it the planner does well without.
+const WORTH_ANALYZING: u64 = 1_000;
+
+/// Executes one statement that was built from descriptors (never from data); returns the rows it touched.
+pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64> {
+    sqlx::query(AssertSqlSafe(sql.to_owned()))
+        .persistent(false)
+        .execute(connection)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|cause| failed(sql, cause))
+}
+
+/// Asks for one whole number.
+pub async fn scalar(connection: &mut PgConnection, sql: &str, bound: &[i64]) -> Result<i64> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);
+    for value in bound {
+        query = query.bind(*value);
+    }
+    let row = query.fetch_one(connection).await.map_err(|cause| failed(sql, cause))?;
+    row.try_get(0).map_err(|cause| failed(sql, cause))
+}
+
+/// Takes a table's statistics when so many rows came in that the planner must know.
+pub async fn analyze(connection: &mut PgConnection, table: &str, rows: u64) -> Result<()> {
+    if rows >= WORTH_ANALYZING {
+        execute(connection, &format!("ANALYZE {table}")).await?;
+    }
+    Ok(())
+}
+
+/// `a."x" = b."y" AND …` over pairs of columns.
+pub fn equal<S: AsRef<str>, T: AsRef<str>>(left: &str, right: &str, mine: &[S], theirs: &[T]) -> String {
+    let pairs: Vec<String> = mine
+        .iter()
+        .zip(theirs)
+        .map(|(mine, theirs)| {
+            format!(
+                "{left}{} = {right}{}",
+                quote::identifier(mine.as_ref()),
+                quote::identifier(theirs.as_ref())
+            )
+        })
+        .collect();
+    pairs.join(" AND ")
+}
+
+/// The text of a row: equal if and only if the rows are, NULLs included, and fit for a hash join.
+pub fn row_text<S: AsRef<str>>(prefix: &str, columns: impl IntoIterator<Item = S>) -> String {
+    format!("ROW({})::text", quote::list(prefix, columns))
+}
+
+fn failed(sql: &str, cause: sqlx::Error) -> Error {
+    let first = sql.lines().next().unwrap_or_default();
+    Error::new(format!("a statement of the pipeline failed: `{first} …`")).because(cause)
+}

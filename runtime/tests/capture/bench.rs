@@ -1,0 +1,397 @@
+//! Two databases on a scratch server, a warehouse described over them, and the questions that every test
+//! asks: does bronze fold to the source's rows, and is each audited change in it once and in order?
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use medallion_runtime::capture::{self, Captured, Point, Progress};
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::{Landing, Name, Scripts, Source, Warehouse};
+use medallion_runtime::error::{Error, Result};
+use medallion_server::Server;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+/// What emit writes into a warehouse, as far as capture needs it.
+const BOOKKEEPING: &str = "
+    CREATE SCHEMA bronze;
+    CREATE SCHEMA medallion;
+    CREATE TABLE medallion.source_position (
+        slot text PRIMARY KEY,
+        state text NOT NULL CHECK (state IN ('creating', 'streaming')),
+        system_identifier text,
+        database text,
+        landed_to bigint,
+        last_lsn bigint NOT NULL DEFAULT 0,
+        last_commit_ts timestamptz,
+        fence text,
+        fence_until bigint,
+        recorded_position bigint,
+        updated_at timestamptz NOT NULL DEFAULT now()
+    );";
+
+/// Keeps every change of the tables it is put on, in the order of each transaction.
+const AUDIT: &str = "
+    CREATE TABLE audit (
+        id bigserial PRIMARY KEY,
+        xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        relation text NOT NULL,
+        op text NOT NULL,
+        full_row jsonb
+    );
+    CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'TRUNCATE' THEN
+            INSERT INTO audit (relation, op) VALUES (TG_ARGV[0], 'T');
+        ELSIF TG_OP = 'DELETE' THEN
+            INSERT INTO audit (relation, op, full_row) VALUES (TG_ARGV[0], 'D', to_jsonb(OLD.*));
+        ELSIF TG_OP = 'UPDATE' AND to_jsonb(OLD.*) -> TG_ARGV[1] <> to_jsonb(NEW.*) -> TG_ARGV[1] THEN
+            INSERT INTO audit (relation, op, full_row) VALUES
+                (TG_ARGV[0], 'D', to_jsonb(OLD.*)),
+                (TG_ARGV[0], 'I', to_jsonb(NEW.*));
+        ELSE
+            INSERT INTO audit (relation, op, full_row)
+            VALUES (TG_ARGV[0], substr(TG_OP, 1, 1), to_jsonb(NEW.*));
+        END IF;
+        RETURN NULL;
+    END
+    $$;";
+
+pub struct Bench {
+    pub warehouse: Warehouse,
+    pub source_url: String,
+    pub target_url: String,
+    pub source: PgConnection,
+    pub target: PgConnection,
+}
+
+impl Bench {
+    /// Databases of a test's own: `sql` makes the source's tables, `tables` are those captured with their
+    /// keys.
+    pub async fn new(name: &str, sql: &str, tables: &[(&str, &[&str])]) -> Self {
+        let server = Server::shared_scratch().expect("a scratch server");
+        Self::on(server, server, name, sql, tables).await
+    }
+
+    pub async fn on(
+        server: &'static Server,
+        source_server: &Server,
+        name: &str,
+        sql: &str,
+        tables: &[(&str, &[&str])],
+    ) -> Self {
+        let (source, target) = (format!("{name}_source"), format!("{name}_warehouse"));
+        source_server.ensure_database(&source).expect("a source");
+        server.ensure_database(&target).expect("a warehouse");
+        let (source_url, target_url) = (source_server.url(&source), server.url(&target));
+        let mut source = connection::connect(Database::Source, &source_url).await.expect("the source");
+        let mut target = connection::connect(Database::Warehouse, &target_url).await.expect("the warehouse");
+        run(&mut source, sql).await;
+        run(&mut source, AUDIT).await;
+        run(&mut target, BOOKKEEPING).await;
+        let mut landings = Vec::new();
+        for (table, key) in tables {
+            run(
+                &mut target,
+                &format!(
+                    "CREATE TABLE bronze.\"{table}\" (lsn bigint, op char(1), full_row jsonb,
+                    load_ts timestamptz DEFAULT now(), commit_ts timestamptz, seq bigint, PRIMARY KEY (lsn, seq))"
+                ),
+            )
+            .await;
+            landings.push(Landing {
+                table: Name::new("bronze", *table),
+                source: Name::new("public", *table),
+                key: key.iter().map(|column| (*column).to_owned()).collect(),
+            });
+        }
+        let warehouse = Warehouse {
+            name: "bench",
+            spec_hash: "",
+            objects_hash: "",
+            time_zone: "UTC",
+            schemas: vec![],
+            source: Source {
+                publication: "bench".to_owned(),
+                slot: format!("bench_{name}"),
+                recorded_log: None,
+            },
+            landings,
+            silver: vec![],
+            marts: vec![],
+            migrations: Vec::new,
+            scripts: Scripts::default(),
+            demo: vec![],
+        };
+        Self { warehouse, source_url, target_url, source, target }
+    }
+
+    /// Writes every further change of a table with a key of one column into `audit`.
+    pub async fn audit(&mut self, table: &str, key: &str) {
+        self.on_source(&format!(
+            "CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON \"{table}\"
+                FOR EACH ROW EXECUTE FUNCTION audit('{table}', '{key}');
+            CREATE TRIGGER audit_truncate AFTER TRUNCATE ON \"{table}\"
+                FOR EACH STATEMENT EXECUTE FUNCTION audit('{table}', '{key}')"
+        ))
+        .await;
+    }
+
+    pub async fn on_source(&mut self, sql: &str) {
+        run(&mut self.source, sql).await;
+    }
+
+    pub async fn on_target(&mut self, sql: &str) {
+        run(&mut self.target, sql).await;
+    }
+
+    pub async fn try_capture(&mut self) -> Result<Captured> {
+        self.capture_with(&mut Quiet).await
+    }
+
+    pub async fn capture(&mut self) -> Captured {
+        self.try_capture().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// On a connection of its own, which is closed whatever happens, as a killed process's would be.
+    pub async fn capture_with(&mut self, progress: &mut dyn Progress) -> Result<Captured> {
+        let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
+        capture::capture(&self.warehouse, &self.source_url, &mut target, progress).await
+    }
+
+    /// Captures until a point is reached, and stops there.
+    pub async fn capture_until(&mut self, point: Point) {
+        let error = self.capture_with(&mut Stop(point)).await.expect_err("it stops");
+        assert!(error.to_string().contains("stopped"), "{error}");
+    }
+
+    pub async fn error(&mut self) -> String {
+        self.try_capture().await.expect_err("refused").to_string()
+    }
+
+    pub async fn target_value<T>(&mut self, sql: &str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        value(&mut self.target, sql).await
+    }
+
+    pub async fn source_value<T>(&mut self, sql: &str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        value(&mut self.source, sql).await
+    }
+
+    /// Every table's latest landed state equals its rows at the source, byte for byte.
+    pub async fn assert_fold(&mut self) {
+        for landing in self.warehouse.landings.clone() {
+            let table = &landing.source.table;
+            let keys: Vec<String> =
+                landing.key.iter().map(|column| format!("full_row -> '{column}'")).collect();
+            let keys = keys.join(", ");
+            let folded: Vec<String> = value(
+                &mut self.target,
+                &format!(
+                    "SELECT coalesce(array_agg(full_row::text ORDER BY full_row::text COLLATE \"C\"), '{{}}')
+                    FROM (
+                        SELECT DISTINCT ON ({keys}) op, full_row
+                        FROM bronze.\"{table}\"
+                        WHERE op <> 'T' AND ARRAY[lsn, seq] > (
+                            SELECT coalesce(max(ARRAY[lsn, seq]), '{{0,0}}') FROM bronze.\"{table}\" WHERE op = 'T'
+                        )
+                        ORDER BY {keys}, lsn DESC, seq DESC
+                    ) AS latest
+                    WHERE op <> 'D'"
+                ),
+            )
+            .await;
+            let rows: Vec<String> = value(
+                &mut self.source,
+                &format!(
+                    "SELECT coalesce(array_agg(t ORDER BY t COLLATE \"C\"), '{{}}')
+                    FROM (SELECT to_jsonb(x.*)::text AS t FROM \"{table}\" AS x) AS rows"
+                ),
+            )
+            .await;
+            assert_eq!(folded, rows, "{table}");
+        }
+    }
+
+    /// Every audited transaction is in bronze once, its changes in order; the tables were empty when capture
+    /// began.
+    pub async fn assert_once(&mut self) {
+        let audited: Vec<String> = value(
+            &mut self.source,
+            "SELECT coalesce(array_agg(changes ORDER BY changes COLLATE \"C\"), '{}')
+            FROM (
+                SELECT string_agg(concat_ws(' ', relation, op, full_row::text), e'\\n' ORDER BY id) AS changes
+                FROM audit
+                GROUP BY xid
+            ) AS transactions",
+        )
+        .await;
+        let all = self.all_landed();
+        let landed: Vec<String> = value(
+            &mut self.target,
+            &format!(
+                "SELECT coalesce(array_agg(changes ORDER BY changes COLLATE \"C\"), '{{}}')
+                FROM (
+                    SELECT string_agg(concat_ws(' ', relation, op, full_row::text), e'\\n' ORDER BY seq) AS changes
+                    FROM ({all}) AS landed
+                    GROUP BY lsn
+                ) AS transactions"
+            ),
+        )
+        .await;
+        assert_eq!(landed.len(), audited.len(), "as many transactions");
+        for (landed, audited) in landed.iter().zip(&audited) {
+            assert_eq!(landed, audited);
+        }
+        self.assert_times().await;
+    }
+
+    /// One system time a transaction, strictly rising with the position.
+    pub async fn assert_times(&mut self) {
+        let all = self.all_landed();
+        let wrong: i64 = value(
+            &mut self.target,
+            &format!(
+                "SELECT count(*)
+                FROM (
+                    SELECT
+                        min(commit_ts) <> max(commit_ts) AS differ,
+                        min(commit_ts) <= lag(max(commit_ts)) OVER (ORDER BY lsn) AS fall
+                    FROM ({all}) AS landed
+                    GROUP BY lsn
+                ) AS transactions
+                WHERE differ OR fall"
+            ),
+        )
+        .await;
+        assert_eq!(wrong, 0, "system times rise");
+    }
+
+    /// All landed rows, with their table's name.
+    pub fn all_landed(&self) -> String {
+        let tables: Vec<String> = self
+            .warehouse
+            .landings
+            .iter()
+            .map(|landing| {
+                let table = &landing.source.table;
+                format!(
+                    "SELECT '{table}' AS relation, lsn, seq, op, full_row, commit_ts FROM bronze.\"{table}\""
+                )
+            })
+            .collect();
+        tables.join(" UNION ALL ")
+    }
+}
+
+pub async fn run(connection: &mut PgConnection, sql: &str) {
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+pub async fn value<T>(connection: &mut PgConnection, sql: &str) -> T
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// Says nothing, stops nowhere.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn landed(&mut self, _: &Name, _: u64) {}
+    fn note(&mut self, _: &str) {}
+}
+
+/// Stops at a point.
+pub struct Stop(pub Point);
+
+impl Progress for Stop {
+    fn landed(&mut self, _: &Name, _: u64) {}
+    fn note(&mut self, _: &str) {}
+
+    fn reached(&mut self, point: Point) -> Result<()> {
+        if point == self.0 { Err(Error::new("stopped")) } else { Ok(()) }
+    }
+}
+
+/// Does something at each point.
+pub struct At<F: FnMut(Point) + Send>(pub F);
+
+impl<F: FnMut(Point) + Send> Progress for At<F> {
+    fn landed(&mut self, _: &Name, _: u64) {}
+    fn note(&mut self, _: &str) {}
+
+    fn reached(&mut self, point: Point) -> Result<()> {
+        (self.0)(point);
+        Ok(())
+    }
+}
+
+/// A session in a thread of its own: does what it is told, while a capture waits for it.
+pub struct Writer {
+    orders: Option<Sender<String>>,
+    done: Mutex<Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub fn new(url: &str) -> Self {
+        let (orders, taken) = channel::<String>();
+        let (say, done) = channel();
+        let url = url.to_owned();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut connection = connection::connect(Database::Source, &url).await.expect("a connection");
+                while let Ok(sql) = taken.recv() {
+                    run(&mut connection, &sql).await;
+                    say.send(()).expect("somebody waits");
+                }
+            });
+        });
+        Self { orders: Some(orders), done: Mutex::new(done), thread: Some(thread) }
+    }
+
+    /// Does it, and comes back when it is done.
+    pub fn run(&self, sql: &str) {
+        self.begin(sql).wait();
+    }
+
+    /// Begins it, and comes back at once.
+    pub fn begin(&self, sql: &str) -> Begun<'_> {
+        self.orders.as_ref().expect("not dropped").send(sql.to_owned()).expect("the writer lives");
+        Begun(self)
+    }
+}
+
+/// What a writer is at.
+#[must_use]
+pub struct Begun<'a>(&'a Writer);
+
+impl Begun<'_> {
+    pub fn wait(self) {
+        self.0.done.lock().expect("one at a time").recv().expect("done");
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Capture against real servers: what the source committed is in bronze once, in order, as the source's own
+//! `to_jsonb` shows it, wherever it was stopped; and a gap is refused.
+
+mod begin;
+#[cfg(test)]
+mod bench;
+mod changes;
+mod fit;
+mod refusals;
+mod shapes;
