@@ -1,0 +1,12 @@
+//! The whole way, on real servers: a source is loaded, captured, applied and asked, and every answer is held
+//! against SQL of the tests' own on the source. Knows the warehouse as its users do: by its descriptor, its
+//! database, its binary.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+mod support;
+
+mod entities;
+mod interrupted;
+mod real_pagila;
+mod refusals;
+mod sample;
