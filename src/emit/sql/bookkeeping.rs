@@ -43,6 +43,10 @@ struct SourcePositionSql;
 struct WatermarkSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/horizon.sql", escape = "none")]
+struct HorizonSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/as_of_time.sql", escape = "none")]
 struct AsOfTimeSql {
     time_zone: String,
@@ -70,6 +74,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("pipeline_metadata", &PipelineMetadataSql),
         table("source_position", &SourcePositionSql),
         table("watermark", &WatermarkSql),
+        table("horizon", &HorizonSql),
         function("as_of_time", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
         function("now", &NowSql),
         function("refuse_change", &RefuseChangeSql),

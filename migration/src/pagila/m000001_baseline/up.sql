@@ -116,6 +116,21 @@ COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last tra
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: horizon
+
+CREATE TABLE "medallion"."horizon" (
+    "id" boolean NOT NULL DEFAULT true,
+    "time" timestamptz NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "horizon_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "horizon_one_row" CHECK ("id")
+);
+
+COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row while all of it is.';
+COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
+COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
+COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -2275,5 +2290,5 @@ COMMENT ON VIEW "as_of"."vw_top_titles" IS '`vw_top_titles` as of the setting `m
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '4ee7fbeb5e0c09836da8848918eb7a23a61f694522bdd4a7f7110a019b63a45e'
+    '8d5f43a453f3c246750b95353973ebbc2c28143e71459fab6654d956fc0777b5'
 );

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "f0165afdfb65d86c83c44f694e469a4a63a34c713578ff5ff203ffe82163f822";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8e7a7e814c533bfb985ea96e932395b5f9561f0633d60833181cd5ab420ba439";
+pub const OBJECTS_HASH: &str = "2e37a806b15a7ea83e894c45c26d9b9b5761d902e71b1f97f458a437cd25af5b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -114,6 +114,21 @@ COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last tra
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: horizon
+
+CREATE TABLE "medallion"."horizon" (
+    "id" boolean NOT NULL DEFAULT true,
+    "time" timestamptz NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "horizon_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "horizon_one_row" CHECK ("id")
+);
+
+COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row while all of it is.';
+COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
+COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
+COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -626,5 +641,5 @@ COMMENT ON VIEW "as_of"."thing_hist" IS 'The versions of `thing_hist` known as o
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    '8e7a7e814c533bfb985ea96e932395b5f9561f0633d60833181cd5ab420ba439'
+    '2e37a806b15a7ea83e894c45c26d9b9b5761d902e71b1f97f458a437cd25af5b'
 );

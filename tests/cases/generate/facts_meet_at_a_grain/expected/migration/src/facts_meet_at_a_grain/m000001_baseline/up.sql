@@ -106,6 +106,21 @@ COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last tra
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: horizon
+
+CREATE TABLE "medallion"."horizon" (
+    "id" boolean NOT NULL DEFAULT true,
+    "time" timestamptz NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "horizon_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "horizon_one_row" CHECK ("id")
+);
+
+COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row while all of it is.';
+COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
+COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
+COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -688,5 +703,5 @@ COMMENT ON VIEW "as_of"."sales_by_shop" IS '`sales_by_shop` as of the setting `m
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'c1fb542761f53a822fd9ed77363fccabf21b0387d1998c4b1f911d7b0a82e14c'
+    '55e74b0777035619c4bb96ddcb33064341562a4365b9eaf39a9e5b53bb577d1f'
 );

@@ -122,6 +122,21 @@ COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last tra
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: horizon
+
+CREATE TABLE "medallion"."horizon" (
+    "id" boolean NOT NULL DEFAULT true,
+    "time" timestamptz NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "horizon_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "horizon_one_row" CHECK ("id")
+);
+
+COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row while all of it is.';
+COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
+COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
+COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -713,5 +728,5 @@ COMMENT ON VIEW "as_of"."fn" IS '`fn` as of the setting `medallion.as_of`.';
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'e3265e633a582eff9813013c234fb31d64bba462275fe479e9755b194e05a661'
+    '3c51c01e121bd453b317f4ebf7b59779593d015d5ac0811dbe2bd414742aaaf6'
 );

@@ -38,6 +38,7 @@ REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
+DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."source_position";
 DROP TABLE "medallion"."pipeline_metadata";

@@ -106,6 +106,21 @@ COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last tra
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: horizon
+
+CREATE TABLE "medallion"."horizon" (
+    "id" boolean NOT NULL DEFAULT true,
+    "time" timestamptz NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "horizon_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "horizon_one_row" CHECK ("id")
+);
+
+COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row while all of it is.';
+COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
+COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
+COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -990,5 +1005,5 @@ COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    '7424c6dd089572644540604e7fd7c96dc95d2f0e37d21663b4318b76c0a39381'
+    'c038edb3e515d822730ddaf5640f855d86ab23b173e5a2f44c8097291833edff'
 );
