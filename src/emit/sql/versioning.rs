@@ -24,6 +24,8 @@ struct VersioningSql {
 
     journal: String,
     journal_primary_key: String,
+    journal_start_index: String,
+    journal_transaction_index: String,
 
     hash_function: String,
     hash_parameters: Lines,
@@ -110,6 +112,8 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             .map(|column| format!("{} {}", identifier(&column.name), data_type(&column.data_type)))
             .collect(),
         journal_primary_key: identifier(&derived(&journal.name, "pkey")),
+        journal_start_index: identifier(&derived(&journal.name, &format!("{}_idx", dimension.start))),
+        journal_transaction_index: identifier(&derived(&journal.name, "journal_xid_idx")),
         journal: relation(&journal),
         hash_function: relation(&hash_function(dimension)),
         hash_parameters: tracked
@@ -175,6 +179,11 @@ pub(super) fn comments(silver: &Silver, dimension: &Dimension) -> Vec<String> {
         comment_column(&journal, "journal_id", "Counts them, in the order of their statements."),
         comment_column(&journal, "journal_op", "I, U, or D of a key that was gone then; its row before."),
         comment_column(&journal, "journal_by", "Who wrote."),
+        comment_column(
+            &journal,
+            "journal_xid",
+            "The transaction: what a snapshot saw of the journal is told by it.",
+        ),
         comment_column(&journal, &dimension.start, "The system time of the transaction."),
         format!("COMMENT ON FUNCTION {} IS {};", relation(&hash_function(dimension)), literal(&hash)),
     ]

@@ -110,7 +110,7 @@ impl Relation<'_> {
             // The archive of a fact has the period's columns.
             Section::Fact { .. } => &[SNAPSHOT, SYS_START, SYS_END],
             Section::Dimension { writes: Writes::Versioned } => {
-                &[ROW_HASH, SYS_START, SYS_END, "journal_id", "journal_op", "journal_by"]
+                &[ROW_HASH, SYS_START, SYS_END, "journal_id", "journal_op", "journal_by", "journal_xid"]
             }
             Section::Lookup | Section::Dimension { .. } => &[ROW_HASH, SYS_START, SYS_END],
         }

@@ -3,10 +3,17 @@ CREATE TABLE {{ journal }} (
     "journal_id" bigint GENERATED ALWAYS AS IDENTITY,
     "journal_op" char(1) NOT NULL,
     "journal_by" text NOT NULL DEFAULT session_user,
+    "journal_xid" xid8 NOT NULL DEFAULT pg_current_xact_id(),
     {{ nullable_definitions.at(4) }},
     {{ start }} timestamptz NOT NULL,
     CONSTRAINT {{ journal_primary_key }} PRIMARY KEY ("journal_id")
 );
+
+CREATE INDEX {{ journal_start_index }}
+    ON {{ journal }} ({{ start }});
+
+CREATE INDEX {{ journal_transaction_index }}
+    ON {{ journal }} ("journal_xid");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the

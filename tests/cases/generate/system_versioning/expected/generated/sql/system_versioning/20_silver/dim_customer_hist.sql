@@ -27,6 +27,7 @@ CREATE TABLE "medallion"."dim_customer_hist_journal" (
     "journal_id" bigint GENERATED ALWAYS AS IDENTITY,
     "journal_op" char(1) NOT NULL,
     "journal_by" text NOT NULL DEFAULT session_user,
+    "journal_xid" xid8 NOT NULL DEFAULT pg_current_xact_id(),
     "region" text,
     "customer_id" integer,
     "name" text,
@@ -38,6 +39,12 @@ CREATE TABLE "medallion"."dim_customer_hist_journal" (
     "sys_start" timestamptz NOT NULL,
     CONSTRAINT "dim_customer_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
+
+CREATE INDEX "dim_customer_hist_journal_sys_start_idx"
+    ON "medallion"."dim_customer_hist_journal" ("sys_start");
+
+CREATE INDEX "dim_customer_hist_journal_journal_xid_idx"
+    ON "medallion"."dim_customer_hist_journal" ("journal_xid");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -603,5 +610,6 @@ COMMENT ON TABLE "medallion"."dim_customer_hist_journal" IS 'Writes that reached
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_id" IS 'Counts them, in the order of their statements.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_op" IS 'I, U, or D of a key that was gone then; its row before.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_by" IS 'Who wrote.';
+COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_xid" IS 'The transaction: what a snapshot saw of the journal is told by it.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."sys_start" IS 'The system time of the transaction.';
 COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row of `dim_customer_hist` with these attributes.';
