@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test check generate update setup
+.PHONY: demo test test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -9,6 +9,11 @@ demo: setup
 ## Every test, on real servers that the tests start themselves
 test: setup
 	cargo test --workspace
+
+## The tests that a server's version can change, on PostgreSQL 18
+test-18: setup
+	bin=$$(scripts/postgres-18) && \
+		MEDALLION_POSTGRES_BIN=$$bin cargo test -p medallion-server -p medallion-runtime -p warehouse
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

@@ -289,6 +289,7 @@ async fn check_tables(source: &mut PgConnection, landings: &[Landing]) -> Result
 
 /// A delete, and an update that leaves a value stored out of line alone, carry the whole row only under
 /// `REPLICA IDENTITY FULL`. A partition does not inherit it, and its root's says how its rows are marked.
+/// Whole rows that hold virtual columns (PostgreSQL 18) cannot be published: the source would refuse updates.
 async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Result<()> {
     let unasked = || "cannot ask the source for replica identities".to_owned();
     let (schemas, tables) = names(landings);
@@ -305,11 +306,23 @@ async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Re
             UNION
             SELECT tree.relid FROM asked, pg_partition_tree(asked.oid) AS tree WHERE tree.isleaf
         )
-        SELECT space.nspname::text AS schema, relation.relname::text AS name
+        SELECT
+            space.nspname::text AS schema,
+            relation.relname::text AS name,
+            relation.relreplident <> 'f' AS partial,
+            virtual.columns
         FROM logged
         JOIN pg_class AS relation ON relation.oid = logged.oid
         JOIN pg_namespace AS space ON space.oid = relation.relnamespace
+        CROSS JOIN LATERAL (
+            SELECT array_agg(attribute.attname::text ORDER BY attribute.attnum)
+            FROM pg_attribute AS attribute
+            WHERE attribute.attrelid = relation.oid
+            AND attribute.attgenerated = 'v'
+            AND NOT attribute.attisdropped
+        ) AS virtual (columns)
         WHERE relation.relreplident <> 'f'
+        OR virtual.columns IS NOT NULL
         ORDER BY 1, 2",
     )
     .bind(schemas)
@@ -321,10 +334,22 @@ async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Re
     let mut problems = Problems::default();
     for row in &rows {
         let name = name(row).during(unasked)?;
-        problems.add(
-            format!("`{name}` does not write whole old rows to the log"),
-            format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::name(&name)),
-        );
+        if row.try_get::<bool, _>("partial").during(unasked)? {
+            problems.add(
+                format!("`{name}` does not write whole old rows to the log"),
+                format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::name(&name)),
+            );
+        }
+        if let Some(columns) = row.try_get::<Option<Vec<String>>, _>("columns").during(unasked)? {
+            let drops: Vec<String> =
+                columns.iter().map(|column| format!("DROP COLUMN {}", quote::identifier(column))).collect();
+            problems.add(
+                format!(
+                    "`{name}` has generated columns that are not stored, and published it takes no update"
+                ),
+                format!("ALTER TABLE {} {}; -- or have them STORED", quote::name(&name), drops.join(", ")),
+            );
+        }
     }
     problems.refuse()
 }

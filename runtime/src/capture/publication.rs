@@ -12,7 +12,8 @@ use crate::descriptor::Name;
 use crate::error::{During as _, Error, Result};
 use crate::quote;
 
-/// From this release on a publication says itself whether it publishes generated columns.
+/// From this release on a publication says whether it publishes stored generated columns. Where it does not,
+/// the source lets no update of a table pass that has them and writes whole old rows to the log.
 const TELLS_GENERATED: i32 = 180_000;
 
 /// The published columns of each published table.
@@ -28,11 +29,25 @@ pub async fn check(
 ) -> Result<Published> {
     let unasked = || format!("cannot ask the source for publication `{publication}`");
     let settings = sqlx::query(
-        "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AS everything, pubviaroot AS by_root
-        FROM pg_publication
+        "SELECT
+            pubinsert AND pubupdate AND pubdelete AND pubtruncate AS everything,
+            pubviaroot AS by_root,
+            coalesce(to_jsonb(publication) ->> 'pubgencols' = 'n', false) AND EXISTS (
+                SELECT
+                FROM unnest($2::text[], $3::text[]) AS asked (schema, name)
+                JOIN pg_namespace AS space ON space.nspname = asked.schema
+                JOIN pg_class AS relation
+                    ON relation.relnamespace = space.oid AND relation.relname = asked.name
+                JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
+                WHERE attribute.attgenerated = 's'
+                AND NOT attribute.attisdropped
+            ) AS stops_updates
+        FROM pg_publication AS publication
         WHERE pubname = $1",
     )
     .bind(publication)
+    .bind(tables.keys().map(|name| name.schema.as_str()).collect::<Vec<_>>())
+    .bind(tables.keys().map(|name| name.table.as_str()).collect::<Vec<_>>())
     .fetch_optional(&mut *source)
     .await
     .during(unasked)?;
@@ -40,7 +55,7 @@ pub async fn check(
     let quoted = quote::identifier(publication);
     let mut problems = Problems::default();
     match settings {
-        None if *before == Before::Nothing => create(source, publication, tables).await?,
+        None if *before == Before::Nothing => create(source, publication, tables, version).await?,
         None => {
             return Err(Error::new(format!(
                 "publication `{publication}` is gone from the source, and with it the changes since"
@@ -59,6 +74,12 @@ pub async fn check(
                 problems.add(
                     format!("publication `{publication}` publishes partitions and not their table"),
                     format!("ALTER PUBLICATION {quoted} SET (publish_via_partition_root = true);"),
+                );
+            }
+            if row.try_get::<bool, _>("stops_updates").during(unasked)? {
+                problems.add(
+                    format!("publication `{publication}` leaves out generated columns, which stops updates"),
+                    format!("ALTER PUBLICATION {quoted} SET (publish_generated_columns = stored);"),
                 );
             }
         }
@@ -86,10 +107,16 @@ pub async fn check(
     Ok(published)
 }
 
-async fn create(source: &mut PgConnection, publication: &str, tables: &BTreeMap<Name, Layout>) -> Result<()> {
+async fn create(
+    source: &mut PgConnection,
+    publication: &str,
+    tables: &BTreeMap<Name, Layout>,
+    version: i32,
+) -> Result<()> {
+    let generated = if version < TELLS_GENERATED { "" } else { ", publish_generated_columns = stored" };
     let listed: Vec<String> = tables.iter().map(|(name, layout)| table(name, *layout)).collect();
     let sql = format!(
-        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)",
+        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true{generated})",
         quote::identifier(publication),
         listed.join(", ")
     );

@@ -183,6 +183,11 @@ impl Bench {
         value(&mut self.source, sql).await
     }
 
+    /// The major version of the source's server.
+    pub async fn source_version(&mut self) -> i32 {
+        self.source_value("SELECT current_setting('server_version_num')::integer / 10000").await
+    }
+
     /// Every table's latest landed state equals its rows at the source, byte for byte.
     pub async fn assert_fold(&mut self) {
         for landing in self.warehouse.landings.clone() {

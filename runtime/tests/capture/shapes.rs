@@ -118,7 +118,7 @@ async fn every_code_point_lands() {
     bench.assert_fold().await;
 }
 
-/// Generated columns are not in the stream, so the snapshot leaves them out too.
+/// Stored generated columns are in the stream from PostgreSQL 18 on; the snapshot has what the stream has.
 #[tokio::test]
 async fn snapshot_and_stream_have_the_same_columns() {
     let sql = "
@@ -127,12 +127,40 @@ async fn snapshot_and_stream_have_the_same_columns() {
         INSERT INTO sums VALUES (1, 5)";
     let mut bench = Bench::new("generated", sql, &[("sums", &["id"])]).await;
     bench.capture().await;
-    bench.on_source("UPDATE sums SET a = 5; ALTER TABLE sums ADD b text, DROP twice").await;
+    bench.on_source("UPDATE sums SET a = 5").await;
+    bench.on_source("ALTER TABLE sums ADD b text, DROP twice").await;
     bench.on_source("UPDATE sums SET b = 'new'").await;
     bench.capture().await;
     let rows: Vec<String> =
         bench.target_value("SELECT array_agg(full_row::text ORDER BY lsn) FROM bronze.sums").await;
-    assert_eq!(rows, [r#"{"a": 5, "id": 1}"#, r#"{"a": 5, "id": 1}"#, r#"{"a": 5, "b": "new", "id": 1}"#]);
+    let with_sum = if bench.source_version().await < 18 {
+        r#"{"a": 5, "id": 1}"#
+    } else {
+        r#"{"a": 5, "id": 1, "twice": 10}"#
+    };
+    assert_eq!(rows, [with_sum, with_sum, r#"{"a": 5, "b": "new", "id": 1}"#]);
+}
+
+/// PostgreSQL 18 lets no update of a published table pass whose generated columns are not in the stream.
+#[tokio::test]
+async fn generated_columns_that_would_stop_the_source_are_refused() {
+    let sql = "
+        CREATE TABLE sums (id integer PRIMARY KEY, a integer, twice integer GENERATED ALWAYS AS (a * 2) STORED);
+        ALTER TABLE sums REPLICA IDENTITY FULL;
+        INSERT INTO sums VALUES (1, 5)";
+    let mut bench = Bench::new("generated_refused", sql, &[("sums", &["id"])]).await;
+    if bench.source_version().await < 18 {
+        bench.capture().await;
+        return;
+    }
+    bench.on_source("ALTER TABLE sums ADD thrice integer GENERATED ALWAYS AS (a * 3)").await;
+    let error = bench.error().await;
+    assert!(error.contains("ALTER TABLE \"public\".\"sums\" DROP COLUMN \"thrice\";"), "{error}");
+    bench.on_source("ALTER TABLE sums DROP thrice").await;
+    bench.capture().await;
+    bench.on_source("ALTER PUBLICATION bench SET (publish_generated_columns = none)").await;
+    let error = bench.error().await;
+    assert!(error.contains("SET (publish_generated_columns = stored);"), "{error}");
 }
 
 /// A json value that jsonb cannot hold stops with a message that says what it is.

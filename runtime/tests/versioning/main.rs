@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 mod gate;
+mod merge;
 mod model;
 mod neighbours;
 mod rules;
