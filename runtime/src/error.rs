@@ -50,8 +50,13 @@ impl Error {
         Some(from_database(cause)?.code().to_owned())
     }
 
+    /// What happened, alone.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// The error's own remedy, else the one that its cause is known to have.
-    fn way_out(&self) -> Option<String> {
+    pub fn way_out(&self) -> Option<String> {
         let known = || known_remedy(self.cause.as_deref()?).map(str::to_owned);
         self.remedy.clone().or_else(known)
     }

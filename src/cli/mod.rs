@@ -75,6 +75,15 @@ enum Verb {
     /// Capture to now, land, apply, refresh
     #[command(disable_help_flag = true)]
     Run(Rest),
+    /// Capture, land, apply, refresh, continuously
+    #[command(disable_help_flag = true)]
+    Watch(Rest),
+    /// Say how slot, landing, silver and the last runs stand
+    #[command(disable_help_flag = true)]
+    Status(Rest),
+    /// Is the source ready to be captured; make it so; clean up
+    #[command(disable_help_flag = true)]
+    Source(Rest),
     /// Make traffic on the source
     #[command(disable_help_flag = true)]
     Simulate(Rest),
@@ -154,6 +163,9 @@ impl Verb {
             Self::Demo(rest) => Some(("demo", rest)),
             Self::Migrate(rest) => Some(("migrate", rest)),
             Self::Run(rest) => Some(("run", rest)),
+            Self::Watch(rest) => Some(("watch", rest)),
+            Self::Status(rest) => Some(("status", rest)),
+            Self::Source(rest) => Some(("source", rest)),
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
         }

@@ -74,39 +74,97 @@ pub enum Before {
 
 /// What is wrong with a source, with the way out of each.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
-    what: Vec<String>,
-    remedies: Vec<String>,
+pub(super) struct Problems(Vec<Problem>);
+
+/// Something that is wrong, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// The way out: SQL to paste, or a sentence.
+    pub remedy: String,
 }
 
 impl Problems {
     pub(super) fn add(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
-        self.what.push(what.into());
-        let remedy = remedy.into();
-        if !self.remedies.contains(&remedy) {
-            self.remedies.push(remedy);
-        }
+        self.0.push(Problem { what: what.into(), remedy: remedy.into() });
+    }
+
+    pub(super) fn into_list(self) -> Vec<Problem> {
+        self.0
     }
 
     pub(super) fn refuse(self) -> Result<()> {
-        if self.what.is_empty() {
+        if self.0.is_empty() {
             return Ok(());
         }
-        let what = format!("the source cannot be captured: {}", self.what.join("\n  and "));
-        Err(Error::new(what).remedy(self.remedies.join("\n    ")))
+        let mut remedies: Vec<&str> = Vec::new();
+        for problem in &self.0 {
+            if !remedies.contains(&problem.remedy.as_str()) {
+                remedies.push(&problem.remedy);
+            }
+        }
+        let what: Vec<&str> = self.0.iter().map(|problem| problem.what.as_str()).collect();
+        let what = format!("the source cannot be captured: {}", what.join("\n  and "));
+        Err(Error::new(what).remedy(remedies.join("\n    ")))
     }
 }
 
-/// Checks a source.
-pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Before) -> Result<Ready> {
-    let (site, version) = check_server(source).await?;
-    check_site(&site, before)?;
-    let layouts = check_tables(source, &warehouse.landings).await?;
-    check_identities(source, &warehouse.landings).await?;
-    let published =
-        publication::check(source, &warehouse.source.publication, &layouts, before, version).await?;
+/// What a look at a source tells, whether it can be captured or not.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Where it is.
+    pub site: Site,
+    /// Its release: 150004 is 15.4.
+    pub version: i32,
+    /// The tables that are there.
+    pub layouts: BTreeMap<Name, Layout>,
+    /// What the publication publishes; none where there is no publication.
+    pub published: Option<publication::Published>,
+}
 
+/// Checks a source, and creates the publication where there is none yet.
+pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Before) -> Result<Ready> {
     let mut problems = Problems::default();
+    let seen = look(source, warehouse, before, &mut problems).await?;
+    problems.refuse()?;
+    let publication = &warehouse.source.publication;
+    let published = match seen.published {
+        Some(published) => published,
+        None => publication::create(source, publication, &seen.layouts, seen.version).await?,
+    };
+    let mut problems = Problems::default();
+    let tables = tables(warehouse, &seen.layouts, &published, &mut problems);
+    problems.refuse()?;
+    Ok(Ready { site: seen.site, tables })
+}
+
+/// Looks at a source and changes nothing.
+pub(super) async fn look(
+    source: &mut PgConnection,
+    warehouse: &Warehouse,
+    before: &Before,
+    problems: &mut Problems,
+) -> Result<Seen> {
+    let (site, version) = check_server(source, problems).await?;
+    if version < OLDEST_VERSION || !is_site(&site, before, problems) {
+        // The rest would be questions that it does not understand, or answers about something else.
+        return Ok(Seen { site, version, layouts: BTreeMap::new(), published: None });
+    }
+    let layouts = check_tables(source, &warehouse.landings, problems).await?;
+    check_identities(source, &warehouse.landings, problems).await?;
+    let publication = &warehouse.source.publication;
+    let published = publication::look(source, publication, &layouts, before, version, problems).await?;
+    Ok(Seen { site, version, layouts, published })
+}
+
+/// The source table of each landing table, as it is published.
+pub(super) fn tables(
+    warehouse: &Warehouse,
+    layouts: &BTreeMap<Name, Layout>,
+    published: &publication::Published,
+    problems: &mut Problems,
+) -> Vec<SourceTable> {
     let mut tables = Vec::new();
     for landing in &warehouse.landings {
         let name = &landing.source;
@@ -124,11 +182,10 @@ pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Be
         let layout = layouts.get(name).copied().unwrap_or(Layout::Plain);
         tables.push(SourceTable { name: name.clone(), layout, columns });
     }
-    problems.refuse()?;
-    Ok(Ready { site, tables })
+    tables
 }
 
-async fn check_server(source: &mut PgConnection) -> Result<(Site, i32)> {
+async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Result<(Site, i32)> {
     let unasked = || "cannot ask the source for its settings".to_owned();
     let row = sqlx::query(
         "SELECT
@@ -154,7 +211,6 @@ async fn check_server(source: &mut PgConnection) -> Result<(Site, i32)> {
     let version: i32 = row.try_get("version").during(unasked)?;
     let role: String = row.try_get("role").during(unasked)?;
     let wal_level: String = row.try_get("wal_level").during(unasked)?;
-    let mut problems = Problems::default();
     if version < OLDEST_VERSION {
         problems.add(format!("it is PostgreSQL {}", version / 10_000), "capture from PostgreSQL 15 or later");
     }
@@ -173,7 +229,6 @@ async fn check_server(source: &mut PgConnection) -> Result<(Site, i32)> {
             format!("ALTER ROLE {} REPLICATION;", quote::identifier(&role)),
         );
     }
-    problems.refuse()?;
     let site = Site {
         system_identifier: row.try_get("system_identifier").during(unasked)?,
         database: row.try_get("database").during(unasked)?,
@@ -181,26 +236,29 @@ async fn check_server(source: &mut PgConnection) -> Result<(Site, i32)> {
     Ok((site, version))
 }
 
-/// Positions of one server mean nothing on another.
-fn check_site(site: &Site, before: &Before) -> Result<()> {
+/// Whether it is where was captured before: positions of one server mean nothing on another.
+fn is_site(site: &Site, before: &Before, problems: &mut Problems) -> bool {
     let Before::Something(known) = before else {
-        return Ok(());
+        return true;
     };
     if known.system_identifier != site.system_identifier {
-        return Err(Error::new(format!(
-            "the source is another server (system {}) than the one captured so far (system {})",
-            site.system_identifier, known.system_identifier
-        ))
-        .remedy(format!("correct SOURCE_DATABASE_URL; to follow the new server, {START_OVER}")));
+        problems.add(
+            format!(
+                "it is another server (system {}) than the one captured so far (system {})",
+                site.system_identifier, known.system_identifier
+            ),
+            format!("correct SOURCE_DATABASE_URL; to follow the new server, {START_OVER}"),
+        );
+        return false;
     }
     if known.database != site.database {
-        return Err(Error::new(format!(
-            "the source is database `{}`, the one captured so far is `{}`",
-            site.database, known.database
-        ))
-        .remedy(format!("correct SOURCE_DATABASE_URL; to follow the other database, {START_OVER}")));
+        problems.add(
+            format!("it is database `{}`, the one captured so far is `{}`", site.database, known.database),
+            format!("correct SOURCE_DATABASE_URL; to follow the other database, {START_OVER}"),
+        );
+        return false;
     }
-    Ok(())
+    true
 }
 
 /// Schemas and tables of the landings' sources, as two lists to bind.
@@ -216,7 +274,11 @@ fn name(row: &PgRow) -> Result<Name, sqlx::Error> {
     Ok(Name::new(row.try_get::<String, _>("schema")?, row.try_get::<String, _>("name")?))
 }
 
-async fn check_tables(source: &mut PgConnection, landings: &[Landing]) -> Result<BTreeMap<Name, Layout>> {
+async fn check_tables(
+    source: &mut PgConnection,
+    landings: &[Landing],
+    problems: &mut Problems,
+) -> Result<BTreeMap<Name, Layout>> {
     let unasked = || "cannot ask the source for its tables".to_owned();
     let (schemas, tables) = names(landings);
     let rows = sqlx::query(
@@ -239,7 +301,6 @@ async fn check_tables(source: &mut PgConnection, landings: &[Landing]) -> Result
     .await
     .during(unasked)?;
 
-    let mut problems = Problems::default();
     let mut layouts = BTreeMap::new();
     for row in &rows {
         let name = name(row).during(unasked)?;
@@ -283,14 +344,17 @@ async fn check_tables(source: &mut PgConnection, landings: &[Landing]) -> Result
             );
         }
     }
-    problems.refuse()?;
     Ok(layouts)
 }
 
 /// A delete, and an update that leaves a value stored out of line alone, carry the whole row only under
 /// `REPLICA IDENTITY FULL`. A partition does not inherit it, and its root's says how its rows are marked.
 /// Whole rows that hold virtual columns (PostgreSQL 18) cannot be published: the source would refuse updates.
-async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Result<()> {
+async fn check_identities(
+    source: &mut PgConnection,
+    landings: &[Landing],
+    problems: &mut Problems,
+) -> Result<()> {
     let unasked = || "cannot ask the source for replica identities".to_owned();
     let (schemas, tables) = names(landings);
     let rows = sqlx::query(
@@ -331,7 +395,6 @@ async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Re
     .await
     .during(unasked)?;
 
-    let mut problems = Problems::default();
     for row in &rows {
         let name = name(row).during(unasked)?;
         if row.try_get::<bool, _>("partial").during(unasked)? {
@@ -351,5 +414,5 @@ async fn check_identities(source: &mut PgConnection, landings: &[Landing]) -> Re
             );
         }
     }
-    problems.refuse()
+    Ok(())
 }

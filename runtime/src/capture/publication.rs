@@ -1,5 +1,5 @@
-//! The publication at the source: created when absent and nothing has been captured, else looked at, and
-//! refused with the SQL that helps. Tells the columns that it publishes. Knows no slot and no row.
+//! The publication at the source: looked at, with the SQL that helps where it does not do, and created where
+//! it is absent and nothing has been captured. Tells the columns that it publishes. Knows no slot and no row.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,21 @@ use crate::quote;
 
 /// From this release on a publication says whether it publishes stored generated columns. Where it does not,
 /// the source lets no update of a table pass that has them and writes whole old rows to the log.
-const TELLS_GENERATED: i32 = 180_000;
+pub const TELLS_GENERATED: i32 = 180_000;
 
 /// The published columns of each published table.
-type Published = BTreeMap<Name, Vec<String>>;
+pub type Published = BTreeMap<Name, Vec<String>>;
 
-/// Checks the publication for these tables, and gives the columns of all that it publishes.
-pub async fn check(
+/// Looks at the publication of these tables; gives the columns of all that it publishes, or nothing where it
+/// is absent and can still be created.
+pub(super) async fn look(
     source: &mut PgConnection,
     publication: &str,
     tables: &BTreeMap<Name, Layout>,
     before: &Before,
     version: i32,
-) -> Result<Published> {
+    problems: &mut Problems,
+) -> Result<Option<Published>> {
     let unasked = || format!("cannot ask the source for publication `{publication}`");
     let settings = sqlx::query(
         "SELECT
@@ -53,14 +55,14 @@ pub async fn check(
     .during(unasked)?;
 
     let quoted = quote::identifier(publication);
-    let mut problems = Problems::default();
     match settings {
-        None if *before == Before::Nothing => create(source, publication, tables, version).await?,
+        None if *before == Before::Nothing => return Ok(None),
         None => {
-            return Err(Error::new(format!(
-                "publication `{publication}` is gone from the source, and with it the changes since"
-            ))
-            .remedy(START_OVER));
+            problems.add(
+                format!("publication `{publication}` is gone, and with it the changes since"),
+                START_OVER,
+            );
+            return Ok(None);
         }
         Some(row) => {
             if !row.try_get::<bool, _>("everything").during(unasked)? {
@@ -103,29 +105,37 @@ pub async fn check(
             );
         }
     }
-    problems.refuse()?;
-    Ok(published)
+    Ok(Some(published))
 }
 
-async fn create(
+/// Creates the publication; gives the columns that it publishes.
+pub async fn create(
     source: &mut PgConnection,
     publication: &str,
     tables: &BTreeMap<Name, Layout>,
     version: i32,
-) -> Result<()> {
+) -> Result<Published> {
+    let sql = create_sql(publication, tables, version);
+    if let Err(cause) =
+        sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).persistent(false).execute(&mut *source).await
+    {
+        return Err(Error::new(format!("cannot create publication `{publication}` at the source"))
+            .because(cause)
+            .remedy(format!("let the owner of the tables run: {sql};")));
+    }
+    let (published, _) = read(source, publication, version).await?;
+    Ok(published)
+}
+
+/// The statement that creates it.
+pub fn create_sql(publication: &str, tables: &BTreeMap<Name, Layout>, version: i32) -> String {
     let generated = if version < TELLS_GENERATED { "" } else { ", publish_generated_columns = stored" };
     let listed: Vec<String> = tables.iter().map(|(name, layout)| table(name, *layout)).collect();
-    let sql = format!(
+    format!(
         "CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true{generated})",
         quote::identifier(publication),
         listed.join(", ")
-    );
-    match sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).persistent(false).execute(source).await {
-        Ok(_) => Ok(()),
-        Err(cause) => Err(Error::new(format!("cannot create publication `{publication}` at the source"))
-            .because(cause)
-            .remedy(format!("let the owner of the tables run: {sql};"))),
-    }
+    )
 }
 
 fn table(name: &Name, layout: Layout) -> String {

@@ -69,6 +69,11 @@ impl Slot {
         Ok(())
     }
 
+    /// Whether it keeps more log than it may: the next checkpoint can take it away.
+    pub fn is_short_of_log(&self) -> bool {
+        self.wal_status == "unreserved"
+    }
+
     /// Refuses a slot that somebody else has made.
     pub fn check_owner(&self, name: &str, site: &Site) -> Result<()> {
         if self.plugin == "pgoutput" && self.database == site.database {

@@ -6,6 +6,7 @@ mod migrate;
 mod query;
 mod run;
 mod simulate;
+mod source;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ pub type Known = (&'static str, fn() -> Warehouse);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
+    Findings,
 }
 
 #[derive(Parser)]
@@ -47,6 +49,8 @@ enum Verb {
     Migrate(migrate::Arguments),
     /// Capture to now, land, apply, refresh; then exit
     Run(run::Arguments),
+    /// Is the source ready to be captured; make it so; clean up
+    Source(source::Arguments),
     /// Traffic on the source
     Simulate(simulate::Arguments),
     /// Ask the warehouse a read-only question, as of any time
@@ -62,6 +66,7 @@ pub fn main(warehouses: &[Known], default: Option<&'static str>) -> ExitCode {
     };
     match runtime.block_on(interruptible(arguments, warehouses, default)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => fail(&error),
     }
 }
@@ -88,6 +93,7 @@ impl Verb {
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
             Self::Query(_) => error,
+            Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
 }
@@ -106,6 +112,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Demo(arguments) => demo::run(&warehouse, &arguments).await,
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,
         Verb::Run(arguments) => run::run(&warehouse, &arguments).await,
+        Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,
     }

@@ -6,5 +6,6 @@ mod begin;
 mod bench;
 mod changes;
 mod fit;
+mod readiness;
 mod refusals;
 mod shapes;

@@ -1,0 +1,176 @@
+//! `warehouse source`: is the source ready to be captured; make it so; clean up.
+
+use clap::{Subcommand, ValueEnum};
+use sqlx::PgConnection;
+
+use super::Outcome;
+use crate::capture::prepare::{self, Plan};
+use crate::capture::readiness::{self, Readiness, Severity};
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::progress::{Lines, Progress as _, count};
+use crate::{capture, migrate};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Say what keeps the source from being captured, each with its remedy
+    Check {
+        /// How to print it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Make what a capture needs: grants, replica identities, publication, slot
+    Prepare {
+        /// Print the SQL and change nothing
+        #[arg(long)]
+        dry_run: bool,
+
+        /// The role that shall capture: made where it is absent, and given the least that it needs
+        #[arg(long, value_name = "NAME")]
+        role: Option<String>,
+    },
+    /// Drop slot and publication, and take back what `prepare` has made
+    Drop {
+        /// Yes, let go of the source
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs.
+    Json,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let place = Place::find(warehouse.name)?;
+    match &arguments.verb {
+        Verb::Check { format } => check(warehouse, &place, *format).await,
+        Verb::Prepare { dry_run, role } => prepare(warehouse, &place, *dry_run, role.as_deref()).await,
+        Verb::Drop { yes } => drop(warehouse, &place, *yes).await,
+    }
+}
+
+async fn check(warehouse: &Warehouse, place: &Place, format: Format) -> Result<Outcome> {
+    let mut target = target(warehouse, place).await;
+    let looked = readiness::check(warehouse, &place.source, target.as_mut().ok()).await;
+    let mut readiness = looked?;
+    if let Err(error) = &target {
+        readiness.facts.push(format!("not compared with silver: {}", error.what()));
+    }
+    let text = match format {
+        Format::Human => human(&readiness),
+        Format::Json => {
+            let mut text = serde_json::to_string_pretty(&serde_json::json!({
+                "ready": readiness.is_ready(),
+                "facts": readiness.facts,
+                "findings": readiness.findings,
+            }))
+            .during(|| "cannot write JSON".to_owned())?;
+            text.push('\n');
+            text
+        }
+    };
+    super::answer(&text)?;
+    Ok(if readiness.is_ready() { Outcome::Done } else { Outcome::Findings })
+}
+
+/// The warehouse, where there is one to compare with.
+async fn target(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    migrate::check(warehouse, &mut target).await?;
+    Ok(target)
+}
+
+fn human(readiness: &Readiness) -> String {
+    let mut text = String::new();
+    for fact in &readiness.facts {
+        text += &format!("ok     {fact}\n");
+    }
+    for finding in &readiness.findings {
+        let word = match finding.severity {
+            Severity::Stops => "STOPS",
+            Severity::Warns => "warns",
+        };
+        text += &format!("{word}  {}\n       = {}\n", finding.what, finding.remedy);
+    }
+    let stops = readiness.findings.iter().filter(|finding| finding.severity == Severity::Stops).count();
+    let warns = readiness.findings.len() - stops;
+    text += &match stops {
+        0 => format!("ready to be captured, {}\n", count(warns as u64, "warning")),
+        _ => format!(
+            "not ready: {}, {}; `medallion source prepare --dry-run` shows what it would do about them\n",
+            count(stops as u64, "finding"),
+            count(warns as u64, "warning")
+        ),
+    };
+    text
+}
+
+async fn prepare(warehouse: &Warehouse, place: &Place, dry_run: bool, role: Option<&str>) -> Result<Outcome> {
+    let mut source = prepare::connect(&place.source).await?;
+    let mut target = target(warehouse, place).await;
+    let plan = prepare::plan(warehouse, &mut source, target.as_mut().ok(), role).await?;
+    let create = |slot: &str| {
+        format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", crate::quote::literal(slot))
+    };
+    super::answer(&sql(&plan, create, "the source is prepared: nothing to do\n"))?;
+    if !dry_run {
+        prepare::prepare(&plan, &mut source, target.as_mut().ok(), &mut Notes).await?;
+    }
+    for note in plan.notes.iter().filter(|_| !plan.is_empty()) {
+        Lines.note(note);
+    }
+    Ok(Outcome::Done)
+}
+
+async fn drop(warehouse: &Warehouse, place: &Place, yes: bool) -> Result<Outcome> {
+    let mut source = prepare::connect(&place.source).await?;
+    let plan = prepare::plan_drop(warehouse, &mut source).await?;
+    if !yes && !plan.is_empty() {
+        return Err(Error::new(
+            "`source drop` lets go of the source: what commits from then on is not captured",
+        )
+        .remedy("if that is what you want: `medallion source drop --yes`"));
+    }
+    let drop = |slot: &str| format!("SELECT pg_drop_replication_slot({})", crate::quote::literal(slot));
+    super::answer(&sql(&plan, drop, "nothing to drop\n"))?;
+    prepare::drop(&plan, &mut source).await?;
+    for note in &plan.notes {
+        Lines.note(note);
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is done, as a script.
+fn sql(plan: &Plan, slot: impl Fn(&str) -> String, nothing: &str) -> String {
+    if plan.is_empty() {
+        return nothing.to_owned();
+    }
+    let statements = plan.together.iter().cloned().chain(plan.slot.as_deref().map(slot));
+    statements.map(|sql| format!("{sql};\n")).collect()
+}
+
+/// What a slot waits for, in the command's voice.
+struct Notes;
+
+impl capture::Progress for Notes {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, text: &str) {
+        Lines.note(text);
+    }
+}
