@@ -9,4 +9,5 @@ mod entities;
 mod interrupted;
 mod real_pagila;
 mod refusals;
+mod roles;
 mod sample;

@@ -31,9 +31,16 @@ pub async fn scalar(connection: &mut PgConnection, sql: &str, bound: &[i64]) -> 
 
 /// Takes a table's statistics when so many rows came in that the planner must know.
 pub async fn analyze(connection: &mut PgConnection, table: &str, rows: u64) -> Result<()> {
-    if rows >= WORTH_ANALYZING {
-        execute(connection, &format!("ANALYZE {table}")).await?;
+    if rows < WORTH_ANALYZING {
+        return Ok(());
     }
+    let own = table.starts_with("pg_temp.");
+    // Statistics are the owner's to take, and the loader need not own what it loads.
+    let sql = match own {
+        true => format!("ANALYZE {table}"),
+        false => format!("SELECT \"medallion\".\"analyze\"({}::regclass)", quote::literal(table)),
+    };
+    execute(connection, &sql).await?;
     Ok(())
 }
 

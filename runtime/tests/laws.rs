@@ -495,6 +495,12 @@ const OBJECTS: &str = "
     CREATE SCHEMA medallion;
     CREATE FUNCTION medallion.backfill() RETURNS void LANGUAGE sql
         AS $$SELECT set_config('medallion.backfill', 'on', true)$$;
+    CREATE FUNCTION medallion.analyze(relation regclass) RETURNS void LANGUAGE plpgsql
+        AS $$BEGIN EXECUTE format('ANALYZE %s', relation); END$$;
+    CREATE FUNCTION medallion.make_partition(fact regclass, partition name, \"from\" text, \"to\" text) RETURNS void
+        LANGUAGE plpgsql
+        AS $$BEGIN EXECUTE format('CREATE TABLE IF NOT EXISTS t.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+            partition, fact, \"from\", \"to\"); END$$;
     CREATE TABLE medallion.source_position (slot text PRIMARY KEY, last_lsn bigint, last_commit_ts timestamptz);
     INSERT INTO medallion.source_position VALUES ('t', 0, NULL);
     CREATE TABLE medallion.watermark (

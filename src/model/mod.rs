@@ -29,6 +29,8 @@ pub struct Warehouse {
     pub schemas: Schemas,
     /// Where changes come from.
     pub source: Source,
+    /// The roles that the migration makes.
+    pub roles: Roles,
     /// Enumerated types, created in the silver schema.
     pub enums: Vec<Enum>,
     /// Landing tables, those of lookups included.
@@ -63,6 +65,15 @@ pub struct Source {
     pub slot: String,
     /// A table of past changes that lands before live capture takes over.
     pub recorded_log: Option<Name>,
+}
+
+/// Roles without a login, of the whole server. Who migrates is the owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Roles {
+    /// Runs the pipeline.
+    pub loader: Option<String>,
+    /// Asks.
+    pub reader: Option<String>,
 }
 
 /// A relation's two names, raw.

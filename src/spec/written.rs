@@ -23,6 +23,9 @@ pub struct Warehouse {
     /// Where changes come from.
     #[serde(default)]
     pub source: Source,
+    /// The roles that the migration makes, with what each may do.
+    #[serde(default)]
+    pub roles: Roles,
     /// Enumerated types, created in the silver schema: a name and its values, in order.
     #[serde(default)]
     pub types: BTreeMap<At<String>, At<Vec<At<String>>>>,
@@ -100,6 +103,19 @@ pub enum Capture {
 pub enum Plugin {
     /// PostgreSQL's own.
     Pgoutput,
+}
+
+/// The roles that the migration makes, with what each may do: group roles without a login, for logins to be
+/// members of. Who migrates owns the warehouse. A role is one for the whole server: where it is there already
+/// it is used as it is, and it stays when the warehouse goes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// Runs the pipeline: adds to bronze, writes silver and gold, changes nothing that has ended but by
+    /// repair. No such role is made without it.
+    pub loader: Option<At<String>>,
+    /// Asks: silver, gold and their past. No such role is made without it.
+    pub reader: Option<At<String>>,
 }
 
 /// A landing table: one row a change, append only. All landing tables have the same columns.

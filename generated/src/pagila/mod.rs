@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "27f0e7fa967bac4b9777031c09d0785ef531e210d899c8290471aa81172f8643";
+pub const SPEC_HASH: &str = "f46ad796f49e8163d33d8db9e05999ef592223be930bd412c4920416e3249ef0";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8d5f43a453f3c246750b95353973ebbc2c28143e71459fab6654d956fc0777b5";
+pub const OBJECTS_HASH: &str = "c887f3146d05eda8a05efdaad1f721284549c0b038ce77c2bbc5d2ca925aca04";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -30,10 +30,11 @@ pub async fn make(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> 
         let suffix: String = row.get("suffix");
         let (from, to): (String, String) = (row.get("from"), row.get("to"));
         let partition = Name::new(&silver.table.schema, format!("{}_{suffix}", silver.table.table));
+        // In the owner's name: who makes a partition has to own the table.
         let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {}\nPARTITION OF {}\nFOR VALUES FROM ({}) TO ({})",
-            quote::name(&partition),
-            quote::name(&silver.table),
+            "SELECT \"medallion\".\"make_partition\"({}::regclass, {}, {}, {})",
+            quote::literal(&quote::name(&silver.table)),
+            quote::literal(&partition.table),
             quote::literal(&from),
             quote::literal(&to)
         );

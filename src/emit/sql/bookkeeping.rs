@@ -21,6 +21,17 @@ struct TypesSql {
     enums: Vec<EnumSql>,
 }
 
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/roles.sql", escape = "none")]
+struct RolesSql {
+    roles: Vec<RoleSql>,
+}
+
+struct RoleSql {
+    name: String,
+    literal: String,
+}
+
 struct EnumSql {
     name: String,
     values: Lines,
@@ -61,6 +72,15 @@ struct NowSql;
 struct RefuseChangeSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/loading.sql", escape = "none")]
+struct LoadingSql {
+    silver: String,
+    silver_literal: String,
+    gold: String,
+    analyzed: String,
+}
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/versioning.sql", escape = "none")]
 struct VersioningSql;
 
@@ -79,7 +99,13 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         function("now", &NowSql),
         function("refuse_change", &RefuseChangeSql),
         versioning(),
+        loading(warehouse),
     ]);
+    let roles = [&warehouse.roles.loader, &warehouse.roles.reader];
+    let roles: Vec<&str> = roles.into_iter().flatten().map(String::as_str).collect();
+    if !roles.is_empty() {
+        scripts.push(self::roles(&roles));
+    }
     scripts
 }
 
@@ -115,6 +141,12 @@ fn types(enums: &[Enum]) -> Script {
     own("types", super::render(&TypesSql { enums: written.collect() })).dropped_by(drops.collect())
 }
 
+/// The roles themselves, which no way back drops: others may use them.
+fn roles(names: &[&str]) -> Script {
+    let roles = names.iter().map(|name| RoleSql { name: identifier(name), literal: literal(name) });
+    own("roles", super::render(&RolesSql { roles: roles.collect() }))
+}
+
 /// What the loader and every versioned dimension call.
 fn versioning() -> Script {
     let drops = [
@@ -136,6 +168,31 @@ fn versioning() -> Script {
     let mut drops: Vec<String> = drops.iter().map(|object| format!("DROP {object};")).collect();
     drops.push("REVOKE USAGE ON SCHEMA \"medallion\" FROM PUBLIC;".to_owned());
     own("versioning", super::render(&VersioningSql)).dropped_by(drops)
+}
+
+/// What the loader calls, and what keeps it from more.
+fn loading(warehouse: &Warehouse) -> Script {
+    let layers = &warehouse.schemas;
+    let schema = |name: &str| literal(&identifier(name));
+    let analyzed = [layers.silver.as_str(), &layers.gold, TOOL_SCHEMA];
+    let analyzed: Vec<String> =
+        analyzed.iter().map(|name| format!("{}::regnamespace", schema(name))).collect();
+    let drops = [
+        "\"keep_history\"()",
+        "\"refresh\"(regclass)",
+        "\"analyze\"(regclass)",
+        "\"make_partition\"(regclass, name, text, text)",
+    ];
+    own(
+        "loading",
+        super::render(&LoadingSql {
+            silver: schema(&layers.silver),
+            silver_literal: literal(&layers.silver),
+            gold: schema(&layers.gold),
+            analyzed: analyzed.join(", "),
+        }),
+    )
+    .dropped_by(drops.iter().map(|name| format!("DROP FUNCTION \"medallion\".{name};")).collect())
 }
 
 fn table(name: &str, template: &impl Template) -> Script {

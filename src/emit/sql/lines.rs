@@ -4,6 +4,11 @@
 pub(super) struct Lines(Vec<String>);
 
 impl Lines {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The parts, each in a line at the indent; the first stands where the template has it.
     pub(super) fn at(&self, indent: usize) -> String {
         self.0.join(&format!(",\n{}", " ".repeat(indent)))

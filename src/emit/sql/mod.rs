@@ -10,6 +10,7 @@ mod landing;
 mod lines;
 mod mart;
 mod quote;
+mod roles;
 mod script;
 mod versioning;
 
@@ -36,6 +37,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         SilverKind::Fact(fact) => fact::script(silver, fact),
     }));
     scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
+    scripts.extend(roles::scripts(warehouse));
     scripts
 }
 

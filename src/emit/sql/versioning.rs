@@ -200,7 +200,7 @@ pub(super) fn drops(silver: &Silver, dimension: &Dimension) -> Vec<String> {
     drops
 }
 
-fn journal(silver: &Silver) -> Name {
+pub(super) fn journal(silver: &Silver) -> Name {
     Name::new(TOOL_SCHEMA, derived(&silver.name.name, "journal"))
 }
 

@@ -15,6 +15,7 @@ mod names;
 mod order;
 mod query;
 mod report;
+mod roles;
 mod scope;
 mod silver;
 mod sql;
@@ -40,6 +41,7 @@ pub fn load(files: &Files) -> Result<Warehouse, Findings> {
 pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehouse, Findings> {
     let mut report = Report::new(files, parsed);
     let identity = identity::lower(&parsed.value, files, &mut report);
+    let roles = roles::lower(&parsed.value.roles, &mut report);
     let catalog = Catalog::new(parsed, &identity, &mut report);
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
@@ -53,6 +55,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         time_zone: identity.time_zone,
         schemas: identity.schemas,
         source: identity.source,
+        roles,
         enums: catalog.into_enums(),
         landings,
         silver,

@@ -31,6 +31,21 @@ CREATE INDEX "dim_customer_hist_home_idx"
     ON "temporal_silver"."dim_customer_hist" ("address_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "temporal_silver"."dim_customer_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "temporal_silver"."dim_customer_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "temporal_silver"."dim_customer_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."dim_customer" AS
 SELECT
     "customer_id",

@@ -33,6 +33,21 @@ CREATE INDEX "dim_film_hist_spoken_idx"
     ON "temporal_silver"."dim_film_hist" ("language_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "temporal_silver"."dim_film_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "temporal_silver"."dim_film_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "temporal_silver"."dim_film_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."dim_film" AS
 SELECT
     "film_id",

@@ -36,6 +36,21 @@ CREATE TABLE "medallion"."fact_rental_history" (
     CONSTRAINT "fact_rental_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_rental_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_rental_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_rental_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 -- A change of what `item` means finds the rows that read it.
 CREATE INDEX "fact_rental_item_idx"
     ON "temporal_silver"."fact_rental" ("inventory_id");

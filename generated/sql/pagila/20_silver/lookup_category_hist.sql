@@ -16,6 +16,21 @@ CREATE UNIQUE INDEX "lookup_category_hist_current_key"
     ON "medallion"."lookup_category_hist" ("category_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_category_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_category_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_category_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."lookup_category" AS
 SELECT
     "category_id",

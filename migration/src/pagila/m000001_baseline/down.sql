@@ -3,6 +3,8 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+REVOKE ALL ON SCHEMA "medallion" FROM "pagila_reader";
+REVOKE ALL ON SCHEMA "medallion" FROM "pagila_loader";
 DROP VIEW "as_of"."vw_top_titles";
 DROP VIEW "medallion"."vw_top_titles_definition";
 DROP TABLE "simple_gold"."vw_top_titles";
@@ -78,6 +80,10 @@ DROP TABLE "medallion"."lookup_address_cdc";
 DROP TABLE "cdc_bronze"."br_rental_cdc";
 DROP TABLE "cdc_bronze"."br_payment_cdc";
 DROP TABLE "cdc_bronze"."br_customer_cdc";
+DROP FUNCTION "medallion"."keep_history"();
+DROP FUNCTION "medallion"."refresh"(regclass);
+DROP FUNCTION "medallion"."analyze"(regclass);
+DROP FUNCTION "medallion"."make_partition"(regclass, name, text, text);
 DROP FUNCTION "medallion"."refuse_truncate"();
 DROP FUNCTION "medallion"."refuse_closed"(regclass, text);
 DROP FUNCTION "medallion"."refuse_conflict"(regclass);

@@ -371,6 +371,128 @@ COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s t
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
+-- medallion: loading
+
+-- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
+-- relations only, and is for those to whom it is granted.
+CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        WHERE relation.oid = fact
+        AND relation.relkind = 'p'
+        AND relation.relnamespace = '"temporal_silver"'::regnamespace
+        AND starts_with(partition, relation.relname || '_')
+    ) THEN
+        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+        'temporal_silver',
+        partition,
+        fact,
+        "from",
+        "to"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."analyze"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = relation
+        AND known.relnamespace IN ('"temporal_silver"'::regnamespace, '"simple_gold"'::regnamespace, '"medallion"'::regnamespace)
+    ) THEN
+        RAISE EXCEPTION '`%` is no relation of this warehouse', relation
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('ANALYZE %s', relation);
+END
+$$;
+
+CREATE FUNCTION "medallion"."refresh"(mart regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = mart
+        AND known.relkind = 'm'
+        AND known.relnamespace = '"simple_gold"'::regnamespace
+    ) THEN
+        RAISE EXCEPTION '`%` is no materialized view of this warehouse', mart
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %s', mart);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+FROM PUBLIC;
+
+-- What has ended is history: only who may write versions as they are repairs it.
+CREATE FUNCTION "medallion"."keep_history"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps what has ended as it was: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'correct it at the source, and the correction becomes a version of its own';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
+COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
+COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
+-- medallion: roles
+
+-- Groups, for logins to be members of. A role is one for all databases of the server: it is made where it is
+-- missing, and stays when the warehouse goes.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pagila_loader') THEN
+        CREATE ROLE "pagila_loader" NOLOGIN;
+    END IF;
+EXCEPTION
+    -- Another database's migration was faster.
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pagila_reader') THEN
+        CREATE ROLE "pagila_reader" NOLOGIN;
+    END IF;
+EXCEPTION
+    -- Another database's migration was faster.
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+-- What another session has made meanwhile is known from the next lock on.
+LOCK TABLE "medallion"."warehouse" IN SHARE MODE;
+
 -- cdc_bronze.br_customer_cdc
 
 CREATE TABLE "cdc_bronze"."br_customer_cdc" (
@@ -735,6 +857,21 @@ CREATE UNIQUE INDEX "lookup_address_hist_current_key"
     ON "medallion"."lookup_address_hist" ("address_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_address_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_address_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_address_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."lookup_address" AS
 SELECT
     "address_id",
@@ -845,6 +982,21 @@ CREATE UNIQUE INDEX "dim_customer_hist_current_key"
 CREATE INDEX "dim_customer_hist_home_idx"
     ON "temporal_silver"."dim_customer_hist" ("address_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "temporal_silver"."dim_customer_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "temporal_silver"."dim_customer_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "temporal_silver"."dim_customer_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."dim_customer" AS
 SELECT
@@ -968,6 +1120,21 @@ CREATE UNIQUE INDEX "lookup_category_hist_current_key"
     ON "medallion"."lookup_category_hist" ("category_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_category_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_category_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_category_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."lookup_category" AS
 SELECT
     "category_id",
@@ -1047,6 +1214,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "lookup_film_hist_current_key"
     ON "medallion"."lookup_film_hist" ("film_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_film_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_film_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_film_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."lookup_film" AS
 SELECT
@@ -1144,6 +1326,21 @@ CREATE UNIQUE INDEX "lookup_film_category_hist_current_key"
     ON "medallion"."lookup_film_category_hist" ("film_id", "category_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_film_category_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_film_category_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_film_category_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."lookup_film_category" AS
 SELECT
     "film_id",
@@ -1220,6 +1417,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "lookup_inventory_hist_current_key"
     ON "medallion"."lookup_inventory_hist" ("inventory_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_inventory_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_inventory_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_inventory_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."lookup_inventory" AS
 SELECT
@@ -1321,6 +1533,21 @@ CREATE TABLE "medallion"."fact_rental_history" (
     CONSTRAINT "fact_rental_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_rental_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_rental_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_rental_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 -- A change of what `item` means finds the rows that read it.
 CREATE INDEX "fact_rental_item_idx"
     ON "temporal_silver"."fact_rental" ("inventory_id");
@@ -1404,6 +1631,21 @@ CREATE TABLE "medallion"."fact_payment_history" (
     CONSTRAINT "fact_payment_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_payment_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_payment_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_payment_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 -- A change of what `rental` means finds the rows that read it.
 CREATE INDEX "fact_payment_rental_idx"
     ON "temporal_silver"."fact_payment" ("rental_id");
@@ -1465,6 +1707,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "lookup_language_hist_current_key"
     ON "medallion"."lookup_language_hist" ("language_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_language_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_language_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_language_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."lookup_language" AS
 SELECT
@@ -1558,6 +1815,21 @@ CREATE UNIQUE INDEX "dim_film_hist_current_key"
 CREATE INDEX "dim_film_hist_spoken_idx"
     ON "temporal_silver"."dim_film_hist" ("language_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "temporal_silver"."dim_film_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "temporal_silver"."dim_film_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "temporal_silver"."dim_film_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."dim_film" AS
 SELECT
@@ -1697,6 +1969,21 @@ CREATE UNIQUE INDEX "lookup_staff_hist_current_key"
     ON "medallion"."lookup_staff_hist" ("staff_id")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_staff_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_staff_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_staff_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "temporal_silver"."lookup_staff" AS
 SELECT
     "staff_id",
@@ -1789,6 +2076,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "lookup_store_hist_current_key"
     ON "medallion"."lookup_store_hist" ("store_id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."lookup_store_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."lookup_store_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."lookup_store_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "temporal_silver"."lookup_store" AS
 SELECT
@@ -2285,10 +2587,172 @@ COMMENT ON COLUMN "simple_gold"."vw_top_titles"."utilisation" IS 'Days out over 
 COMMENT ON VIEW "medallion"."vw_top_titles_definition" IS 'The definition of `vw_top_titles`.';
 COMMENT ON VIEW "as_of"."vw_top_titles" IS '`vw_top_titles` as of the setting `medallion.as_of`.';
 
+-- loader: pagila_loader
+
+-- The loader runs the pipeline.
+GRANT USAGE ON SCHEMA
+    "medallion",
+    "cdc_bronze",
+    "temporal_silver",
+    "simple_gold"
+TO "pagila_loader";
+
+-- What has landed is added to, and never changed.
+GRANT SELECT, INSERT ON
+    "cdc_bronze"."br_customer_cdc",
+    "cdc_bronze"."br_payment_cdc",
+    "cdc_bronze"."br_rental_cdc",
+    "medallion"."lookup_address_cdc",
+    "medallion"."lookup_category_cdc",
+    "medallion"."lookup_film_category_cdc",
+    "medallion"."lookup_film_cdc",
+    "medallion"."lookup_inventory_cdc",
+    "medallion"."lookup_language_cdc",
+    "medallion"."lookup_staff_cdc",
+    "medallion"."lookup_store_cdc"
+TO "pagila_loader";
+
+-- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    "medallion"."lookup_address_hist",
+    "temporal_silver"."dim_customer_hist",
+    "medallion"."lookup_category_hist",
+    "medallion"."lookup_film_hist",
+    "medallion"."lookup_film_category_hist",
+    "medallion"."lookup_inventory_hist",
+    "medallion"."lookup_language_hist",
+    "temporal_silver"."dim_film_hist",
+    "medallion"."lookup_staff_hist",
+    "medallion"."lookup_store_hist"
+TO "pagila_loader";
+
+-- The latest states of events are replaced, and the earlier ones kept, which stay likewise.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    "temporal_silver"."fact_rental",
+    "medallion"."fact_rental_history",
+    "temporal_silver"."fact_payment",
+    "medallion"."fact_payment_history"
+TO "pagila_loader";
+
+-- Marts are brought up to what they are defined to be.
+GRANT SELECT, INSERT, DELETE ON
+    "simple_gold"."vw_monthly_revenue",
+    "simple_gold"."vw_top_titles"
+TO "pagila_loader";
+
+-- Their definitions, and those that a function refreshes.
+GRANT SELECT ON
+    "medallion"."vw_monthly_revenue_definition",
+    "medallion"."vw_top_titles_definition"
+TO "pagila_loader";
+
+-- The bookkeeping of a run.
+GRANT SELECT, INSERT, UPDATE ON
+    "medallion"."pipeline_metadata",
+    "medallion"."source_position",
+    "medallion"."watermark"
+TO "pagila_loader";
+
+-- What the warehouse is.
+GRANT SELECT ON
+    "medallion"."horizon",
+    "medallion"."warehouse"
+TO "pagila_loader";
+
+-- What takes more than that is a function of the owner's.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+TO "pagila_loader";
+
+-- reader: pagila_reader
+
+-- The reader asks.
+GRANT USAGE ON SCHEMA
+    "medallion",
+    "temporal_silver",
+    "simple_gold",
+    "as_of"
+TO "pagila_reader";
+
+-- Silver: every version, what is current, and the latest states of events.
+GRANT SELECT ON
+    "temporal_silver"."dim_customer_hist",
+    "temporal_silver"."dim_film_hist",
+    "temporal_silver"."lookup_address",
+    "temporal_silver"."dim_customer",
+    "temporal_silver"."lookup_category",
+    "temporal_silver"."lookup_film",
+    "temporal_silver"."lookup_film_category",
+    "temporal_silver"."lookup_inventory",
+    "temporal_silver"."lookup_language",
+    "temporal_silver"."dim_film",
+    "temporal_silver"."lookup_staff",
+    "temporal_silver"."lookup_store",
+    "temporal_silver"."fact_rental",
+    "temporal_silver"."fact_payment"
+TO "pagila_reader";
+
+-- The history behind reference data, which its functions read in the reader's name.
+GRANT SELECT ON
+    "medallion"."lookup_address_hist",
+    "medallion"."lookup_category_hist",
+    "medallion"."lookup_film_hist",
+    "medallion"."lookup_film_category_hist",
+    "medallion"."lookup_inventory_hist",
+    "medallion"."lookup_language_hist",
+    "medallion"."lookup_staff_hist",
+    "medallion"."lookup_store_hist"
+TO "pagila_reader";
+
+-- Gold.
+GRANT SELECT ON
+    "simple_gold"."vw_monthly_revenue",
+    "simple_gold"."vw_store_scorecard",
+    "simple_gold"."vw_top_titles"
+TO "pagila_reader";
+
+-- All of it as of any time.
+GRANT SELECT ON
+    "as_of"."lookup_address",
+    "as_of"."lookup_address_hist",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_category",
+    "as_of"."lookup_category_hist",
+    "as_of"."lookup_film",
+    "as_of"."lookup_film_hist",
+    "as_of"."lookup_film_category",
+    "as_of"."lookup_film_category_hist",
+    "as_of"."lookup_inventory",
+    "as_of"."lookup_inventory_hist",
+    "as_of"."lookup_language",
+    "as_of"."lookup_language_hist",
+    "as_of"."dim_film",
+    "as_of"."dim_film_hist",
+    "as_of"."lookup_staff",
+    "as_of"."lookup_staff_hist",
+    "as_of"."lookup_store",
+    "as_of"."lookup_store_hist",
+    "as_of"."fact_rental",
+    "as_of"."fact_payment",
+    "as_of"."vw_monthly_revenue",
+    "as_of"."vw_store_scorecard",
+    "as_of"."vw_top_titles"
+TO "pagila_reader";
+
+-- Which warehouse it is, and from when on.
+GRANT SELECT ON
+    "medallion"."horizon",
+    "medallion"."warehouse"
+TO "pagila_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '8d5f43a453f3c246750b95353973ebbc2c28143e71459fab6654d956fc0777b5'
+    'c887f3146d05eda8a05efdaad1f721284549c0b038ce77c2bbc5d2ca925aca04'
 );

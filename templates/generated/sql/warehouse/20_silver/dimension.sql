@@ -22,6 +22,22 @@ CREATE INDEX {{ lookup.name }}
 {%- if let Some(versioning) = versioning %}
 
 {{ versioning }}
+{%- else %}
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON {{ table }}
+    FOR EACH ROW
+    WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON {{ table }}
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE {{ table }}
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 {%- endif %}
 
 CREATE VIEW {{ current_view }} AS

@@ -17,6 +17,21 @@ CREATE TABLE {{ archive }} (
     CONSTRAINT {{ archive_primary_key }} PRIMARY KEY ({{ key }}, {{ start }}),
     CONSTRAINT {{ archive_period_check }} CHECK ({{ start }} < {{ end }})
 );
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON {{ archive }}
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON {{ archive }}
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE {{ archive }}
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 {%- for lookup in lookups %}
 
 -- A change of what `{{ lookup.alias }}` means finds the rows that read it.

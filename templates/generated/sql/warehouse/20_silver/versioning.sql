@@ -386,6 +386,15 @@ BEGIN
 END
 $$;
 
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION
+    {{ keep_order }}(),
+    {{ after_insert }}(),
+    {{ after_update }}(),
+    {{ after_delete }}(),
+    {{ after_update_row }}()
+FROM PUBLIC;
+
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
 CREATE TRIGGER "zz_versioning_insert"

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f0165afdfb65d86c83c44f694e469a4a63a34c713578ff5ff203ffe82163f822";
+pub const SPEC_HASH: &str = "144db5c7375269a3172f86b121c49661f25dcaa08e142bc755db4025d6572198";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "2e37a806b15a7ea83e894c45c26d9b9b5761d902e71b1f97f458a437cd25af5b";
+pub const OBJECTS_HASH: &str = "56127cae3eb030b1ea51386bea4689a40166ed4c853badc63f5dc8c07ec9a552";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "1d985d142444ca59fdda52573a0bed738ee816972d67eb2e758895b2f371522c";
+pub const SPEC_HASH: &str = "094421a92eee5d51a775d77dad8b9b30bd93a076ec1b6c2aea49abb8479abc02";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "55e74b0777035619c4bb96ddcb33064341562a4365b9eaf39a9e5b53bb577d1f";
+pub const OBJECTS_HASH: &str = "14dc56ba50b0a8953f193ba3d16dd0302ca2da12ebcce73be9f24c35c487d48f";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "be6b962a4ae4ac36c4889ccacfefab0d7240da8a63bf57faf0d8eeeebd234ad9";
+pub const SPEC_HASH: &str = "fecaca5317a3574448355883ca172150fb71cfb92ebcdb0ee60cd51922197202";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "3c51c01e121bd453b317f4ebf7b59779593d015d5ac0811dbe2bd414742aaaf6";
+pub const OBJECTS_HASH: &str = "59ea4f7fe996f93c3737c4513a2c02a98934010399daa30d533874a41b26ede2";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "50c315b91e8b9511182dc1299f68b329170da2c3cc5e17723783c2fc2b0f58e4";
+pub const SPEC_HASH: &str = "f7f9ea3cb61ca791c1fb6368f999a7997130c2bc2c4184e092f114c8038824f8";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "b1a0465daf7ff23fd8c006543f52c9a67866aec14311191c5900eb916410da72";
+pub const OBJECTS_HASH: &str = "2cec9a96e1b2069c2533a178b25d4936cd2e1884d25c9ef051cd7b0ee783330a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -369,6 +369,99 @@ COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s t
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
+-- medallion: loading
+
+-- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
+-- relations only, and is for those to whom it is granted.
+CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        WHERE relation.oid = fact
+        AND relation.relkind = 'p'
+        AND relation.relnamespace = '"silver"'::regnamespace
+        AND starts_with(partition, relation.relname || '_')
+    ) THEN
+        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+        'silver',
+        partition,
+        fact,
+        "from",
+        "to"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."analyze"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = relation
+        AND known.relnamespace IN ('"silver"'::regnamespace, '"gold"'::regnamespace, '"medallion"'::regnamespace)
+    ) THEN
+        RAISE EXCEPTION '`%` is no relation of this warehouse', relation
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('ANALYZE %s', relation);
+END
+$$;
+
+CREATE FUNCTION "medallion"."refresh"(mart regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = mart
+        AND known.relkind = 'm'
+        AND known.relnamespace = '"gold"'::regnamespace
+    ) THEN
+        RAISE EXCEPTION '`%` is no materialized view of this warehouse', mart
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %s', mart);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+FROM PUBLIC;
+
+-- What has ended is history: only who may write versions as they are repairs it.
+CREATE FUNCTION "medallion"."keep_history"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps what has ended as it was: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'correct it at the source, and the correction becomes a version of its own';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
+COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
+COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
 -- bronze.br_thing
 
 CREATE TABLE "bronze"."br_thing" (
@@ -449,6 +542,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "thing_hist_current_key"
     ON "silver"."thing_hist" ("id")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "silver"."thing_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "silver"."thing_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "silver"."thing_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "silver"."thing" AS
 SELECT
@@ -641,5 +749,5 @@ COMMENT ON VIEW "as_of"."thing_hist" IS 'The versions of `thing_hist` known as o
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    '2e37a806b15a7ea83e894c45c26d9b9b5761d902e71b1f97f458a437cd25af5b'
+    '56127cae3eb030b1ea51386bea4689a40166ed4c853badc63f5dc8c07ec9a552'
 );

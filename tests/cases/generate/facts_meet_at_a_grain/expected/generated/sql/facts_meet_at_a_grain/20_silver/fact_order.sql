@@ -28,6 +28,21 @@ CREATE TABLE "medallion"."fact_order_history" (
     CONSTRAINT "fact_order_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_order_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_order_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_order_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "as_of"."fact_order" AS
 SELECT
     "order_id",

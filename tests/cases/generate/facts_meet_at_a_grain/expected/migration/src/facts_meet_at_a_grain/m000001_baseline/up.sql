@@ -361,6 +361,99 @@ COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s t
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
+-- medallion: loading
+
+-- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
+-- relations only, and is for those to whom it is granted.
+CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        WHERE relation.oid = fact
+        AND relation.relkind = 'p'
+        AND relation.relnamespace = '"silver"'::regnamespace
+        AND starts_with(partition, relation.relname || '_')
+    ) THEN
+        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+        'silver',
+        partition,
+        fact,
+        "from",
+        "to"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."analyze"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = relation
+        AND known.relnamespace IN ('"silver"'::regnamespace, '"gold"'::regnamespace, '"medallion"'::regnamespace)
+    ) THEN
+        RAISE EXCEPTION '`%` is no relation of this warehouse', relation
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('ANALYZE %s', relation);
+END
+$$;
+
+CREATE FUNCTION "medallion"."refresh"(mart regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = mart
+        AND known.relkind = 'm'
+        AND known.relnamespace = '"gold"'::regnamespace
+    ) THEN
+        RAISE EXCEPTION '`%` is no materialized view of this warehouse', mart
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %s', mart);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+FROM PUBLIC;
+
+-- What has ended is history: only who may write versions as they are repairs it.
+CREATE FUNCTION "medallion"."keep_history"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps what has ended as it was: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'correct it at the source, and the correction becomes a version of its own';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
+COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
+COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
 -- bronze.br_order
 
 CREATE TABLE "bronze"."br_order" (
@@ -453,6 +546,21 @@ CREATE TABLE "medallion"."fact_order_history" (
     CONSTRAINT "fact_order_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_order_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_order_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_order_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "as_of"."fact_order" AS
 SELECT
     "order_id",
@@ -510,6 +618,21 @@ CREATE TABLE "medallion"."fact_return_history" (
     CONSTRAINT "fact_return_history_pkey" PRIMARY KEY ("return_id", "sys_start"),
     CONSTRAINT "fact_return_history_period_check" CHECK ("sys_start" < "sys_end")
 );
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."fact_return_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."fact_return_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."fact_return_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "as_of"."fact_return" AS
 SELECT
@@ -703,5 +826,5 @@ COMMENT ON VIEW "as_of"."sales_by_shop" IS '`sales_by_shop` as of the setting `m
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '55e74b0777035619c4bb96ddcb33064341562a4365b9eaf39a9e5b53bb577d1f'
+    '14dc56ba50b0a8953f193ba3d16dd0302ca2da12ebcce73be9f24c35c487d48f'
 );

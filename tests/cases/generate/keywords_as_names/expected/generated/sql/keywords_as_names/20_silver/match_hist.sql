@@ -16,6 +16,21 @@ CREATE UNIQUE INDEX "match_hist_current_key"
     ON "medallion"."match_hist" ("self")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."match_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."match_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."match_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "as"."match" AS
 SELECT
     "self",

@@ -25,6 +25,21 @@ CREATE UNIQUE INDEX "prelude_current_key"
     ON "as"."prelude" ("self", "order")
     WHERE "sys_end" = 'infinity';
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "as"."prelude"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "as"."prelude"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "as"."prelude"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "as"."async" AS
 SELECT
     "self",

@@ -3,6 +3,8 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+REVOKE ALL ON SCHEMA "medallion" FROM "it's a ""group""";
+REVOKE ALL ON SCHEMA "medallion" FROM "select";
 DROP VIEW "as_of"."fn";
 DROP VIEW "medallion"."fn_definition";
 DROP TABLE "group"."fn";
@@ -21,6 +23,10 @@ DROP VIEW "as"."match";
 DROP TABLE "medallion"."match_hist";
 DROP TABLE "select"."mod";
 DROP TABLE "medallion"."match_cdc";
+DROP FUNCTION "medallion"."keep_history"();
+DROP FUNCTION "medallion"."refresh"(regclass);
+DROP FUNCTION "medallion"."analyze"(regclass);
+DROP FUNCTION "medallion"."make_partition"(regclass, name, text, text);
 DROP FUNCTION "medallion"."refuse_truncate"();
 DROP FUNCTION "medallion"."refuse_closed"(regclass, text);
 DROP FUNCTION "medallion"."refuse_conflict"(regclass);

@@ -377,6 +377,128 @@ COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s t
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
+-- medallion: loading
+
+-- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
+-- relations only, and is for those to whom it is granted.
+CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        WHERE relation.oid = fact
+        AND relation.relkind = 'p'
+        AND relation.relnamespace = '"as"'::regnamespace
+        AND starts_with(partition, relation.relname || '_')
+    ) THEN
+        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+        'as',
+        partition,
+        fact,
+        "from",
+        "to"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."analyze"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = relation
+        AND known.relnamespace IN ('"as"'::regnamespace, '"group"'::regnamespace, '"medallion"'::regnamespace)
+    ) THEN
+        RAISE EXCEPTION '`%` is no relation of this warehouse', relation
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('ANALYZE %s', relation);
+END
+$$;
+
+CREATE FUNCTION "medallion"."refresh"(mart regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = mart
+        AND known.relkind = 'm'
+        AND known.relnamespace = '"group"'::regnamespace
+    ) THEN
+        RAISE EXCEPTION '`%` is no materialized view of this warehouse', mart
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %s', mart);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+FROM PUBLIC;
+
+-- What has ended is history: only who may write versions as they are repairs it.
+CREATE FUNCTION "medallion"."keep_history"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps what has ended as it was: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'correct it at the source, and the correction becomes a version of its own';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
+COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
+COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
+-- medallion: roles
+
+-- Groups, for logins to be members of. A role is one for all databases of the server: it is made where it is
+-- missing, and stays when the warehouse goes.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'select') THEN
+        CREATE ROLE "select" NOLOGIN;
+    END IF;
+EXCEPTION
+    -- Another database's migration was faster.
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'it''s a "group"') THEN
+        CREATE ROLE "it's a ""group""" NOLOGIN;
+    END IF;
+EXCEPTION
+    -- Another database's migration was faster.
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+-- What another session has made meanwhile is known from the next lock on.
+LOCK TABLE "medallion"."warehouse" IN SHARE MODE;
+
 -- medallion.match_cdc
 
 CREATE TABLE "medallion"."match_cdc" (
@@ -456,6 +578,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "match_hist_current_key"
     ON "medallion"."match_hist" ("self")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."match_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."match_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."match_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "as"."match" AS
 SELECT
@@ -541,6 +678,21 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "prelude_current_key"
     ON "as"."prelude" ("self", "order")
     WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "as"."prelude"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "as"."prelude"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "as"."prelude"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "as"."async" AS
 SELECT
@@ -666,6 +818,21 @@ CREATE TABLE "medallion"."type_history" (
     CONSTRAINT "type_history_period_check" CHECK ("sys_start" < "sys_end")
 );
 
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "medallion"."type_history"
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "medallion"."type_history"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "medallion"."type_history"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
 CREATE VIEW "as_of"."type" AS
 SELECT
     "self",
@@ -723,10 +890,113 @@ GROUP BY 1, 2;
 COMMENT ON VIEW "medallion"."fn_definition" IS 'The definition of `fn`.';
 COMMENT ON VIEW "as_of"."fn" IS '`fn` as of the setting `medallion.as_of`.';
 
+-- loader: select
+
+-- The loader runs the pipeline.
+GRANT USAGE ON SCHEMA
+    "medallion",
+    "select",
+    "as",
+    "group"
+TO "select";
+
+-- What has landed is added to, and never changed.
+GRANT SELECT, INSERT ON
+    "medallion"."match_cdc",
+    "select"."mod"
+TO "select";
+
+-- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    "medallion"."match_hist",
+    "as"."prelude"
+TO "select";
+
+-- The latest states of events are replaced, and the earlier ones kept, which stay likewise.
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    "as"."type",
+    "medallion"."type_history"
+TO "select";
+
+-- Marts are brought up to what they are defined to be.
+GRANT SELECT, INSERT, DELETE ON
+    "group"."fn"
+TO "select";
+
+-- Their definitions, and those that a function refreshes.
+GRANT SELECT ON
+    "medallion"."fn_definition"
+TO "select";
+
+-- The bookkeeping of a run.
+GRANT SELECT, INSERT, UPDATE ON
+    "medallion"."pipeline_metadata",
+    "medallion"."source_position",
+    "medallion"."watermark"
+TO "select";
+
+-- What the warehouse is.
+GRANT SELECT ON
+    "medallion"."horizon",
+    "medallion"."warehouse"
+TO "select";
+
+-- What takes more than that is a function of the owner's.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+TO "select";
+
+-- reader: it's a "group"
+
+-- The reader asks.
+GRANT USAGE ON SCHEMA
+    "medallion",
+    "as",
+    "group",
+    "as_of"
+TO "it's a ""group""";
+
+-- Silver: every version, what is current, and the latest states of events.
+GRANT SELECT ON
+    "as"."prelude",
+    "as"."match",
+    "as"."async",
+    "as"."type"
+TO "it's a ""group""";
+
+-- The history behind reference data, which its functions read in the reader's name.
+GRANT SELECT ON
+    "medallion"."match_hist"
+TO "it's a ""group""";
+
+-- Gold.
+GRANT SELECT ON
+    "group"."fn"
+TO "it's a ""group""";
+
+-- All of it as of any time.
+GRANT SELECT ON
+    "as_of"."match",
+    "as_of"."match_hist",
+    "as_of"."async",
+    "as_of"."prelude",
+    "as_of"."type",
+    "as_of"."fn"
+TO "it's a ""group""";
+
+-- Which warehouse it is, and from when on.
+GRANT SELECT ON
+    "medallion"."horizon",
+    "medallion"."warehouse"
+TO "it's a ""group""";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '3c51c01e121bd453b317f4ebf7b59779593d015d5ac0811dbe2bd414742aaaf6'
+    '59ea4f7fe996f93c3737c4513a2c02a98934010399daa30d533874a41b26ede2'
 );

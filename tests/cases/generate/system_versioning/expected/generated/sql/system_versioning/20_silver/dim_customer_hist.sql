@@ -425,6 +425,15 @@ BEGIN
 END
 $$;
 
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION
+    "medallion"."dim_customer_hist_keep_order"(),
+    "medallion"."dim_customer_hist_after_insert"(),
+    "medallion"."dim_customer_hist_after_update"(),
+    "medallion"."dim_customer_hist_after_delete"(),
+    "medallion"."dim_customer_hist_after_update_row"()
+FROM PUBLIC;
+
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
 CREATE TRIGGER "zz_versioning_insert"

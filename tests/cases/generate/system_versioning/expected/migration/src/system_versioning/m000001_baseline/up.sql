@@ -361,6 +361,99 @@ COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s t
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
+-- medallion: loading
+
+-- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
+-- relations only, and is for those to whom it is granted.
+CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        WHERE relation.oid = fact
+        AND relation.relkind = 'p'
+        AND relation.relnamespace = '"silver"'::regnamespace
+        AND starts_with(partition, relation.relname || '_')
+    ) THEN
+        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+        'silver',
+        partition,
+        fact,
+        "from",
+        "to"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."analyze"(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = relation
+        AND known.relnamespace IN ('"silver"'::regnamespace, '"gold"'::regnamespace, '"medallion"'::regnamespace)
+    ) THEN
+        RAISE EXCEPTION '`%` is no relation of this warehouse', relation
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('ANALYZE %s', relation);
+END
+$$;
+
+CREATE FUNCTION "medallion"."refresh"(mart regclass) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS known
+        WHERE known.oid = mart
+        AND known.relkind = 'm'
+        AND known.relnamespace = '"gold"'::regnamespace
+    ) THEN
+        RAISE EXCEPTION '`%` is no materialized view of this warehouse', mart
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %s', mart);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass)
+FROM PUBLIC;
+
+-- What has ended is history: only who may write versions as they are repairs it.
+CREATE FUNCTION "medallion"."keep_history"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION '`%.%` keeps what has ended as it was: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation',
+            HINT = 'correct it at the source, and the correction becomes a version of its own';
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
+COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
+COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
 -- bronze.br_customer_cdc
 
 CREATE TABLE "bronze"."br_customer_cdc" (
@@ -819,6 +912,15 @@ BEGIN
 END
 $$;
 
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION
+    "medallion"."dim_customer_hist_keep_order"(),
+    "medallion"."dim_customer_hist_after_insert"(),
+    "medallion"."dim_customer_hist_after_update"(),
+    "medallion"."dim_customer_hist_after_delete"(),
+    "medallion"."dim_customer_hist_after_update_row"()
+FROM PUBLIC;
+
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
 CREATE TRIGGER "zz_versioning_insert"
@@ -1013,5 +1115,5 @@ COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    'b1a0465daf7ff23fd8c006543f52c9a67866aec14311191c5900eb916410da72'
+    '2cec9a96e1b2069c2533a178b25d4936cd2e1884d25c9ef051cd7b0ee783330a'
 );

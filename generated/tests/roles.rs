@@ -1,0 +1,275 @@
+//! The roles that the migration makes: an owner without superuser's rights migrates, a login of the loader's
+//! runs, one of the reader's asks; and of all statements on all layers each may those that it needs, and no
+//! other.
+
+use medallion_runtime::connection::{self, Database};
+use medallion_server::Server;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::support::program::{self, command_on};
+use crate::support::{Shop, compare, laws};
+
+/// What is tried on a relation, by the letter that stands for it.
+const KINDS: [(char, &str); 8] = [
+    ('S', "SELECT * FROM {} LIMIT 0"),
+    ('I', "INSERT INTO {} DEFAULT VALUES"),
+    ('U', "UPDATE {} SET {column} = {column}"),
+    ('D', "DELETE FROM {}"),
+    ('T', "TRUNCATE {}"),
+    ('A', "ALTER TABLE {} DISABLE TRIGGER ALL"),
+    ('X', "DROP TABLE {} CASCADE"),
+    ('C', "CREATE TRIGGER own BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION medallion.keep_history()"),
+];
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// A shop whose warehouse belongs to a role that is no superuser, with a year's first half hour.
+async fn open(name: &str) -> (Shop, String, String) {
+    let server = Server::shared_scratch().unwrap();
+    let mut shop = Shop::open(server, name).await;
+    let mut control = connection::connect(Database::Source, &server.url("postgres")).await.unwrap();
+    compare::execute(
+        &mut control,
+        &format!(
+            "CREATE ROLE {name}_owner LOGIN CREATEROLE;
+            CREATE ROLE {name}_load LOGIN;
+            CREATE ROLE {name}_read LOGIN;
+            ALTER DATABASE {name}_warehouse OWNER TO {name}_owner"
+        ),
+    )
+    .await;
+    let as_role = |role: &str| {
+        let url = server.url(&format!("{name}_warehouse"));
+        url.replace("user=medallion", &format!("user={name}_{role}"))
+    };
+    shop.place.warehouse = as_role("owner");
+    shop.migrate().await;
+    compare::execute(
+        &mut control,
+        &format!("GRANT pagila_loader TO {name}_load; GRANT pagila_reader TO {name}_read"),
+    )
+    .await;
+    compare::execute(
+        &mut shop.source,
+        "INSERT INTO language (name) SELECT 'Language ' || n FROM generate_series(1, 3) AS n;
+        INSERT INTO category (name) VALUES ('Drama')",
+    )
+    .await;
+    let (loader, reader) = (as_role("load"), as_role("read"));
+    shop.place.warehouse.clone_from(&loader);
+    (shop, loader, reader)
+}
+
+#[tokio::test]
+async fn the_loader_runs_and_the_reader_asks() {
+    let (mut shop, loader, reader) = open("roles_run").await;
+    let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
+    let fill = "TRUNCATE language, category CASCADE";
+    compare::execute(&mut shop.source, fill).await;
+    compare::execute(&mut shop.source, sample).await;
+    shop.run().await;
+    let traffic = shop.descriptor.scripts.traffic.expect("Pagila brings traffic");
+    compare::execute(&mut shop.source, traffic).await;
+    assert!(!shop.run().await.is_empty());
+    laws::assert_hold(&mut shop, "run by the loader").await;
+    let analyzed = "SELECT count(*) FROM pg_stats WHERE schemaname = 'temporal_silver'";
+    assert_ne!(compare::value(&mut shop.warehouse, analyzed).await, "0", "statistics are taken");
+
+    let ask = |arguments: &[&str]| command_on(&shop.place.source, &reader, arguments).output().unwrap();
+    for question in [
+        &["query", "SELECT count(*) FROM dim_customer"][..],
+        &["query", "SELECT * FROM dim_film_as_of('2025-07-01') LIMIT 1"],
+        &["query", "SELECT * FROM lookup_store_as_of('2025-07-01')"],
+        &["query", "--as-of", "2025-07-01", "SELECT sum(revenue) FROM vw_monthly_revenue"],
+        &["query", "--as-of", "2025-07-01", "SELECT count(*) FROM vw_store_scorecard"],
+        &["query", "SELECT medallion.now(), count(*) FROM vw_top_titles"],
+    ] {
+        let output = ask(question);
+        assert!(output.status.success(), "{question:?}: {}", program::stderr(&output));
+    }
+    for question in ["SELECT * FROM cdc_bronze.br_customer_cdc", "SELECT * FROM medallion.watermark"] {
+        let output = ask(&["query", question]);
+        assert_eq!(output.status.code(), Some(2), "{question}");
+        assert!(program::stderr(&output).contains("permission denied"), "{question}");
+    }
+    let run = command_on(&shop.place.source, &reader, &["run"]).output().unwrap();
+    assert_eq!(run.status.code(), Some(2), "a reader does not run");
+    let _ = loader;
+}
+
+#[tokio::test]
+async fn each_role_may_what_it_needs_and_nothing_else() {
+    let (mut shop, loader, reader) = open("roles_rights").await;
+    shop.run().await;
+    let relations = compare::rows(
+        &mut shop.warehouse,
+        "SELECT format('%I.%I', relnamespace::regnamespace, relname), quote_ident(attname), relkind
+        FROM pg_class AS relation
+        JOIN LATERAL (
+            SELECT attname
+            FROM pg_attribute
+            WHERE attrelid = relation.oid AND attnum > 0 AND attidentity = ''
+            ORDER BY attnum
+            LIMIT 1
+        ) AS attribute ON true
+        WHERE relnamespace::regnamespace::text IN
+            ('cdc_bronze', 'temporal_silver', 'simple_gold', 'as_of', 'medallion')
+        AND relkind IN ('r', 'p', 'v', 'm')",
+    )
+    .await;
+    let mut different = Vec::new();
+    for (role, url) in [("loader", &loader), ("reader", &reader)] {
+        let mut session = connection::connect(Database::Warehouse, url).await.unwrap();
+        for relation in &relations {
+            let [name, column, kind] = relation.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{relation}")
+            };
+            let mut may = String::new();
+            for (letter, sql) in KINDS {
+                let sql = sql.replace("{}", name).replace("{column}", column);
+                if allowed(&mut session, &sql).await {
+                    may.push(letter);
+                }
+            }
+            let expected = expected(role, name, kind);
+            if may != expected {
+                different.push(format!("{role} on {name}: may `{may}`, should `{expected}`"));
+            }
+        }
+    }
+    compare::assert_none("rights", &different);
+}
+
+/// What a role should be able to do on a relation.
+fn expected(role: &str, name: &str, kind: &str) -> &'static str {
+    let (schema, table) = name.split_once('.').unwrap();
+    let view = kind == "v";
+    let partition = ["_default", "_2025", "_2026", "_2024"].iter().any(|part| table.contains(part))
+        && table.starts_with("fact_");
+    match (role, schema) {
+        // Through the table as a whole.
+        (_, "temporal_silver") if partition => "",
+        ("loader", "cdc_bronze") => "SI",
+        ("loader", "temporal_silver") if !view => "SIUD",
+        ("loader", "simple_gold") if !view => "SID",
+        ("loader", "medallion") => match table {
+            "pipeline_metadata" | "source_position" | "watermark" => "SIU",
+            "horizon" | "warehouse" => "S",
+            _ if table.ends_with("_cdc") => "SI",
+            _ if table.ends_with("_hist") || table.ends_with("_history") => "SIUD",
+            _ if table.ends_with("_definition") => "S",
+            _ => "",
+        },
+        ("reader", "temporal_silver" | "simple_gold" | "as_of") => "S",
+        ("reader", "medallion") if table.starts_with("lookup_") && table.ends_with("_hist") => "S",
+        ("reader", "medallion") if matches!(table, "horizon" | "warehouse") => "S",
+        _ => "",
+    }
+}
+
+/// Whether a statement is not refused as such, whatever it meets; nothing of it stays.
+async fn allowed(session: &mut PgConnection, sql: &str) -> bool {
+    let mut transaction = session.begin().await.unwrap();
+    let outcome = transaction.execute(AssertSqlSafe(sql.to_owned())).await;
+    transaction.rollback().await.unwrap();
+    // A view of several tables takes no writes, whoever tries, and has no triggers.
+    let refused = [INSUFFICIENT_PRIVILEGE, "55000", "42809"];
+    !code(outcome).is_some_and(|code| refused.contains(&code.as_str()))
+}
+
+fn code<T>(outcome: Result<T, sqlx::Error>) -> Option<String> {
+    let error = outcome.err()?;
+    let code = error.as_database_error().and_then(|error| error.code());
+    Some(code.unwrap_or_else(|| panic!("{error}")).into_owned())
+}
+
+/// The code with which a statement fails, if it does.
+async fn fails(session: &mut PgConnection, sql: &str) -> Option<String> {
+    code(session.execute(AssertSqlSafe(sql.to_owned())).await)
+}
+
+#[tokio::test]
+async fn what_has_ended_changes_by_repair_only() {
+    let (mut shop, loader, reader) = open("roles_history").await;
+    shop.run().await;
+    shop.change("UPDATE language SET name = name || '!'; DELETE FROM category").await;
+    shop.run().await;
+    let versions = "SELECT * FROM medallion.lookup_language_hist";
+    let before = compare::rows(&mut shop.warehouse, versions).await;
+    assert_eq!(before.len(), 6);
+
+    let mut session = connection::connect(Database::Warehouse, &loader).await.unwrap();
+    for (sql, expected) in [
+        ("UPDATE medallion.lookup_language_hist SET name = 'x' WHERE sys_end < 'infinity'", "23001"),
+        (
+            "UPDATE medallion.lookup_language_hist SET sys_end = 'infinity' WHERE sys_end < 'infinity'",
+            "23001",
+        ),
+        ("DELETE FROM medallion.lookup_language_hist", "23001"),
+        ("UPDATE medallion.fact_rental_history SET customer_id = 1", "23001"),
+        ("DELETE FROM medallion.fact_rental_history", "23001"),
+        ("UPDATE medallion.lookup_language_cdc SET full_row = '{}'", INSUFFICIENT_PRIVILEGE),
+        ("SET session_replication_role = replica", INSUFFICIENT_PRIVILEGE),
+        ("ALTER TABLE medallion.lookup_language_hist DISABLE TRIGGER keep_history", INSUFFICIENT_PRIVILEGE),
+        ("CREATE TABLE temporal_silver.own ()", INSUFFICIENT_PRIVILEGE),
+        ("CREATE SCHEMA own", INSUFFICIENT_PRIVILEGE),
+        ("SELECT medallion.make_partition('medallion.lookup_language_hist', 'x_2025_01', '1', '2')", "22023"),
+        (
+            "SELECT medallion.make_partition('temporal_silver.fact_rental', 'evil', '2025-01-01', '2025-02-01')",
+            "22023",
+        ),
+        ("SELECT medallion.analyze('pg_catalog.pg_class')", "22023"),
+        ("SELECT medallion.refresh('simple_gold.vw_top_titles')", "22023"),
+    ] {
+        assert_eq!(fails(&mut session, sql).await.as_deref(), Some(expected), "{sql}");
+    }
+    // A setting is no gate without the privilege.
+    let mut asking = connection::connect(Database::Warehouse, &reader).await.unwrap();
+    for sql in [
+        "SELECT medallion.backfill()",
+        "SELECT medallion.analyze('temporal_silver.dim_film_hist')",
+        "SELECT medallion.make_partition('temporal_silver.fact_rental', 'fact_rental_1999_01', '1999-01-01', '1999-02-01')",
+    ] {
+        assert_eq!(fails(&mut asking, sql).await.as_deref(), Some(INSUFFICIENT_PRIVILEGE), "{sql}");
+    }
+    compare::execute(&mut session, "SET medallion.backfill = ''").await;
+    let sql = "DELETE FROM medallion.lookup_language_hist WHERE sys_end < 'infinity'";
+    assert_eq!(fails(&mut session, sql).await.as_deref(), Some("23001"));
+    // Nobody empties it, the owner neither; by mistake, that is.
+    for table in ["lookup_language_hist", "fact_rental_history"] {
+        let sql = format!("TRUNCATE medallion.{table}");
+        assert_eq!(fails(&mut shop.warehouse, &sql).await.as_deref(), Some("23001"), "{sql}");
+    }
+    assert_eq!(compare::rows(&mut shop.warehouse, versions).await, before);
+
+    // Repair is open to the loader, by a function of the owner's, within a transaction.
+    let repair = "BEGIN; SELECT medallion.backfill();
+        DELETE FROM medallion.lookup_language_hist WHERE sys_end < 'infinity'; ROLLBACK";
+    assert_eq!(fails(&mut session, repair).await, None);
+}
+
+#[tokio::test]
+async fn what_runs_as_the_owner_is_pinned_and_granted_by_name() {
+    let (mut shop, ..) = open("roles_functions").await;
+    let open_to_all = compare::rows(
+        &mut shop.warehouse,
+        "SELECT pronamespace::regnamespace || '.' || proname
+        FROM pg_proc AS procedure
+        WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
+        AND prosecdef
+        AND has_function_privilege('public', procedure.oid, 'EXECUTE')",
+    )
+    .await;
+    // The clock of definitions tells the time; a writer of a versioned dimension meets closed versions.
+    assert_eq!(open_to_all, ["medallion.meet_closed", "medallion.now"]);
+    let loose = compare::rows(
+        &mut shop.warehouse,
+        "SELECT pronamespace::regnamespace || '.' || proname
+        FROM pg_proc AS procedure
+        WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
+        AND prosecdef
+        AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting = 'search_path=pg_catalog, pg_temp')",
+    )
+    .await;
+    assert_eq!(loose, [""; 0]);
+}

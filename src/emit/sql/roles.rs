@@ -1,0 +1,191 @@
+//! The SQL of the roles that a spec asks for: what the loader and the reader may do, and nothing more. Names
+//! every relation, so that a review sees all that a role may do on one page.
+
+use askama::Template;
+
+use super::lines::Lines;
+use super::quote::{identifier, relation, remark};
+use super::script::Script;
+use super::{mart, versioning};
+use crate::model::{Dimension, Fact, Name, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA};
+use crate::model::{Warehouse, Writes};
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_roles/role.sql", escape = "none")]
+struct RoleSql {
+    purpose: &'static str,
+    role: String,
+    schemas: Lines,
+    grants: Vec<GrantSql>,
+}
+
+struct GrantSql {
+    why: &'static str,
+    privileges: &'static str,
+    /// ` FUNCTION`; of tables nothing.
+    kind: &'static str,
+    objects: Lines,
+}
+
+impl GrantSql {
+    /// The same on another kind of object than tables.
+    fn of(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+/// The scripts of the roles that there are.
+pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
+    let loader = warehouse.roles.loader.as_deref().map(|role| loader(warehouse, role));
+    let reader = warehouse.roles.reader.as_deref().map(|role| reader(warehouse, role));
+    loader.into_iter().chain(reader).collect()
+}
+
+fn loader(warehouse: &Warehouse, role: &str) -> Script {
+    let layers = &warehouse.schemas;
+    let names = |names: &[&str]| names.iter().map(|name| tool(name)).collect::<Vec<_>>();
+    let versioned = dimensions(warehouse).filter(|(_, kind)| kind.writes == Writes::Versioned);
+    let stored =
+        |wanted: fn(&Storage) -> bool| warehouse.marts.iter().filter(move |one| wanted(&one.storage));
+    let tables = || stored(|storage| matches!(storage, Storage::Incremental { .. }));
+    let refreshed = stored(|storage| matches!(storage, Storage::MaterializedView));
+    let grants = vec![
+        grant(
+            "What has landed is added to, and never changed.",
+            "SELECT, INSERT",
+            warehouse.landings.iter().map(|landing| relation(&landing.name)).collect(),
+        ),
+        grant(
+            "Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.",
+            "SELECT, INSERT, UPDATE, DELETE",
+            dimensions(warehouse).map(|(silver, _)| relation(&silver.name)).collect(),
+        ),
+        grant(
+            "What others write to dimensions counts as well.",
+            "SELECT",
+            versioned.map(|(silver, _)| relation(&versioning::journal(silver))).collect(),
+        ),
+        grant(
+            "The latest states of events are replaced, and the earlier ones kept, which stay likewise.",
+            "SELECT, INSERT, UPDATE, DELETE",
+            facts(warehouse)
+                .flat_map(|(silver, fact)| [relation(&silver.name), relation(&fact.archive)])
+                .collect(),
+        ),
+        grant(
+            "Marts are brought up to what they are defined to be.",
+            "SELECT, INSERT, DELETE",
+            tables().map(|one| relation(&one.name)).collect(),
+        ),
+        grant(
+            "Their definitions, and those that a function refreshes.",
+            "SELECT",
+            tables()
+                .map(|one| relation(&mart::definition_view(one)))
+                .chain(refreshed.map(|one| relation(&one.name)))
+                .collect(),
+        ),
+        grant(
+            "The bookkeeping of a run.",
+            "SELECT, INSERT, UPDATE",
+            names(&["pipeline_metadata", "source_position", "watermark"]),
+        ),
+        grant("What the warehouse is.", "SELECT", names(&["horizon", "warehouse"])),
+        grant(
+            "What takes more than that is a function of the owner's.",
+            "EXECUTE",
+            [
+                "backfill\"()",
+                "make_partition\"(regclass, name, text, text)",
+                "analyze\"(regclass)",
+                "refresh\"(regclass)",
+            ]
+            .iter()
+            .map(|function| format!("{}.\"{function}", identifier(TOOL_SCHEMA)))
+            .collect(),
+        )
+        .of(" FUNCTION"),
+    ];
+    let schemas = [TOOL_SCHEMA, &layers.bronze, &layers.silver, &layers.gold];
+    script(role, "loader", "The loader runs the pipeline", &schemas, grants)
+}
+
+fn reader(warehouse: &Warehouse, role: &str) -> Script {
+    let layers = &warehouse.schemas;
+    let own = dimensions(warehouse).filter(|(silver, _)| silver.name.schema != TOOL_SCHEMA);
+    let reference = dimensions(warehouse).filter(|(silver, _)| silver.name.schema == TOOL_SCHEMA);
+    let travelling = dimensions(warehouse).flat_map(|(silver, kind)| {
+        [&kind.current_view.name, &silver.name.name].map(|name| Name::new(TRAVEL_SCHEMA, name))
+    });
+    let travelling = travelling
+        .chain(facts(warehouse).map(|(silver, _)| Name::new(TRAVEL_SCHEMA, &silver.name.name)))
+        .chain(warehouse.marts.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)));
+    let views = dimensions(warehouse).map(|(_, kind)| relation(&kind.current_view));
+    let grants = vec![
+        grant(
+            "Silver: every version, what is current, and the latest states of events.",
+            "SELECT",
+            own.map(|(silver, _)| relation(&silver.name))
+                .chain(views)
+                .chain(facts(warehouse).map(|(silver, _)| relation(&silver.name)))
+                .collect(),
+        ),
+        grant(
+            "The history behind reference data, which its functions read in the reader's name.",
+            "SELECT",
+            reference.map(|(silver, _)| relation(&silver.name)).collect(),
+        ),
+        grant("Gold.", "SELECT", warehouse.marts.iter().map(|one| relation(&one.name)).collect()),
+        grant("All of it as of any time.", "SELECT", travelling.map(|name| relation(&name)).collect()),
+        grant("Which warehouse it is, and from when on.", "SELECT", vec![tool("horizon"), tool("warehouse")]),
+    ];
+    let schemas = [TOOL_SCHEMA, &layers.silver, &layers.gold, TRAVEL_SCHEMA];
+    script(role, "reader", "The reader asks", &schemas, grants)
+}
+
+fn script(
+    role: &str,
+    object: &str,
+    purpose: &'static str,
+    schemas: &[&str],
+    mut grants: Vec<GrantSql>,
+) -> Script {
+    grants.retain(|grant| !grant.objects.is_empty());
+    let definition = super::render(&RoleSql {
+        purpose,
+        role: identifier(role),
+        schemas: schemas.iter().map(|schema| identifier(schema)).collect(),
+        grants,
+    });
+    Script {
+        folder: "40_roles",
+        object: object.to_owned(),
+        title: remark(&format!("{object}: {role}")),
+        definition: definition.trim().to_owned(),
+        comments: Vec::new(),
+        // What else was granted goes with the objects.
+        drops: vec![format!("REVOKE ALL ON SCHEMA {} FROM {};", identifier(TOOL_SCHEMA), identifier(role))],
+    }
+}
+
+fn grant(why: &'static str, privileges: &'static str, objects: Vec<String>) -> GrantSql {
+    GrantSql { why, privileges, kind: "", objects: objects.into_iter().collect() }
+}
+
+fn dimensions(warehouse: &Warehouse) -> impl Iterator<Item = (&Silver, &Dimension)> {
+    warehouse.silver.iter().filter_map(|silver| match &silver.kind {
+        SilverKind::Dimension(dimension) => Some((silver, dimension)),
+        SilverKind::Fact(_) => None,
+    })
+}
+
+fn facts(warehouse: &Warehouse) -> impl Iterator<Item = (&Silver, &Fact)> {
+    warehouse.silver.iter().filter_map(|silver| match &silver.kind {
+        SilverKind::Fact(fact) => Some((silver, fact)),
+        SilverKind::Dimension(_) => None,
+    })
+}
+
+fn tool(name: &str) -> String {
+    relation(&Name::new(TOOL_SCHEMA, name))
+}
