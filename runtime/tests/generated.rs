@@ -115,8 +115,9 @@ async fn every_type_is_written_and_read() {
     let closed = closed.update(&database).await.unwrap();
     assert_eq!((closed.sys_end, closed.maybe_date, closed.maybe_mood), (end, None, None));
     assert_eq!(thing::Entity::find().count(&database).await.unwrap(), 0);
-    closed.delete(&database).await.unwrap();
-    assert_eq!(thing_hist::Entity::find().count(&database).await.unwrap(), 0);
+    let refused = closed.delete(&database).await.unwrap_err();
+    assert!(refused.to_string().contains("keeps what has ended as it was"), "{refused}");
+    assert_eq!(thing_hist::Entity::find().count(&database).await.unwrap(), 1);
 }
 
 #[tokio::test]
