@@ -182,7 +182,7 @@ impl<'a> Cases<'a> {
             ),
             (
                 "replica_identity",
-                "ALTER TABLE customer REPLICA IDENTITY DEFAULT; ALTER TABLE payment_2022_01 REPLICA IDENTITY NOTHING",
+                "ALTER TABLE customer REPLICA IDENTITY NOTHING; ALTER TABLE payment_2022_01 REPLICA IDENTITY NOTHING",
                 "ALTER TABLE customer REPLICA IDENTITY FULL; ALTER TABLE payment_2022_01 REPLICA IDENTITY FULL",
             ),
         ] {

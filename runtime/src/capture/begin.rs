@@ -11,7 +11,7 @@ use super::position::{self, CLOCK_AHEAD, Lock, Lsn, SourcePosition, State, Syste
 use super::preflight::{Ready, SourceTable};
 use super::recorded_log;
 use super::slot;
-use super::snapshot::{self, Past};
+use super::snapshot::{Past, Snapshot};
 use super::{Point, Progress, Way};
 use crate::error::{During as _, Error, Result};
 use crate::land::Place;
@@ -99,13 +99,18 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> 
         recorded_log::land(source, &mut target, way.warehouse, place, &mut way.captured, way.progress)
             .await?;
     let time = recorded.map_or(taken_at, |recorded| taken_at.max(recorded.time.next()));
-    for (table, landing) in ready.tables.iter().zip(&way.warehouse.landings) {
+    let landings = &way.warehouse.landings;
+    for (at, (table, landing)) in ready.tables.iter().zip(landings).enumerate() {
         let past = match way.captured.landed.get(&landing.table) {
             Some(_) => Past::Recorded,
             None => Past::None,
         };
         let place = Place { lsn: place.0, seq: 0, time: time.0 };
-        let rows = snapshot::land(source, &mut target, table, landing, place, past).await?;
+        let snapshot = Snapshot { table, landings, at, place, past };
+        let (rows, findings) = snapshot.land(source, &mut target).await?;
+        for finding in findings {
+            way.captured.finding(finding);
+        }
         way.captured.landed(&landing.table, rows);
         way.progress.copied(&landing.table, rows);
     }

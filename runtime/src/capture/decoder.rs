@@ -1,5 +1,6 @@
 //! Turns the plugin's messages into rows of landing tables: which transactions have landed already, what
-//! system time each has, which table a change belongs to, what its JSON is. Knows no connection.
+//! system time each has, which table a change belongs to, what its JSON is, and what of it the source did not
+//! tell. Knows no connection.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,17 @@ use super::START_OVER;
 use super::json::{self, Field, Shape, Unreadable};
 use super::pgoutput::{Message, Old, Relation, Tuple, Value};
 use super::position::{CLOCK_AHEAD, Lsn, SourcePosition, SystemTime};
+use super::preflight::Layout;
 use crate::descriptor::{Landing, Name};
 use crate::error::{Error, Result};
-use crate::land::{Chunk, Op, Place, Rows};
+use crate::land::{Chunk, Follows, Op, Place, Rows, To, Unfinished};
 use crate::quote;
 
 /// The plugin's messages become rows here, one message after the other.
 pub struct Decoder<'a> {
     landings: &'a [Landing],
+    layouts: &'a [Layout],
+    care: Care,
     relations: BTreeMap<u32, Option<Table>>,
     /// How far it has come: what is written down when the batch is complete.
     pub position: SourcePosition,
@@ -26,8 +30,19 @@ pub struct Decoder<'a> {
     pub findings: Vec<String>,
     open: Option<Transaction>,
     rows: Vec<Rows>,
+    staged: Rows,
+    key: Vec<u8>,
     buffered: usize,
     spare: Vec<Vec<u8>>,
+}
+
+/// How a batch's rows land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// Whole rows straight into their landing tables: a value that is refused stops them all.
+    Usual,
+    /// All rows by the stage, where each is looked at.
+    EachRow,
 }
 
 /// The transaction whose changes are coming.
@@ -51,7 +66,6 @@ struct Table {
     name: Name,
     fields: Vec<Field>,
     names: Vec<String>,
-    identity: Vec<bool>,
     feeds: Vec<Feed>,
 }
 
@@ -60,6 +74,29 @@ struct Feed {
     landing: usize,
     /// Which columns are of its key.
     key: Vec<bool>,
+    /// Whether old rows may be cut to their key without a word: a partition's own replica identity decides
+    /// what is written of them, its root's what is said of that.
+    layout: Layout,
+}
+
+/// What a tuple tells of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// All of it.
+    Whole,
+    /// The columns that are not null, which are its key's and perhaps more.
+    Key,
+}
+
+/// What is known of a row before its change.
+type Before<'m> = Option<(Tuple<'m>, Told)>;
+
+/// Where rows are written.
+struct Out<'a> {
+    rows: &'a mut Rows,
+    staged: &'a mut Rows,
+    key: &'a mut Vec<u8>,
+    care: Care,
 }
 
 /// A landing table's rows are sent on when there are this many bytes of them.
@@ -73,16 +110,20 @@ enum Unwritable {
     /// A value's text does not fit its type.
     Unreadable(usize),
     /// A value was not sent, nor was the old one.
-    Unfilled(usize),
+    Untold,
+    /// A column of the key was not sent.
+    Keyless(usize),
     /// Not as many values as columns.
     Misfit,
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder for one batch.
-    pub fn new(landings: &'a [Landing], position: SourcePosition) -> Self {
+    /// A decoder for one batch; the layouts are those of the landing tables' sources, in their order.
+    pub fn new(landings: &'a [Landing], layouts: &'a [Layout], position: SourcePosition, care: Care) -> Self {
         Self {
             landings,
+            layouts,
+            care,
             relations: BTreeMap::new(),
             position,
             end: Lsn(0),
@@ -90,13 +131,15 @@ impl<'a> Decoder<'a> {
             findings: Vec::new(),
             open: None,
             rows: landings.iter().map(|_| Rows::default()).collect(),
+            staged: Rows::default(),
+            key: Vec::new(),
             buffered: 0,
             spare: Vec::new(),
         }
     }
 
-    /// Takes a message that describes no relation; gives the landing table whose rows should be sent on.
-    pub fn take(&mut self, message: Message<'_>) -> Result<Option<usize>> {
+    /// Takes a message that describes no relation; gives the place whose rows should be sent on.
+    pub fn take(&mut self, message: Message<'_>) -> Result<Option<To>> {
         match message {
             Message::Begin { commit_lsn, commit_time, xid } => self.begin(commit_lsn, commit_time, xid)?,
             Message::Commit { commit_lsn, end_lsn } => self.commit(commit_lsn, end_lsn)?,
@@ -127,31 +170,38 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         let name = Name::new(text(relation.schema), text(relation.name));
-        let mut table = Table { name, fields: vec![], names: vec![], identity: vec![], feeds: vec![] };
+        let mut table = Table { name, fields: vec![], names: vec![], feeds: vec![] };
         for column in relation.columns() {
             let shape = shape(column.type_id).map_err(|error| {
                 Error::new(format!("cannot capture `{}.{}`", table.name, text(column.name))).because(error)
             })?;
             table.fields.push(Field::new(column.name, shape));
             table.names.push(text(column.name));
-            table.identity.push(column.identity);
         }
         for (at, landing) in self.landings.iter().enumerate() {
             if is_source(landing, relation) {
                 let key = table.names.iter().map(|name| landing.key.contains(name)).collect();
-                table.feeds.push(Feed { landing: at, key });
+                let layout = self.layouts.get(at).copied().unwrap_or(Layout::Plain);
+                table.feeds.push(Feed { landing: at, key, layout });
             }
         }
         self.relations.insert(relation.id, Some(table));
         Ok(())
     }
 
-    /// Takes the rows of a landing table away.
-    pub fn chunk(&mut self, landing: usize) -> Chunk {
+    /// Takes the rows for a place away.
+    pub fn chunk(&mut self, to: To) -> Chunk {
         let fresh = self.spare.pop().map(Rows::reuse).unwrap_or_default();
-        let rows = std::mem::replace(&mut self.rows[landing], fresh);
+        let rows = std::mem::replace(self.buffer(to), fresh);
         self.buffered -= rows.len();
-        Chunk { landing, rows }
+        Chunk { to, rows }
+    }
+
+    fn buffer(&mut self, to: To) -> &mut Rows {
+        match to {
+            To::Landing(at) => &mut self.rows[at],
+            To::Stage => &mut self.staged,
+        }
     }
 
     /// Takes a buffer back for another use.
@@ -159,9 +209,14 @@ impl<'a> Decoder<'a> {
         self.spare.push(buffer);
     }
 
-    /// The next landing table that holds rows.
-    pub fn pending(&self) -> Option<usize> {
-        self.rows.iter().position(|rows| !rows.is_empty())
+    /// The next place for which there are rows.
+    pub fn pending(&self) -> Option<To> {
+        self.sizes().find(|(_, size)| *size > 0).map(|(to, _)| to)
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = (To, usize)> {
+        let landings = self.rows.iter().enumerate().map(|(at, rows)| (To::Landing(at), rows.len()));
+        landings.chain([(To::Stage, self.staged.len())])
     }
 
     /// Refuses a batch that ends within a transaction.
@@ -213,7 +268,7 @@ impl<'a> Decoder<'a> {
 
     /// An update that changes the key of a landing table lands there as a delete of the old key and an insert
     /// of the new.
-    fn change(&mut self, relation: u32, change: &Change<'_>) -> Result<Option<usize>> {
+    fn change(&mut self, relation: u32, change: &Change<'_>) -> Result<Option<To>> {
         let Some(transaction) = &mut self.open else {
             return Err(outside());
         };
@@ -226,21 +281,22 @@ impl<'a> Decoder<'a> {
             None => return Err(undescribed(relation, transaction.lsn)),
         };
         let place = Place { lsn: transaction.lsn.0, seq: transaction.seq + 1, time: transaction.time.0 };
+        let mut full = None;
         for feed in &table.feeds {
             let rows = &mut self.rows[feed.landing];
-            let before = rows.len();
+            let before = rows.len() + self.staged.len();
+            let mut out = Out { rows, staged: &mut self.staged, key: &mut self.key, care: self.care };
             let last = table
-                .land(feed, change, place, rows)
+                .land(feed, change, place, &mut out)
                 .map_err(|unwritable| table.refuse(&unwritable, transaction.lsn))?;
             transaction.seq = transaction.seq.max(last);
-            self.buffered += rows.len() - before;
+            if out.rows.len() >= CHUNK {
+                full = Some(To::Landing(feed.landing));
+            }
+            self.buffered += out.rows.len() + out.staged.len() - before;
         }
-        let key_only = matches!(change, Change::Delete(Old::Key(_))).then(|| {
-            format!("deletes from `{}` tell their key only: its replica identity is not full", table.name)
-        });
-        let full = table.feeds.iter().map(|feed| feed.landing).find(|at| self.rows[*at].len() >= CHUNK);
-        if let Some(finding) = key_only {
-            self.finding(&finding);
+        if self.staged.len() >= CHUNK {
+            full = Some(To::Stage);
         }
         Ok(full.or_else(|| self.largest_of_too_much()))
     }
@@ -275,11 +331,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn largest_of_too_much(&self) -> Option<usize> {
+    fn largest_of_too_much(&self) -> Option<To> {
         if self.buffered < BUFFERED {
             return None;
         }
-        (0..self.rows.len()).max_by_key(|at| self.rows[*at].len())
+        self.sizes().max_by_key(|(_, size)| *size).map(|(to, _)| to)
     }
 }
 
@@ -290,77 +346,125 @@ impl Table {
         feed: &Feed,
         change: &Change<'_>,
         place: Place,
-        rows: &mut Rows,
+        out: &mut Out<'_>,
     ) -> Result<i64, Unwritable> {
         match change {
-            Change::Insert(new) => rows.push(place, Op::Insert, |out| self.row(new, None, out))?,
-            Change::Delete(old) => rows.push(place, Op::Delete, |out| self.old_row(old, out))?,
-            Change::Update(Some(old), new) if self.moves_key(feed, old, new) => {
-                let next = Place { seq: place.seq + 1, ..place };
-                rows.push(place, Op::Delete, |out| self.old_row(old, out))?;
-                rows.push(next, Op::Insert, |out| self.row(new, Some(old), out))?;
-                return Ok(next.seq);
+            Change::Insert(new) => {
+                self.put(feed, place, Op::Insert, (*new, Told::Whole), None, out)?;
+            }
+            Change::Delete(old) => {
+                self.put(feed, place, Op::Delete, self.before(feed, old), None, out)?;
             }
             Change::Update(old, new) => {
-                rows.push(place, Op::Update, |out| self.row(new, old.as_ref(), out))?;
+                let new = (*new, Told::Whole);
+                let before = old.as_ref().map(|old| self.before(feed, old));
+                if let Some(old) = before
+                    && moves_key(feed, old, &new.0)?
+                {
+                    let next = Place { seq: place.seq + 1, ..place };
+                    self.put(feed, place, Op::Delete, old, None, out)?;
+                    self.put(feed, next, Op::Insert, new, before, out)?;
+                    return Ok(next.seq);
+                }
+                self.put(feed, place, Op::Update, new, before, out)?;
             }
         }
         Ok(place.seq)
     }
 
-    /// Whether a column of the key differs. A value that was not sent has not changed.
-    fn moves_key(&self, feed: &Feed, old: &Old<'_>, new: &Tuple<'_>) -> bool {
-        let (old, whole) = match old {
-            Old::Row(old) => (old, true),
-            Old::Key(old) => (old, false),
-        };
-        let known = self.identity.iter().map(|identity| whole || *identity);
-        feed.key
-            .iter()
-            .zip(known)
-            .zip(old.values().zip(new.values()))
-            .any(|((key, known), (old, new))| *key && known && new != Value::Unchanged && old != new)
+    /// What an old tuple tells. One of a partitioned table in which all but the key is null may be one of a
+    /// partition that writes no more than its key.
+    fn before<'m>(&self, feed: &Feed, old: &Old<'m>) -> (Tuple<'m>, Told) {
+        match old {
+            Old::Key(old) => (*old, Told::Key),
+            Old::Row(old) => {
+                let all_null = feed.layout == Layout::Partitioned
+                    && old.values().zip(&feed.key).all(|(value, key)| *key || value == Value::Null);
+                (*old, if all_null { Told::Key } else { Told::Whole })
+            }
+        }
     }
 
-    /// A new row; what was not sent is taken from the old one.
-    fn row(&self, new: &Tuple<'_>, old: Option<&Old<'_>>, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-        if new.count() != self.fields.len() {
+    /// Writes a row into its landing table where all of it is known, else on the stage.
+    fn put(
+        &self,
+        feed: &Feed,
+        place: Place,
+        op: Op,
+        row: (Tuple<'_>, Told),
+        before: Before<'_>,
+        out: &mut Out<'_>,
+    ) -> Result<(), Unwritable> {
+        if out.care == Care::Usual {
+            let refuse = |_: usize| Err(Unwritable::Untold);
+            match out.rows.push(place, op, |json| self.row(row, before, refuse, json)) {
+                Err(Unwritable::Untold) => {}
+                done => return done,
+            }
+        }
+        self.key(feed, row, before, out.key)?;
+        let mut missing = Vec::new();
+        let note = |at: usize| {
+            missing.extend(self.names.get(at).map(String::as_str));
+            Ok(())
+        };
+        let mut json = Vec::new();
+        self.row(row, before, note, &mut json)?;
+        let moved = op == Op::Insert && before.is_some();
+        let follows = if moved { Follows::KeyBefore } else { Follows::OwnKey };
+        let unfinished = Unfinished { landing: feed.landing, key: out.key, missing: &missing, follows };
+        out.staged.push_staged(place, op, &unfinished, |bytes| {
+            bytes.extend_from_slice(&json);
+            Ok(())
+        })
+    }
+
+    /// A row's JSON, without the columns that are not known, each of which is handed to `untold`.
+    fn row(
+        &self,
+        (row, told): (Tuple<'_>, Told),
+        before: Before<'_>,
+        mut untold: impl FnMut(usize) -> Result<(), Unwritable>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unwritable> {
+        if row.count() != self.fields.len() {
             return Err(Unwritable::Misfit);
         }
-        let mut before = match old {
-            Some(Old::Row(old)) => Some(old.values()),
-            Some(Old::Key(_)) | None => None,
-        };
+        let mut earlier = before.map(|(tuple, told)| (tuple.values(), told));
         let mut separator = b'{';
-        for (at, (field, value)) in self.fields.iter().zip(new.values()).enumerate() {
-            let earlier = before.as_mut().and_then(Iterator::next);
-            let value = match (value, earlier) {
-                (Value::Unchanged, Some(earlier)) => earlier,
-                (value, _) => value,
-            };
-            out.push(separator);
-            separator = b',';
-            field_value(at, field, value, out)?;
+        for (at, (field, value)) in self.fields.iter().zip(row.values()).enumerate() {
+            let earlier = earlier.as_mut().and_then(|(values, told)| Some((values.next()?, *told)));
+            match known((value, told), earlier) {
+                Some(text) => {
+                    out.push(separator);
+                    separator = b',';
+                    field_value(at, field, text, out)?;
+                }
+                None => untold(at)?,
+            }
         }
         close(separator, out);
         Ok(())
     }
 
-    /// An old row: all of it, or the identity's columns where no more was sent.
-    fn old_row(&self, old: &Old<'_>, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-        let identity = match old {
-            Old::Row(row) => return self.row(row, None, out),
-            Old::Key(identity) => identity,
-        };
-        if identity.count() != self.fields.len() {
-            return Err(Unwritable::Misfit);
-        }
+    /// The columns of the key, as a JSON object.
+    fn key(
+        &self,
+        feed: &Feed,
+        (row, told): (Tuple<'_>, Told),
+        before: Before<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unwritable> {
+        out.clear();
+        let mut earlier = before.map(|(tuple, told)| (tuple.values(), told));
         let mut separator = b'{';
-        for (at, (field, value)) in self.fields.iter().zip(identity.values()).enumerate() {
-            if self.identity[at] {
+        for (at, (field, value)) in self.fields.iter().zip(row.values()).enumerate() {
+            let earlier = earlier.as_mut().and_then(|(values, told)| Some((values.next()?, *told)));
+            if feed.key.get(at) == Some(&true) {
+                let text = known((value, told), earlier).ok_or(Unwritable::Keyless(at))?;
                 out.push(separator);
                 separator = b',';
-                field_value(at, field, value, out)?;
+                field_value(at, field, text, out)?;
             }
         }
         close(separator, out);
@@ -377,11 +481,14 @@ impl Table {
                 column(at)
             ))
             .remedy("the type was altered since: start over with `medallion migrate fresh --yes`"),
-            Unwritable::Unfilled(at) => Error::new(format!(
-                "the transaction at {lsn} changes a row of `{name}` and does not tell its `{}`",
+            Unwritable::Keyless(at) => Error::new(format!(
+                "the transaction at {lsn} changes a row of `{name}` and does not tell its `{}`, which is of the key",
                 column(at)
             ))
             .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {START_OVER}", quote::name(name))),
+            Unwritable::Untold => Error::new(format!(
+                "the transaction at {lsn} changes a row of `{name}` that is not told"
+            )),
             Unwritable::Misfit => Error::new(format!(
                 "the transaction at {lsn} changes a row of `{name}` that has other columns than announced"
             )),
@@ -396,14 +503,37 @@ enum Change<'m> {
     Delete(Old<'m>),
 }
 
-fn field_value(at: usize, field: &Field, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-    out.extend_from_slice(&field.label);
+/// Whether a column of the key differs. A value that was not sent has not changed.
+fn moves_key(feed: &Feed, (old, told): (Tuple<'_>, Told), new: &Tuple<'_>) -> Result<bool, Unwritable> {
+    let mut moves = false;
+    for (at, (old, new)) in old.values().zip(new.values()).enumerate() {
+        if feed.key.get(at) == Some(&true) {
+            if told == Told::Key && old == Value::Null {
+                return Err(Unwritable::Keyless(at));
+            }
+            moves |= new != Value::Unchanged && old != new;
+        }
+    }
+    Ok(moves)
+}
+
+/// A value, if it is known: one that was not sent is that of the row before, as far as that was told.
+fn known<'m>(value: (Value<'m>, Told), earlier: Option<(Value<'m>, Told)>) -> Option<Option<&'m [u8]>> {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Text(text) => {
+        (Value::Text(text), _) => Some(Some(text)),
+        (Value::Null, Told::Whole) => Some(None),
+        (Value::Null, Told::Key) => None,
+        (Value::Unchanged, _) => known(earlier?, None),
+    }
+}
+
+fn field_value(at: usize, field: &Field, text: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+    out.extend_from_slice(&field.label);
+    match text {
+        None => out.extend_from_slice(b"null"),
+        Some(text) => {
             json::write(&field.shape, text, out).map_err(|Unreadable| Unwritable::Unreadable(at))?;
         }
-        Value::Unchanged => return Err(Unwritable::Unfilled(at)),
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! then the stream in batches of whole transactions. Every committed change lands exactly once, in commit
 //! order, wherever it is killed; a gap is refused. Knows of silver only what it reads, and nothing of gold.
 //!
-//! The way, a module a step: `preflight` and `publication` ask whether the source can be captured, `fit`
+//! The way, a module a step: `preflight`, `identity` and `publication` ask whether the source can be captured, `fit`
 //! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
 //! `snapshot`), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
 //! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same.
@@ -11,6 +11,7 @@ mod begin;
 mod column;
 mod decoder;
 mod fit;
+mod identity;
 mod json;
 mod pgoutput;
 mod position;
@@ -109,7 +110,7 @@ impl Captured {
 }
 
 /// The way out when changes are gone.
-const START_OVER: &str = "start over with `medallion migrate fresh --yes`, then `medallion run`";
+pub(crate) const START_OVER: &str = "start over with `medallion migrate fresh --yes`, then `medallion run`";
 
 /// What the steps work with.
 struct Way<'a> {
@@ -162,7 +163,7 @@ pub async fn capture(
     if before == Before::Nothing {
         begin::begin(&mut way, &ready).await?;
     }
-    stream::catch_up(&mut way, goal).await?;
+    stream::catch_up(&mut way, &ready, goal).await?;
     Ok(way.captured)
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::{START_OVER, publication};
+use super::{START_OVER, identity, publication};
 use crate::descriptor::{Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -152,7 +152,7 @@ pub(super) async fn look(
         return Ok(Seen { site, version, layouts: BTreeMap::new(), published: None });
     }
     let layouts = check_tables(source, &warehouse.landings, problems).await?;
-    check_identities(source, &warehouse.landings, problems).await?;
+    identity::check(source, &warehouse.landings, problems).await?;
     let publication = &warehouse.source.publication;
     let published = publication::look(source, publication, &layouts, before, version, problems).await?;
     Ok(Seen { site, version, layouts, published })
@@ -345,74 +345,4 @@ async fn check_tables(
         }
     }
     Ok(layouts)
-}
-
-/// A delete, and an update that leaves a value stored out of line alone, carry the whole row only under
-/// `REPLICA IDENTITY FULL`. A partition does not inherit it, and its root's says how its rows are marked.
-/// Whole rows that hold virtual columns (PostgreSQL 18) cannot be published: the source would refuse updates.
-async fn check_identities(
-    source: &mut PgConnection,
-    landings: &[Landing],
-    problems: &mut Problems,
-) -> Result<()> {
-    let unasked = || "cannot ask the source for replica identities".to_owned();
-    let (schemas, tables) = names(landings);
-    let rows = sqlx::query(
-        "WITH asked AS (
-            SELECT relation.oid
-            FROM unnest($1::text[], $2::text[]) AS asked (schema, name)
-            JOIN pg_namespace AS space ON space.nspname = asked.schema
-            JOIN pg_class AS relation
-                ON relation.relnamespace = space.oid AND relation.relname = asked.name
-        ),
-        logged AS (
-            SELECT oid FROM asked
-            UNION
-            SELECT tree.relid FROM asked, pg_partition_tree(asked.oid) AS tree WHERE tree.isleaf
-        )
-        SELECT
-            space.nspname::text AS schema,
-            relation.relname::text AS name,
-            relation.relreplident <> 'f' AS partial,
-            virtual.columns
-        FROM logged
-        JOIN pg_class AS relation ON relation.oid = logged.oid
-        JOIN pg_namespace AS space ON space.oid = relation.relnamespace
-        CROSS JOIN LATERAL (
-            SELECT array_agg(attribute.attname::text ORDER BY attribute.attnum)
-            FROM pg_attribute AS attribute
-            WHERE attribute.attrelid = relation.oid
-            AND attribute.attgenerated = 'v'
-            AND NOT attribute.attisdropped
-        ) AS virtual (columns)
-        WHERE relation.relreplident <> 'f'
-        OR virtual.columns IS NOT NULL
-        ORDER BY 1, 2",
-    )
-    .bind(schemas)
-    .bind(tables)
-    .fetch_all(source)
-    .await
-    .during(unasked)?;
-
-    for row in &rows {
-        let name = name(row).during(unasked)?;
-        if row.try_get::<bool, _>("partial").during(unasked)? {
-            problems.add(
-                format!("`{name}` does not write whole old rows to the log"),
-                format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote::name(&name)),
-            );
-        }
-        if let Some(columns) = row.try_get::<Option<Vec<String>>, _>("columns").during(unasked)? {
-            let drops: Vec<String> =
-                columns.iter().map(|column| format!("DROP COLUMN {}", quote::identifier(column))).collect();
-            problems.add(
-                format!(
-                    "`{name}` has generated columns that are not stored, and published it takes no update"
-                ),
-                format!("ALTER TABLE {} {}; -- or have them STORED", quote::name(&name), drops.join(", ")),
-            );
-        }
-    }
-    Ok(())
 }

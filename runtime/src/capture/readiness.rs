@@ -233,7 +233,8 @@ async fn columns(
         if let Some(large) = row.try_get::<Option<Vec<String>>, _>("large").during(unasked)? {
             readiness.warns(
                 format!(
-                    "an update of `{name}` leaves out large values that it does not change ({})",
+                    "an update of `{name}` leaves out large values that it does not change ({}): each is looked \
+                     up in bronze",
                     list(&large)
                 ),
                 format!("ALTER TABLE {quoted} REPLICA IDENTITY FULL;"),

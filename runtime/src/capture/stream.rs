@@ -7,14 +7,15 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::decoder::Decoder;
+use super::decoder::{Care, Decoder};
 use super::pgoutput::{Message, Relation};
 use super::position::{self, Lock, Lsn, State};
+use super::preflight::{Layout, Ready};
 use super::slot::{self, Busy};
 use super::source_type::SourceTypes;
 use super::{Point, Way};
 use crate::error::{During as _, Error, Result};
-use crate::land::{self, Chunk};
+use crate::land::{self, Chunk, To, staged};
 use crate::quote;
 
 /// How many messages are asked for at a time. The source never splits a transaction, and decodes from its
@@ -23,19 +24,27 @@ const BATCH: u64 = 50_000;
 
 /// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
 /// that an idle slot moves on.
-pub async fn catch_up(way: &mut Way<'_>, goal: Lsn) -> Result<()> {
+pub async fn catch_up(way: &mut Way<'_>, ready: &Ready, goal: Lsn) -> Result<()> {
+    let layouts: Vec<Layout> = ready.tables.iter().map(|table| table.layout).collect();
     let mut types =
         Types { source_url: way.source_url.to_owned(), connection: None, known: SourceTypes::default() };
     let mut busy = Busy::default();
+    let mut care = Care::Usual;
     loop {
-        let landed_to = match land_batch(way, &mut types).await {
+        let landed_to = match land_batch(way, &layouts, care, &mut types).await {
             Ok(landed_to) => landed_to,
+            Err(error) if care == Care::Usual && land::is_of_data(&error) => {
+                // One of its rows cannot be landed; which one shows when each is looked at.
+                care = Care::EachRow;
+                continue;
+            }
             Err(error) => {
                 busy.wait(error, way.progress).await?;
                 continue;
             }
         };
         busy = Busy::default();
+        care = Care::Usual;
         way.captured.position = landed_to;
         advance(way, landed_to).await?;
         way.progress.reached(Point::SlotAdvanced)?;
@@ -46,7 +55,7 @@ pub async fn catch_up(way: &mut Way<'_>, goal: Lsn) -> Result<()> {
 }
 
 /// Lands one batch; gives the position below which everything has landed.
-async fn land_batch(way: &mut Way<'_>, types: &mut Types) -> Result<Lsn> {
+async fn land_batch(way: &mut Way<'_>, layouts: &[Layout], care: Care, types: &mut Types) -> Result<Lsn> {
     let name = way.warehouse.source.slot.as_str();
     let landings = &way.warehouse.landings;
     let unlanded = || "cannot land a batch in one transaction of the warehouse".to_owned();
@@ -66,13 +75,19 @@ async fn land_batch(way: &mut Way<'_>, types: &mut Types) -> Result<Lsn> {
 
     let (send, chunks) = mpsc::channel(2);
     let (give_back, used) = mpsc::channel(8);
-    let mut decoder = Decoder::new(landings, position);
+    let mut decoder = Decoder::new(landings, layouts, position, care);
     let statement = peek(name, &way.warehouse.source.publication, upto);
     let decoding = decode(&mut way.source, &statement, &mut decoder, types, Buffers { send, used });
     // Both end by themselves where either fails: the channel between them closes.
-    let (decoded, landed) = tokio::join!(decoding, land::land(&mut target, landings, chunks, give_back));
-    let landed = landed?;
+    let (decoded, copied) = tokio::join!(decoding, land::land(&mut target, landings, chunks, give_back));
+    let copied = copied?;
     let messages = decoded?;
+    let mut landed = copied.landed;
+    let mut quarantined = Vec::new();
+    if copied.staged > 0 {
+        let each = care == Care::EachRow;
+        quarantined = staged::finish(&mut target, landings, each, &mut landed).await?;
+    }
 
     let mut moved = decoder.position.clone();
     let whole = if messages < BATCH { decoder.end.max(upto) } else { decoder.end };
@@ -85,7 +100,7 @@ async fn land_batch(way: &mut Way<'_>, types: &mut Types) -> Result<Lsn> {
         way.captured.landed(&landing.table, *rows);
     }
     way.captured.transactions += decoder.transactions;
-    for finding in std::mem::take(&mut decoder.findings) {
+    for finding in std::mem::take(&mut decoder.findings).into_iter().chain(quarantined) {
         way.captured.finding(finding);
     }
     drop(decoder);
@@ -151,11 +166,11 @@ async fn decode(
     Ok(messages)
 }
 
-async fn send_on(decoder: &mut Decoder<'_>, landing: usize, buffers: &mut Buffers) -> Result<()> {
+async fn send_on(decoder: &mut Decoder<'_>, to: To, buffers: &mut Buffers) -> Result<()> {
     while let Ok(used) = buffers.used.try_recv() {
         decoder.reuse(used);
     }
-    let chunk = decoder.chunk(landing);
+    let chunk = decoder.chunk(to);
     // The landing's own error says why it no longer takes any.
     buffers.send.send(chunk).await.map_err(|_| Error::new("the warehouse no longer takes changes"))
 }

@@ -1,5 +1,8 @@
 //! Puts changes into landing tables by COPY: rows are written as PostgreSQL's binary format into chunks, and
-//! chunks of any landing tables flow into one warehouse transaction. Knows nothing of where changes come from.
+//! chunks of any landing tables flow into one warehouse transaction; what is not whole goes through a stage
+//! (`staged`). Knows nothing of where changes come from.
+
+pub mod staged;
 
 use futures_util::StreamExt as _;
 use sqlx::postgres::PgConnection;
@@ -103,8 +106,7 @@ impl Rows {
             self.bytes.truncate(start);
             return Err(error);
         }
-        let length = i32::try_from(self.bytes.len() - length_at - 4).unwrap_or(i32::MAX);
-        self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+        self.set_length(length_at);
         self.end(place);
         Ok(())
     }
@@ -114,6 +116,54 @@ impl Rows {
         self.begin(place, op);
         self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
         self.end(place);
+    }
+
+    /// Appends a row for the stage, its JSON written in place; nothing where that fails.
+    pub fn push_staged<E>(
+        &mut self,
+        place: Place,
+        op: Op,
+        row: &Unfinished<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&staged::COLUMN_COUNT.to_be_bytes());
+        self.field(&i32::try_from(row.landing).unwrap_or(i32::MAX).to_be_bytes());
+        self.long(place.lsn);
+        self.long(place.seq);
+        self.field(&[op.letter()]);
+        self.long(place.time);
+        self.field(&[u8::from(row.follows == Follows::KeyBefore)]);
+        self.measured(|out| {
+            out.push(1);
+            out.extend_from_slice(row.key);
+        });
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.set_length(length_at);
+        self.measured(|out| texts(row.missing, out));
+        Ok(())
+    }
+
+    fn field(&mut self, value: &[u8]) {
+        self.measured(|out| out.extend_from_slice(value));
+    }
+
+    /// A field whose length is known when it stands.
+    fn measured(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        write(&mut self.bytes);
+        self.set_length(length_at);
+    }
+
+    fn set_length(&mut self, length_at: usize) {
+        let length = i32::try_from(self.bytes.len() - length_at - 4).unwrap_or(i32::MAX);
+        self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
     }
 
     fn begin(&mut self, place: Place, op: Op) {
@@ -134,33 +184,101 @@ impl Rows {
     }
 }
 
-/// Rows on their way to a landing table.
+/// What a row for the stage has beside its change.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfinished<'a> {
+    /// Which landing table it is for, by its place in the list.
+    pub landing: usize,
+    /// Its key's columns, as a JSON object.
+    pub key: &'a [u8],
+    /// The columns whose values are those of the version before.
+    pub missing: &'a [&'a str],
+    /// Which version that is.
+    pub follows: Follows,
+}
+
+/// Whose version before a row takes values from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// That of its own key.
+    OwnKey,
+    /// The row right before it in its transaction: the delete of the key that it had.
+    KeyBefore,
+}
+
+/// An array of text in PostgreSQL's binary format.
+fn texts(values: &[&str], out: &mut Vec<u8>) {
+    const TEXT: u32 = 25;
+    out.extend_from_slice(&u32::from(!values.is_empty()).to_be_bytes());
+    out.extend_from_slice(&0_u32.to_be_bytes());
+    out.extend_from_slice(&TEXT.to_be_bytes());
+    if values.is_empty() {
+        return;
+    }
+    out.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(&1_u32.to_be_bytes());
+    for value in values {
+        out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(value.as_bytes());
+    }
+}
+
+/// Where a chunk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Into a landing table, by its place in the list.
+    Landing(usize),
+    /// Onto the stage.
+    Stage,
+}
+
+/// Rows on their way.
 #[derive(Debug)]
 pub struct Chunk {
-    /// Which landing table, by its place in the list.
-    pub landing: usize,
+    /// Where they go.
+    pub to: To,
     /// The rows.
     pub rows: Rows,
+}
+
+/// What has been copied.
+#[derive(Debug)]
+pub struct Copied {
+    /// The rows of each landing table.
+    pub landed: Vec<u64>,
+    /// The rows on the stage.
+    pub staged: u64,
 }
 
 /// Buffers above this size are not kept for another use.
 const KEPT: usize = 4 << 20;
 
-/// Copies chunks until no more come; gives the number of rows of each landing table. Chunks of the same
-/// table that follow one another go into one COPY. Used buffers go back for another use.
+/// Copies chunks until no more come. Chunks to the same place that follow one another go into one COPY. Used
+/// buffers go back for another use.
 pub async fn land(
     target: &mut PgConnection,
     landings: &[Landing],
     mut chunks: Receiver<Chunk>,
     used: Sender<Vec<u8>>,
-) -> Result<Vec<u64>> {
-    let mut landed = vec![0; landings.len()];
+) -> Result<Copied> {
+    let mut copied = Copied { landed: vec![0; landings.len()], staged: 0 };
     let mut next = chunks.recv().await;
     while let Some(first) = next {
-        let at = first.landing;
-        let table = &landings[at].table;
-        let failed = || format!("cannot land changes of `{}` in `{table}`", landings[at].source);
-        let mut copy = target.copy_in_raw(&copy_in(table)).await.during(failed)?;
+        let to = first.to;
+        let failed = || match to {
+            To::Landing(at) => {
+                format!("cannot land changes of `{}` in `{}`", landings[at].source, landings[at].table)
+            }
+            To::Stage => "cannot stage changes in the warehouse".to_owned(),
+        };
+        let statement = match to {
+            To::Landing(at) => copy_in(&landings[at].table),
+            To::Stage => {
+                staged::prepare(target).await?;
+                staged::copy_in()
+            }
+        };
+        let mut copy = target.copy_in_raw(&statement).await.during(failed)?;
         copy.send(&HEADER[..]).await.during(failed)?;
         let mut chunk = Some(first);
         next = loop {
@@ -173,14 +291,18 @@ pub async fn land(
                 let _ = used.try_send(rows.bytes);
             }
             match chunks.recv().await {
-                Some(more) if more.landing == at => chunk = Some(more),
+                Some(more) if more.to == to => chunk = Some(more),
                 other => break other,
             }
         };
         copy.send(&TRAILER[..]).await.during(failed)?;
-        landed[at] += copy.finish().await.map_err(|cause| refused(cause, failed()))?;
+        let rows = copy.finish().await.during(failed)?;
+        match to {
+            To::Landing(at) => copied.landed[at] += rows,
+            To::Stage => copied.staged += rows,
+        }
     }
-    Ok(landed)
+    Ok(copied)
 }
 
 /// How much is gathered before it is sent on.
@@ -195,7 +317,7 @@ pub async fn pipe(
     what: &str,
 ) -> Result<u64> {
     let failed = || format!("cannot copy {what}");
-    let mut rows = source.copy_out_raw(copy_out).await.map_err(|cause| refused(cause, failed()))?;
+    let mut rows = source.copy_out_raw(copy_out).await.during(failed)?;
     let mut copy = target.copy_in_raw(copy_in).await.during(failed)?;
     let mut buffer = Vec::with_capacity(PIPED);
     loop {
@@ -211,26 +333,16 @@ pub async fn pipe(
             Some(Err(cause)) => {
                 // The source's error is the one to tell.
                 let _ = copy.abort("the source failed").await;
-                return Err(refused(cause, failed()));
+                return Err(Error::new(failed()).because(cause));
             }
             None => break,
         }
     }
     copy.send(&buffer[..]).await.during(failed)?;
-    copy.finish().await.map_err(|cause| refused(cause, failed()))
+    copy.finish().await.during(failed)
 }
 
-/// An error of COPY; a value that `jsonb` cannot hold has a remedy of its own.
-fn refused(cause: sqlx::Error, what: String) -> Error {
-    let state = cause.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    let data = state.is_some_and(|state| state.starts_with("22") || state.starts_with("54"));
-    let error = Error::new(what).because(cause);
-    if data {
-        error.remedy(
-            "a json value holds what jsonb cannot (such as `\\u0000`): change it at the source, or leave \
-             the column out of the publication",
-        )
-    } else {
-        error
-    }
+/// Whether an error says that a value is one that `jsonb` cannot hold, such as `\u0000`.
+pub fn is_of_data(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|state| state.starts_with("22") || state.starts_with("54"))
 }

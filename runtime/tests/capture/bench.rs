@@ -30,6 +30,12 @@ const BOOKKEEPING: &str = "
         updated_at timestamptz NOT NULL DEFAULT now()
     );";
 
+/// The rest of it, as emit writes it.
+const KEPT: [&str; 2] = [
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/quarantine.sql"),
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),
+];
+
 /// Keeps every change of the tables it is put on, in the order of each transaction.
 const AUDIT: &str = "
     CREATE TABLE audit (
@@ -89,6 +95,9 @@ impl Bench {
         run(&mut source, sql).await;
         run(&mut source, AUDIT).await;
         run(&mut target, BOOKKEEPING).await;
+        for script in KEPT {
+            run(&mut target, script).await;
+        }
         let mut landings = Vec::new();
         for (table, key) in tables {
             run(

@@ -6,6 +6,7 @@ mod begin;
 mod bench;
 mod changes;
 mod fit;
+mod identities;
 mod readiness;
 mod refusals;
 mod shapes;

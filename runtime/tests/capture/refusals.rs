@@ -79,28 +79,58 @@ async fn what_a_source_lacks_is_said_at_once() {
     assert_says(&error, &["no table `public.lost`", "no table `public.also_lost`"]);
 
     bench.warehouse.landings.truncate(1);
-    bench.on_source("ALTER TABLE item REPLICA IDENTITY DEFAULT").await;
-    assert_says(&bench.error().await, &["ALTER TABLE \"public\".\"item\" REPLICA IDENTITY FULL;"]);
+    for (identity, says) in [
+        ("REPLICA IDENTITY NOTHING", "writes nothing of old rows"),
+        (
+            "DROP CONSTRAINT item_pkey, ADD UNIQUE (id), REPLICA IDENTITY DEFAULT",
+            "writes nothing of old rows",
+        ),
+        (
+            "ADD code text NOT NULL DEFAULT 'a' UNIQUE, REPLICA IDENTITY USING INDEX item_code_key",
+            "writes only `code` of old rows to the log, and the key of `bronze.item` is `id`",
+        ),
+    ] {
+        bench
+            .on_source(&format!(
+                "ALTER TABLE item {}",
+                identity.replace("UNIQUE, ", "UNIQUE; ALTER TABLE item ")
+            ))
+            .await;
+        assert_says(&bench.error().await, &[says, "ALTER TABLE \"public\".\"item\" REPLICA IDENTITY FULL;"]);
+    }
 
     bench.on_source("ALTER TABLE item REPLICA IDENTITY FULL").await;
-    bench.warehouse.landings[0].key = vec!["code".to_owned()];
-    assert_says(&bench.error().await, &["publishes no column `code`"]);
+    bench.warehouse.landings[0].key = vec!["number".to_owned()];
+    assert_says(&bench.error().await, &["publishes no column `number`"]);
 }
 
 #[tokio::test]
 async fn identities_of_partitions_count() {
     let sql = "
-        CREATE TABLE item (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE item (id integer, code text NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id);
         CREATE TABLE item_low PARTITION OF item FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
         CREATE TABLE item_low_1 PARTITION OF item_low FOR VALUES FROM (0) TO (5);
         CREATE TABLE item_high PARTITION OF item FOR VALUES FROM (10) TO (20);
+        CREATE UNIQUE INDEX item_high_code ON item_high (code, id);
         ALTER TABLE item REPLICA IDENTITY FULL;
-        ALTER TABLE item_high REPLICA IDENTITY FULL";
+        ALTER TABLE item_low_1 REPLICA IDENTITY NOTHING;
+        ALTER TABLE item_high REPLICA IDENTITY USING INDEX item_high_code";
     let mut bench = Bench::new("leaves", sql, CAPTURED).await;
     let error = bench.error().await;
-    assert_says(&error, &["ALTER TABLE \"public\".\"item_low_1\" REPLICA IDENTITY FULL;"]);
-    assert!(!error.contains("\"item_low\" ") && !error.contains("item_high"), "{error}");
-    bench.on_source("ALTER TABLE item_low_1 REPLICA IDENTITY FULL").await;
+    assert_says(
+        &error,
+        &[
+            "`public.item_low_1` writes nothing of old rows",
+            "`public.item_high` writes only `id`, `code` of old rows to the log, and `public.item`, whose partition it is, says whole rows",
+            "ALTER TABLE \"public\".\"item_low_1\" REPLICA IDENTITY FULL;",
+        ],
+    );
+    assert!(!error.contains("\"item_low\" "), "{error}");
+    bench
+        .on_source(
+            "ALTER TABLE item_low_1 REPLICA IDENTITY DEFAULT; ALTER TABLE item_high REPLICA IDENTITY FULL",
+        )
+        .await;
     bench.capture().await;
 }
 

@@ -1,5 +1,7 @@
 //! The same JSON by snapshot, by stream and by the source's own `to_jsonb`, for every common type.
 
+use medallion_runtime::descriptor::Name;
+
 use crate::bench::Bench;
 
 const TYPES: &str = r#"
@@ -163,17 +165,74 @@ async fn generated_columns_that_would_stop_the_source_are_refused() {
     assert!(error.contains("SET (publish_generated_columns = stored);"), "{error}");
 }
 
-/// A json value that jsonb cannot hold stops with a message that says what it is.
+/// What jsonb cannot hold is kept aside, by the stream and by the snapshot, and all else lands.
 #[tokio::test]
-async fn what_jsonb_refuses_is_told() {
-    let sql = "
+async fn what_jsonb_refuses_is_kept_in_quarantine_while_the_rest_lands() {
+    let sql = r#"
+        CREATE TABLE documents (id integer PRIMARY KEY, document json, note text);
+        ALTER TABLE documents ALTER note SET STORAGE EXTERNAL;
+        CREATE TABLE other (id integer PRIMARY KEY);
+        INSERT INTO documents VALUES (1, '"a"'), (2, '"\u0000"'), (3, '"\ud800"'), (4, '{"a": 1e999999}'), (5, '1.50')"#;
+    let mut bench = Bench::new("refused", sql, &[("documents", &["id"]), ("other", &["id"])]).await;
+    let finding = |count: i32| format!("in `medallion.quarantine` and not in `bronze.documents`: {count}");
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 2);
+    assert!(captured.findings[0].ends_with(&finding(3)), "{:?}", captured.findings);
+
+    bench
+        .on_source(
+            r#"INSERT INTO other VALUES (1);
+            BEGIN; INSERT INTO documents VALUES (6, '"\u0000"', repeat('x', 3000)), (7, '"b"', repeat('y', 3000)); INSERT INTO other VALUES (2); COMMIT;
+            UPDATE documents SET document = '"c"' WHERE id = 6;
+            UPDATE documents SET document = '["\u0000"]' WHERE id IN (1, 7);
+            DELETE FROM documents WHERE id IN (2, 7);
+            INSERT INTO other VALUES (3)"#,
+        )
+        .await;
+    let captured = bench.capture().await;
+    assert!(captured.findings[0].ends_with(&finding(5)), "{:?}", captured.findings);
+    let kept: Vec<String> = bench
+        .target_value(
+            "SELECT array_agg(concat_ws(' ', op, key ->> 'id', problem LIKE '%before%') ORDER BY lsn, seq)
+            FROM medallion.quarantine",
+        )
+        .await;
+    assert_eq!(kept, ["I 2 f", "I 3 f", "I 4 f", "I 6 f", "U 6 t", "U 1 f", "U 7 f", "D 2 t"]);
+    let landed: Vec<String> = bench
+        .target_value(
+            "SELECT array_agg(concat_ws(' ', op, full_row ->> 'id', full_row ->> 'document', length(full_row ->> 'note'))
+                ORDER BY lsn, seq)
+            FROM bronze.documents",
+        )
+        .await;
+    assert_eq!(landed, ["I 1 a", "I 5 1.50", "I 7 b 3000", "D 7 b 3000"]);
+    let others: i64 = bench.target_value("SELECT count(*) FROM bronze.other").await;
+    assert_eq!(others, 3);
+
+    // A row that is told whole again lands again.
+    bench.on_source(r#"UPDATE documents SET document = '"d"', note = 'short'"#).await;
+    let captured = bench.capture().await;
+    assert!(captured.findings.is_empty(), "{:?}", captured.findings);
+    bench.assert_fold().await;
+}
+
+/// The same after a recorded log, where the snapshot is compared.
+#[tokio::test]
+async fn what_jsonb_refuses_is_kept_aside_after_a_recorded_log_too() {
+    let sql = r#"
         CREATE TABLE documents (id integer PRIMARY KEY, document json);
-        ALTER TABLE documents REPLICA IDENTITY FULL";
-    let mut bench = Bench::new("refused", sql, &[("documents", &["id"])]).await;
-    bench.capture().await;
-    bench.on_source(r#"INSERT INTO documents VALUES (1, '"a"'), (2, '"\u0000"')"#).await;
-    let error = bench.error().await;
-    assert!(error.contains("`public.documents`") && error.contains("jsonb cannot"), "{error}");
-    let landed: i64 = bench.target_value("SELECT count(*) FROM bronze.documents").await;
-    assert_eq!(landed, 0);
+        CREATE TABLE change_log (position bigint, seq bigint, committed_at timestamptz, relation text,
+            op char(1), full_row jsonb);
+        INSERT INTO change_log VALUES
+            (1, 1, '2024-01-01', 'documents', 'I', '{"id": 1, "document": 1}'),
+            (2, 1, '2024-01-02', 'documents', 'I', '{"id": 2, "document": 2}');
+        INSERT INTO documents VALUES (1, '1'), (2, '"\u0000"'), (3, '3')"#;
+    let mut bench = Bench::new("refused_logged", sql, &[("documents", &["id"])]).await;
+    bench.warehouse.source.recorded_log = Some(Name::new("public", "change_log"));
+    let captured = bench.capture().await;
+    assert_eq!(captured.findings.len(), 1, "{:?}", captured.findings);
+    let landed: Vec<String> = bench
+        .target_value("SELECT array_agg(op || (full_row ->> 'id') ORDER BY lsn, seq) FROM bronze.documents")
+        .await;
+    assert_eq!(landed, ["I1", "I2", "I3"], "what is in quarantine is not gone");
 }

@@ -50,6 +50,14 @@ struct PipelineMetadataSql;
 struct SourcePositionSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/quarantine.sql", escape = "none")]
+struct QuarantineSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/index_versions.sql", escape = "none")]
+struct IndexVersionsSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/watermark.sql", escape = "none")]
 struct WatermarkSql;
 
@@ -93,6 +101,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("warehouse", &WarehouseSql),
         table("pipeline_metadata", &PipelineMetadataSql),
         table("source_position", &SourcePositionSql),
+        table("quarantine", &QuarantineSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),
         function("as_of_time", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
@@ -100,6 +109,9 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         function("refuse_change", &RefuseChangeSql),
         versioning(),
         loading(warehouse),
+        own("index_versions", super::render(&IndexVersionsSql)).dropped_by(vec![
+            "DROP FUNCTION \"medallion\".\"index_versions\"(regclass, name, text[]);".to_owned(),
+        ]),
     ]);
     let roles = [&warehouse.roles.loader, &warehouse.roles.reader];
     let roles: Vec<&str> = roles.into_iter().flatten().map(String::as_str).collect();

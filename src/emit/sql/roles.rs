@@ -90,6 +90,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT, INSERT, UPDATE",
             names(&["pipeline_metadata", "source_position", "watermark"]),
         ),
+        grant("What could not land is kept.", "SELECT, INSERT", names(&["quarantine"])),
         grant("What the warehouse is.", "SELECT", names(&["horizon", "warehouse"])),
         grant(
             "What takes more than that is a function of the owner's.",
@@ -97,6 +98,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             [
                 "backfill\"()",
                 "make_partition\"(regclass, name, text, text)",
+                "index_versions\"(regclass, name, text[])",
                 "analyze\"(regclass)",
                 "refresh\"(regclass)",
             ]

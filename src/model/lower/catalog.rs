@@ -34,6 +34,7 @@ const TOOL_RELATIONS: &[&str] = &[
     "latest_ending",
     "pipeline_metadata",
     "seaql_migrations",
+    "quarantine",
     "source_position",
     "warehouse",
     "watermark",

@@ -64,6 +64,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "pagila_loader";
 
+-- What could not land is kept.
+GRANT SELECT, INSERT ON
+    "medallion"."quarantine"
+TO "pagila_loader";
+
 -- What the warehouse is.
 GRANT SELECT ON
     "medallion"."horizon",
@@ -74,6 +79,7 @@ TO "pagila_loader";
 GRANT EXECUTE ON FUNCTION
     "medallion"."backfill"(),
     "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass)
 TO "pagila_loader";

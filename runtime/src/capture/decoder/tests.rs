@@ -70,6 +70,10 @@ fn position(landed_to: i64) -> SourcePosition {
     }
 }
 
+fn decoding(landings: &[Landing], position: SourcePosition) -> Decoder<'_> {
+    Decoder::new(landings, &[], position, Care::Usual)
+}
+
 fn take(decoder: &mut Decoder<'_>, messages: &[Vec<u8>]) -> Result<()> {
     for bytes in messages {
         match Message::read(bytes).expect("a message") {
@@ -84,7 +88,7 @@ fn take(decoder: &mut Decoder<'_>, messages: &[Vec<u8>]) -> Result<()> {
 
 /// What landed of each row: position, op, seq, system time and JSON.
 fn landed(decoder: &mut Decoder<'_>, landing: usize) -> Vec<(i64, char, i64, i64, String)> {
-    let chunk = decoder.chunk(landing);
+    let chunk = decoder.chunk(To::Landing(landing));
     let mut bytes = chunk.rows.bytes();
     let mut rows = Vec::new();
     while !bytes.is_empty() {
@@ -107,7 +111,7 @@ fn landed(decoder: &mut Decoder<'_>, landing: usize) -> Vec<(i64, char, i64, i64
 #[test]
 fn what_commits_below_the_landed_position_is_dropped_and_what_commits_at_it_lands() {
     let landings = [landing("item", "a")];
-    let mut decoder = Decoder::new(&landings, position(100));
+    let mut decoder = decoding(&landings, position(100));
     let row = change(b'I', &[(b'N', [Some("1"), Some("x")])]);
     for lsn in [90, 100, 110] {
         let messages = [begin(lsn, 5_000, 1), relation([true, true]), row.clone(), commit(lsn)];
@@ -125,7 +129,7 @@ fn what_the_snapshot_saw_is_dropped_below_its_end_only() {
     let landings = [landing("item", "a")];
     let mut start = position(100);
     start.fence = Some((Fence::read("10:20:15").expect("a fence"), Lsn(200)));
-    let mut decoder = Decoder::new(&landings, start);
+    let mut decoder = decoding(&landings, start);
     let row = change(b'I', &[(b'N', [Some("1"), Some("x")])]);
     for (lsn, xid) in [(110, 12), (120, 15), (130, 20), (200, 12)] {
         let messages = [begin(lsn, 0, xid), relation([true, true]), row.clone(), commit(lsn)];
@@ -138,7 +142,7 @@ fn what_the_snapshot_saw_is_dropped_below_its_end_only() {
 #[test]
 fn a_clock_far_ahead_is_capped_once_said() {
     let landings = [landing("item", "a")];
-    let mut decoder = Decoder::new(&landings, position(1));
+    let mut decoder = decoding(&landings, position(1));
     let row = change(b'I', &[(b'N', [Some("1"), Some("x")])]);
     let tomorrow = SystemTime::now().0 + 86_400 * 1_000_000;
     for lsn in [10, 20] {
@@ -154,7 +158,7 @@ fn a_clock_far_ahead_is_capped_once_said() {
 #[test]
 fn each_landing_table_has_its_own_key() {
     let landings = [landing("by_a", "a"), landing("by_b", "b")];
-    let mut decoder = Decoder::new(&landings, position(1));
+    let mut decoder = decoding(&landings, position(1));
     let old = (b'O', [Some("1"), Some("x")]);
     let messages = [
         begin(10, 5_000, 1),
@@ -173,20 +177,24 @@ fn each_landing_table_has_its_own_key() {
     assert_eq!(by_b, [r#"U 1 {"a":"2","b":"x"}"#, r#"D 3 {"a":"2","b":"x"}"#]);
 }
 
+/// What of a row is told lands on the stage, with its key and the columns that are not.
 #[test]
-fn without_the_old_row_a_value_not_sent_is_refused_and_a_delete_has_its_key() {
+fn a_row_that_is_not_told_whole_goes_onto_the_stage() {
     let landings = [landing("item", "a")];
-    let mut decoder = Decoder::new(&landings, position(1));
+    let mut decoder = decoding(&landings, position(1));
     let start = [begin(10, 5_000, 1), relation([true, false])];
     take(&mut decoder, &start).expect("taken");
     take(&mut decoder, &[change(b'U', &[(b'N', [Some("1"), Some("y")])])]).expect("complete");
-    take(&mut decoder, &[change(b'D', &[(b'K', [Some("1"), Some("")])])]).expect("by its key");
-    let error = take(&mut decoder, &[change(b'U', &[(b'N', [Some("1"), None])])]).expect_err("refused");
-    assert!(error.to_string().contains("does not tell its `b`"), "{error}");
-    assert!(error.to_string().contains("REPLICA IDENTITY FULL"), "{error}");
     let rows: Vec<String> = landed(&mut decoder, 0).into_iter().map(|row| row.4).collect();
-    assert_eq!(rows, [r#"{"a":"1","b":"y"}"#, r#"{"a":"1"}"#], "the refused row left nothing behind");
-    assert_eq!(decoder.findings.len(), 1);
+    assert_eq!(rows, [r#"{"a":"1","b":"y"}"#]);
+    assert_eq!(decoder.pending(), None);
+
+    take(&mut decoder, &[change(b'U', &[(b'N', [Some("1"), None])])]).expect("by its key");
+    assert_eq!(decoder.pending(), Some(To::Stage));
+    let chunk = decoder.chunk(To::Stage);
+    let staged = String::from_utf8_lossy(chunk.rows.bytes()).into_owned();
+    assert!(staged.contains(r#"{"a":"1"}"#) && staged.ends_with('b'), "{staged:?}");
+    assert_eq!(decoder.pending(), None);
 }
 
 #[test]
@@ -202,12 +210,12 @@ fn a_stream_out_of_order_is_refused() {
         &[begin(20, 0, 1), row.clone()],
     ];
     for messages in broken {
-        let mut decoder = Decoder::new(&landings, position(1));
+        let mut decoder = decoding(&landings, position(1));
         assert!(take(&mut decoder, messages).is_err(), "{messages:?}");
     }
-    let mut decoder = Decoder::new(&landings, position(1));
+    let mut decoder = decoding(&landings, position(1));
     assert!(take(&mut decoder, &[described.clone(), row]).is_err(), "outside of a transaction");
-    let mut decoder = Decoder::new(&landings, position(1));
+    let mut decoder = decoding(&landings, position(1));
     take(&mut decoder, &[begin(20, 0, 1)]).expect("taken");
     assert!(decoder.finish().is_err(), "within a transaction");
 }

@@ -90,6 +90,32 @@ COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position f
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: quarantine
+
+CREATE TABLE "medallion"."quarantine" (
+    "landing" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    "op" char(1) NOT NULL,
+    "commit_ts" timestamptz NOT NULL,
+    "key" jsonb NOT NULL,
+    "full_row" text NOT NULL,
+    "problem" text NOT NULL,
+    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "quarantine_pkey" PRIMARY KEY ("landing", "lsn", "seq")
+);
+
+COMMENT ON TABLE "medallion"."quarantine" IS 'Changes that did not land, because jsonb cannot hold them.';
+COMMENT ON COLUMN "medallion"."quarantine"."landing" IS 'The landing table that they belong to.';
+COMMENT ON COLUMN "medallion"."quarantine"."lsn" IS 'The commit position of the source transaction.';
+COMMENT ON COLUMN "medallion"."quarantine"."seq" IS 'The ordinal of the change within its transaction.';
+COMMENT ON COLUMN "medallion"."quarantine"."op" IS 'I, U or D: an insert, update or delete.';
+COMMENT ON COLUMN "medallion"."quarantine"."commit_ts" IS 'The system time of the source transaction.';
+COMMENT ON COLUMN "medallion"."quarantine"."key" IS 'The key of the row.';
+COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the row, as text.';
+COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
+COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -453,6 +479,43 @@ COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 
 COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
 COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
 COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
+
+-- medallion: index_versions
+
+-- Makes the index that finds the last version of a key in bronze. The loader asks for it when a source first
+-- leaves out what such a version has, and owns no landing table: so it runs as the owner.
+CREATE FUNCTION "medallion"."index_versions"(landing regclass, index name, key text[]) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hash text := '0';
+    key_column text;
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_class AS relation
+        JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
+        WHERE relation.oid = landing
+        AND relation.relkind = 'r'
+        AND relation.relowner = CURRENT_USER::regrole
+        AND attribute.attname = 'full_row'
+        AND starts_with(index, left(relation.relname, 40))
+    ) THEN
+        RAISE EXCEPTION '`%` is no landing table of this warehouse', landing
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH key_column IN ARRAY key LOOP
+        hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
+    END LOOP;
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) IS 'Indexes the versions of a landing table by key; for the loader.';
 
 -- bronze.br_order
 
@@ -826,5 +889,5 @@ COMMENT ON VIEW "as_of"."sales_by_shop" IS '`sales_by_shop` as of the setting `m
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '14dc56ba50b0a8953f193ba3d16dd0302ca2da12ebcce73be9f24c35c487d48f'
+    '64c44a47e73b2dbaafea4f058531945395a88e33a6b62a0a038a5f1889adeb89'
 );

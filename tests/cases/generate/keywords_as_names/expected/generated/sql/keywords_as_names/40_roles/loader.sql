@@ -43,6 +43,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "select";
 
+-- What could not land is kept.
+GRANT SELECT, INSERT ON
+    "medallion"."quarantine"
+TO "select";
+
 -- What the warehouse is.
 GRANT SELECT ON
     "medallion"."horizon",
@@ -53,6 +58,7 @@ TO "select";
 GRANT EXECUTE ON FUNCTION
     "medallion"."backfill"(),
     "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass)
 TO "select";
