@@ -184,7 +184,7 @@ async fn assert_same_silver(one: &mut Shop, other: &mut Shop) {
             let columns: Vec<&str> = silver.columns.iter().map(|column| column.name.as_str()).collect();
             let columns = columns.join(", ");
             match &silver.kind {
-                SilverKind::Dimension { row_hash, start, end } => relations.push((
+                SilverKind::Dimension { row_hash, start, end, .. } => relations.push((
                     silver.table.to_string(),
                     format!("SELECT {columns}, {row_hash}, {}, {end} FROM {}", time(start), silver.table),
                 )),

@@ -359,7 +359,8 @@ fn warehouse() -> Warehouse {
         on: vec![(alias.to_owned(), "id".to_owned())],
         at,
     };
-    let dimension = || SilverKind::Dimension {
+    let dimension = |name: &str| SilverKind::Dimension {
+        current: Name::new("t", format!("{name}_current")),
         row_hash: "row_hash".to_owned(),
         start: "sys_start".to_owned(),
         end: "sys_end".to_owned(),
@@ -399,7 +400,7 @@ fn warehouse() -> Warehouse {
                     Column { name: "film_text".to_owned(), ..field("film", "text") },
                 ],
                 Vec::new(),
-                dimension(),
+                dimension("item"),
             ),
             silver(
                 "customer_hist",
@@ -412,7 +413,7 @@ fn warehouse() -> Warehouse {
                     Column { tracking: Tracking::Untracked, ..field("note", "bigint") },
                 ],
                 vec![lookup("item", "item_hist", LookupTime::SystemTime)],
-                dimension(),
+                dimension("customer"),
             ),
             silver(
                 "rental",

@@ -59,7 +59,7 @@ fn periods(silver: &Silver) -> Vec<(String, String)> {
         ),
     ];
     queries.push(match &silver.kind {
-        SilverKind::Dimension { row_hash, start, end } => (
+        SilverKind::Dimension { row_hash, start, end, .. } => (
             format!("neighbouring versions of {table} that are equal"),
             format!(
                 "SELECT {key} FROM {table} AS one JOIN {table} AS other USING ({key}, {row_hash}) \

@@ -37,7 +37,7 @@ pub async fn stage_changes(step: &Step<'_>, connection: &mut PgConnection) -> Re
 /// Ends and adds versions of a dimension; returns how many ended, began or were updated in place.
 pub async fn dimension(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
     let silver = step.silver;
-    let SilverKind::Dimension { row_hash, start, end } = &silver.kind else {
+    let SilverKind::Dimension { row_hash, start, end, .. } = &silver.kind else {
         return Ok(0);
     };
     let table = quote::name(&silver.table);

@@ -126,6 +126,8 @@ pub struct Silver {
 pub enum SilverKind {
     /// Every version of a row, by system time.
     Dimension {
+        /// The view of the current versions.
+        current: Name,
         /// The hash of the tracked columns.
         row_hash: String,
         /// The period's start, inclusive.

@@ -38,6 +38,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
         columns,
         lookups: vec![],
         kind: SilverKind::Dimension {
+            current: Name::new("silver", format!("{table}_current")),
             row_hash: "row_hash".to_owned(),
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),

@@ -174,6 +174,10 @@ fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) ->
         SilverKind::Dimension(dimension) => structure(
             "descriptor::SilverKind::Dimension",
             vec![
+                (
+                    "current",
+                    atom(format!("descriptor::Name::of({}::Entity)", modules.path(&dimension.current_view))),
+                ),
                 ("row_hash", named(&dimension.row_hash)),
                 ("start", named(&dimension.start)),
                 ("end", named(&dimension.end)),

@@ -91,6 +91,7 @@ impl Entity {
                 [(Column::AddressId, super::lookup_address_hist::Column::AddressId)],
             )],
             kind: descriptor::SilverKind::Dimension {
+                current: descriptor::Name::of(super::dim_customer::Entity),
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),

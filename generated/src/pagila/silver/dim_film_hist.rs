@@ -87,6 +87,7 @@ impl Entity {
                 [(Column::LanguageId, super::lookup_language_hist::Column::LanguageId)],
             )],
             kind: descriptor::SilverKind::Dimension {
+                current: descriptor::Name::of(super::dim_film::Entity),
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),

@@ -41,6 +41,7 @@ impl Entity {
             ],
             lookups: vec![],
             kind: descriptor::SilverKind::Dimension {
+                current: descriptor::Name::of(super::lookup_film_category::Entity),
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),

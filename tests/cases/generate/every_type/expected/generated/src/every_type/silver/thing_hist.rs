@@ -152,6 +152,7 @@ impl Entity {
             ],
             lookups: vec![],
             kind: descriptor::SilverKind::Dimension {
+                current: descriptor::Name::of(super::thing::Entity),
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),

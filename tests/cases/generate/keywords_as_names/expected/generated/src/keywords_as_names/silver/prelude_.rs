@@ -79,6 +79,7 @@ impl Entity {
                 [(Column::Itself, super::match_hist::Column::Itself)],
             )],
             kind: descriptor::SilverKind::Dimension {
+                current: descriptor::Name::of(super::r#async::Entity),
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
