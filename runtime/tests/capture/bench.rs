@@ -224,7 +224,21 @@ impl Bench {
                 &mut self.source,
                 &format!(
                     "SELECT coalesce(array_agg(t ORDER BY t COLLATE \"C\"), '{{}}')
-                    FROM (SELECT to_jsonb(x.*)::text AS t FROM \"{table}\" AS x) AS rows"
+                    FROM (
+                        SELECT (to_jsonb(x.*) - ARRAY (
+                            SELECT attname::text
+                            FROM pg_attribute
+                            WHERE attrelid = '\"{table}\"'::regclass
+                            AND attgenerated <> ''
+                            AND (
+                                current_setting('server_version_num')::integer < 180000
+                                OR attname <> ALL (
+                                    SELECT unnest(attnames) FROM pg_publication_tables WHERE tablename = '{table}'
+                                )
+                            )
+                        ))::text AS t
+                        FROM \"{table}\" AS x
+                    ) AS rows"
                 ),
             )
             .await;

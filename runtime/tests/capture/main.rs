@@ -5,6 +5,7 @@ mod begin;
 #[cfg(test)]
 mod bench;
 mod changes;
+mod drawn;
 mod fit;
 mod identities;
 mod readiness;
