@@ -73,18 +73,22 @@ async fn bronze(shop: &mut Shop, key: &str) -> Bronze {
         .iter()
         .map(|landing| {
             let (source, table) = (&landing.source.table, &landing.table);
-            format!(
-                "SELECT '{source}' AS relation, lsn, seq, op, full_row, xmin::text AS landed_by FROM {table}"
-            )
+            format!("SELECT '{source}' AS relation, lsn, seq, op, full_row FROM {table}")
         })
         .collect();
     let mut parts = Vec::new();
-    for compared in ["=", "<>"] {
+    // Commit records start at multiples of eight; the snapshot stands between two, above the recorded log.
+    for compared in ["<=", ">"] {
         let sql = format!(
             "WITH bronze AS ({})
             SELECT lsn, relation, op, {key}, full_row
             FROM bronze
-            WHERE landed_by {compared} (SELECT landed_by FROM bronze ORDER BY lsn LIMIT 1)
+            WHERE lsn {compared} (
+                SELECT greatest(max(recorded_position), min(bronze.lsn) FILTER (
+                    WHERE bronze.lsn > recorded_position AND bronze.lsn % 8 = 7
+                ))
+                FROM bronze, medallion.source_position
+            )
             ORDER BY lsn, seq, relation",
             landings.join(" UNION ALL ")
         );
