@@ -10,7 +10,7 @@ use medallion_runtime::descriptor::{SilverKind, Storage};
 use medallion_server::Server;
 use sqlx::PgConnection;
 
-use crate::support::{Shop, State, compare, figures, laws, state};
+use crate::support::{Shop, State, asking, compare, figures, laws, state};
 
 /// Names the folder of the data; `../shared/pagila` beside the checkout when absent.
 const FOLDER_VARIABLE: &str = "MEDALLION_PAGILA";
@@ -74,7 +74,10 @@ async fn the_warehouse_equals_the_source_now_and_at_any_time() {
     for (name, state) in &past {
         let time = shop.time_of(state.position).await;
         figures::assert_as_of(&mut shop, state, &time, name).await;
+        asking::assert_agree(&mut shop, &time, name).await;
+        asking::assert_joined(&mut shop, state, &time, name).await;
     }
+    asking::assert_histories(&mut shop).await;
 }
 
 /// The folder of the data, if it is there.

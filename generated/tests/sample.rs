@@ -5,7 +5,7 @@ use medallion_runtime::connection::Database;
 use medallion_runtime::script;
 use medallion_server::Server;
 
-use crate::support::{Shop, State, compare, figures, laws, state};
+use crate::support::{Shop, State, asking, compare, figures, laws, state};
 
 /// Rounds of traffic after the sample.
 const ROUNDS: u32 = 3;
@@ -35,6 +35,7 @@ async fn the_sample_fills_the_warehouse_and_its_year_can_be_travelled_through() 
     for (number, time) in (1..).zip(times(&mut shop).await) {
         let past = State::fold(&mut shop.source, &format!("folded_{number}"), &time).await;
         figures::assert_as_of(&mut shop, &past, &time, "the log, folded").await;
+        asking::assert_agree(&mut shop, &time, "the log, folded").await;
     }
 
     let traffic = shop.descriptor.scripts.traffic.expect("Pagila brings traffic");
@@ -52,6 +53,7 @@ async fn the_sample_fills_the_warehouse_and_its_year_can_be_travelled_through() 
     for (round, state) in (1..).zip(&past) {
         let time = shop.time_of(state.position).await;
         figures::assert_as_of(&mut shop, state, &time, &format!("round {round} of traffic")).await;
+        asking::assert_joined(&mut shop, state, &time, &format!("round {round} of traffic")).await;
     }
     let outcome = shop.run().await;
     assert!(outcome.is_empty(), "{outcome:?}");

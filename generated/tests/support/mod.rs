@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a shop with its warehouse on a scratch server, records of what the
 //! source looked like, and comparisons that show what differs. Knows no particular test.
 
+pub mod asking;
 pub mod audit;
 pub mod compare;
 pub mod figures;

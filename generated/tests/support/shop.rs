@@ -93,6 +93,9 @@ impl Shop {
             })
             .collect();
         let sql = format!("SELECT max(time) FROM ({}) AS landing", landings.join(" UNION ALL "));
-        compare::value(&mut self.warehouse, &sql).await
+        let time = compare::value(&mut self.warehouse, &sql).await;
+        let said = format!("SELECT medallion.time_of('0/0'::pg_lsn + {position})");
+        assert_eq!(compare::value(&mut self.warehouse, &said).await, time, "the time of {position}");
+        time
     }
 }

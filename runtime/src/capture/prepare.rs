@@ -226,7 +226,6 @@ async fn publish(
     let name = &warehouse.source.publication;
     let quoted = quote::identifier(name);
     let mut problems = Problems::default();
-    let version = 0;
     let published =
         publication::look(source, name, &seen.layouts, &Before::Nothing, seen.version, &mut problems).await?;
     if published.is_some() {

@@ -66,9 +66,20 @@ struct WatermarkSql;
 struct HorizonSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/since_horizon.sql", escape = "none")]
+struct SinceHorizonSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/as_of_time.sql", escape = "none")]
 struct AsOfTimeSql {
     time_zone: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/time_of.sql", escape = "none")]
+struct TimeOfSql {
+    /// The time of the last transaction in each landing table.
+    last: Vec<String>,
 }
 
 #[derive(Template)]
@@ -104,9 +115,10 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("quarantine", &QuarantineSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),
-        function("as_of_time", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
-        function("now", &NowSql),
-        function("refuse_change", &RefuseChangeSql),
+        function("since_horizon(timestamptz)", &SinceHorizonSql),
+        function("as_of_time()", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
+        function("now()", &NowSql),
+        function("refuse_change()", &RefuseChangeSql),
         versioning(),
         loading(warehouse),
         own("index_versions", super::render(&IndexVersionsSql)).dropped_by(vec![
@@ -119,6 +131,18 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         scripts.push(self::roles(&roles));
     }
     scripts
+}
+
+/// What tells the time of a position, by the landing tables. It comes after them.
+pub(super) fn time_of(warehouse: &Warehouse) -> Script {
+    let last = warehouse.landings.iter().map(|landing| {
+        let table = relation(&landing.name);
+        format!("(SELECT \"commit_ts\" FROM {table} WHERE \"lsn\" <= $1 ORDER BY \"lsn\" DESC LIMIT 1)")
+    });
+    let drops = ["text", "pg_lsn", "bigint"];
+    own("time_of", super::render(&TimeOfSql { last: last.collect() })).dropped_by(
+        drops.map(|position| format!("DROP FUNCTION \"medallion\".\"time_of\"({position});")).to_vec(),
+    )
 }
 
 /// The tool's own schema stays when the others go, for the table of applied migrations stands in it.
@@ -212,8 +236,10 @@ fn table(name: &str, template: &impl Template) -> Script {
     own(name, super::render(template)).dropped_by(vec![drop])
 }
 
-fn function(name: &str, template: &impl Template) -> Script {
-    let drop = format!("DROP FUNCTION {}.{}();", identifier(TOOL_SCHEMA), identifier(name));
+/// A function by its name and the types of its parameters.
+fn function(signature: &str, template: &impl Template) -> Script {
+    let (name, parameters) = signature.split_once('(').expect("a signature has parentheses");
+    let drop = format!("DROP FUNCTION {}.{}({parameters};", identifier(TOOL_SCHEMA), identifier(name));
     own(name, super::render(template)).dropped_by(vec![drop])
 }
 

@@ -2,9 +2,10 @@
 
 use askama::Template;
 
+use super::asking;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, identifiers, relation, remark};
-use super::script::{Script, comment, comment_column};
+use super::script::{Script, comment, comment_column, comment_function};
 use super::versioning;
 use crate::model::{Column, Dimension, Name, Nullability, Origin, Silver, TRAVEL_SCHEMA, Writes};
 
@@ -26,8 +27,10 @@ struct DimensionSql {
     primary_key: String,
     period_check: String,
     current_index: String,
+    period_index: Option<String>,
     lookups: Vec<LookupIndex>,
     versioning: Option<String>,
+    asking: Option<String>,
 }
 
 /// The index by which a changed lookup finds the rows that read it.
@@ -40,6 +43,8 @@ pub(super) struct LookupIndex {
 pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
     let names = Names::of(silver, dimension);
     let constraint = |suffix: &str| identifier(&derived(&silver.name.name, suffix));
+    // Reference data is small, and beside the point: it has what time travel needs.
+    let declared = dimension.origin == Origin::Declared;
     let definition = DimensionSql {
         table: relation(&silver.name),
         current_view: relation(&dimension.current_view),
@@ -55,18 +60,25 @@ pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
         primary_key: constraint("pkey"),
         period_check: constraint("period_check"),
         current_index: constraint("current_key"),
+        period_index: declared.then(|| constraint("period_brin")),
         lookups: lookup_indexes(silver),
         versioning: (dimension.writes == Writes::Versioned)
             .then(|| versioning::definition(silver, dimension)),
+        asking: declared.then(|| asking::definition(silver, dimension)),
     };
     let mut comments = comments(silver, dimension, &names);
-    let mut drops = vec![
+    let mut drops = Vec::new();
+    if declared {
+        comments.extend(asking::comments(silver, dimension));
+        drops.extend(asking::drops(silver, dimension));
+    }
+    drops.extend([
         format!("DROP VIEW {};", relation(&names.travel_history)),
         format!("DROP VIEW {};", relation(&names.travel_view)),
         format!("DROP FUNCTION {}(timestamptz);", relation(&names.function)),
         format!("DROP VIEW {};", relation(&dimension.current_view)),
         format!("DROP TABLE {};", relation(&silver.name)),
-    ];
+    ]);
     if dimension.writes == Writes::Versioned {
         comments.extend(versioning::comments(silver, dimension));
         drops.extend(versioning::drops(silver, dimension));
@@ -149,11 +161,8 @@ fn comments(silver: &Silver, dimension: &Dimension, names: &Names) -> Vec<String
     comments.push(comment("VIEW", view, &of_view));
     comments.extend(described.iter().map(|(column, text)| comment_column(view, column, text)));
     comments.push(comment_column(view, &dimension.start, "Since when the row is so, in system time."));
-    comments.push(format!(
-        "COMMENT ON FUNCTION {}(timestamptz) IS {};",
-        relation(&names.function),
-        super::literal(&format!("`{}` as it was at a time; infinity means now.", view.name))
-    ));
+    let then = format!("`{}` as it was at a time; infinity means now.", view.name);
+    comments.push(comment_function(&names.function, "timestamptz", &then));
     let travel = format!("`{}` as of the setting `medallion.as_of`.", view.name);
     comments.push(comment("VIEW", &names.travel_view, &travel));
     let travel = format!("The versions of `{}` known as of the setting `medallion.as_of`.", table.name);

@@ -1,6 +1,7 @@
 //! Writes SQL: how names, literals and types are spelled, and one emitter a kind of object. The only place
 //! of the tool that quotes. Knows no Rust, no path, no disk.
 
+mod asking;
 pub(super) mod baseline;
 mod bookkeeping;
 mod definition;
@@ -19,7 +20,7 @@ pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
-pub(super) use quote::{data_type, literal};
+pub(super) use quote::data_type;
 pub(super) use script::{Script, hexadecimal, objects_hash};
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ use crate::model::{SilverKind, Warehouse};
 pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let mut scripts = bookkeeping::scripts(warehouse);
     scripts.extend(warehouse.landings.iter().map(landing::script));
+    scripts.push(bookkeeping::time_of(warehouse));
     scripts.extend(warehouse.silver.iter().map(|silver| match &silver.kind {
         SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
         SilverKind::Fact(fact) => fact::script(silver, fact),

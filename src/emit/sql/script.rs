@@ -90,3 +90,8 @@ pub(super) fn comment(kind: &str, name: &Name, text: &str) -> String {
 pub(super) fn comment_column(name: &Name, column: &str, text: &str) -> String {
     format!("COMMENT ON COLUMN {}.{} IS {};", relation(name), identifier(column), literal(text))
 }
+
+/// A COMMENT on a function, told from its namesakes by the types of its parameters.
+pub(super) fn comment_function(name: &Name, parameters: &str, text: &str) -> String {
+    format!("COMMENT ON FUNCTION {}({parameters}) IS {};", relation(name), literal(text))
+}

@@ -244,8 +244,11 @@ impl<'a> Catalog<'a> {
             spaces.tool.derive(&format!("{}_journal", name.value), name, "the journal", report);
         }
         if declared {
-            for (suffix, what) in [("pkey", "the primary key"), ("current_key", "the index of current rows")]
-            {
+            for (suffix, what) in [
+                ("pkey", "the primary key"),
+                ("current_key", "the index of current rows"),
+                ("period_brin", "the index of periods"),
+            ] {
                 spaces.readable.derive(&format!("{}_{suffix}", name.value), name, what, report);
             }
         }

@@ -19,6 +19,9 @@ use crate::model::{
 };
 use crate::spec::{self, At};
 
+/// How the functions end by which a dimension is asked about the past.
+const ASKING: [&str; 4] = ["_as_of", "_between", "_history", "_changes"];
+
 pub(super) fn lower(
     draft: &Draft<'_>,
     query: &Query,
@@ -201,7 +204,8 @@ impl<'r> Reading<'r> {
         let own = [schemas.silver.as_str(), schemas.gold.as_str(), TOOL_SCHEMA, TRAVEL_SCHEMA];
         for function in &self.query.functions {
             let Mention { range, schema, name } = &function.name;
-            let travels = name.strip_suffix("_as_of").and_then(|view| self.scope.find(None, view));
+            let view = ASKING.iter().find_map(|suffix| name.strip_suffix(suffix));
+            let travels = view.and_then(|view| self.scope.find(None, view));
             let is_own = match schema.as_deref() {
                 Some(TOOL_SCHEMA) if name == "now" => false,
                 Some(schema) => own.contains(&schema),

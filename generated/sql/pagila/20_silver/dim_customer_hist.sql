@@ -26,6 +26,10 @@ CREATE UNIQUE INDEX "dim_customer_hist_current_key"
     ON "temporal_silver"."dim_customer_hist" ("customer_id")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_customer_hist_period_brin"
+    ON "temporal_silver"."dim_customer_hist" USING brin ("sys_start", "sys_end");
+
 -- A change of what `home` means finds the current versions that read it.
 CREATE INDEX "dim_customer_hist_home_idx"
     ON "temporal_silver"."dim_customer_hist" ("address_id")
@@ -88,7 +92,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "temporal_silver"."dim_customer_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."dim_customer" AS
@@ -134,6 +139,158 @@ SELECT
 FROM "temporal_silver"."dim_customer_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "temporal_silver"."dim_customer_as_of"("at" timestamptz, "customer_id" integer)
+RETURNS SETOF "temporal_silver"."dim_customer"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "customer_id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_customer_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_customer_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_customer_history"("customer_id" integer)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_customer_hist"
+    WHERE "customer_id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "temporal_silver"."dim_customer_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "customer_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."customer_id", "after"."customer_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."customer_id" = "after"."customer_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('store_id', "before"."store_id"::text, "after"."store_id"::text, record_image_ne(ROW("before"."store_id"), ROW("after"."store_id"))),
+            ('first_name', "before"."first_name"::text, "after"."first_name"::text, record_image_ne(ROW("before"."first_name"), ROW("after"."first_name"))),
+            ('last_name', "before"."last_name"::text, "after"."last_name"::text, record_image_ne(ROW("before"."last_name"), ROW("after"."last_name"))),
+            ('email', "before"."email"::text, "after"."email"::text, record_image_ne(ROW("before"."email"), ROW("after"."email"))),
+            ('address_id', "before"."address_id"::text, "after"."address_id"::text, record_image_ne(ROW("before"."address_id"), ROW("after"."address_id"))),
+            ('address', "before"."address"::text, "after"."address"::text, record_image_ne(ROW("before"."address"), ROW("after"."address"))),
+            ('district', "before"."district"::text, "after"."district"::text, record_image_ne(ROW("before"."district"), ROW("after"."district"))),
+            ('postal_code', "before"."postal_code"::text, "after"."postal_code"::text, record_image_ne(ROW("before"."postal_code"), ROW("after"."postal_code"))),
+            ('active', "before"."active"::text, "after"."active"::text, record_image_ne(ROW("before"."active"), ROW("after"."active"))),
+            ('create_date', "before"."create_date"::text, "after"."create_date"::text, record_image_ne(ROW("before"."create_date"), ROW("after"."create_date"))),
+            ('last_update', "before"."last_update"::text, "after"."last_update"::text, record_image_ne(ROW("before"."last_update"), ROW("after"."last_update")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "temporal_silver"."dim_customer_hist" IS 'Customers, every version; an address that is rewritten makes one too.';
 COMMENT ON COLUMN "temporal_silver"."dim_customer_hist"."store_id" IS 'The store that the customer belongs to.';
 COMMENT ON COLUMN "temporal_silver"."dim_customer_hist"."active" IS 'Whether the customer may rent.';
@@ -149,3 +306,7 @@ COMMENT ON COLUMN "temporal_silver"."dim_customer"."sys_start" IS 'Since when th
 COMMENT ON FUNCTION "temporal_silver"."dim_customer_as_of"(timestamptz) IS '`dim_customer` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_customer" IS '`dim_customer` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_customer_hist" IS 'The versions of `dim_customer_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_as_of"(timestamptz, integer) IS 'One key of `dim_customer` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_between"(timestamptz, timestamptz) IS 'The versions of `dim_customer_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_history"(integer) IS 'Every version of a key of `dim_customer_hist`, in order.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_changes"(timestamptz, timestamptz) IS 'What changed in `dim_customer` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_customer` as of the one time it makes that of the other.';

@@ -28,6 +28,10 @@ CREATE UNIQUE INDEX "dim_film_hist_current_key"
     ON "temporal_silver"."dim_film_hist" ("film_id")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_film_hist_period_brin"
+    ON "temporal_silver"."dim_film_hist" USING brin ("sys_start", "sys_end");
+
 -- A change of what `spoken` means finds the current versions that read it.
 CREATE INDEX "dim_film_hist_spoken_idx"
     ON "temporal_silver"."dim_film_hist" ("language_id")
@@ -94,7 +98,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "temporal_silver"."dim_film_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."dim_film" AS
@@ -144,6 +149,166 @@ SELECT
 FROM "temporal_silver"."dim_film_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "temporal_silver"."dim_film_as_of"("at" timestamptz, "film_id" integer)
+RETURNS SETOF "temporal_silver"."dim_film"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "film_id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_film_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_film_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_film_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_film_history"("film_id" integer)
+RETURNS SETOF "as_of"."dim_film_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_film_hist"
+    WHERE "film_id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "temporal_silver"."dim_film_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "film_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."film_id", "after"."film_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."film_id" = "after"."film_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('title', "before"."title"::text, "after"."title"::text, record_image_ne(ROW("before"."title"), ROW("after"."title"))),
+            ('description', "before"."description"::text, "after"."description"::text, record_image_ne(ROW("before"."description"), ROW("after"."description"))),
+            ('release_year', "before"."release_year"::text, "after"."release_year"::text, record_image_ne(ROW("before"."release_year"), ROW("after"."release_year"))),
+            ('language_id', "before"."language_id"::text, "after"."language_id"::text, record_image_ne(ROW("before"."language_id"), ROW("after"."language_id"))),
+            ('language', "before"."language"::text, "after"."language"::text, record_image_ne(ROW("before"."language"), ROW("after"."language"))),
+            ('original_language_id', "before"."original_language_id"::text, "after"."original_language_id"::text, record_image_ne(ROW("before"."original_language_id"), ROW("after"."original_language_id"))),
+            ('rental_duration', "before"."rental_duration"::text, "after"."rental_duration"::text, record_image_ne(ROW("before"."rental_duration"), ROW("after"."rental_duration"))),
+            ('rental_rate', "before"."rental_rate"::text, "after"."rental_rate"::text, record_image_ne(ROW("before"."rental_rate"), ROW("after"."rental_rate"))),
+            ('length', "before"."length"::text, "after"."length"::text, record_image_ne(ROW("before"."length"), ROW("after"."length"))),
+            ('replacement_cost', "before"."replacement_cost"::text, "after"."replacement_cost"::text, record_image_ne(ROW("before"."replacement_cost"), ROW("after"."replacement_cost"))),
+            ('rating', "before"."rating"::text, "after"."rating"::text, record_image_ne(ROW("before"."rating"), ROW("after"."rating"))),
+            ('special_features', "before"."special_features"::text, "after"."special_features"::text, record_image_ne(ROW("before"."special_features"), ROW("after"."special_features"))),
+            ('last_update', "before"."last_update"::text, "after"."last_update"::text, record_image_ne(ROW("before"."last_update"), ROW("after"."last_update")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "temporal_silver"."dim_film_hist" IS 'Films, every version: a price change makes one.';
 COMMENT ON COLUMN "temporal_silver"."dim_film_hist"."original_language_id" IS 'Where the film is dubbed.';
 COMMENT ON COLUMN "temporal_silver"."dim_film_hist"."rental_duration" IS 'Days that a rental may last.';
@@ -163,3 +328,7 @@ COMMENT ON COLUMN "temporal_silver"."dim_film"."sys_start" IS 'Since when the ro
 COMMENT ON FUNCTION "temporal_silver"."dim_film_as_of"(timestamptz) IS '`dim_film` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_film" IS '`dim_film` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_film_hist" IS 'The versions of `dim_film_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_as_of"(timestamptz, integer) IS 'One key of `dim_film` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_between"(timestamptz, timestamptz) IS 'The versions of `dim_film_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_history"(integer) IS 'Every version of a key of `dim_film_hist`, in order.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_changes"(timestamptz, timestamptz) IS 'What changed in `dim_film` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_film` as of the one time it makes that of the other.';

@@ -53,7 +53,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_film_category_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_film_category" AS

@@ -157,6 +157,31 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: since_horizon
+
+-- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
+-- column among its arguments the planner calls it once a query, before it reads anything.
+CREATE FUNCTION "medallion"."since_horizon"("moment" timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    horizon CONSTANT timestamptz := (SELECT "time" FROM "medallion"."horizon");
+BEGIN
+    IF moment < horizon THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and `%` was asked about', horizon, moment
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later time', horizon);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."since_horizon"(timestamptz) IS 'True; an error where the time lies before the past that is kept.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -184,7 +209,9 @@ BEGIN
                 USING ERRCODE = 'invalid_datetime_format',
                     HINT = 'write it as ''2024-07-01'' or ''2024-07-01 12:00:00+00''; unset it to ask about now';
     END;
-    RETURN LEAST(moment, present);
+    moment := LEAST(moment, present);
+    PERFORM "medallion"."since_horizon"(moment);
+    RETURN moment;
 END
 $$;
 
@@ -897,6 +924,85 @@ COMMENT ON COLUMN "medallion"."lookup_store_cdc"."load_ts" IS 'When the change l
 COMMENT ON COLUMN "medallion"."lookup_store_cdc"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "medallion"."lookup_store_cdc"."seq" IS 'The ordinal of the change within its transaction.';
 
+-- medallion: time_of
+
+-- In its owner's name: whoever asks about the past need not see bronze.
+CREATE FUNCTION "medallion"."time_of"("position" bigint) RETURNS timestamptz
+LANGUAGE plpgsql
+STABLE
+STRICT
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    horizon "medallion"."horizon";
+BEGIN
+    IF $1 > landed THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    SELECT * INTO horizon FROM "medallion"."horizon";
+    IF $1 < horizon."lsn" THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and the position `%` lies there', horizon."time", '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later position', '0/0'::pg_lsn + horizon."lsn");
+    END IF;
+    RETURN (
+        SELECT GREATEST(max("last"."commit_ts"), horizon."time")
+        FROM (
+            SELECT '-infinity'::timestamptz AS "commit_ts"
+            UNION ALL
+            (SELECT "commit_ts" FROM "cdc_bronze"."br_customer_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "cdc_bronze"."br_payment_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "cdc_bronze"."br_rental_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_address_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_category_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_film_category_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_film_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_inventory_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_language_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_staff_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."lookup_store_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+        ) AS "last"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
+END;
+
+-- For a literal, which could be either of the others.
+CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"($1::pg_lsn);
+END;
+
+COMMENT ON FUNCTION "medallion"."time_of"(bigint) IS 'The system time of the last source transaction that committed at or before a position, as bronze has it in lsn; -infinity before the first.';
+COMMENT ON FUNCTION "medallion"."time_of"(pg_lsn) IS 'The system time of the last source transaction that committed at or before a position.';
+COMMENT ON FUNCTION "medallion"."time_of"(text) IS 'The system time of the last source transaction that committed at or before a position, written as 0/16B3748.';
+
 -- medallion.lookup_address_hist
 
 CREATE TABLE "medallion"."lookup_address_hist" (
@@ -967,7 +1073,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_address_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_address" AS
@@ -1041,6 +1148,10 @@ CREATE UNIQUE INDEX "dim_customer_hist_current_key"
     ON "temporal_silver"."dim_customer_hist" ("customer_id")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_customer_hist_period_brin"
+    ON "temporal_silver"."dim_customer_hist" USING brin ("sys_start", "sys_end");
+
 -- A change of what `home` means finds the current versions that read it.
 CREATE INDEX "dim_customer_hist_home_idx"
     ON "temporal_silver"."dim_customer_hist" ("address_id")
@@ -1103,7 +1214,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "temporal_silver"."dim_customer_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."dim_customer" AS
@@ -1149,6 +1261,158 @@ SELECT
 FROM "temporal_silver"."dim_customer_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "temporal_silver"."dim_customer_as_of"("at" timestamptz, "customer_id" integer)
+RETURNS SETOF "temporal_silver"."dim_customer"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "customer_id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_customer_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_customer_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_customer_history"("customer_id" integer)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "customer_id",
+        "store_id",
+        "first_name",
+        "last_name",
+        "email",
+        "address_id",
+        "address",
+        "district",
+        "postal_code",
+        "active",
+        "create_date",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_customer_hist"
+    WHERE "customer_id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "temporal_silver"."dim_customer_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "customer_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."customer_id", "after"."customer_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "temporal_silver"."dim_customer_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."customer_id" = "after"."customer_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('store_id', "before"."store_id"::text, "after"."store_id"::text, record_image_ne(ROW("before"."store_id"), ROW("after"."store_id"))),
+            ('first_name', "before"."first_name"::text, "after"."first_name"::text, record_image_ne(ROW("before"."first_name"), ROW("after"."first_name"))),
+            ('last_name', "before"."last_name"::text, "after"."last_name"::text, record_image_ne(ROW("before"."last_name"), ROW("after"."last_name"))),
+            ('email', "before"."email"::text, "after"."email"::text, record_image_ne(ROW("before"."email"), ROW("after"."email"))),
+            ('address_id', "before"."address_id"::text, "after"."address_id"::text, record_image_ne(ROW("before"."address_id"), ROW("after"."address_id"))),
+            ('address', "before"."address"::text, "after"."address"::text, record_image_ne(ROW("before"."address"), ROW("after"."address"))),
+            ('district', "before"."district"::text, "after"."district"::text, record_image_ne(ROW("before"."district"), ROW("after"."district"))),
+            ('postal_code', "before"."postal_code"::text, "after"."postal_code"::text, record_image_ne(ROW("before"."postal_code"), ROW("after"."postal_code"))),
+            ('active', "before"."active"::text, "after"."active"::text, record_image_ne(ROW("before"."active"), ROW("after"."active"))),
+            ('create_date', "before"."create_date"::text, "after"."create_date"::text, record_image_ne(ROW("before"."create_date"), ROW("after"."create_date"))),
+            ('last_update', "before"."last_update"::text, "after"."last_update"::text, record_image_ne(ROW("before"."last_update"), ROW("after"."last_update")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "temporal_silver"."dim_customer_hist" IS 'Customers, every version; an address that is rewritten makes one too.';
 COMMENT ON COLUMN "temporal_silver"."dim_customer_hist"."store_id" IS 'The store that the customer belongs to.';
 COMMENT ON COLUMN "temporal_silver"."dim_customer_hist"."active" IS 'Whether the customer may rent.';
@@ -1164,6 +1428,10 @@ COMMENT ON COLUMN "temporal_silver"."dim_customer"."sys_start" IS 'Since when th
 COMMENT ON FUNCTION "temporal_silver"."dim_customer_as_of"(timestamptz) IS '`dim_customer` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_customer" IS '`dim_customer` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_customer_hist" IS 'The versions of `dim_customer_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_as_of"(timestamptz, integer) IS 'One key of `dim_customer` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_between"(timestamptz, timestamptz) IS 'The versions of `dim_customer_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_history"(integer) IS 'Every version of a key of `dim_customer_hist`, in order.';
+COMMENT ON FUNCTION "temporal_silver"."dim_customer_changes"(timestamptz, timestamptz) IS 'What changed in `dim_customer` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_customer` as of the one time it makes that of the other.';
 
 -- medallion.lookup_category_hist
 
@@ -1220,7 +1488,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_category_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_category" AS
@@ -1323,7 +1592,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_film_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_film" AS
@@ -1426,7 +1696,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_film_category_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_film_category" AS
@@ -1520,7 +1791,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_inventory_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_inventory" AS
@@ -1808,7 +2080,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_language_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_language" AS
@@ -1873,6 +2146,10 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX "dim_film_hist_current_key"
     ON "temporal_silver"."dim_film_hist" ("film_id")
     WHERE "sys_end" = 'infinity';
+
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_film_hist_period_brin"
+    ON "temporal_silver"."dim_film_hist" USING brin ("sys_start", "sys_end");
 
 -- A change of what `spoken` means finds the current versions that read it.
 CREATE INDEX "dim_film_hist_spoken_idx"
@@ -1940,7 +2217,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "temporal_silver"."dim_film_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."dim_film" AS
@@ -1990,6 +2268,166 @@ SELECT
 FROM "temporal_silver"."dim_film_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "temporal_silver"."dim_film_as_of"("at" timestamptz, "film_id" integer)
+RETURNS SETOF "temporal_silver"."dim_film"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "film_id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_film_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_film_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_film_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "temporal_silver"."dim_film_history"("film_id" integer)
+RETURNS SETOF "as_of"."dim_film_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "film_id",
+        "title",
+        "description",
+        "release_year",
+        "language_id",
+        "language",
+        "original_language_id",
+        "rental_duration",
+        "rental_rate",
+        "length",
+        "replacement_cost",
+        "rating",
+        "special_features",
+        "last_update",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "temporal_silver"."dim_film_hist"
+    WHERE "film_id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "temporal_silver"."dim_film_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "film_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."film_id", "after"."film_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "temporal_silver"."dim_film_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."film_id" = "after"."film_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('title', "before"."title"::text, "after"."title"::text, record_image_ne(ROW("before"."title"), ROW("after"."title"))),
+            ('description', "before"."description"::text, "after"."description"::text, record_image_ne(ROW("before"."description"), ROW("after"."description"))),
+            ('release_year', "before"."release_year"::text, "after"."release_year"::text, record_image_ne(ROW("before"."release_year"), ROW("after"."release_year"))),
+            ('language_id', "before"."language_id"::text, "after"."language_id"::text, record_image_ne(ROW("before"."language_id"), ROW("after"."language_id"))),
+            ('language', "before"."language"::text, "after"."language"::text, record_image_ne(ROW("before"."language"), ROW("after"."language"))),
+            ('original_language_id', "before"."original_language_id"::text, "after"."original_language_id"::text, record_image_ne(ROW("before"."original_language_id"), ROW("after"."original_language_id"))),
+            ('rental_duration', "before"."rental_duration"::text, "after"."rental_duration"::text, record_image_ne(ROW("before"."rental_duration"), ROW("after"."rental_duration"))),
+            ('rental_rate', "before"."rental_rate"::text, "after"."rental_rate"::text, record_image_ne(ROW("before"."rental_rate"), ROW("after"."rental_rate"))),
+            ('length', "before"."length"::text, "after"."length"::text, record_image_ne(ROW("before"."length"), ROW("after"."length"))),
+            ('replacement_cost', "before"."replacement_cost"::text, "after"."replacement_cost"::text, record_image_ne(ROW("before"."replacement_cost"), ROW("after"."replacement_cost"))),
+            ('rating', "before"."rating"::text, "after"."rating"::text, record_image_ne(ROW("before"."rating"), ROW("after"."rating"))),
+            ('special_features', "before"."special_features"::text, "after"."special_features"::text, record_image_ne(ROW("before"."special_features"), ROW("after"."special_features"))),
+            ('last_update', "before"."last_update"::text, "after"."last_update"::text, record_image_ne(ROW("before"."last_update"), ROW("after"."last_update")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "temporal_silver"."dim_film_hist" IS 'Films, every version: a price change makes one.';
 COMMENT ON COLUMN "temporal_silver"."dim_film_hist"."original_language_id" IS 'Where the film is dubbed.';
 COMMENT ON COLUMN "temporal_silver"."dim_film_hist"."rental_duration" IS 'Days that a rental may last.';
@@ -2009,6 +2447,10 @@ COMMENT ON COLUMN "temporal_silver"."dim_film"."sys_start" IS 'Since when the ro
 COMMENT ON FUNCTION "temporal_silver"."dim_film_as_of"(timestamptz) IS '`dim_film` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_film" IS '`dim_film` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_film_hist" IS 'The versions of `dim_film_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_as_of"(timestamptz, integer) IS 'One key of `dim_film` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_between"(timestamptz, timestamptz) IS 'The versions of `dim_film_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_history"(integer) IS 'Every version of a key of `dim_film_hist`, in order.';
+COMMENT ON FUNCTION "temporal_silver"."dim_film_changes"(timestamptz, timestamptz) IS 'What changed in `dim_film` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_film` as of the one time it makes that of the other.';
 
 -- medallion.lookup_staff_hist
 
@@ -2077,7 +2519,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_staff_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_staff" AS
@@ -2179,7 +2622,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."lookup_store_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."lookup_store" AS
@@ -2823,5 +3267,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '81daaf52dd73c455be831c7ee2ca7630ac60631f1bb2e4bef6d1d87ecf77a979'
+    'd789b710f4b26f119dd36c226d7e69fca20d439424d299836f1a8b1974ca36cf'
 );

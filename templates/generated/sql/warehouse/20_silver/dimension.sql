@@ -12,6 +12,12 @@ WITH (fillfactor = 85);
 CREATE UNIQUE INDEX {{ current_index }}
     ON {{ table }} ({{ key }})
     WHERE {{ end }} = 'infinity';
+{%- if let Some(period_index) = period_index %}
+
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX {{ period_index }}
+    ON {{ table }} USING brin ({{ start }}, {{ end }});
+{%- endif %}
 {%- for lookup in lookups %}
 
 -- A change of what `{{ lookup.alias }}` means finds the current versions that read it.
@@ -60,7 +66,8 @@ BEGIN ATOMIC
         {{ start }}
     FROM {{ table }}
     WHERE {{ start }} <= $1
-    AND {{ end }} > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND {{ end }} > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW {{ travel_view }} AS
@@ -83,3 +90,7 @@ SELECT
     END AS {{ end }}
 FROM {{ table }}
 WHERE {{ start }} <= (SELECT "medallion"."as_of_time"());
+{%- if let Some(asking) = asking %}
+
+{{ asking }}
+{%- endif %}

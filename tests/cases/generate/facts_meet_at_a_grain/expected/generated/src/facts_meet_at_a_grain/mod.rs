@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "094421a92eee5d51a775d77dad8b9b30bd93a076ec1b6c2aea49abb8479abc02";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "64c44a47e73b2dbaafea4f058531945395a88e33a6b62a0a038a5f1889adeb89";
+pub const OBJECTS_HASH: &str = "fb5b12f3a969b2e6750869828c6a6ea5998f4b8bfdd4552e53b6dde548061dc7";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

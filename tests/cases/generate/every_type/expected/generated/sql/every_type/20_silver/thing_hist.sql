@@ -48,6 +48,10 @@ CREATE UNIQUE INDEX "thing_hist_current_key"
     ON "silver"."thing_hist" ("id")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "thing_hist_period_brin"
+    ON "silver"."thing_hist" USING brin ("sys_start", "sys_end");
+
 CREATE TRIGGER "keep_history"
     BEFORE UPDATE OR DELETE ON "silver"."thing_hist"
     FOR EACH ROW
@@ -149,7 +153,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "silver"."thing_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."thing" AS
@@ -239,6 +244,246 @@ SELECT
 FROM "silver"."thing_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "silver"."thing_as_of"("at" timestamptz, "id" bigint)
+RETURNS SETOF "silver"."thing"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a_boolean",
+        "a_smallint",
+        "an_integer",
+        "a_real",
+        "a_double",
+        "a_numeric",
+        "a_price",
+        "a_long_numeric",
+        "a_text",
+        "a_varchar",
+        "a_char",
+        "a_date",
+        "a_time",
+        "a_timestamp",
+        "a_timestamptz",
+        "a_uuid",
+        "a_jsonb",
+        "a_bytea",
+        "an_interval",
+        "an_inet",
+        "a_mood",
+        "some_texts",
+        "some_integers",
+        "some_moods",
+        "some_dates",
+        "maybe_price",
+        "maybe_numeric",
+        "maybe_date",
+        "maybe_timestamptz",
+        "maybe_mood",
+        "maybe_inet",
+        "maybe_texts",
+        "maybe_moods",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "silver"."thing_hist"
+        WHERE "id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."thing_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."thing_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a_boolean",
+        "a_smallint",
+        "an_integer",
+        "a_real",
+        "a_double",
+        "a_numeric",
+        "a_price",
+        "a_long_numeric",
+        "a_text",
+        "a_varchar",
+        "a_char",
+        "a_date",
+        "a_time",
+        "a_timestamp",
+        "a_timestamptz",
+        "a_uuid",
+        "a_jsonb",
+        "a_bytea",
+        "an_interval",
+        "an_inet",
+        "a_mood",
+        "some_texts",
+        "some_integers",
+        "some_moods",
+        "some_dates",
+        "maybe_price",
+        "maybe_numeric",
+        "maybe_date",
+        "maybe_timestamptz",
+        "maybe_mood",
+        "maybe_inet",
+        "maybe_texts",
+        "maybe_moods",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."thing_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."thing_history"("id" bigint)
+RETURNS SETOF "as_of"."thing_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a_boolean",
+        "a_smallint",
+        "an_integer",
+        "a_real",
+        "a_double",
+        "a_numeric",
+        "a_price",
+        "a_long_numeric",
+        "a_text",
+        "a_varchar",
+        "a_char",
+        "a_date",
+        "a_time",
+        "a_timestamp",
+        "a_timestamptz",
+        "a_uuid",
+        "a_jsonb",
+        "a_bytea",
+        "an_interval",
+        "an_inet",
+        "a_mood",
+        "some_texts",
+        "some_integers",
+        "some_moods",
+        "some_dates",
+        "maybe_price",
+        "maybe_numeric",
+        "maybe_date",
+        "maybe_timestamptz",
+        "maybe_mood",
+        "maybe_inet",
+        "maybe_texts",
+        "maybe_moods",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."thing_hist"
+    WHERE "id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "silver"."thing_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "id" bigint,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."id", "after"."id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "silver"."thing_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "silver"."thing_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."id" = "after"."id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('a_boolean', "before"."a_boolean"::text, "after"."a_boolean"::text, record_image_ne(ROW("before"."a_boolean"), ROW("after"."a_boolean"))),
+            ('a_smallint', "before"."a_smallint"::text, "after"."a_smallint"::text, record_image_ne(ROW("before"."a_smallint"), ROW("after"."a_smallint"))),
+            ('an_integer', "before"."an_integer"::text, "after"."an_integer"::text, record_image_ne(ROW("before"."an_integer"), ROW("after"."an_integer"))),
+            ('a_real', "before"."a_real"::text, "after"."a_real"::text, record_image_ne(ROW("before"."a_real"), ROW("after"."a_real"))),
+            ('a_double', "before"."a_double"::text, "after"."a_double"::text, record_image_ne(ROW("before"."a_double"), ROW("after"."a_double"))),
+            ('a_numeric', "before"."a_numeric"::text, "after"."a_numeric"::text, record_image_ne(ROW("before"."a_numeric"), ROW("after"."a_numeric"))),
+            ('a_price', "before"."a_price"::text, "after"."a_price"::text, record_image_ne(ROW("before"."a_price"), ROW("after"."a_price"))),
+            ('a_long_numeric', "before"."a_long_numeric"::text, "after"."a_long_numeric"::text, record_image_ne(ROW("before"."a_long_numeric"), ROW("after"."a_long_numeric"))),
+            ('a_text', "before"."a_text"::text, "after"."a_text"::text, record_image_ne(ROW("before"."a_text"), ROW("after"."a_text"))),
+            ('a_varchar', "before"."a_varchar"::text, "after"."a_varchar"::text, record_image_ne(ROW("before"."a_varchar"), ROW("after"."a_varchar"))),
+            ('a_char', "before"."a_char"::text, "after"."a_char"::text, record_image_ne(ROW("before"."a_char"), ROW("after"."a_char"))),
+            ('a_date', "before"."a_date"::text, "after"."a_date"::text, record_image_ne(ROW("before"."a_date"), ROW("after"."a_date"))),
+            ('a_time', "before"."a_time"::text, "after"."a_time"::text, record_image_ne(ROW("before"."a_time"), ROW("after"."a_time"))),
+            ('a_timestamp', "before"."a_timestamp"::text, "after"."a_timestamp"::text, record_image_ne(ROW("before"."a_timestamp"), ROW("after"."a_timestamp"))),
+            ('a_timestamptz', "before"."a_timestamptz"::text, "after"."a_timestamptz"::text, record_image_ne(ROW("before"."a_timestamptz"), ROW("after"."a_timestamptz"))),
+            ('a_uuid', "before"."a_uuid"::text, "after"."a_uuid"::text, record_image_ne(ROW("before"."a_uuid"), ROW("after"."a_uuid"))),
+            ('a_jsonb', "before"."a_jsonb"::text, "after"."a_jsonb"::text, record_image_ne(ROW("before"."a_jsonb"), ROW("after"."a_jsonb"))),
+            ('a_bytea', "before"."a_bytea"::text, "after"."a_bytea"::text, record_image_ne(ROW("before"."a_bytea"), ROW("after"."a_bytea"))),
+            ('an_interval', "before"."an_interval"::text, "after"."an_interval"::text, record_image_ne(ROW("before"."an_interval"), ROW("after"."an_interval"))),
+            ('an_inet', "before"."an_inet"::text, "after"."an_inet"::text, record_image_ne(ROW("before"."an_inet"), ROW("after"."an_inet"))),
+            ('a_mood', "before"."a_mood"::text, "after"."a_mood"::text, record_image_ne(ROW("before"."a_mood"), ROW("after"."a_mood"))),
+            ('some_texts', "before"."some_texts"::text, "after"."some_texts"::text, record_image_ne(ROW("before"."some_texts"), ROW("after"."some_texts"))),
+            ('some_integers', "before"."some_integers"::text, "after"."some_integers"::text, record_image_ne(ROW("before"."some_integers"), ROW("after"."some_integers"))),
+            ('some_moods', "before"."some_moods"::text, "after"."some_moods"::text, record_image_ne(ROW("before"."some_moods"), ROW("after"."some_moods"))),
+            ('some_dates', "before"."some_dates"::text, "after"."some_dates"::text, record_image_ne(ROW("before"."some_dates"), ROW("after"."some_dates"))),
+            ('maybe_price', "before"."maybe_price"::text, "after"."maybe_price"::text, record_image_ne(ROW("before"."maybe_price"), ROW("after"."maybe_price"))),
+            ('maybe_numeric', "before"."maybe_numeric"::text, "after"."maybe_numeric"::text, record_image_ne(ROW("before"."maybe_numeric"), ROW("after"."maybe_numeric"))),
+            ('maybe_date', "before"."maybe_date"::text, "after"."maybe_date"::text, record_image_ne(ROW("before"."maybe_date"), ROW("after"."maybe_date"))),
+            ('maybe_timestamptz', "before"."maybe_timestamptz"::text, "after"."maybe_timestamptz"::text, record_image_ne(ROW("before"."maybe_timestamptz"), ROW("after"."maybe_timestamptz"))),
+            ('maybe_mood', "before"."maybe_mood"::text, "after"."maybe_mood"::text, record_image_ne(ROW("before"."maybe_mood"), ROW("after"."maybe_mood"))),
+            ('maybe_inet', "before"."maybe_inet"::text, "after"."maybe_inet"::text, record_image_ne(ROW("before"."maybe_inet"), ROW("after"."maybe_inet"))),
+            ('maybe_texts', "before"."maybe_texts"::text, "after"."maybe_texts"::text, record_image_ne(ROW("before"."maybe_texts"), ROW("after"."maybe_texts"))),
+            ('maybe_moods', "before"."maybe_moods"::text, "after"."maybe_moods"::text, record_image_ne(ROW("before"."maybe_moods"), ROW("after"."maybe_moods")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "silver"."thing_hist" IS 'Every version of `thing`.';
 COMMENT ON COLUMN "silver"."thing_hist"."row_hash" IS 'The hash of the attributes that make a version.';
 COMMENT ON COLUMN "silver"."thing_hist"."sys_start" IS 'Since when the row was so, in system time.';
@@ -248,3 +493,7 @@ COMMENT ON COLUMN "silver"."thing"."sys_start" IS 'Since when the row is so, in 
 COMMENT ON FUNCTION "silver"."thing_as_of"(timestamptz) IS '`thing` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."thing" IS '`thing` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."thing_hist" IS 'The versions of `thing_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "silver"."thing_as_of"(timestamptz, bigint) IS 'One key of `thing` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "silver"."thing_between"(timestamptz, timestamptz) IS 'The versions of `thing_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "silver"."thing_history"(bigint) IS 'Every version of a key of `thing_hist`, in order.';
+COMMENT ON FUNCTION "silver"."thing_changes"(timestamptz, timestamptz) IS 'What changed in `thing` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `thing` as of the one time it makes that of the other.';

@@ -3,11 +3,18 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP FUNCTION "silver"."thing_changes"(timestamptz, timestamptz);
+DROP FUNCTION "silver"."thing_history"(bigint);
+DROP FUNCTION "silver"."thing_between"(timestamptz, timestamptz);
+DROP FUNCTION "silver"."thing_as_of"(timestamptz, bigint);
 DROP VIEW "as_of"."thing_hist";
 DROP VIEW "as_of"."thing";
 DROP FUNCTION "silver"."thing_as_of"(timestamptz);
 DROP VIEW "silver"."thing";
 DROP TABLE "silver"."thing_hist";
+DROP FUNCTION "medallion"."time_of"(text);
+DROP FUNCTION "medallion"."time_of"(pg_lsn);
+DROP FUNCTION "medallion"."time_of"(bigint);
 DROP TABLE "bronze"."br_thing";
 DROP FUNCTION "medallion"."index_versions"(regclass, name, text[]);
 DROP FUNCTION "medallion"."keep_history"();
@@ -32,6 +39,7 @@ REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
+DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

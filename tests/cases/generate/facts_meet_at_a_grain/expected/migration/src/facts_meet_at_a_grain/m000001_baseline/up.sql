@@ -147,6 +147,31 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: since_horizon
+
+-- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
+-- column among its arguments the planner calls it once a query, before it reads anything.
+CREATE FUNCTION "medallion"."since_horizon"("moment" timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    horizon CONSTANT timestamptz := (SELECT "time" FROM "medallion"."horizon");
+BEGIN
+    IF moment < horizon THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and `%` was asked about', horizon, moment
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later time', horizon);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."since_horizon"(timestamptz) IS 'True; an error where the time lies before the past that is kept.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -174,7 +199,9 @@ BEGIN
                 USING ERRCODE = 'invalid_datetime_format',
                     HINT = 'write it as ''2024-07-01'' or ''2024-07-01 12:00:00+00''; unset it to ask about now';
     END;
-    RETURN LEAST(moment, present);
+    moment := LEAST(moment, present);
+    PERFORM "medallion"."since_horizon"(moment);
+    RETURN moment;
 END
 $$;
 
@@ -579,6 +606,67 @@ COMMENT ON COLUMN "bronze"."br_return"."load_ts" IS 'When the change landed.';
 COMMENT ON COLUMN "bronze"."br_return"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "bronze"."br_return"."seq" IS 'The ordinal of the change within its transaction.';
 
+-- medallion: time_of
+
+-- In its owner's name: whoever asks about the past need not see bronze.
+CREATE FUNCTION "medallion"."time_of"("position" bigint) RETURNS timestamptz
+LANGUAGE plpgsql
+STABLE
+STRICT
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    horizon "medallion"."horizon";
+BEGIN
+    IF $1 > landed THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    SELECT * INTO horizon FROM "medallion"."horizon";
+    IF $1 < horizon."lsn" THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and the position `%` lies there', horizon."time", '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later position', '0/0'::pg_lsn + horizon."lsn");
+    END IF;
+    RETURN (
+        SELECT GREATEST(max("last"."commit_ts"), horizon."time")
+        FROM (
+            SELECT '-infinity'::timestamptz AS "commit_ts"
+            UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_order" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_return" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+        ) AS "last"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
+END;
+
+-- For a literal, which could be either of the others.
+CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"($1::pg_lsn);
+END;
+
+COMMENT ON FUNCTION "medallion"."time_of"(bigint) IS 'The system time of the last source transaction that committed at or before a position, as bronze has it in lsn; -infinity before the first.';
+COMMENT ON FUNCTION "medallion"."time_of"(pg_lsn) IS 'The system time of the last source transaction that committed at or before a position.';
+COMMENT ON FUNCTION "medallion"."time_of"(text) IS 'The system time of the last source transaction that committed at or before a position, written as 0/16B3748.';
+
 -- silver.fact_order
 
 CREATE TABLE "silver"."fact_order" (
@@ -889,5 +977,5 @@ COMMENT ON VIEW "as_of"."sales_by_shop" IS '`sales_by_shop` as of the setting `m
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '64c44a47e73b2dbaafea4f058531945395a88e33a6b62a0a038a5f1889adeb89'
+    'fb5b12f3a969b2e6750869828c6a6ea5998f4b8bfdd4552e53b6dde548061dc7'
 );

@@ -25,6 +25,10 @@ CREATE UNIQUE INDEX "prelude_current_key"
     ON "as"."prelude" ("self", "order")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "prelude_period_brin"
+    ON "as"."prelude" USING brin ("sys_start", "sys_end");
+
 CREATE TRIGGER "keep_history"
     BEFORE UPDATE OR DELETE ON "as"."prelude"
     FOR EACH ROW
@@ -80,7 +84,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "as"."prelude"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."async" AS
@@ -124,6 +129,158 @@ SELECT
 FROM "as"."prelude"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "as"."async_as_of"("at" timestamptz, "self" integer, "order" text)
+RETURNS SETOF "as"."async"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "self" = $2
+        AND "order" = $3
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "as"."async_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."prelude"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "as"."prelude"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "as"."async_history"("self" integer, "order" text)
+RETURNS SETOF "as_of"."prelude"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "as"."prelude"
+    WHERE "self" = $1
+    AND "order" = $2
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "as"."async_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "self" integer,
+    "order" text,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."self", "after"."self"),
+        COALESCE("before"."order", "after"."order"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."self" = "after"."self"
+        AND "before"."order" = "after"."order"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('super', "before"."super"::text, "after"."super"::text, record_image_ne(ROW("before"."super"), ROW("after"."super"))),
+            ('crate', "before"."crate"::text, "after"."crate"::text, record_image_ne(ROW("before"."crate"), ROW("after"."crate"))),
+            ('gen', "before"."gen"::text, "after"."gen"::text, record_image_ne(ROW("before"."gen"), ROW("after"."gen"))),
+            ('a b', "before"."a b"::text, "after"."a b"::text, record_image_ne(ROW("before"."a b"), ROW("after"."a b"))),
+            ('a_b', "before"."a_b"::text, "after"."a_b"::text, record_image_ne(ROW("before"."a_b"), ROW("after"."a_b"))),
+            ('größe "x"', "before"."größe ""x"""::text, "after"."größe ""x"""::text, record_image_ne(ROW("before"."größe ""x"""), ROW("after"."größe ""x"""))),
+            ('2fa', "before"."2fa"::text, "after"."2fa"::text, record_image_ne(ROW("before"."2fa"), ROW("after"."2fa"))),
+            ('customerId', "before"."customerId"::text, "after"."customerId"::text, record_image_ne(ROW("before"."customerId"), ROW("after"."customerId"))),
+            ('_', "before"."_"::text, "after"."_"::text, record_image_ne(ROW("before"."_"), ROW("after"."_")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "as"."prelude" IS 'Every version of `async`.';
 COMMENT ON COLUMN "as"."prelude"."order" IS E'Mind the "quotes", the ''apostrophes'' and the \\ as well.';
 COMMENT ON COLUMN "as"."prelude"."row_hash" IS 'The hash of the attributes that make a version.';
@@ -135,3 +292,7 @@ COMMENT ON COLUMN "as"."async"."sys_start" IS 'Since when the row is so, in syst
 COMMENT ON FUNCTION "as"."async_as_of"(timestamptz) IS '`async` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."async" IS '`async` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."prelude" IS 'The versions of `prelude` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "as"."async_as_of"(timestamptz, integer, text) IS 'One key of `async` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "as"."async_between"(timestamptz, timestamptz) IS 'The versions of `prelude` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "as"."async_history"(integer, text) IS 'Every version of a key of `prelude`, in order.';
+COMMENT ON FUNCTION "as"."async_changes"(timestamptz, timestamptz) IS 'What changed in `async` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `async` as of the one time it makes that of the other.';

@@ -163,6 +163,31 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: since_horizon
+
+-- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
+-- column among its arguments the planner calls it once a query, before it reads anything.
+CREATE FUNCTION "medallion"."since_horizon"("moment" timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    horizon CONSTANT timestamptz := (SELECT "time" FROM "medallion"."horizon");
+BEGIN
+    IF moment < horizon THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and `%` was asked about', horizon, moment
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later time', horizon);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION "medallion"."since_horizon"(timestamptz) IS 'True; an error where the time lies before the past that is kept.';
+
 -- medallion: as_of_time
 
 -- Parallel restricted: the error handler needs a subtransaction, which a parallel worker cannot have.
@@ -190,7 +215,9 @@ BEGIN
                 USING ERRCODE = 'invalid_datetime_format',
                     HINT = 'write it as ''2024-07-01'' or ''2024-07-01 12:00:00+00''; unset it to ask about now';
     END;
-    RETURN LEAST(moment, present);
+    moment := LEAST(moment, present);
+    PERFORM "medallion"."since_horizon"(moment);
+    RETURN moment;
 END
 $$;
 
@@ -624,6 +651,67 @@ COMMENT ON COLUMN "select"."mod"."load_ts" IS 'When the change landed.';
 COMMENT ON COLUMN "select"."mod"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "select"."mod"."seq" IS 'The ordinal of the change within its transaction.';
 
+-- medallion: time_of
+
+-- In its owner's name: whoever asks about the past need not see bronze.
+CREATE FUNCTION "medallion"."time_of"("position" bigint) RETURNS timestamptz
+LANGUAGE plpgsql
+STABLE
+STRICT
+PARALLEL SAFE
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    horizon "medallion"."horizon";
+BEGIN
+    IF $1 > landed THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    SELECT * INTO horizon FROM "medallion"."horizon";
+    IF $1 < horizon."lsn" THEN
+        RAISE EXCEPTION 'the past before `%` is not kept, and the position `%` lies there', horizon."time", '0/0'::pg_lsn + $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = format('ask about `%s` or a later position', '0/0'::pg_lsn + horizon."lsn");
+    END IF;
+    RETURN (
+        SELECT GREATEST(max("last"."commit_ts"), horizon."time")
+        FROM (
+            SELECT '-infinity'::timestamptz AS "commit_ts"
+            UNION ALL
+            (SELECT "commit_ts" FROM "medallion"."match_cdc" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
+            (SELECT "commit_ts" FROM "select"."mod" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+        ) AS "last"
+    );
+END
+$$;
+
+CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
+END;
+
+-- For a literal, which could be either of the others.
+CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT "medallion"."time_of"($1::pg_lsn);
+END;
+
+COMMENT ON FUNCTION "medallion"."time_of"(bigint) IS 'The system time of the last source transaction that committed at or before a position, as bronze has it in lsn; -infinity before the first.';
+COMMENT ON FUNCTION "medallion"."time_of"(pg_lsn) IS 'The system time of the last source transaction that committed at or before a position.';
+COMMENT ON FUNCTION "medallion"."time_of"(text) IS 'The system time of the last source transaction that committed at or before a position, written as 0/16B3748.';
+
 -- medallion.match_hist
 
 CREATE TABLE "medallion"."match_hist" (
@@ -679,7 +767,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "medallion"."match_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."match" AS
@@ -742,6 +831,10 @@ CREATE UNIQUE INDEX "prelude_current_key"
     ON "as"."prelude" ("self", "order")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "prelude_period_brin"
+    ON "as"."prelude" USING brin ("sys_start", "sys_end");
+
 CREATE TRIGGER "keep_history"
     BEFORE UPDATE OR DELETE ON "as"."prelude"
     FOR EACH ROW
@@ -797,7 +890,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "as"."prelude"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."async" AS
@@ -841,6 +935,158 @@ SELECT
 FROM "as"."prelude"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "as"."async_as_of"("at" timestamptz, "self" integer, "order" text)
+RETURNS SETOF "as"."async"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "self" = $2
+        AND "order" = $3
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "as"."async_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."prelude"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "as"."prelude"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "as"."async_history"("self" integer, "order" text)
+RETURNS SETOF "as_of"."prelude"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "self",
+        "order",
+        "super",
+        "crate",
+        "gen",
+        "a b",
+        "a_b",
+        "größe ""x""",
+        "2fa",
+        "customerId",
+        "_",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "as"."prelude"
+    WHERE "self" = $1
+    AND "order" = $2
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "as"."async_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "self" integer,
+    "order" text,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."self", "after"."self"),
+        COALESCE("before"."order", "after"."order"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "as"."prelude"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."self" = "after"."self"
+        AND "before"."order" = "after"."order"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('super', "before"."super"::text, "after"."super"::text, record_image_ne(ROW("before"."super"), ROW("after"."super"))),
+            ('crate', "before"."crate"::text, "after"."crate"::text, record_image_ne(ROW("before"."crate"), ROW("after"."crate"))),
+            ('gen', "before"."gen"::text, "after"."gen"::text, record_image_ne(ROW("before"."gen"), ROW("after"."gen"))),
+            ('a b', "before"."a b"::text, "after"."a b"::text, record_image_ne(ROW("before"."a b"), ROW("after"."a b"))),
+            ('a_b', "before"."a_b"::text, "after"."a_b"::text, record_image_ne(ROW("before"."a_b"), ROW("after"."a_b"))),
+            ('größe "x"', "before"."größe ""x"""::text, "after"."größe ""x"""::text, record_image_ne(ROW("before"."größe ""x"""), ROW("after"."größe ""x"""))),
+            ('2fa', "before"."2fa"::text, "after"."2fa"::text, record_image_ne(ROW("before"."2fa"), ROW("after"."2fa"))),
+            ('customerId', "before"."customerId"::text, "after"."customerId"::text, record_image_ne(ROW("before"."customerId"), ROW("after"."customerId"))),
+            ('_', "before"."_"::text, "after"."_"::text, record_image_ne(ROW("before"."_"), ROW("after"."_")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "as"."prelude" IS 'Every version of `async`.';
 COMMENT ON COLUMN "as"."prelude"."order" IS E'Mind the "quotes", the ''apostrophes'' and the \\ as well.';
 COMMENT ON COLUMN "as"."prelude"."row_hash" IS 'The hash of the attributes that make a version.';
@@ -852,6 +1098,10 @@ COMMENT ON COLUMN "as"."async"."sys_start" IS 'Since when the row is so, in syst
 COMMENT ON FUNCTION "as"."async_as_of"(timestamptz) IS '`async` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."async" IS '`async` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."prelude" IS 'The versions of `prelude` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "as"."async_as_of"(timestamptz, integer, text) IS 'One key of `async` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "as"."async_between"(timestamptz, timestamptz) IS 'The versions of `prelude` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "as"."async_history"(integer, text) IS 'Every version of a key of `prelude`, in order.';
+COMMENT ON FUNCTION "as"."async_changes"(timestamptz, timestamptz) IS 'What changed in `async` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `async` as of the one time it makes that of the other.';
 
 -- as.type
 
@@ -1067,5 +1317,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '52b2fce081b6d282e6f502b522fb3cf09a67fc5dd6c8de712f35f0a07b0d066e'
+    'a1414b400d3846ac4002fca4ab3b9f0d24d21d6d3eb3936905f9ed25ad6de335'
 );

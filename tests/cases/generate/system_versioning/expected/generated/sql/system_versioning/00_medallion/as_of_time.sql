@@ -25,7 +25,9 @@ BEGIN
                 USING ERRCODE = 'invalid_datetime_format',
                     HINT = 'write it as ''2024-07-01'' or ''2024-07-01 12:00:00+00''; unset it to ask about now';
     END;
-    RETURN LEAST(moment, present);
+    moment := LEAST(moment, present);
+    PERFORM "medallion"."since_horizon"(moment);
+    RETURN moment;
 END
 $$;
 

@@ -22,6 +22,10 @@ CREATE UNIQUE INDEX "dim_customer_hist_current_key"
     ON "silver"."dim_customer_hist" ("region", "customer_id")
     WHERE "sys_end" = 'infinity';
 
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_customer_hist_period_brin"
+    ON "silver"."dim_customer_hist" USING brin ("sys_start", "sys_end");
+
 -- Writes that reached the dimension past its feed: what each key was after them.
 CREATE TABLE "medallion"."dim_customer_hist_journal" (
     "journal_id" bigint GENERATED ALWAYS AS IDENTITY,
@@ -568,7 +572,8 @@ BEGIN ATOMIC
         "sys_start"
     FROM "silver"."dim_customer_hist"
     WHERE "sys_start" <= $1
-    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz);
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
 END;
 
 CREATE VIEW "as_of"."dim_customer" AS
@@ -606,6 +611,146 @@ SELECT
 FROM "silver"."dim_customer_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "silver"."dim_customer_as_of"("at" timestamptz, "region" text, "customer_id" integer)
+RETURNS SETOF "silver"."dim_customer"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "born",
+        "credit",
+        "weight",
+        "seen",
+        "note",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "silver"."dim_customer_hist"
+        WHERE "region" = $2
+        AND "customer_id" = $3
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."dim_customer_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "born",
+        "credit",
+        "weight",
+        "seen",
+        "note",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."dim_customer_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."dim_customer_history"("region" text, "customer_id" integer)
+RETURNS SETOF "as_of"."dim_customer_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "born",
+        "credit",
+        "weight",
+        "seen",
+        "note",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."dim_customer_hist"
+    WHERE "region" = $1
+    AND "customer_id" = $2
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "silver"."dim_customer_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "region" text,
+    "customer_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."region", "after"."region"),
+        COALESCE("before"."customer_id", "after"."customer_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "silver"."dim_customer_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "silver"."dim_customer_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."region" = "after"."region"
+        AND "before"."customer_id" = "after"."customer_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('name', "before"."name"::text, "after"."name"::text, record_image_ne(ROW("before"."name"), ROW("after"."name"))),
+            ('born', "before"."born"::text, "after"."born"::text, record_image_ne(ROW("before"."born"), ROW("after"."born"))),
+            ('credit', "before"."credit"::text, "after"."credit"::text, record_image_ne(ROW("before"."credit"), ROW("after"."credit"))),
+            ('weight', "before"."weight"::text, "after"."weight"::text, record_image_ne(ROW("before"."weight"), ROW("after"."weight"))),
+            ('seen', "before"."seen"::text, "after"."seen"::text, record_image_ne(ROW("before"."seen"), ROW("after"."seen"))),
+            ('note', "before"."note"::text, "after"."note"::text, record_image_ne(ROW("before"."note"), ROW("after"."note")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
 COMMENT ON TABLE "silver"."dim_customer_hist" IS 'Every version of `dim_customer`.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."row_hash" IS 'The hash of the attributes that make a version.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."sys_start" IS 'Since when the row was so, in system time.';
@@ -615,6 +760,10 @@ COMMENT ON COLUMN "silver"."dim_customer"."sys_start" IS 'Since when the row is 
 COMMENT ON FUNCTION "silver"."dim_customer_as_of"(timestamptz) IS '`dim_customer` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_customer" IS '`dim_customer` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_customer_hist" IS 'The versions of `dim_customer_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "silver"."dim_customer_as_of"(timestamptz, text, integer) IS 'One key of `dim_customer` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz) IS 'The versions of `dim_customer_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "silver"."dim_customer_history"(text, integer) IS 'Every version of a key of `dim_customer_hist`, in order.';
+COMMENT ON FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz) IS 'What changed in `dim_customer` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_customer` as of the one time it makes that of the other.';
 COMMENT ON TABLE "medallion"."dim_customer_hist_journal" IS 'Writes that reached `dim_customer_hist` past its feed: what each key was after them.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_id" IS 'Counts them, in the order of their statements.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_op" IS 'I, U, or D of a key that was gone then; its row before.';

@@ -3,6 +3,10 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
+DROP FUNCTION "silver"."dim_customer_history"(text, integer);
+DROP FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz);
+DROP FUNCTION "silver"."dim_customer_as_of"(timestamptz, text, integer);
 DROP VIEW "as_of"."dim_customer_hist";
 DROP VIEW "as_of"."dim_customer";
 DROP FUNCTION "silver"."dim_customer_as_of"(timestamptz);
@@ -19,6 +23,9 @@ DROP FUNCTION "medallion"."dim_customer_hist_keep_closed"();
 DROP FUNCTION "medallion"."dim_customer_hist_before_update"();
 DROP FUNCTION "medallion"."dim_customer_hist_before_insert"();
 DROP FUNCTION "silver"."dim_customer_row_hash";
+DROP FUNCTION "medallion"."time_of"(text);
+DROP FUNCTION "medallion"."time_of"(pg_lsn);
+DROP FUNCTION "medallion"."time_of"(bigint);
 DROP TABLE "bronze"."br_customer_cdc";
 DROP FUNCTION "medallion"."index_versions"(regclass, name, text[]);
 DROP FUNCTION "medallion"."keep_history"();
@@ -43,6 +50,7 @@ REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
+DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";
