@@ -16,6 +16,7 @@ pub mod place;
 pub mod progress;
 pub mod quote;
 pub mod refresh;
+pub mod retain;
 pub mod run;
 pub mod script;
 mod statement;

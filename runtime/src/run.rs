@@ -15,6 +15,7 @@ use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, Step, count};
 use crate::refresh::{self, Refreshed};
+use crate::retain::{self, Retained};
 use crate::{lock, migrate, statement};
 
 /// What a run did.
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// Stored marts that were refreshed.
     pub refreshed: Vec<Refreshed>,
+    /// What was folded because it was older than the spec keeps, where the horizon moved.
+    pub retained: Option<Retained>,
     /// The system time up to which the warehouse is true; none before anything landed.
     pub system_time: Option<String>,
 }
@@ -88,7 +91,12 @@ async fn pipeline(
     transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
 
     telling.end();
-    Ok(Outcome { landed: captured.landed, applied, refreshed, system_time })
+    let retained = retain::retain(target).await?;
+    if let Some(retained) = &retained {
+        let rows = count(retained.rows(), "row");
+        progress.note(&format!("folded what is older than {}: {rows} went", retained.horizon));
+    }
+    Ok(Outcome { landed: captured.landed, applied, refreshed, retained, system_time })
 }
 
 /// Capture's words, in the run's voice; what landed is told when all of it has.
@@ -256,7 +264,9 @@ fn metrics(outcome: &Outcome) -> serde_json::Value {
         outcome.applied.iter().map(|one| (one.relation.to_string(), step(one.rows, one.elapsed))).collect();
     let refreshed: BTreeMap<String, serde_json::Value> =
         outcome.refreshed.iter().map(|one| (one.mart.to_string(), step(one.rows, one.elapsed))).collect();
+    let retained = outcome.retained.as_ref().map(|one| json!({ "horizon": one.horizon, "gone": one.gone }));
     json!({
+        "retained": retained,
         "landed": landed,
         "applied": applied,
         "refreshed": refreshed,

@@ -87,6 +87,8 @@ codes! {
     UnfitEnum = "M0407",
     /// A time zone that is not known.
     UnknownTimeZone = "M0408",
+    /// A stretch of time that is none.
+    UnfitDuration = "M0409",
     /// SQL that cannot be read.
     SqlSyntax = "M0501",
     /// A mart's file that is not exactly one query.

@@ -31,6 +31,8 @@ pub struct Warehouse {
     pub source: Source,
     /// The roles that the migration makes.
     pub roles: Roles,
+    /// How long the past is kept.
+    pub retention: Retention,
     /// Enumerated types, created in the silver schema.
     pub enums: Vec<Enum>,
     /// Landing tables, those of lookups included.
@@ -74,6 +76,32 @@ pub struct Roles {
     pub loader: Option<String>,
     /// Asks.
     pub reader: Option<String>,
+}
+
+/// How long the past is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Retention {
+    /// For ever.
+    #[default]
+    Whole,
+    /// From the horizon on: so many units before what was last applied, cut to a day of the warehouse's.
+    Since {
+        /// How many.
+        count: u32,
+        /// Days, weeks, months or years.
+        unit: Unit,
+        /// What becomes of what is older.
+        older: Older,
+    },
+}
+
+/// What becomes of what is older than the horizon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Older {
+    /// It moves to tables beside, with the time when.
+    Archived,
+    /// It goes.
+    Dropped,
 }
 
 /// A relation's two names, raw.

@@ -26,6 +26,8 @@ pub struct Warehouse {
     /// The roles that the migration makes, with what each may do.
     #[serde(default)]
     pub roles: Roles,
+    /// How long the past is kept; for ever without it.
+    pub retention: Option<At<Retention>>,
     /// Enumerated types, created in the silver schema: a name and its values, in order.
     #[serde(default)]
     pub types: BTreeMap<At<String>, At<Vec<At<String>>>>,
@@ -116,6 +118,30 @@ pub struct Roles {
     pub loader: Option<At<String>>,
     /// Asks: silver, gold and their past. No such role is made without it.
     pub reader: Option<At<String>>,
+}
+
+/// How long the past is kept. A run moves the horizon at most once a day, by the system time of what it has
+/// applied: from there on every state is known, and what is older is one base row a key. What others look up at
+/// a time of their own is kept whole, with all that it looks up itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// A number of days, weeks, months or years: `24 months`.
+    #[schemars(required)]
+    pub keep: Option<At<String>>,
+    /// What becomes of what is older.
+    #[schemars(required)]
+    pub then: Option<At<Then>>,
+}
+
+/// What becomes of what is older than what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It moves to tables beside, in the tool's own schema, which only the owner reads.
+    Archive,
+    /// It goes.
+    Drop,
 }
 
 /// A landing table: one row a change, append only. All landing tables have the same columns.

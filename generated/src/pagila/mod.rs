@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f46ad796f49e8163d33d8db9e05999ef592223be930bd412c4920416e3249ef0";
+pub const SPEC_HASH: &str = "6585d0aeb49d19e0c94d27357d8ada92d962b2519146305270df02eff00327ac";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "d789b710f4b26f119dd36c226d7e69fca20d439424d299836f1a8b1974ca36cf";
+pub const OBJECTS_HASH: &str = "84d47af9c236cb28f0549f0003084fcf6bbf00ea1232a1987169bd9675be50c8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -118,7 +118,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         function("since_horizon(timestamptz)", &SinceHorizonSql),
         function("as_of_time()", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
         function("now()", &NowSql),
-        function("refuse_change()", &RefuseChangeSql),
+        refuse_change(),
         versioning(),
         loading(warehouse),
         own("index_versions", super::render(&IndexVersionsSql)).dropped_by(vec![
@@ -204,6 +204,13 @@ fn versioning() -> Script {
     let mut drops: Vec<String> = drops.iter().map(|object| format!("DROP {object};")).collect();
     drops.push("REVOKE USAGE ON SCHEMA \"medallion\" FROM PUBLIC;".to_owned());
     own("versioning", super::render(&VersioningSql)).dropped_by(drops)
+}
+
+/// What keeps landing tables append only, and the way past it.
+fn refuse_change() -> Script {
+    let drops = ["refuse_change", "pruning", "prune"];
+    own("refuse_change", super::render(&RefuseChangeSql))
+        .dropped_by(drops.iter().map(|name| format!("DROP FUNCTION \"medallion\".\"{name}\"();")).collect())
 }
 
 /// What the loader calls, and what keeps it from more.

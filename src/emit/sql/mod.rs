@@ -11,6 +11,7 @@ mod landing;
 mod lines;
 mod mart;
 mod quote;
+mod retention;
 mod roles;
 mod script;
 mod versioning;
@@ -39,6 +40,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         SilverKind::Fact(fact) => fact::script(silver, fact),
     }));
     scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
+    scripts.push(retention::script(warehouse));
     scripts.extend(roles::scripts(warehouse));
     scripts
 }

@@ -101,6 +101,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
                 "index_versions\"(regclass, name, text[])",
                 "analyze\"(regclass)",
                 "refresh\"(regclass)",
+                "retain\"()",
             ]
             .iter()
             .map(|function| format!("{}.\"{function}", identifier(TOOL_SCHEMA)))

@@ -48,7 +48,16 @@ pub(super) struct Catalog<'a> {
     pub landings: Vec<Landing<'a>>,
     /// Whether every name that the spec gives could be read.
     pub all_named: bool,
+    /// What stands beside each table that retention prunes.
+    older: Beside,
     enums: Vec<Enum>,
+}
+
+/// What becomes of pruned rows, as far as names are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Archive,
 }
 
 /// A landing table: declared, or a lookup's.
@@ -136,7 +145,13 @@ impl<'a> Catalog<'a> {
             spaces.tool.reserve(name, "a table of medallion's own");
         }
         let enums = enums(spec, &schemas, &mut spaces, report);
+        let then = spec.retention.as_ref().and_then(|retention| retention.then.as_ref());
+        let older = match then.map(|then| then.value) {
+            Some(spec::Then::Archive) => Beside::Archive,
+            Some(spec::Then::Drop) | None => Beside::Nothing,
+        };
         let mut catalog = Self {
+            older,
             relations: Vec::new(),
             landings: Vec::new(),
             all_named: report.has_no_holes(),
@@ -187,6 +202,7 @@ impl<'a> Catalog<'a> {
         let Some(name) = self.named(&landing.name, "the landing table", report) else { return };
         if spaces.bronze.declare(name, "a landing table", report) {
             spaces.bronze.derive(&format!("{}_pkey", name.value), name, "the primary key", report);
+            self.pruned(&name.value, name, spaces, report);
         }
         self.landings.push(Landing {
             declared: name,
@@ -204,6 +220,8 @@ impl<'a> Catalog<'a> {
             spaces.readable.derive(&hist, name, "the history", report);
             spaces.tool.derive(&cdc, name, "the landing table", report);
             spaces.tool.derive(&hist, name, "the history", report);
+            self.pruned(&cdc, name, spaces, report);
+            self.pruned(&hist, name, spaces, report);
         }
         names::check_derived(name, &[("_hist", "the history"), ("_cdc", "the landing table")], report);
         self.landings.push(Landing {
@@ -241,7 +259,9 @@ impl<'a> Catalog<'a> {
         };
         let declared = spaces.readable.declare(name, "a dimension", report);
         if declared && writes == Writes::Versioned {
-            spaces.tool.derive(&format!("{}_journal", name.value), name, "the journal", report);
+            let journal = format!("{}_journal", name.value);
+            spaces.tool.derive(&journal, name, "the journal", report);
+            self.pruned(&journal, name, spaces, report);
         }
         if declared {
             for (suffix, what) in [
@@ -251,6 +271,7 @@ impl<'a> Catalog<'a> {
             ] {
                 spaces.readable.derive(&format!("{}_{suffix}", name.value), name, what, report);
             }
+            self.pruned(&name.value, name, spaces, report);
         }
         let view = match &dimension.current_view {
             Some(view) => {
@@ -297,7 +318,9 @@ impl<'a> Catalog<'a> {
             spaces.readable.derive(&format!("{}_pkey", name.value), name, "the primary key", report);
             spaces.readable.derive(&format!("{}_default", name.value), name, "the default partition", report);
             spaces.readable.keep_for_partitions(name);
-            spaces.tool.derive(&format!("{}_history", name.value), name, "the archive", report);
+            let archive = format!("{}_history", name.value);
+            spaces.tool.derive(&archive, name, "the archive", report);
+            self.pruned(&archive, name, spaces, report);
         }
         let every = fact.partition.as_ref().and_then(|partition| partition.every.as_ref());
         let partition = match every.map(|every| every.value) {
@@ -331,6 +354,13 @@ impl<'a> Catalog<'a> {
         }
     }
 
+    /// Gives the name of the table that takes what retention prunes from a table.
+    fn pruned(&self, table: &str, from: &At<String>, spaces: &mut Spaces, report: &mut Report<'_>) {
+        if self.older == Beside::Archive {
+            spaces.tool.derive(&format!("{table}_pruned"), from, "the table of what was pruned", report);
+        }
+    }
+
     /// A name that can be one.
     fn named(
         &mut self,
@@ -359,6 +389,9 @@ impl<'a> Catalog<'a> {
         let mut space = Namespace::default();
         for added in relation.added() {
             space.reserve(added, "a column that medallion adds");
+        }
+        if self.older == Beside::Archive {
+            space.reserve("pruned_at", "a column that medallion adds");
         }
         for system in SYSTEM_COLUMNS {
             space.reserve(system, "a column that PostgreSQL gives every table");

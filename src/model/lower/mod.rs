@@ -15,6 +15,7 @@ mod names;
 mod order;
 mod query;
 mod report;
+mod retention;
 mod roles;
 mod scope;
 mod silver;
@@ -42,6 +43,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let mut report = Report::new(files, parsed);
     let identity = identity::lower(&parsed.value, files, &mut report);
     let roles = roles::lower(&parsed.value.roles, &mut report);
+    let retention = retention::lower(parsed.value.retention.as_ref(), &mut report);
     let catalog = Catalog::new(parsed, &identity, &mut report);
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
@@ -56,6 +58,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         schemas: identity.schemas,
         source: identity.source,
         roles,
+        retention,
         enums: catalog.into_enums(),
         landings,
         silver,

@@ -81,5 +81,6 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."make_partition"(regclass, name, text, text),
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
-    "medallion"."refresh"(regclass)
+    "medallion"."refresh"(regclass),
+    "medallion"."retain"()
 TO "pagila_loader";

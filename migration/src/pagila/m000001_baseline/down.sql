@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_reader";
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_loader";
+DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."vw_top_titles";
 DROP VIEW "medallion"."vw_top_titles_definition";
 DROP TABLE "simple_gold"."vw_top_titles";
@@ -112,6 +113,8 @@ DROP FUNCTION "medallion"."backfilling"();
 DROP FUNCTION "medallion"."backfill"();
 REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
+DROP FUNCTION "medallion"."pruning"();
+DROP FUNCTION "medallion"."prune"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);

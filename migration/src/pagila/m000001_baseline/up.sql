@@ -238,16 +238,40 @@ COMMENT ON FUNCTION "medallion"."now"() IS 'The clock of definitions: the as-of 
 
 -- medallion: refuse_change
 
+-- Opens the way past append only, for this transaction: for retention and erasure, which are the owner's.
+CREATE FUNCTION "medallion"."prune"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.prune', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."prune"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted.
+CREATE FUNCTION "medallion"."pruning"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.prune', true), '') = 'on'
+        AND has_function_privilege('"medallion"."prune"()'::regprocedure, 'EXECUTE');
+END;
+
 CREATE FUNCTION "medallion"."refuse_change"() RETURNS trigger
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'DELETE' AND "medallion"."pruning"() THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '`%.%` is append only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation',
             HINT = 'what has landed is never changed; correct it at the source, and the correction lands too';
 END
 $$;
 
+COMMENT ON FUNCTION "medallion"."prune"() IS 'Lets this transaction take rows out of landing tables; for retention and erasure.';
+COMMENT ON FUNCTION "medallion"."pruning"() IS 'Whether rows are taken out of landing tables: asked for, and granted.';
 COMMENT ON FUNCTION "medallion"."refuse_change"() IS 'Keeps a landing table append only.';
 
 -- medallion: versioning
@@ -3094,6 +3118,597 @@ COMMENT ON COLUMN "simple_gold"."vw_top_titles"."utilisation" IS 'Days out over 
 COMMENT ON VIEW "medallion"."vw_top_titles_definition" IS 'The definition of `vw_top_titles`.';
 COMMENT ON VIEW "as_of"."vw_top_titles" IS '`vw_top_titles` as of the setting `medallion.as_of`.';
 
+-- medallion: retention
+
+-- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
+-- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
+-- Kept whole, for others look it up at a time of their own, or what it looks up: lookup_inventory_hist.
+CREATE FUNCTION "medallion"."retain"(OUT "pruned_from" text, OUT "pruned_rows" bigint) RETURNS SETOF record
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    moved_to CONSTANT timestamptz := (
+        SELECT date_trunc('day', max(mark."system_time") AT TIME ZONE 'UTC' - interval '10 years')
+            AT TIME ZONE 'UTC'
+        FROM "medallion"."watermark" AS mark
+    );
+    moved_from CONSTANT timestamptz := (SELECT horizon."time" FROM "medallion"."horizon");
+    folded_to bigint := coalesce((SELECT horizon."lsn" FROM "medallion"."horizon"), -1);
+    latest bigint;
+BEGIN
+    IF moved_to IS NULL OR moved_to <= moved_from THEN
+        RETURN;
+    END IF;
+
+    -- The last position at or before the horizon: times rise with positions, so that the first change after
+    -- it is found by reading what goes, and not what stays.
+    SELECT min(after."lsn") - 1
+    INTO latest
+    FROM (
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_customer_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_payment_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_rental_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_address_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_category_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_film_category_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_film_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_inventory_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_language_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_staff_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_store_cdc" AS change
+            WHERE change."lsn" > folded_to
+            AND change."commit_ts" > moved_to
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+    ) AS after ("lsn");
+    latest := coalesce(latest, (SELECT max("last_lsn") FROM "medallion"."source_position"));
+    -- Before the first change there is nothing to fold, and no question to refuse.
+    IF moved_from IS NULL AND NOT EXISTS (
+        SELECT
+        FROM "cdc_bronze"."br_customer_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "cdc_bronze"."br_payment_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "cdc_bronze"."br_rental_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_address_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_category_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_film_category_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_film_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_inventory_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_language_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_staff_cdc"
+        WHERE "lsn" <= latest
+        UNION ALL
+        SELECT
+        FROM "medallion"."lookup_store_cdc"
+        WHERE "lsn" <= latest
+    ) THEN
+        RETURN;
+    END IF;
+
+    PERFORM "medallion"."prune"();
+    PERFORM "medallion"."backfill"();
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_customer_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'customer_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_customer_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_customer_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_payment_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'payment_id', change."full_row" -> 'payment_date'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_payment_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_payment_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_rental_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'rental_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_rental_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_rental_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_address_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'address_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_address_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_address_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_category_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'category_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_category_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_category_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_film_category_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'film_id', change."full_row" -> 'category_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_film_category_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_film_category_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_film_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'film_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_film_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_film_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_language_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'language_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_language_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_language_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_staff_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'staff_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_staff_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_staff_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_store_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'store_id'
+                ORDER BY change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_store_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_store_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."lsn", ranked."seq") < (
+            SELECT emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_address_hist';
+    DELETE FROM "medallion"."lookup_address_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'temporal_silver.dim_customer_hist';
+    DELETE FROM "temporal_silver"."dim_customer_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_category_hist';
+    DELETE FROM "medallion"."lookup_category_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_film_hist';
+    DELETE FROM "medallion"."lookup_film_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_film_category_hist';
+    DELETE FROM "medallion"."lookup_film_category_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_language_hist';
+    DELETE FROM "medallion"."lookup_language_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'temporal_silver.dim_film_hist';
+    DELETE FROM "temporal_silver"."dim_film_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_staff_hist';
+    DELETE FROM "medallion"."lookup_staff_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Versions that ended by then go.
+    "pruned_from" := 'medallion.lookup_store_hist';
+    DELETE FROM "medallion"."lookup_store_hist" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- States that ended by then go.
+    "pruned_from" := 'medallion.fact_rental_history';
+    DELETE FROM "medallion"."fact_rental_history" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- States that ended by then go.
+    "pruned_from" := 'medallion.fact_payment_history';
+    DELETE FROM "medallion"."fact_payment_history" AS closed
+    WHERE closed."sys_end" <= moved_to;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    PERFORM set_config('medallion.prune', '', true);
+    INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
+    VALUES (moved_to, latest)
+    ON CONFLICT ("id") DO UPDATE
+    SET "time" = excluded."time", "lsn" = greatest(horizon."lsn", excluded."lsn");
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
+
 -- loader: pagila_loader
 
 -- The loader runs the pipeline.
@@ -3177,7 +3792,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."make_partition"(regclass, name, text, text),
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
-    "medallion"."refresh"(regclass)
+    "medallion"."refresh"(regclass),
+    "medallion"."retain"()
 TO "pagila_loader";
 
 -- reader: pagila_reader
@@ -3267,5 +3883,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    'd789b710f4b26f119dd36c226d7e69fca20d439424d299836f1a8b1974ca36cf'
+    '84d47af9c236cb28f0549f0003084fcf6bbf00ea1232a1987169bd9675be50c8'
 );

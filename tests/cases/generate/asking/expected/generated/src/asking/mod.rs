@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5871a4e3ef2e0730f809142f55fd69b381daa4ff17a4a4d8d468a247d1b357a7";
+pub const SPEC_HASH: &str = "06e24ce7b65f266ad4a679c3f3f51a64f33b382be358f338cb91558c63ce370a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9423bc6ff1de44ef8126039964da4867a4f111560fd8c7dacfebd1c889a64a24";
+pub const OBJECTS_HASH: &str = "82d9d5fc12018f87c7f1b567ef4678e226a7b7978a12e2e1d221696f1e09ec1e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "144db5c7375269a3172f86b121c49661f25dcaa08e142bc755db4025d6572198";
+pub const SPEC_HASH: &str = "d378418766f59ea76dd22b8be746a11ae476bc9aa0a4f8f26786e54f59fb428c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "5355a2a863bf48c4d94a0ddb9df590f1faac42b259bf6218628059adf79b9efc";
+pub const OBJECTS_HASH: &str = "08390cf5a8751cfe91e00ed50d13e38adabf7b046aa95f5a516c0d16dcf108a6";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

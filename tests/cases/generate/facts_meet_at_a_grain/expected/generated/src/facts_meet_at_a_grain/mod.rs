@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "094421a92eee5d51a775d77dad8b9b30bd93a076ec1b6c2aea49abb8479abc02";
+pub const SPEC_HASH: &str = "9d0946ed517ef6f8a626cf7ef3a4316f0269e5b8857ec7c1d4c304fe23c8eb5d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "fb5b12f3a969b2e6750869828c6a6ea5998f4b8bfdd4552e53b6dde548061dc7";
+pub const OBJECTS_HASH: &str = "14a8d1b9c3b7140d8ced526081c681ace01edb803b70537519e4b0be005fe8cc";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

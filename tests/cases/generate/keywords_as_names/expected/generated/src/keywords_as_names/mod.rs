@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fecaca5317a3574448355883ca172150fb71cfb92ebcdb0ee60cd51922197202";
+pub const SPEC_HASH: &str = "c58b3594d92c0685cdd28f64da32b36d6bcc600a4107b3e256fb2601ff5bd16a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "a1414b400d3846ac4002fca4ab3b9f0d24d21d6d3eb3936905f9ed25ad6de335";
+pub const OBJECTS_HASH: &str = "06bcdb6546d61163585fb7d80f4870fb559c7a3f2cd7f45fe568dd9a6c822b15";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

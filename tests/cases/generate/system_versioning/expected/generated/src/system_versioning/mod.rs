@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f7f9ea3cb61ca791c1fb6368f999a7997130c2bc2c4184e092f114c8038824f8";
+pub const SPEC_HASH: &str = "d31262e9d45367c972fccbcd0b29c059f589e107a42aa30b18335cd99391b2d1";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "b58ab49fe6537c7f8317f2231a94788cfd169643f182df3d7d818ce90e579533";
+pub const OBJECTS_HASH: &str = "91bd4760be194a3d27c475e9fe9e1293b74c8a6ed977964cf2c5fbb3073f8b8e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

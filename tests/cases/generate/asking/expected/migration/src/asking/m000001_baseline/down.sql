@@ -3,6 +3,7 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP FUNCTION "medallion"."retain"();
 DROP FUNCTION "silver"."thing_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."thing_history"(integer, text);
 DROP FUNCTION "silver"."thing_between"(timestamptz, timestamptz);
@@ -67,6 +68,8 @@ DROP FUNCTION "medallion"."backfilling"();
 DROP FUNCTION "medallion"."backfill"();
 REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
+DROP FUNCTION "medallion"."pruning"();
+DROP FUNCTION "medallion"."prune"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);

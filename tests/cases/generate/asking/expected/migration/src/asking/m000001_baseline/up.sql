@@ -228,16 +228,40 @@ COMMENT ON FUNCTION "medallion"."now"() IS 'The clock of definitions: the as-of 
 
 -- medallion: refuse_change
 
+-- Opens the way past append only, for this transaction: for retention and erasure, which are the owner's.
+CREATE FUNCTION "medallion"."prune"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.prune', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."prune"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted.
+CREATE FUNCTION "medallion"."pruning"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.prune', true), '') = 'on'
+        AND has_function_privilege('"medallion"."prune"()'::regprocedure, 'EXECUTE');
+END;
+
 CREATE FUNCTION "medallion"."refuse_change"() RETURNS trigger
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'DELETE' AND "medallion"."pruning"() THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '`%.%` is append only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation',
             HINT = 'what has landed is never changed; correct it at the source, and the correction lands too';
 END
 $$;
 
+COMMENT ON FUNCTION "medallion"."prune"() IS 'Lets this transaction take rows out of landing tables; for retention and erasure.';
+COMMENT ON FUNCTION "medallion"."pruning"() IS 'Whether rows are taken out of landing tables: asked for, and granted.';
 COMMENT ON FUNCTION "medallion"."refuse_change"() IS 'Keeps a landing table append only.';
 
 -- medallion: versioning
@@ -1624,10 +1648,25 @@ COMMENT ON FUNCTION "silver"."thing_between"(timestamptz, timestamptz) IS 'The v
 COMMENT ON FUNCTION "silver"."thing_history"(integer, text) IS 'Every version of a key of `thing_hist`, in order.';
 COMMENT ON FUNCTION "silver"."thing_changes"(timestamptz, timestamptz) IS 'What changed in `thing` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `thing` as of the one time it makes that of the other.';
 
+-- medallion: retention
+
+-- Without a policy all of the past is kept.
+CREATE FUNCTION "medallion"."retain"(OUT "pruned_from" text, OUT "pruned_rows" bigint) RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    '9423bc6ff1de44ef8126039964da4867a4f111560fd8c7dacfebd1c889a64a24'
+    '82d9d5fc12018f87c7f1b567ef4678e226a7b7978a12e2e1d221696f1e09ec1e'
 );

@@ -228,16 +228,40 @@ COMMENT ON FUNCTION "medallion"."now"() IS 'The clock of definitions: the as-of 
 
 -- medallion: refuse_change
 
+-- Opens the way past append only, for this transaction: for retention and erasure, which are the owner's.
+CREATE FUNCTION "medallion"."prune"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.prune', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."prune"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted.
+CREATE FUNCTION "medallion"."pruning"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.prune', true), '') = 'on'
+        AND has_function_privilege('"medallion"."prune"()'::regprocedure, 'EXECUTE');
+END;
+
 CREATE FUNCTION "medallion"."refuse_change"() RETURNS trigger
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'DELETE' AND "medallion"."pruning"() THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '`%.%` is append only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation',
             HINT = 'what has landed is never changed; correct it at the source, and the correction lands too';
 END
 $$;
 
+COMMENT ON FUNCTION "medallion"."prune"() IS 'Lets this transaction take rows out of landing tables; for retention and erasure.';
+COMMENT ON FUNCTION "medallion"."pruning"() IS 'Whether rows are taken out of landing tables: asked for, and granted.';
 COMMENT ON FUNCTION "medallion"."refuse_change"() IS 'Keeps a landing table append only.';
 
 -- medallion: versioning
@@ -972,10 +996,25 @@ GROUP BY 1;
 
 COMMENT ON VIEW "as_of"."sales_by_shop" IS '`sales_by_shop` as of the setting `medallion.as_of`.';
 
+-- medallion: retention
+
+-- Without a policy all of the past is kept.
+CREATE FUNCTION "medallion"."retain"(OUT "pruned_from" text, OUT "pruned_rows" bigint) RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'fb5b12f3a969b2e6750869828c6a6ea5998f4b8bfdd4552e53b6dde548061dc7'
+    '14a8d1b9c3b7140d8ced526081c681ace01edb803b70537519e4b0be005fe8cc'
 );

@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "it's a ""group""";
 REVOKE ALL ON SCHEMA "medallion" FROM "select";
+DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."fn";
 DROP VIEW "medallion"."fn_definition";
 DROP TABLE "group"."fn";
@@ -51,6 +52,8 @@ DROP FUNCTION "medallion"."backfilling"();
 DROP FUNCTION "medallion"."backfill"();
 REVOKE USAGE ON SCHEMA "medallion" FROM PUBLIC;
 DROP FUNCTION "medallion"."refuse_change"();
+DROP FUNCTION "medallion"."pruning"();
+DROP FUNCTION "medallion"."prune"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);

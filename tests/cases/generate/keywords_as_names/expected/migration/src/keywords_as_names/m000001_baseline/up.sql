@@ -244,16 +244,40 @@ COMMENT ON FUNCTION "medallion"."now"() IS 'The clock of definitions: the as-of 
 
 -- medallion: refuse_change
 
+-- Opens the way past append only, for this transaction: for retention and erasure, which are the owner's.
+CREATE FUNCTION "medallion"."prune"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.prune', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."prune"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted.
+CREATE FUNCTION "medallion"."pruning"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.prune', true), '') = 'on'
+        AND has_function_privilege('"medallion"."prune"()'::regprocedure, 'EXECUTE');
+END;
+
 CREATE FUNCTION "medallion"."refuse_change"() RETURNS trigger
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'DELETE' AND "medallion"."pruning"() THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '`%.%` is append only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation',
             HINT = 'what has landed is never changed; correct it at the source, and the correction lands too';
 END
 $$;
 
+COMMENT ON FUNCTION "medallion"."prune"() IS 'Lets this transaction take rows out of landing tables; for retention and erasure.';
+COMMENT ON FUNCTION "medallion"."pruning"() IS 'Whether rows are taken out of landing tables: asked for, and granted.';
 COMMENT ON FUNCTION "medallion"."refuse_change"() IS 'Keeps a landing table append only.';
 
 -- medallion: versioning
@@ -1203,6 +1227,21 @@ GROUP BY 1, 2;
 COMMENT ON VIEW "medallion"."fn_definition" IS 'The definition of `fn`.';
 COMMENT ON VIEW "as_of"."fn" IS '`fn` as of the setting `medallion.as_of`.';
 
+-- medallion: retention
+
+-- Without a policy all of the past is kept.
+CREATE FUNCTION "medallion"."retain"(OUT "pruned_from" text, OUT "pruned_rows" bigint) RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+
 -- loader: select
 
 -- The loader runs the pipeline.
@@ -1265,7 +1304,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."make_partition"(regclass, name, text, text),
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
-    "medallion"."refresh"(regclass)
+    "medallion"."refresh"(regclass),
+    "medallion"."retain"()
 TO "select";
 
 -- reader: it's a "group"
@@ -1317,5 +1357,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'a1414b400d3846ac4002fca4ab3b9f0d24d21d6d3eb3936905f9ed25ad6de335'
+    '06bcdb6546d61163585fb7d80f4870fb559c7a3f2cd7f45fe568dd9a6c822b15'
 );

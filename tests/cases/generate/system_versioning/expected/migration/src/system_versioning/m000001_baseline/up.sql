@@ -228,16 +228,40 @@ COMMENT ON FUNCTION "medallion"."now"() IS 'The clock of definitions: the as-of 
 
 -- medallion: refuse_change
 
+-- Opens the way past append only, for this transaction: for retention and erasure, which are the owner's.
+CREATE FUNCTION "medallion"."prune"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('medallion.prune', 'on', true);
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."prune"() FROM PUBLIC;
+
+-- Anybody can set a setting: it says what is wanted, the privilege says whether it is granted.
+CREATE FUNCTION "medallion"."pruning"() RETURNS boolean
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(current_setting('medallion.prune', true), '') = 'on'
+        AND has_function_privilege('"medallion"."prune"()'::regprocedure, 'EXECUTE');
+END;
+
 CREATE FUNCTION "medallion"."refuse_change"() RETURNS trigger
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_OP = 'DELETE' AND "medallion"."pruning"() THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '`%.%` is append only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation',
             HINT = 'what has landed is never changed; correct it at the source, and the correction lands too';
 END
 $$;
 
+COMMENT ON FUNCTION "medallion"."prune"() IS 'Lets this transaction take rows out of landing tables; for retention and erasure.';
+COMMENT ON FUNCTION "medallion"."pruning"() IS 'Whether rows are taken out of landing tables: asked for, and granted.';
 COMMENT ON FUNCTION "medallion"."refuse_change"() IS 'Keeps a landing table append only.';
 
 -- medallion: versioning
@@ -1408,10 +1432,25 @@ COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_xid" IS 'The 
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."sys_start" IS 'The system time of the transaction.';
 COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row of `dim_customer_hist` with these attributes.';
 
+-- medallion: retention
+
+-- Without a policy all of the past is kept.
+CREATE FUNCTION "medallion"."retain"(OUT "pruned_from" text, OUT "pruned_rows" bigint) RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    'b58ab49fe6537c7f8317f2231a94788cfd169643f182df3d7d818ce90e579533'
+    '91bd4760be194a3d27c475e9fe9e1293b74c8a6ed977964cf2c5fbb3073f8b8e'
 );

@@ -1,0 +1,306 @@
+//! The SQL of retention: the function that folds what is older than the policy keeps, and the tables that take
+//! it where it is archived. Knows the model only; how far it goes is the function's to tell.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use super::landing;
+use super::lines::Lines;
+use super::quote::{data_type, derived, identifier, identifiers, literal, relation, remark};
+use super::script::{Script, comment, comment_column};
+use super::versioning;
+use crate::model::{
+    ColumnFrom, Dimension, Landing, LookupTime, Name, Older, Retention, Silver, SilverKind, TOOL_SCHEMA,
+    Unit, Warehouse, Writes,
+};
+
+const FOLDER: &str = "40_keeping";
+const FUNCTION: &str = "\"medallion\".\"retain\"()";
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/whole.sql", escape = "none")]
+struct WholeSql;
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/retention.sql", escape = "none")]
+struct RetentionSql {
+    archives: Vec<ArchiveSql>,
+    exempt: Vec<String>,
+    time_zone: String,
+    keep: String,
+    landings: Vec<String>,
+    prunes: Vec<PruneSql>,
+}
+
+struct ArchiveSql {
+    title: String,
+    name: String,
+    archive: String,
+}
+
+struct PruneSql {
+    why: &'static str,
+    label: String,
+    statement: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/landing.sql", escape = "none")]
+struct LandingSql {
+    name: String,
+    key: String,
+    archive: Option<String>,
+    returned: Lines,
+    gone: Lines,
+    columns: Lines,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/journal.sql", escape = "none")]
+struct JournalSql {
+    name: String,
+    feed: String,
+    start: String,
+    key: String,
+    entry_key: Lines,
+    entry_keys: String,
+    change_key: Lines,
+    positions: String,
+    archive: Option<String>,
+    returned: Lines,
+    gone: Lines,
+    columns: Lines,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/closed.sql", escape = "none")]
+struct ClosedSql {
+    name: String,
+    end: String,
+    archive: Option<String>,
+    returned: Lines,
+    gone: Lines,
+    columns: Lines,
+}
+
+/// A table that is pruned, and the columns that it has.
+struct Pruned {
+    name: Name,
+    columns: Vec<String>,
+}
+
+pub(super) fn script(warehouse: &Warehouse) -> Script {
+    let drop = format!("DROP FUNCTION {FUNCTION};");
+    let said = |text: &str| format!("COMMENT ON FUNCTION {FUNCTION} IS {};", literal(text));
+    let Retention::Since { count, unit, older } = warehouse.retention else {
+        let text = "Folds nothing: all of the past is kept.";
+        return own(super::render(&WholeSql), vec![said(text)], vec![drop]);
+    };
+    let policy = Policy { warehouse, older, exempt: exempt(warehouse) };
+    let mut comments = Vec::new();
+    let mut drops = vec![drop];
+    let mut archives = Vec::new();
+    let prunes = policy.prunes(|table| {
+        let archive = archive(&table.name);
+        comments.push(comment("TABLE", &archive, &format!("What was pruned from `{}`.", table.name.name)));
+        comments.push(comment_column(&archive, "pruned_at", "When."));
+        drops.push(format!("DROP TABLE {};", relation(&archive)));
+        archives.push(ArchiveSql {
+            title: remark(&format!("{}.{}", table.name.schema, table.name.name)),
+            name: relation(&table.name),
+            archive: relation(&archive),
+        });
+    });
+    comments.push(said("Folds what is older than the policy keeps; for the loader."));
+    let definition = RetentionSql {
+        archives,
+        exempt: policy.exempt.iter().map(|name| remark(&name.name)).collect(),
+        time_zone: literal(&warehouse.time_zone),
+        keep: literal(&format!("{count} {}", word(unit))),
+        landings: warehouse.landings.iter().map(|landing| relation(&landing.name)).collect(),
+        prunes,
+    };
+    own(super::render(&definition), comments, drops)
+}
+
+fn own(definition: String, comments: Vec<String>, drops: Vec<String>) -> Script {
+    Script {
+        folder: FOLDER,
+        object: "retention".to_owned(),
+        title: format!("{TOOL_SCHEMA}: retention"),
+        definition: definition.trim().to_owned(),
+        comments,
+        drops,
+    }
+}
+
+struct Policy<'a> {
+    warehouse: &'a Warehouse,
+    older: Older,
+    exempt: BTreeSet<&'a Name>,
+}
+
+impl Policy<'_> {
+    /// Every table that is pruned, and how. Journals first: what came after a write past the feed tells whether
+    /// it still counts, and goes next.
+    fn prunes(&self, mut archived: impl FnMut(&Pruned)) -> Vec<PruneSql> {
+        let silver = || self.warehouse.silver.iter().filter(|silver| !self.exempt.contains(&silver.name));
+        let mut prunes = Vec::new();
+        let mut add = |why, table: Pruned, statement: &dyn Fn(&Pruned, Option<String>) -> String| {
+            let archive = (self.older == Older::Archived).then(|| {
+                archived(&table);
+                relation(&archive(&table.name))
+            });
+            let label = literal(&format!("{}.{}", table.name.schema, table.name.name));
+            let statement = statement(&table, archive).trim().to_owned();
+            prunes.push(PruneSql { why, label, statement });
+        };
+        for silver in silver() {
+            if let SilverKind::Dimension(dimension) = &silver.kind
+                && dimension.writes == Writes::Versioned
+            {
+                let why =
+                    "Of a key's writes past the feed the last one stays, unless a change came after it.";
+                add(why, journal_table(silver, dimension), &|table, archive| {
+                    journal(silver, dimension, table, archive)
+                });
+            }
+        }
+        for landing in &self.warehouse.landings {
+            let kept = |silver: &Silver| silver.feed == landing.name && self.exempt.contains(&silver.name);
+            if self.warehouse.silver.iter().any(kept) {
+                continue;
+            }
+            let columns = landing::COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let table = Pruned { name: landing.name.clone(), columns };
+            let why = "Of a key's changes the last one stays, unless the row was gone after it.";
+            add(why, table, &|table, archive| changes(landing, table, archive));
+        }
+        for silver in silver() {
+            let (name, end, added) = match &silver.kind {
+                SilverKind::Dimension(kind) => {
+                    (&silver.name, &kind.end, vec![&kind.row_hash, &kind.start, &kind.end])
+                }
+                SilverKind::Fact(_) => continue,
+            };
+            let columns = columns(silver).chain(added.into_iter().cloned()).collect();
+            let table = Pruned { name: name.clone(), columns };
+            add("Versions that ended by then go.", table, &|table, archive| closed(table, end, archive));
+        }
+        for silver in silver() {
+            let SilverKind::Fact(fact) = &silver.kind else { continue };
+            let period = [super::ARCHIVE_START, super::ARCHIVE_END].map(str::to_owned);
+            let table =
+                Pruned { name: fact.archive.clone(), columns: columns(silver).chain(period).collect() };
+            add("States that ended by then go.", table, &|table, archive| {
+                closed(table, super::ARCHIVE_END, archive)
+            });
+        }
+        prunes
+    }
+}
+
+fn changes(landing: &Landing, table: &Pruned, archive: Option<String>) -> String {
+    let key = landing.key.iter().map(|field| format!("change.\"full_row\" -> {}", literal(field)));
+    super::render(&LandingSql {
+        name: relation(&table.name),
+        key: key.collect::<Vec<_>>().join(", "),
+        archive,
+        returned: of("change", &table.columns),
+        gone: of("gone", &table.columns),
+        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+    })
+}
+
+fn journal(silver: &Silver, dimension: &Dimension, table: &Pruned, archive: Option<String>) -> String {
+    let key = || silver.key.iter().map(String::as_str);
+    let entry_key = || key().map(|name| format!("entry.{}", identifier(name)));
+    let positions: Vec<String> = (1..=silver.key.len()).map(|number| number.to_string()).collect();
+    super::render(&JournalSql {
+        name: relation(&table.name),
+        feed: relation(&silver.feed),
+        start: identifier(&dimension.start),
+        key: identifiers(key()),
+        entry_key: entry_key().collect(),
+        entry_keys: entry_key().collect::<Vec<_>>().join(", "),
+        change_key: key().map(|name| landed(silver, name)).collect(),
+        positions: positions.join(", "),
+        archive,
+        returned: of("entry", &table.columns),
+        gone: of("gone", &table.columns),
+        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+    })
+}
+
+fn closed(table: &Pruned, end: &str, archive: Option<String>) -> String {
+    super::render(&ClosedSql {
+        name: relation(&table.name),
+        end: identifier(end),
+        archive,
+        returned: of("closed", &table.columns),
+        gone: of("gone", &table.columns),
+        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+    })
+}
+
+/// A column's value in a landed row, which a key's columns have all of them.
+fn landed(silver: &Silver, name: &str) -> String {
+    let column = silver.columns.iter().find(|column| column.name == name).expect("a key's columns are there");
+    let field = match &column.from {
+        ColumnFrom::Field(field) => field.as_str(),
+        ColumnFrom::Lookup { .. } => name,
+    };
+    format!(
+        "(change.\"full_row\" ->> {})::{} AS {}",
+        literal(field),
+        data_type(&column.data_type),
+        identifier(name)
+    )
+}
+
+fn journal_table(silver: &Silver, dimension: &Dimension) -> Pruned {
+    let own = ["journal_id", "journal_op", "journal_by", "journal_xid"].map(str::to_owned);
+    let columns = own.into_iter().chain(columns(silver)).chain([dimension.start.clone()]);
+    Pruned { name: versioning::journal(silver), columns: columns.collect() }
+}
+
+fn columns(silver: &Silver) -> impl Iterator<Item = String> {
+    silver.columns.iter().map(|column| column.name.clone())
+}
+
+fn of(alias: &str, columns: &[String]) -> Lines {
+    columns.iter().map(|name| format!("{alias}.{}", identifier(name))).collect()
+}
+
+/// The table that takes what is pruned from a table.
+fn archive(name: &Name) -> Name {
+    Name::new(TOOL_SCHEMA, derived(&name.name, "pruned"))
+}
+
+/// The relations that are kept whole: those whose versions of long ago are still asked for, by rows that look
+/// them up at a time of their own, and all that these look up.
+fn exempt(warehouse: &Warehouse) -> BTreeSet<&Name> {
+    let lookups = || warehouse.silver.iter().flat_map(|silver| &silver.lookups);
+    let mut exempt: BTreeSet<&Name> = lookups()
+        .filter(|lookup| matches!(lookup.at, LookupTime::OwnTime(_)))
+        .map(|lookup| &lookup.relation)
+        .collect();
+    // A relation stands after all that it looks up.
+    for silver in warehouse.silver.iter().rev() {
+        if exempt.contains(&silver.name) {
+            exempt.extend(silver.lookups.iter().map(|lookup| &lookup.relation));
+        }
+    }
+    exempt
+}
+
+fn word(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Day => "days",
+        Unit::Week => "weeks",
+        Unit::Month => "months",
+        Unit::Quarter => "quarters",
+        Unit::Year => "years",
+    }
+}
