@@ -7,6 +7,7 @@ mod support;
 
 mod entities;
 mod interrupted;
+mod keeping;
 mod real_pagila;
 mod refusals;
 mod roles;

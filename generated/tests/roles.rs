@@ -3,11 +3,10 @@
 //! other.
 
 use medallion_runtime::connection::{self, Database};
-use medallion_server::Server;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::support::program::{self, command_on};
-use crate::support::{Shop, compare, laws};
+use crate::support::{compare, laws, staff};
 
 /// What is tried on a relation, by the letter that stands for it.
 const KINDS: [(char, &str); 8] = [
@@ -23,46 +22,9 @@ const KINDS: [(char, &str); 8] = [
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// A shop whose warehouse belongs to a role that is no superuser, with a year's first half hour.
-async fn open(name: &str) -> (Shop, String, String) {
-    let server = Server::shared_scratch().unwrap();
-    let mut shop = Shop::open(server, name).await;
-    let mut control = connection::connect(Database::Source, &server.url("postgres")).await.unwrap();
-    compare::execute(
-        &mut control,
-        &format!(
-            "CREATE ROLE {name}_owner LOGIN CREATEROLE;
-            CREATE ROLE {name}_load LOGIN;
-            CREATE ROLE {name}_read LOGIN;
-            ALTER DATABASE {name}_warehouse OWNER TO {name}_owner"
-        ),
-    )
-    .await;
-    let as_role = |role: &str| {
-        let url = server.url(&format!("{name}_warehouse"));
-        url.replace("user=medallion", &format!("user={name}_{role}"))
-    };
-    shop.place.warehouse = as_role("owner");
-    shop.migrate().await;
-    compare::execute(
-        &mut control,
-        &format!("GRANT pagila_loader TO {name}_load; GRANT pagila_reader TO {name}_read"),
-    )
-    .await;
-    compare::execute(
-        &mut shop.source,
-        "INSERT INTO language (name) SELECT 'Language ' || n FROM generate_series(1, 3) AS n;
-        INSERT INTO category (name) VALUES ('Drama')",
-    )
-    .await;
-    let (loader, reader) = (as_role("load"), as_role("read"));
-    shop.place.warehouse.clone_from(&loader);
-    (shop, loader, reader)
-}
-
 #[tokio::test]
 async fn the_loader_runs_and_the_reader_asks() {
-    let (mut shop, loader, reader) = open("roles_run").await;
+    let (mut shop, loader, reader) = staff::open("roles_run").await;
     let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
     let fill = "TRUNCATE language, category CASCADE";
     compare::execute(&mut shop.source, fill).await;
@@ -99,7 +61,7 @@ async fn the_loader_runs_and_the_reader_asks() {
 
 #[tokio::test]
 async fn each_role_may_what_it_needs_and_nothing_else() {
-    let (mut shop, loader, reader) = open("roles_rights").await;
+    let (mut shop, loader, reader) = staff::open("roles_rights").await;
     shop.run().await;
     let relations = compare::rows(
         &mut shop.warehouse,
@@ -191,7 +153,7 @@ async fn fails(session: &mut PgConnection, sql: &str) -> Option<String> {
 
 #[tokio::test]
 async fn what_has_ended_changes_by_repair_only() {
-    let (mut shop, loader, reader) = open("roles_history").await;
+    let (mut shop, loader, reader) = staff::open("roles_history").await;
     shop.run().await;
     shop.change("UPDATE language SET name = name || '!'; DELETE FROM category").await;
     shop.run().await;
@@ -251,7 +213,7 @@ async fn what_has_ended_changes_by_repair_only() {
 
 #[tokio::test]
 async fn what_runs_as_the_owner_is_pinned_and_granted_by_name() {
-    let (mut shop, ..) = open("roles_functions").await;
+    let (mut shop, ..) = staff::open("roles_functions").await;
     let open_to_all = compare::rows(
         &mut shop.warehouse,
         "SELECT pronamespace::regnamespace || '.' || proname

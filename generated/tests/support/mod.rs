@@ -8,6 +8,7 @@ pub mod figures;
 pub mod laws;
 pub mod program;
 pub mod shop;
+pub mod staff;
 pub mod state;
 
 pub use shop::Shop;
