@@ -55,6 +55,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT, INSERT",
             warehouse.landings.iter().map(|landing| relation(&landing.name)).collect(),
         ),
+        grant("What cannot land is kept aside.", "SELECT, INSERT", vec![tool("quarantine")]),
         grant(
             "Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.",
             "SELECT, INSERT, UPDATE, DELETE",

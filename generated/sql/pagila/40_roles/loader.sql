@@ -23,6 +23,11 @@ GRANT SELECT, INSERT ON
     "medallion"."lookup_store_cdc"
 TO "pagila_loader";
 
+-- What cannot land is kept aside.
+GRANT SELECT, INSERT ON
+    "medallion"."quarantine"
+TO "pagila_loader";
+
 -- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     "medallion"."lookup_address_hist",

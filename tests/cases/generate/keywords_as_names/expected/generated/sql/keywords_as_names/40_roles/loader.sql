@@ -14,6 +14,11 @@ GRANT SELECT, INSERT ON
     "select"."mod"
 TO "select";
 
+-- What cannot land is kept aside.
+GRANT SELECT, INSERT ON
+    "medallion"."quarantine"
+TO "select";
+
 -- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     "medallion"."match_hist",

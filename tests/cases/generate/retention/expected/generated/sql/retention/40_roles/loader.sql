@@ -15,6 +15,11 @@ GRANT SELECT, INSERT ON
     "medallion"."lookup_item_cdc"
 TO "retention_loader";
 
+-- What cannot land is kept aside.
+GRANT SELECT, INSERT ON
+    "medallion"."quarantine"
+TO "retention_loader";
+
 -- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     "silver"."dim_customer_hist",
