@@ -2,7 +2,9 @@
 //! half done, and never a password. The messages are the files in `refusals/`; `MEDALLION_UPDATE=1` rewrites
 //! them.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::{env, fs};
 
 use medallion_runtime::connection::{self, Database};
@@ -162,6 +164,14 @@ impl<'a> Cases<'a> {
         self.refuses("query_of_doubled_names", &["query", "--format", "json", doubled]).await;
         self.refuses("simulate_backwards", &["simulate", "--pause", "-1"]).await;
         self.refuses("query_that_is_wrong", &["query", "SELECT no_such_column FROM dim_customer"]).await;
+        self.refuses("query_that_takes_too_long", &["query", "--timeout", "100ms", "SELECT pg_sleep(60)"])
+            .await;
+        self.refuses("query_without_a_unit", &["query", "--timeout", "30", "SELECT 1"]).await;
+        self.refuses("query_of_nothing", &["query"]).await;
+        let mart = "SELECT * FROM vw_monthly_revenue FOR SYSTEM_TIME AS OF '2025-07-01'";
+        self.refuses("query_of_a_marts_system_time", &["query", mart]).await;
+        let landing = "SELECT * FROM cdc_bronze.br_rental_cdc FOR SYSTEM_TIME ALL";
+        self.refuses("query_of_what_has_no_versions", &["query", landing]).await;
         self.refuses("query_as_of_no_time", &["query", "--as-of", "yesteryear", "SELECT 1"]).await;
     }
 
@@ -261,6 +271,53 @@ impl<'a> Cases<'a> {
         let (_, said) =
             ask(&["query", "--as-of", "2025-07-01", "SELECT count(*) FROM temporal_silver.dim_film"]);
         assert!(said.starts_with("WARN `temporal_silver.…` is read as of now"), "{said}");
+        let past = "SELECT count(*) FROM dim_film FOR SYSTEM_TIME AS OF '-infinity'";
+        let (count, _) = ask(&["query", "--format", "csv", past]);
+        assert_eq!(count, "count\n0\n");
+        let (explained, _) = ask(&["query", "--explain", past]);
+        assert!(explained.starts_with("SELECT count(*) FROM (\n    SELECT\n"), "{explained}");
+        assert!(explained.ends_with(") AS \"dim_film\"\n"), "{explained}");
+        self.piped(&place.source, &place.warehouse);
+        self.reader(&place.warehouse).await;
+    }
+
+    /// A question on standard input.
+    fn piped(&self, source: &str, warehouse: &str) {
+        let mut command = command_on(source, warehouse, &["query", "--format", "csv"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"SELECT 1 AS one;\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "one\n1\n", "{}", program::stderr(&output));
+    }
+
+    /// A role with the README's grants and no other.
+    async fn reader(&mut self, warehouse: &str) {
+        compare::execute(
+            &mut self.shop.warehouse,
+            "CREATE ROLE asker LOGIN;
+            GRANT USAGE ON SCHEMA temporal_silver, simple_gold, as_of TO asker;
+            GRANT SELECT ON ALL TABLES IN SCHEMA temporal_silver, simple_gold, as_of TO asker",
+        )
+        .await;
+        let url = as_role(warehouse, "asker");
+        for arguments in [
+            &["query", "--format", "csv", "SELECT count(*) >= 0 AS it FROM vw_store_scorecard"][..],
+            &[
+                "query",
+                "--format",
+                "csv",
+                "--as-of",
+                "2025-07-01",
+                "SELECT count(*) >= 0 AS it FROM vw_top_titles",
+            ],
+            &["query", "--format", "csv", "SELECT count(*) >= 0 AS it FROM dim_customer FOR SYSTEM_TIME ALL"],
+        ] {
+            let output = command_on(&url, &url, arguments).output().unwrap();
+            let said = program::stderr(&output);
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "it\nt\n", "{arguments:?}: {said}");
+        }
+        let lookup = "SELECT * FROM lookup_store FOR SYSTEM_TIME ALL";
+        self.refuses_at("query_of_a_history_that_is_not_granted", &url, &url, &["query", lookup]).await;
     }
 
     /// A run takes the time that it needs, whatever its role or database allow their sessions.

@@ -20,4 +20,5 @@ pub mod retain;
 pub mod run;
 pub mod script;
 mod statement;
+pub mod system_time;
 pub mod time;

@@ -7,7 +7,7 @@ use medallion_server::Server;
 use sqlx::{PgConnection, Row as _};
 
 use super::Outcome;
-use crate::answer::{self, Format};
+use crate::answer::{self, Format, Printer, Settings};
 use crate::connection::{self, Database};
 use crate::descriptor::{DemoAction, DemoStep, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -118,8 +118,9 @@ async fn tell(warehouse: &Warehouse, place: &Place, step: &DemoStep) -> Result<(
                 indent(&format!("medallion query{time} \"\n{}\"", sql.trim()))
             ))?;
             let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
-            let answer = answer::ask(warehouse, &mut connection, sql, as_of).await?;
-            super::answer(&answer.render(Format::Table)?)
+            let settings = Settings { as_of: as_of.map(str::to_owned), ..Settings::default() };
+            let mut printer = Printer::new(Format::Table, None, std::io::stdout().lock());
+            answer::ask(warehouse, &mut connection, sql, &settings, &mut printer).await
         }
         DemoAction::Source(sql) => {
             super::answer(&format!("\n{}\n", indent(sql.trim())))?;

@@ -74,11 +74,13 @@ pub fn main(warehouses: &[Known], default: Option<&'static str>) -> ExitCode {
 /// Stops at Ctrl-C and SIGTERM: the connections close, and with them unfinished transactions roll back.
 async fn interruptible(arguments: Arguments, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
     let interrupted = arguments.verb.interrupted();
+    // A question is cancelled at the server first.
+    let sees_to_interrupts = matches!(arguments.verb, Verb::Query(_));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|cause| Error::new("cannot listen for signals").because(cause))?;
     tokio::select! {
         outcome = dispatch(arguments, warehouses, default) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(interrupted),
+        _ = tokio::signal::ctrl_c(), if !sees_to_interrupts => Err(interrupted),
         _ = terminate.recv() => Err(interrupted),
     }
 }

@@ -1,20 +1,26 @@
-//! `warehouse query`: a read-only question, as of any time.
+//! `warehouse query`: a read-only question, as of any time, given on the command line or on standard input;
+//! on a terminal, a prompt.
 
 use std::collections::BTreeSet;
+use std::io::{self, BufWriter, IsTerminal as _, Read as _};
+use std::time::Duration;
+
+use sqlx::{PgConnection, Row as _};
 
 use super::Outcome;
-use crate::answer::{self, Format};
+use crate::answer::{self, Format, Printer, Settings};
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
-use crate::error::Result;
-use crate::migrate;
+use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _};
+use crate::{migrate, system_time};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The question: names without a schema are the warehouse's silver and gold relations
-    sql: String,
+    /// The question: names without a schema are the warehouse's silver and gold relations, and FOR
+    /// SYSTEM_TIME may stand behind them. Without one, it is read from standard input
+    sql: Option<String>,
 
     /// Answer from the state at this time; without a zone, the warehouse's. Names with a schema are read
     /// as they are now
@@ -24,21 +30,132 @@ pub struct Arguments {
     /// How to print the answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+
+    /// How long the server may work on it: 500ms, 30s, 10min, 1h; 0 sets no limit
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = duration)]
+    timeout: Duration,
+
+    /// Print the SQL that would be sent, and do not ask
+    #[arg(long)]
+    explain: bool,
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let place = Place::find(warehouse.name)?;
-    let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
-    migrate::check(warehouse, &mut connection).await?;
-    if arguments.as_of.is_some() {
-        for schema in read_as_of_now(warehouse, &arguments.sql) {
-            Lines
-                .warn(&format!("`{schema}.…` is read as of now: only names without a schema follow --as-of"));
-        }
+    let sql = match &arguments.sql {
+        Some(sql) => sql.clone(),
+        None => read()?,
+    };
+    if arguments.explain {
+        let question = system_time::rewrite(warehouse, &sql)?;
+        super::answer(&format!("{}\n", question.sql.trim_end()))?;
+        return Ok(Outcome::Done);
     }
-    let answer = answer::ask(warehouse, &mut connection, &arguments.sql, arguments.as_of.as_deref()).await?;
-    super::answer(&answer.render(arguments.format)?)?;
+    let place = Place::find(warehouse.name)?;
+    let mut session = Session::open(warehouse, place).await?;
+    let settings = Settings { as_of: arguments.as_of.clone(), timeout: arguments.timeout };
+    session.ask(&sql, &settings, arguments.format).await?;
     Ok(Outcome::Done)
+}
+
+fn read() -> Result<String> {
+    let mut sql = String::new();
+    io::stdin()
+        .read_to_string(&mut sql)
+        .during(|| "cannot read the question from standard input".to_owned())?;
+    if sql.trim().is_empty() {
+        return Err(Error::new("nothing is asked").remedy("write `medallion query \"SELECT …\"`"));
+    }
+    Ok(sql)
+}
+
+/// A session that asks, and can be stopped while it does.
+struct Session<'a> {
+    warehouse: &'a Warehouse,
+    place: Place,
+    connection: PgConnection,
+    /// The server's process that works for it.
+    process: i32,
+}
+
+impl<'a> Session<'a> {
+    async fn open(warehouse: &'a Warehouse, place: Place) -> Result<Self> {
+        let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
+        check(warehouse, &mut connection).await?;
+        let row = sqlx::query("SELECT pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .during(|| "cannot tell which session this is".to_owned())?;
+        Ok(Self { warehouse, place, process: row.get(0), connection })
+    }
+
+    /// Asks, and prints the answer. Ctrl-C cancels it at the server.
+    async fn ask(&mut self, sql: &str, settings: &Settings, format: Format) -> Result<()> {
+        if settings.as_of.is_some() {
+            for schema in read_as_of_now(self.warehouse, sql) {
+                Lines.warn(&format!(
+                    "`{schema}.…` is read as of now: only names without a schema follow --as-of"
+                ));
+            }
+        }
+        let mut printer = Printer::new(format, terminal_width(), BufWriter::new(io::stdout()));
+        let asking = answer::ask(self.warehouse, &mut self.connection, sql, settings, &mut printer);
+        let mut asking = std::pin::pin!(asking);
+        tokio::select! {
+            answered = &mut asking => return answered,
+            signal = tokio::signal::ctrl_c() => signal.during(|| "cannot listen for signals".to_owned())?,
+        }
+        cancel(&self.place, self.process).await?;
+        // The session is free again once the server has said so.
+        let _ = asking.await;
+        Err(Error::new("interrupted"))
+    }
+}
+
+/// Refuses a database that this binary was not built for; a role that may not look is let in, for it asks by
+/// the relations' names.
+async fn check(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+    match migrate::check(warehouse, connection).await {
+        Err(error) if error.sqlstate().as_deref() == Some("42501") => Ok(()),
+        checked => checked,
+    }
+}
+
+/// Stops what a session is doing, by way of another one.
+async fn cancel(place: &Place, process: i32) -> Result<()> {
+    let mut other = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    sqlx::query("SELECT pg_cancel_backend($1)")
+        .bind(process)
+        .execute(&mut other)
+        .await
+        .map(drop)
+        .during(|| "cannot cancel the question".to_owned())
+}
+
+/// How wide the terminal is; none where the answer goes elsewhere, and has all the room it wants.
+fn terminal_width() -> Option<u16> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col).filter(|width| *width > 0)
+}
+
+/// A length of time as people write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| "write it as 30s, 10min or 1h".to_owned())?;
+    let milliseconds = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "" if number == 0 => 0,
+        _ => return Err("write it as 30s, 10min or 1h".to_owned()),
+    };
+    // As much as the server's setting takes.
+    let length = number.checked_mul(milliseconds).filter(|length| *length <= 2_147_483_647);
+    length.map(Duration::from_millis).ok_or_else(|| "that is longer than the server can wait".to_owned())
 }
 
 /// The warehouse's schemas that a question names, by its text alone.
@@ -61,7 +178,9 @@ fn names(text: &str, schema: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use std::time::Duration;
+
+    use super::{duration, names};
 
     #[test]
     fn a_schema_is_named_before_a_dot_only() {
@@ -70,6 +189,16 @@ mod tests {
         }
         for text in ["select gold from sales", "from old_gold.sales", "from goldmine.sales"] {
             assert!(!names(text, "gold"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for wrong in ["", "30", "s", "-1s", "1 fortnight", "99999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 }

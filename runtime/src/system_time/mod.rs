@@ -1,0 +1,104 @@
+//! SQL:2011's FOR SYSTEM_TIME, rewritten into what PostgreSQL reads. Only the tables with a clause are
+//! replaced, in the text as it was written: whatever else a question says, and may be no parser but the
+//! server knows, stays as it is. Asks no database.
+
+mod clause;
+mod relation;
+mod words;
+
+use clause::{Alias, Before, Clause};
+use relation::Versioned;
+use words::Words;
+
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{Error, Result};
+use crate::quote;
+
+/// A question as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The SQL.
+    pub sql: String,
+    /// The times that it names and that depend on no row, as SQL of type timestamptz.
+    pub times: Vec<Time>,
+}
+
+/// A time that can be looked at before the question is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// As SQL of type timestamptz.
+    pub sql: String,
+    /// Whether versions of this time are wanted, so that they must not be gone.
+    pub earliest: bool,
+}
+
+/// Rewrites a question; one without FOR SYSTEM_TIME stays as it is, readable or not.
+pub fn rewrite(warehouse: &Warehouse, sql: &str) -> Result<Question> {
+    let mut question = Question { sql: sql.to_owned(), times: Vec::new() };
+    while question.sql.to_ascii_lowercase().contains("system_time") {
+        let words = Words::read(&question.sql)?;
+        let Some(clause) = clause::last(&words)? else { break };
+        let relation = find(warehouse, &words, &clause)?;
+        let table = table(&relation, &clause);
+        for (index, time) in clause.period.times().into_iter().enumerate() {
+            if !time.of_rows {
+                question.times.push(Time { sql: time.sql.clone(), earliest: index == 0 });
+            }
+        }
+        question.sql.replace_range(clause.place, &table);
+    }
+    Ok(question)
+}
+
+fn table(relation: &Versioned<'_>, clause: &Clause) -> String {
+    let table = relation.table(&clause.period);
+    let alias = match &clause.alias {
+        Alias::Own => format!(" AS {}", quote::identifier(clause.name.last().map_or("", String::as_str))),
+        Alias::Before(alias) => format!(" AS {alias}"),
+        Alias::Behind => String::new(),
+    };
+    let before = match clause.before {
+        Before::Table => "SELECT *\nFROM ",
+        // A subquery sees its neighbours only so.
+        Before::Other if clause.period.is_of_rows() => "LATERAL ",
+        Before::Other | Before::Lateral => "",
+    };
+    format!("{before}{table}{alias}")
+}
+
+/// The relation that a clause stands behind.
+fn find<'a>(warehouse: &'a Warehouse, words: &Words<'_>, clause: &Clause) -> Result<Versioned<'a>> {
+    let shown = clause.name.join(".");
+    let (schema, table) = match clause.name.as_slice() {
+        [table] => (None, table),
+        [schema, table] => (Some(schema), table),
+        _ => return Err(no_versions(warehouse, &shown)),
+    };
+    if schema.is_none() && words.is_common(table, clause.word) {
+        return Err(Error::new(format!("`{shown}` is a common table expression here, and has no versions"))
+            .remedy("write FOR SYSTEM_TIME within it, behind the table that it reads"));
+    }
+    if schema.is_some_and(|schema| schema == "as_of") {
+        return Err(Error::new(format!("`{shown}` is as of one time already"))
+            .remedy(format!("write `{table}` without the schema")));
+    }
+    let is_meant = |name: &Name| name.table == *table && schema.is_none_or(|schema| name.schema == *schema);
+    if warehouse.marts.iter().any(|mart| is_meant(&mart.table)) {
+        return Err(Error::new(format!("the mart `{shown}` keeps no versions of its own")).remedy(
+            "ask the whole question as of the time, marts included: leave FOR SYSTEM_TIME away and give --as-of",
+        ));
+    }
+    let mut all = relation::versioned(warehouse).into_iter();
+    let found = all.find(|(name, _)| is_meant(name));
+    found.map(|(_, relation)| relation).ok_or_else(|| no_versions(warehouse, &shown))
+}
+
+fn no_versions(warehouse: &Warehouse, shown: &str) -> Error {
+    let mut names: Vec<String> = relation::versioned(warehouse)
+        .into_iter()
+        .filter(|(name, _)| warehouse.schemas.contains(&name.schema.as_str()))
+        .map(|(name, _)| name.table.clone())
+        .collect();
+    names.sort();
+    Error::new(format!("`{shown}` has no versions")).remedy(format!("these have: `{}`", names.join("`, `")))
+}

@@ -1,0 +1,1 @@
+SELECT * FROM fact_payment AS p FOR SYSTEM_TIME ALL

@@ -1,0 +1,1 @@
+SELECT count(*) FROM dim_customer FOR SYSTEM_TIME AS OF now() - interval '1 day' WHERE active

@@ -1,0 +1,1 @@
+SELECT * FROM dim_customer_hist FOR SYSTEM_TIME BETWEEN SYMMETRIC '2023-02-01' AND 'infinity' AS x

@@ -1,0 +1,1 @@
+SELECT (WITH dim_customer AS (SELECT 1) SELECT * FROM dim_customer), count(*) FROM dim_customer FOR SYSTEM_TIME ALL

@@ -1,0 +1,21 @@
+WITH then AS (SELECT * FROM (
+    SELECT
+        "customer_id",
+        "store_id",
+        "email",
+        "active",
+        "sys_start"
+    FROM "temporal_silver"."dim_customer_hist"
+    WHERE "sys_start" <= '2023-07-01'::timestamptz
+    AND "sys_end" > '2023-07-01'::timestamptz
+) AS "dim_customer"),
+     dim_customer AS MATERIALIZED (SELECT * FROM (
+    SELECT
+        "customer_id",
+        "store_id",
+        "email",
+        "active",
+        "sys_start"
+    FROM "temporal_silver"."dim_customer_hist"
+) AS "dim_customer")
+SELECT (SELECT count(*) FROM then), (SELECT count(*) FROM dim_customer)

@@ -1,0 +1,1 @@
+SELECT * FROM dim_customer FOR SYSTEM_TIME BETWEEN '2023-07-01' WHERE active

@@ -1,0 +1,1 @@
+SELECT * FROM as_of.dim_customer FOR SYSTEM_TIME AS OF '2023-07-01'

@@ -1,0 +1,1 @@
+SELECT * FROM cdc_bronze.br_customer_cdc FOR SYSTEM_TIME ALL

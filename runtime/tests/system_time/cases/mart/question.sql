@@ -1,0 +1,1 @@
+SELECT * FROM vw_monthly_revenue FOR SYSTEM_TIME AS OF '2023-07-01'

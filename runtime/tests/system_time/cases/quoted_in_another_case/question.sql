@@ -1,0 +1,1 @@
+SELECT * FROM "Dim_Customer" FOR SYSTEM_TIME ALL
