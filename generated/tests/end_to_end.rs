@@ -12,3 +12,4 @@ mod real_pagila;
 mod refusals;
 mod roles;
 mod sample;
+mod watch;

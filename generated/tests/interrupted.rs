@@ -88,13 +88,13 @@ async fn each_change_lands_once_whatever_is_killed() {
 }
 
 /// Sessions that write to the source without a pause.
-struct Writers {
+pub struct Writers {
     going: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<u64>>,
 }
 
 impl Writers {
-    async fn start(source: &str) -> Self {
+    pub async fn start(source: &str) -> Self {
         let going = Arc::new(AtomicBool::new(true));
         let mut tasks = Vec::new();
         for writer in 1..=2 {
@@ -105,7 +105,7 @@ impl Writers {
     }
 
     /// Lets each end its transaction.
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.going.store(false, Ordering::Relaxed);
         for task in self.tasks {
             assert!(task.await.unwrap() > 0, "a writer has written nothing");
@@ -180,11 +180,11 @@ fn transaction(dice: &mut Dice, key: u64) -> String {
 }
 
 /// Numbers that are the same each time.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     /// One from 0, below so many.
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }

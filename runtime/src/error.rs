@@ -50,6 +50,23 @@ impl Error {
         Some(from_database(cause)?.code().to_owned())
     }
 
+    /// Whether the connection is gone, or the server behind it on its way out or in.
+    pub fn is_of_connection(&self) -> bool {
+        let cause = self.cause.as_deref().and_then(|cause| driver_error(cause));
+        match cause {
+            Some(sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            _ => self.sqlstate().is_some_and(|state| {
+                state.starts_with("08") || state.starts_with("57P") || state == "53300" || state == "25006"
+            }),
+        }
+    }
+
+    /// Whether it may go away by itself: a lost connection, a full disk, another's lock.
+    pub fn is_passing(&self) -> bool {
+        const PASSING: [&str; 8] = ["40001", "40P01", "53100", "53200", "55P03", "55006", "57014", "58030"];
+        self.is_of_connection() || self.sqlstate().is_some_and(|state| PASSING.contains(&state.as_str()))
+    }
+
     /// What happened, alone.
     pub fn what(&self) -> &str {
         &self.what

@@ -1,7 +1,7 @@
 //! How a run tells where it is: a line a step, to standard error, as dbt's users know them. Knows the
 //! steps' names and nothing of how they are done.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 /// Where a run's words go.
@@ -12,6 +12,10 @@ pub trait Progress: Send {
     fn note(&mut self, text: &str);
     /// Something to look into.
     fn warn(&mut self, text: &str);
+    /// How things stand, which goes on changing.
+    fn state(&mut self, text: &str) {
+        self.note(text);
+    }
 }
 
 /// A step that was done.
@@ -50,7 +54,21 @@ impl Progress for Lines {
     fn warn(&mut self, text: &str) {
         say(&format!("WARN {text}"));
     }
+
+    /// On a terminal in the place of the state before.
+    fn state(&mut self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        if stderr.is_terminal() {
+            let _ = write!(stderr, "{ANEW}{text}");
+            let _ = stderr.flush();
+        } else {
+            let _ = writeln!(stderr, "{text}");
+        }
+    }
 }
+
+/// To the line's beginning, and nothing on it.
+const ANEW: &str = "\r\x1b[K";
 
 /// Says nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +94,8 @@ pub fn count(number: u64, noun: &str) -> String {
 }
 
 fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let anew = if stderr.is_terminal() { ANEW } else { "" };
     // A closed standard error is no reason to stop a run.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(stderr, "{anew}{text}");
 }

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::PgConnection;
 
-use crate::apply::{self, Applied};
+use crate::apply::Applied;
 use crate::capture;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Storage, Warehouse};
-use crate::error::{During as _, Error, Result};
+use crate::error::Result;
 use crate::place::Place;
 use crate::progress::{Progress, Step, count};
-use crate::refresh::{self, Refreshed};
+use crate::refresh::Refreshed;
 use crate::retain::{self, Retained};
-use crate::{lock, migrate, statement};
+use crate::round::{self, Published};
+use crate::{lock, migrate, record};
 
 /// What a run did.
 #[derive(Clone, Debug, Default)]
@@ -43,19 +44,15 @@ impl Outcome {
 /// Runs the pipeline once.
 pub async fn run(warehouse: &Warehouse, place: &Place, progress: &mut dyn Progress) -> Result<Outcome> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
-    prepare_session(&mut target).await?;
+    round::prepare_session(&mut target).await?;
     // Whoever had the lock may have migrated.
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    let id = begin_record(warehouse, &mut target).await?;
+    let record = record::begin(warehouse, &mut target).await?;
     let outcome = pipeline(warehouse, place, &mut target, progress).await;
     match &outcome {
-        Ok(outcome) => end_record(&mut target, id, "succeeded", &metrics(outcome)).await?,
-        Err(error) => {
-            // The error at hand matters more than one of writing it down.
-            let _ = statement::execute(&mut target, "ROLLBACK").await;
-            let _ = end_record(&mut target, id, "failed", &json!({ "error": error.to_string() })).await;
-        }
+        Ok(outcome) => record.succeeded(&mut target, &metrics(outcome)).await?,
+        Err(error) => record.failed(&mut target, error).await,
     }
     outcome
 }
@@ -76,26 +73,16 @@ async fn pipeline(
         telling.landed();
     }
 
-    let mut transaction =
-        target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
-    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
-    let applied = apply::apply(warehouse, &mut transaction, |one| {
-        telling.done(&one.relation, one.rows, one.elapsed);
-    })
-    .await?;
-    let refreshed = refresh::refresh(warehouse, &applied, &mut transaction, |one| {
-        telling.done(&one.mart, one.rows, one.elapsed);
-    })
-    .await?;
-    let system_time = system_time(&mut transaction).await?;
-    transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
-
+    let published =
+        round::publish(warehouse, target, |relation, rows, elapsed| telling.done(relation, rows, elapsed))
+            .await?;
     telling.end();
     let retained = retain::retain(target).await?;
     if let Some(retained) = &retained {
         let rows = count(retained.rows(), "row");
         progress.note(&format!("folded what is older than {}: {rows} went", retained.horizon));
     }
+    let Published { applied, refreshed, system_time } = published;
     Ok(Outcome { landed: captured.landed, applied, refreshed, retained, system_time })
 }
 
@@ -193,67 +180,6 @@ impl<'a> Telling<'a> {
 /// Whether a relation is one that the spec asks for by itself, and not reference data.
 fn own(name: &Name) -> bool {
     name.schema != "medallion"
-}
-
-/// What keeps a session from outliving its program, and statements predictable.
-async fn prepare_session(connection: &mut PgConnection) -> Result<()> {
-    connection::lift_limits(connection).await?;
-    statement::execute(connection, "SET client_connection_check_interval = '1s'").await?;
-    statement::execute(connection, "SET jit = off").await?;
-    Ok(())
-}
-
-async fn system_time(connection: &mut PgConnection) -> Result<Option<String>> {
-    let row = sqlx::query("SELECT max(system_time)::text FROM medallion.watermark")
-        .fetch_one(connection)
-        .await
-        .during(|| "cannot read the watermarks".to_owned())?;
-    Ok(row.get(0))
-}
-
-/// Opens the run's row. We hold the lock: a run that still says it is running was killed.
-async fn begin_record(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<i64> {
-    let failed = |cause: sqlx::Error| {
-        Error::new("cannot record the run in `medallion.pipeline_metadata`").because(cause)
-    };
-    sqlx::query(
-        "UPDATE medallion.pipeline_metadata \
-         SET status = 'failed', end_time = now(), updated_at = now(), \
-         performance_metrics = performance_metrics || '{\"error\": \"killed\"}' \
-         WHERE status = 'running'",
-    )
-    .execute(&mut *connection)
-    .await
-    .map_err(failed)?;
-    let row = sqlx::query(
-        "INSERT INTO medallion.pipeline_metadata (pipeline_name, run_id, start_time, status) \
-         VALUES ($1, gen_random_uuid(), clock_timestamp(), 'running') RETURNING id",
-    )
-    .bind(warehouse.name)
-    .fetch_one(connection)
-    .await
-    .map_err(failed)?;
-    Ok(row.get(0))
-}
-
-async fn end_record(
-    connection: &mut PgConnection,
-    id: i64,
-    status: &str,
-    metrics: &serde_json::Value,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE medallion.pipeline_metadata \
-         SET status = $2, performance_metrics = $3::jsonb, end_time = clock_timestamp(), updated_at = now() \
-         WHERE id = $1",
-    )
-    .bind(id)
-    .bind(status)
-    .bind(metrics.to_string())
-    .execute(connection)
-    .await
-    .during(|| "cannot record the run's end in `medallion.pipeline_metadata`".to_owned())?;
-    Ok(())
 }
 
 fn metrics(outcome: &Outcome) -> serde_json::Value {

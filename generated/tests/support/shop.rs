@@ -36,6 +36,16 @@ impl Shop {
         shop
     }
 
+    /// The same with the warehouse on a server of its own.
+    pub async fn open_between(source: &Server, target: &Server, name: &str) -> Self {
+        let mut shop = Self::open_as_is(source, name).await;
+        let database = format!("{name}_warehouse");
+        target.ensure_database(&database).unwrap();
+        shop.place.warehouse = target.url(&database);
+        shop.reconnect().await;
+        shop
+    }
+
     /// A second warehouse of the same source.
     pub async fn beside(&self, server: &Server, name: &str) -> Self {
         let mut shop = Self::of(server, "template1", name).await;

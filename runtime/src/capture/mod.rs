@@ -11,6 +11,7 @@ mod begin;
 mod column;
 mod decoder;
 mod fit;
+pub mod follow;
 mod identity;
 mod json;
 mod pgoutput;
@@ -146,25 +147,42 @@ pub async fn capture(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Captured> {
+    let (mut way, ready, goal) = set_out(warehouse, source_url, target, progress).await?;
+    stream::catch_up(&mut way, &ready, goal).await?;
+    Ok(way.captured)
+}
+
+/// Goes as far as the stream; gives how the source is, and the position at which it stood on the way.
+async fn set_out<'a>(
+    warehouse: &'a Warehouse,
+    source_url: &'a str,
+    target: &'a mut PgConnection,
+    progress: &'a mut dyn Progress,
+) -> Result<(Way<'a>, Ready, Lsn)> {
     let source = connect(source_url).await?;
     let captured = Captured::default();
     let mut way = Way { warehouse, source_url, source, target, progress, captured };
 
-    let before = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
+    let before = before(&mut way).await?;
     if before.is_none() {
         begin::refuse_foreign(&mut way).await?;
     }
-    let before = match before {
-        Some(position) if position.state == State::Streaming => Before::Something(position.site),
-        _ => Before::Nothing,
-    };
+    let before = before.unwrap_or(Before::Nothing);
     let ready = ask(&mut way, &before).await?;
     let goal = slot::flushed(&mut way.source).await?;
     if before == Before::Nothing {
         begin::begin(&mut way, &ready).await?;
     }
-    stream::catch_up(&mut way, &ready, goal).await?;
-    Ok(way.captured)
+    Ok((way, ready, goal))
+}
+
+/// What has been captured before; none where not even the slot was announced.
+async fn before(way: &mut Way<'_>) -> Result<Option<Before>> {
+    let position = position::read(way.target, &way.warehouse.source.slot, Lock::None).await?;
+    Ok(position.map(|position| match position.state {
+        State::Streaming => Before::Something(position.site),
+        State::Creating => Before::Nothing,
+    }))
 }
 
 /// Asks the source whether it can be captured; where it cannot, it is left as it was.

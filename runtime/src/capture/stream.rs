@@ -25,37 +25,58 @@ const BATCH: u64 = 50_000;
 /// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
 /// that an idle slot moves on.
 pub async fn catch_up(way: &mut Way<'_>, ready: &Ready, goal: Lsn) -> Result<()> {
-    let layouts: Vec<Layout> = ready.tables.iter().map(|table| table.layout).collect();
-    let mut types =
-        Types { source_url: way.source_url.to_owned(), connection: None, known: SourceTypes::default() };
-    let mut busy = Busy::default();
-    let mut care = Care::Usual;
+    let mut reading = Reading::of(way.source_url, ready);
     loop {
-        let landed_to = match land_batch(way, &layouts, care, &mut types).await {
-            Ok(landed_to) => landed_to,
-            Err(error) if care == Care::Usual && land::is_of_data(&error) => {
-                // One of its rows cannot be landed; which one shows when each is looked at.
-                care = Care::EachRow;
-                continue;
-            }
-            Err(error) => {
-                busy.wait(error, way.progress).await?;
-                continue;
-            }
-        };
-        busy = Busy::default();
-        care = Care::Usual;
-        way.captured.position = landed_to;
-        advance(way, landed_to).await?;
-        way.progress.reached(Point::SlotAdvanced)?;
-        if landed_to >= goal {
+        let batch = next(way, &mut reading, Empty::Moves).await?;
+        if batch.landed_to >= goal {
             return Ok(());
         }
     }
 }
 
-/// Lands one batch; gives the position below which everything has landed.
-async fn land_batch(way: &mut Way<'_>, layouts: &[Layout], care: Care, types: &mut Types) -> Result<Lsn> {
+/// What is done about a batch that has no rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// The position moves, so that the source can forget what it has kept.
+    Moves,
+    /// Nothing: it costs a commit, and what comes next can move it as well.
+    Stays,
+}
+
+/// A batch that has landed.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Everything that commits below it has landed.
+    pub landed_to: Lsn,
+    /// How many rows.
+    pub rows: u64,
+    /// Whether it had as many messages as are asked for: more are waiting.
+    pub is_full: bool,
+}
+
+/// Lands one batch, waiting for a slot that is in use, and advances the slot.
+pub async fn next(way: &mut Way<'_>, reading: &mut Reading, empty: Empty) -> Result<Batch> {
+    let mut busy = Busy::default();
+    let mut care = Care::Usual;
+    let batch = loop {
+        match land_batch(way, reading, care, empty).await {
+            Ok(batch) => break batch,
+            // One of its rows cannot be landed; which one shows when each is looked at.
+            Err(error) if care == Care::Usual && land::is_of_data(&error) => care = Care::EachRow,
+            Err(error) => busy.wait(error, way.progress).await?,
+        }
+    };
+    way.captured.position = batch.landed_to;
+    if batch.rows > 0 || empty == Empty::Moves {
+        advance(way, batch.landed_to).await?;
+        way.progress.reached(Point::SlotAdvanced)?;
+    }
+    Ok(batch)
+}
+
+/// Lands one batch.
+async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty: Empty) -> Result<Batch> {
+    let Reading { layouts, types } = reading;
     let name = way.warehouse.source.slot.as_str();
     let landings = &way.warehouse.landings;
     let unlanded = || "cannot land a batch in one transaction of the warehouse".to_owned();
@@ -72,6 +93,7 @@ async fn land_batch(way: &mut Way<'_>, layouts: &[Layout], care: Care, types: &m
         slot::advance(&mut way.source, name, position.landed_to).await?;
     }
     let upto = slot::flushed(&mut way.source).await?;
+    let known = position.landed_to;
 
     let (send, chunks) = mpsc::channel(2);
     let (give_back, used) = mpsc::channel(8);
@@ -87,6 +109,11 @@ async fn land_batch(way: &mut Way<'_>, layouts: &[Layout], care: Care, types: &m
     if copied.staged > 0 {
         let each = care == Care::EachRow;
         quarantined = staged::finish(&mut target, landings, each, &mut landed).await?;
+    }
+
+    let rows = landed.iter().sum();
+    if rows == 0 && empty == Empty::Stays && messages < BATCH {
+        return Ok(Batch { landed_to: known, rows, is_full: false });
     }
 
     let mut moved = decoder.position.clone();
@@ -106,7 +133,7 @@ async fn land_batch(way: &mut Way<'_>, layouts: &[Layout], care: Care, types: &m
     drop(decoder);
     way.tell(&landed);
     way.progress.reached(Point::BatchLanded)?;
-    Ok(moved.landed_to)
+    Ok(Batch { landed_to: moved.landed_to, rows, is_full: messages >= BATCH })
 }
 
 async fn advance(way: &mut Way<'_>, to: Lsn) -> Result<()> {
@@ -186,6 +213,26 @@ fn only_field(row: &[u8], first: bool) -> Option<&[u8]> {
     if i16::from_be_bytes(*count) == 1 { field.get(..length) } else { None }
 }
 
+/// What reading the stream takes, beside the way.
+pub struct Reading {
+    layouts: Vec<Layout>,
+    types: Types,
+}
+
+impl Reading {
+    /// Of a source that is ready.
+    pub fn of(source_url: &str, ready: &Ready) -> Self {
+        let mut reading = Self { layouts: Vec::new(), types: Types::of(source_url) };
+        reading.is_now(ready);
+        reading
+    }
+
+    /// The source may have changed.
+    pub fn is_now(&mut self, ready: &Ready) {
+        self.layouts = ready.tables.iter().map(|table| table.layout).collect();
+    }
+}
+
 /// The source's types, asked for on a connection of their own while the stream's is busy.
 struct Types {
     source_url: String,
@@ -194,6 +241,10 @@ struct Types {
 }
 
 impl Types {
+    fn of(source_url: &str) -> Self {
+        Self { source_url: source_url.to_owned(), connection: None, known: SourceTypes::default() }
+    }
+
     async fn describe(&mut self, relation: &Relation<'_>, decoder: &mut Decoder<'_>) -> Result<()> {
         if decoder.captures(relation) {
             let ids: Vec<u32> = relation.columns().map(|column| column.type_id).collect();

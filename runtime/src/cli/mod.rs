@@ -7,6 +7,7 @@ mod query;
 mod run;
 mod simulate;
 mod source;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Verb {
     Migrate(migrate::Arguments),
     /// Capture to now, land, apply, refresh; then exit
     Run(run::Arguments),
+    /// The same, continuously, until it is stopped
+    Watch(watch::Arguments),
     /// Is the source ready to be captured; make it so; clean up
     Source(source::Arguments),
     /// Traffic on the source
@@ -73,6 +76,10 @@ pub fn main(warehouses: &[Known], default: Option<&'static str>) -> ExitCode {
 
 /// Stops at Ctrl-C and SIGTERM: the connections close, and with them unfinished transactions roll back.
 async fn interruptible(arguments: Arguments, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
+    if matches!(arguments.verb, Verb::Watch(_)) {
+        // Is asked to stop, and ends what it is at.
+        return dispatch(arguments, warehouses, default).await;
+    }
     let interrupted = arguments.verb.interrupted();
     // A question is cancelled at the server first.
     let sees_to_interrupts = matches!(arguments.verb, Verb::Query(_));
@@ -94,7 +101,7 @@ impl Verb {
             Self::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
-            Self::Query(_) => error,
+            Self::Query(_) | Self::Watch(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
@@ -114,6 +121,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Demo(arguments) => demo::run(&warehouse, &arguments).await,
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,
         Verb::Run(arguments) => run::run(&warehouse, &arguments).await,
+        Verb::Watch(arguments) => watch::run(&warehouse, &arguments).await,
         Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,

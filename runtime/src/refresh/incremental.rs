@@ -6,12 +6,27 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use crate::descriptor::{Mart, Name, UnitColumn};
-use crate::error::Result;
+use crate::error::{During as _, Result};
 use crate::quote;
 use crate::statement::{self, row_text};
 
 /// Recomputing more than this part of a mart's units costs more than recomputing the whole.
 const WHOLE_IS_CHEAPER_FROM: f64 = 0.3;
+
+/// Up to so many units are named one by one: what is said of a constant goes down through all of a definition's
+/// joins and windows, what is said of a column of another table does not.
+const FEW: u64 = 8;
+
+/// How much of a mart is recomputed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All of it.
+    Whole,
+    /// The units in the table of units.
+    Many,
+    /// The units of which each condition says one.
+    Few(Vec<String>),
+}
 
 /// A mart that is a table.
 pub struct Stored<'a> {
@@ -27,17 +42,24 @@ pub async fn refresh(
     reads: &BTreeMap<&Name, Option<&str>>,
     connection: &mut PgConnection,
 ) -> Result<u64> {
-    let partly = match touched(stored, reads) {
+    let extent = match touched(stored, reads) {
         Some(sql) => {
             let units = statement::execute(connection, &sql).await?;
             if units == 0 {
                 return Ok(0);
             }
-            !whole_is_cheaper(stored, units, connection).await?
+            if whole_is_cheaper(stored, units, connection).await? {
+                Extent::Whole
+            } else if units <= FEW {
+                Extent::Few(conditions(stored, connection).await?)
+            } else {
+                Extent::Many
+            }
         }
-        None => false,
+        None => Extent::Whole,
     };
-    let fresh = statement::execute(connection, &fresh(stored, partly)).await?;
+    let partly = extent != Extent::Whole;
+    let fresh = statement::execute(connection, &fresh(stored, &extent)).await?;
     statement::analyze(connection, &fresh_table(stored), fresh).await?;
     let gone = statement::execute(connection, &delete(stored, partly)).await?;
     let came = statement::execute(connection, &insert(stored, partly)).await?;
@@ -85,15 +107,31 @@ async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgCo
     Ok(part > WHOLE_IS_CHEAPER_FROM)
 }
 
-/// The rows as they shall be. Units without NULL are looked up by equality, which goes down into the
-/// definition's grouping and can use an index; those with NULL apart.
-fn fresh(stored: &Stored<'_>, partly: bool) -> String {
+/// Each unit as a condition on the definition's rows.
+async fn conditions(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<String>> {
+    let parts: Vec<String> = stored
+        .unit
+        .iter()
+        .map(|column| {
+            let name = quote::identifier(&column.column);
+            let said = quote::literal(&format!("fresh.{name}"));
+            format!("{said} || coalesce(' = ' || quote_literal(unit.{name}), ' IS NULL')")
+        })
+        .collect();
+    let sql = format!("SELECT {} FROM {} AS unit", parts.join(" || ' AND ' || "), unit_table(stored));
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .persistent(false)
+        .fetch_all(connection)
+        .await
+        .during(|| format!("cannot read which units of `{}` are touched", stored.mart.table))
+}
+
+/// The rows as they shall be. Of many units, those without NULL are looked up by equality, which goes down into
+/// the definition's grouping and can use an index; those with NULL apart.
+fn fresh(stored: &Stored<'_>, extent: &Extent) -> String {
     let columns = quote::list("fresh.", &stored.mart.columns);
     let definition = quote::name(stored.definition);
     let create = format!("CREATE TEMPORARY TABLE fresh_{} ON COMMIT DROP AS", stored.number);
-    if !partly {
-        return format!("{create}\nSELECT {columns}\nFROM {definition} AS fresh");
-    }
     let unit: Vec<&String> = stored.unit.iter().map(|column| &column.column).collect();
     let is_null = is_null("unit.", &unit);
     let branch = |which: String, matches: String| {
@@ -103,11 +141,21 @@ fn fresh(stored: &Stored<'_>, partly: bool) -> String {
             units = unit_table(stored),
         )
     };
-    format!(
-        "{create}\n{}\nUNION ALL\n{}",
-        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", &unit, &unit)),
-        branch(format!("({is_null})"), not_distinct("fresh.", "unit.", &unit)),
-    )
+    match extent {
+        Extent::Whole => format!("{create}\nSELECT {columns}\nFROM {definition} AS fresh"),
+        Extent::Few(conditions) => {
+            let units: Vec<String> = conditions
+                .iter()
+                .map(|condition| format!("SELECT {columns}\nFROM {definition} AS fresh\nWHERE {condition}"))
+                .collect();
+            format!("{create}\n{}", units.join("\nUNION ALL\n"))
+        }
+        Extent::Many => format!(
+            "{create}\n{}\nUNION ALL\n{}",
+            branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", &unit, &unit)),
+            branch(format!("({is_null})"), not_distinct("fresh.", "unit.", &unit)),
+        ),
+    }
 }
 
 fn delete(stored: &Stored<'_>, partly: bool) -> String {

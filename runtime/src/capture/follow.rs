@@ -1,0 +1,85 @@
+//! A capture that goes on: what is asked once is asked once, then batch after batch lands as it commits. A
+//! round without anything new costs the source a question; the slot of an idle source moves on all the same.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+
+use super::position::Lsn;
+use super::stream::{self, Empty, Reading};
+use super::{Captured, Progress, Way, slot};
+use crate::descriptor::Warehouse;
+use crate::error::Result;
+
+/// How often a position that only others' log moves is written down.
+const MOVES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the source is asked again whether it can be captured: tables and publications change.
+const ASKS_EVERY: Duration = Duration::from_secs(30);
+
+/// A capture under way.
+pub struct Follower<'a> {
+    way: Way<'a>,
+    reading: Reading,
+    /// Up to here the source was asked for changes.
+    asked_to: Lsn,
+    moved: Instant,
+    asked: Instant,
+}
+
+/// What one look at the source brought.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// What landed.
+    pub captured: Captured,
+    /// Whether more is waiting.
+    pub is_full: bool,
+    /// How much of the source's log has been written since what has landed.
+    pub behind: u64,
+}
+
+impl<'a> Follower<'a> {
+    /// Begins, or goes on where the capture before has ended. Lands the past, the first time.
+    pub async fn begin(
+        warehouse: &'a Warehouse,
+        source_url: &'a str,
+        target: &'a mut PgConnection,
+        progress: &'a mut dyn Progress,
+    ) -> Result<Self> {
+        let (way, ready, _) = super::set_out(warehouse, source_url, target, progress).await?;
+        let (reading, now) = (Reading::of(source_url, &ready), Instant::now());
+        Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now })
+    }
+
+    /// Lands the next batch, if there is one. Not to be dropped on its way, but for good.
+    pub async fn next(&mut self) -> Result<Round> {
+        if self.asked.elapsed() >= ASKS_EVERY {
+            let before = super::before(&mut self.way).await?.unwrap_or(super::Before::Nothing);
+            let ready = super::ask(&mut self.way, &before).await?;
+            self.reading.is_now(&ready);
+            self.asked = Instant::now();
+        }
+        let upto = slot::flushed(&mut self.way.source).await?;
+        let mut is_full = false;
+        if upto > self.asked_to {
+            let empty = if self.moved.elapsed() >= MOVES_EVERY { Empty::Moves } else { Empty::Stays };
+            let batch = stream::next(&mut self.way, &mut self.reading, empty).await?;
+            if batch.rows > 0 || empty == Empty::Moves {
+                self.moved = Instant::now();
+            }
+            // What stays is asked for again, until it has been moved past.
+            if batch.landed_to >= upto {
+                self.asked_to = upto;
+            }
+            is_full = batch.is_full;
+        }
+        let captured = std::mem::take(&mut self.way.captured);
+        let position = captured.position.max(self.asked_to);
+        Ok(Round { captured, is_full, behind: u64::try_from(upto.0 - position.0).unwrap_or(0) })
+    }
+
+    /// The warehouse's session, between two batches.
+    pub fn target(&mut self) -> &mut PgConnection {
+        self.way.target
+    }
+}

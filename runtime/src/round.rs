@@ -1,0 +1,62 @@
+//! One round behind the landing, the same for `run` and `watch`: apply and refresh in one transaction, so that
+//! readers see all of it or nothing. Knows no capture and tells nobody.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use crate::apply::{self, Applied};
+use crate::connection;
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Result};
+use crate::refresh::{self, Refreshed};
+use crate::statement;
+
+/// What a round published.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// Silver relations that changed.
+    pub applied: Vec<Applied>,
+    /// Stored marts that were refreshed.
+    pub refreshed: Vec<Refreshed>,
+    /// The system time up to which the warehouse is true; none before anything landed.
+    pub system_time: Option<String>,
+}
+
+/// What keeps a session from outliving its program, and statements predictable.
+pub async fn prepare_session(connection: &mut PgConnection) -> Result<()> {
+    connection::lift_limits(connection).await?;
+    statement::execute(connection, "SET client_connection_check_interval = '1s'").await?;
+    statement::execute(connection, "SET jit = off").await?;
+    Ok(())
+}
+
+/// Brings silver and gold up to what has landed; reports each relation as it is done.
+pub async fn publish(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    mut report: impl FnMut(&Name, u64, Duration),
+) -> Result<Published> {
+    let mut transaction =
+        target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
+    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
+    let applied = apply::apply(warehouse, &mut transaction, |one| {
+        report(&one.relation, one.rows, one.elapsed);
+    })
+    .await?;
+    let refreshed = refresh::refresh(warehouse, &applied, &mut transaction, |one| {
+        report(&one.mart, one.rows, one.elapsed);
+    })
+    .await?;
+    let system_time = system_time(&mut transaction).await?;
+    transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
+    Ok(Published { applied, refreshed, system_time })
+}
+
+async fn system_time(connection: &mut PgConnection) -> Result<Option<String>> {
+    let row = sqlx::query("SELECT max(system_time)::text FROM medallion.watermark")
+        .fetch_one(connection)
+        .await
+        .during(|| "cannot read the watermarks".to_owned())?;
+    Ok(row.get(0))
+}

@@ -1,0 +1,452 @@
+//! The pipeline, continuously. Two things go on beside each other, each on a session of its own: landing, batch by
+//! batch as the source commits, and publishing (apply and refresh) of what has landed. Landing never waits for
+//! publishing, so that a value which silver refuses holds back silver and not the source's log.
+//!
+//! ```text
+//! source ─▶ land ─▶ bronze ─▶ publish ─▶ silver and gold      stop ─▶ both end what they are at
+//!                     └── tells ──┘                            another run waits ─▶ both end, make way, go on
+//! ```
+//!
+//! A lost server is waited for. Whoever else wants the warehouse gets it between two rounds; where it has another
+//! shape afterwards, the watch leaves.
+
+mod pulse;
+pub mod serve;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::watch as signal;
+
+pub use pulse::Pulse;
+
+use crate::capture;
+use crate::capture::follow::Follower;
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{Error, Result};
+use crate::place::Place;
+use crate::progress::{Progress, count};
+use crate::{lock, migrate, record, retain, round};
+
+/// How a watch paces itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two looks at a source that has just had something.
+    pub busy: Duration,
+    /// Between two looks at one that has had nothing for a while.
+    pub idle: Duration,
+    /// Between two words on how things stand.
+    pub tell: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            busy: Duration::from_millis(10),
+            idle: Duration::from_millis(200),
+            tell: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How long the rounds at hand may take to end when the watch is stopped; then they are rolled back.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether somebody else wants the warehouse.
+const MAKES_WAY_EVERY: Duration = Duration::from_millis(250);
+
+/// How often silver is published without anything that landed: others write there too.
+const PUBLISHES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the bookkeeping is brought up to date.
+const RECORDS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often what is older than the spec keeps is folded.
+const RETAINS_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Pauses before something that failed is tried again: the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// Tells a watch to stop; and what it shows to whoever asks.
+#[derive(Clone, Debug)]
+pub struct Stop(signal::Sender<bool>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(signal::Sender::new(false))
+    }
+}
+
+impl Stop {
+    /// Stops it, once what it is at has ended.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        let mut stopped = self.0.subscribe();
+        // The sender is ours and lives as long as we do.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Watches until it is stopped, or something needs a hand.
+pub async fn watch(
+    warehouse: &Warehouse,
+    place: &Place,
+    pace: Pace,
+    stop: &Stop,
+    pulse: &Pulse,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let watch = Watch { warehouse, place, pace, stop, pulse, voice: Voice(Mutex::new(progress)) };
+    let telling = watch.tell();
+    tokio::select! {
+        done = watch.go_on() => done,
+        () = telling => unreachable!("it tells for ever"),
+    }
+}
+
+struct Watch<'a> {
+    warehouse: &'a Warehouse,
+    place: &'a Place,
+    pace: Pace,
+    stop: &'a Stop,
+    pulse: &'a Pulse,
+    voice: Voice<'a>,
+}
+
+/// Why a stretch ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It was told to.
+    Stopped,
+    /// Somebody else wants the warehouse.
+    MadeWay,
+}
+
+impl Watch<'_> {
+    /// Stretch after stretch, waiting for what passes.
+    async fn go_on(&self) -> Result<()> {
+        let mut pause = PAUSES.0;
+        let mut said = String::new();
+        let mut seen = self.pulse.counts();
+        loop {
+            let error = match self.stretch().await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_passing() => error,
+                Err(error) => return Err(error),
+            };
+            if self.pulse.counts() != seen {
+                seen = self.pulse.counts();
+                pause = PAUSES.0;
+                said.clear();
+            }
+            self.pulse.retried("connect");
+            self.pulse.waiting(error.what());
+            if said != error.what() {
+                error.what().clone_into(&mut said);
+                self.voice.note(&format!("waiting, and trying again: {error}"));
+            }
+            if self.sleeps(pause).await == Woken::Stopped {
+                return Ok(());
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// On sessions of its own: watches, makes way, watches again.
+    async fn stretch(&self) -> Result<()> {
+        let mut landing = self.session().await?;
+        let mut publishing = self.session().await?;
+        lock::watch_alone(&mut publishing).await?;
+        loop {
+            tokio::select! {
+                taken = lock::wait(&mut publishing, |text| self.voice.note(text)) => taken?,
+                () = self.stop.stopped() => return Ok(()),
+            }
+            // Whoever had it may have migrated.
+            migrate::check(self.warehouse, &mut publishing).await?;
+            let record = record::begin(self.warehouse, &mut publishing).await?;
+            match self.both(&mut landing, &mut publishing, record).await {
+                Ok(left) => {
+                    record.succeeded(&mut publishing, &self.metrics()).await?;
+                    if left == Left::Stopped {
+                        // The lock is free when the program has ended, not some time after.
+                        let _ = publishing.close().await;
+                        return Ok(());
+                    }
+                    self.voice.note("making way for another run or migration");
+                    lock::release(&mut publishing).await?;
+                }
+                Err(error) => {
+                    record.failed(&mut publishing, &error).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<PgConnection> {
+        let mut session = connection::connect(Database::Warehouse, &self.place.warehouse).await?;
+        round::prepare_session(&mut session).await?;
+        Ok(session)
+    }
+
+    /// Lands and publishes until both have left. Where one fails, the other ends what it is at.
+    async fn both(
+        &self,
+        landing: &mut PgConnection,
+        publishing: &mut PgConnection,
+        record: record::Record,
+    ) -> Result<Left> {
+        let leave = Stop::default();
+        let (landed, landed_too) = signal::channel(0_u64);
+        let work = async {
+            let ended = tokio::join!(
+                async {
+                    let ended = self.land(landing, &landed, &leave).await;
+                    leave.stop();
+                    ended
+                },
+                async {
+                    let ended = self.publish(publishing, landed_too, &leave, record).await;
+                    leave.stop();
+                    ended
+                },
+                async {
+                    tokio::select! {
+                        () = self.stop.stopped() => leave.stop(),
+                        () = leave.stopped() => {}
+                    }
+                }
+            );
+            ended.0.and(ended.1)
+        };
+        let grace = async {
+            self.stop.stopped().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            ended = work => ended?,
+            // Their transactions roll back with their sessions.
+            () = grace => {}
+        }
+        Ok(if self.stop.is_stopped() { Left::Stopped } else { Left::MadeWay })
+    }
+
+    async fn land(
+        &self,
+        target: &mut PgConnection,
+        landed: &signal::Sender<u64>,
+        leave: &Stop,
+    ) -> Result<()> {
+        let mut voice = Landing(self);
+        let mut follower = Follower::begin(self.warehouse, &self.place.source, target, &mut voice).await?;
+        landed.send_modify(|batch| *batch += 1);
+        let mut warned = BTreeSet::new();
+        let mut looked = Instant::now();
+        let mut pause = self.pace.busy;
+        while !leave.is_stopped() {
+            let asked = Instant::now();
+            let round = follower.next().await?;
+            for finding in round.captured.findings {
+                if warned.insert(finding.clone()) {
+                    self.voice.warn(&finding);
+                }
+            }
+            let rows: u64 = round.captured.landed.values().sum();
+            self.pulse.asked(asked, round.behind);
+            landed.send_modify(|batch| *batch += u64::from(rows > 0));
+            if looked.elapsed() >= MAKES_WAY_EVERY {
+                looked = Instant::now();
+                if lock::is_wanted(follower.target()).await? {
+                    return Ok(());
+                }
+            }
+            if round.is_full {
+                continue;
+            }
+            pause = if rows > 0 { self.pace.busy } else { (pause * 2).min(self.pace.idle) };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = leave.stopped() => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        target: &mut PgConnection,
+        mut landed: signal::Receiver<u64>,
+        leave: &Stop,
+        record: record::Record,
+    ) -> Result<()> {
+        let mut pause = PAUSES.0;
+        let mut said = String::new();
+        let mut recorded = Instant::now();
+        let mut retained: Option<Instant> = None;
+        while !leave.is_stopped() {
+            let level = self.pulse.level();
+            landed.mark_unchanged();
+            match round::publish(self.warehouse, target, |_, _, _| {}).await {
+                Ok(published) => {
+                    if !said.is_empty() {
+                        said.clear();
+                        self.voice.note("silver and gold move on again");
+                    }
+                    pause = PAUSES.0;
+                    let applied = published.applied.iter().map(|one| (one.relation.to_string(), one.rows));
+                    let marts = published.refreshed.iter().map(|one| (one.mart.to_string(), one.rows));
+                    let changed: Vec<(String, u64)> = applied.chain(marts).collect();
+                    if !changed.is_empty() {
+                        self.pulse.changed(changed);
+                    }
+                    self.pulse.published(level, published.system_time);
+                }
+                Err(error) if error.is_of_connection() => return Err(error),
+                Err(error) => {
+                    let text = error.to_string();
+                    self.pulse.refused(error.what());
+                    if said != text && !error.is_passing() {
+                        self.voice
+                            .warn(&format!("silver and gold stay as they are, landing goes on: {text}"));
+                        said = text;
+                    }
+                    self.wait(pause, leave).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                    continue;
+                }
+            }
+            if retained.is_none_or(|at| at.elapsed() >= RETAINS_EVERY) {
+                retained = Some(Instant::now());
+                self.retain(target).await?;
+            }
+            if recorded.elapsed() >= RECORDS_EVERY {
+                recorded = Instant::now();
+                record.update(target, &self.metrics()).await?;
+            }
+            tokio::select! {
+                changed = landed.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(PUBLISHES_EVERY) => {}
+                () = leave.stopped() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Folding can wait; where it fails, it is told and tried again the next time.
+    async fn retain(&self, target: &mut PgConnection) -> Result<()> {
+        match retain::retain(target).await {
+            Ok(None) => {}
+            Ok(Some(retained)) => {
+                let rows = count(retained.rows(), "row");
+                self.voice.note(&format!("folded what is older than {}: {rows} went", retained.horizon));
+            }
+            Err(error) if error.is_of_connection() => return Err(error),
+            Err(error) => self.voice.warn(&error.to_string()),
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, pause: Duration, leave: &Stop) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = leave.stopped() => {}
+        }
+    }
+
+    async fn sleeps(&self, pause: Duration) -> Woken {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Woken::InTime,
+            () = self.stop.stopped() => Woken::Stopped,
+        }
+    }
+
+    /// Says how things stand, when something has happened since.
+    async fn tell(&self) {
+        let mut before = self.pulse.counts();
+        loop {
+            tokio::time::sleep(self.pace.tell).await;
+            let now = self.pulse.counts();
+            if now == before {
+                continue;
+            }
+            let rounds = count(now.1 - before.1, "round");
+            before = now;
+            let lag = self.pulse.lag().map_or("not yet level".to_owned(), |lag| {
+                format!("at most {:.1}s behind the source", lag.as_secs_f64())
+            });
+            let time = self.pulse.system_time().unwrap_or("nothing yet".to_owned());
+            let rows = count(self.pulse.rows(self.landings()), "change");
+            self.voice.state(&format!("true as of {time}, {lag}; {rows} landed, {rounds} since"));
+        }
+    }
+
+    fn metrics(&self) -> serde_json::Value {
+        self.pulse.metrics(self.landings())
+    }
+
+    fn landings(&self) -> impl Iterator<Item = Name> {
+        self.warehouse.landings.iter().map(|landing| landing.table.clone())
+    }
+}
+
+/// How a pause ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    InTime,
+    Stopped,
+}
+
+/// What both sides of a watch speak through.
+struct Voice<'a>(Mutex<&'a mut dyn Progress>);
+
+impl Voice<'_> {
+    fn note(&self, text: &str) {
+        self.with(|progress| progress.note(text));
+    }
+
+    fn warn(&self, text: &str) {
+        self.with(|progress| progress.warn(text));
+    }
+
+    fn state(&self, text: &str) {
+        self.with(|progress| progress.state(text));
+    }
+
+    fn with(&self, speak: impl FnOnce(&mut dyn Progress)) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        speak(&mut **progress);
+    }
+}
+
+/// Capture's words, in the watch's voice; a batch counts when it is there to stay.
+struct Landing<'a, 'w>(&'a Watch<'w>);
+
+impl capture::Progress for Landing<'_, '_> {
+    fn landed(&mut self, landing: &Name, rows: u64) {
+        self.0.pulse.landed(&[(landing.clone(), rows)].into());
+    }
+
+    fn note(&mut self, text: &str) {
+        self.0.voice.note(text);
+    }
+}
+
+/// Reads milliseconds of a pause.
+pub fn pause(milliseconds: u64, what: &str) -> Result<Duration> {
+    match milliseconds {
+        1..=60_000 => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Error::new(format!("`{milliseconds}` is no pause for {what}"))
+            .remedy("give milliseconds, 1 to 60000")),
+    }
+}
