@@ -18,6 +18,11 @@ use sea_orm_migration::MigratorTrait;
 // The generated warehouse looks for its migrations in the crate of that name.
 extern crate self as migration;
 
+#[path = "../../tests/cases/generate/asking/expected/migration/src/asking/mod.rs"]
+pub mod asking;
+#[path = "../../tests/cases/generate/asking/expected/generated/src/asking/mod.rs"]
+#[allow(unused_qualifications, reason = "SeaORM writes them")]
+pub mod asking_warehouse;
 #[path = "../../tests/cases/generate/every_type/expected/migration/src/every_type/mod.rs"]
 pub mod every_type;
 #[path = "../../tests/cases/generate/every_type/expected/generated/src/every_type/mod.rs"]
@@ -149,6 +154,43 @@ async fn keywords_are_names_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_join_over_time_is_read_by_its_key_and_its_start() {
+    use asking_warehouse::silver::{fact_visit, owner_at_home, owner_hist, site_hist, visit_with_owner};
+
+    let database = migrated::<asking::Migrator>("asking_entities").await;
+    let day = |day: u8| -> TimestampTz { format!("2024-01-0{day} 00:00:00+00").parse().unwrap() };
+    let site = |city: &str, start: TimestampTz, end: TimestampTz| site_hist::Model {
+        id: 1,
+        city: Some(city.to_owned()),
+        row_hash: vec![0],
+        sys_start: start,
+        sys_end: end,
+    };
+    let owner = owner_hist::Model {
+        id: 7,
+        name: Some("Ada".to_owned()),
+        site_id: Some(1),
+        boss_id: Some(7),
+        row_hash: vec![0],
+        sys_start: day(1),
+        sys_end: TimestampTz::INFINITY,
+    };
+    owner.into_active_model().insert(&database).await.unwrap();
+    site("Ulm", day(2), day(3)).into_active_model().insert(&database).await.unwrap();
+    site("Bonn", day(3), TimestampTz::INFINITY).into_active_model().insert(&database).await.unwrap();
+    let visit = fact_visit::Model { id: 5, at: day(2), day: None, owner_id: Some(7), snapshot_ts: day(2) };
+    visit.into_active_model().insert(&database).await.unwrap();
+
+    let stretch = owner_at_home::Entity::find_by_id((7, day(2))).one(&database).await.unwrap().unwrap();
+    assert_eq!((stretch.city.as_deref(), stretch.sys_end), (Some("Ulm"), day(3)));
+    let stretch = owner_at_home::Entity::find_by_id((7, day(3))).one(&database).await.unwrap().unwrap();
+    assert_eq!((stretch.city.as_deref(), stretch.sys_end), (Some("Bonn"), TimestampTz::INFINITY));
+    assert_eq!(owner_at_home::Entity::find().count(&database).await.unwrap(), 2);
+    let visit = visit_with_owner::Entity::find_by_id(5).one(&database).await.unwrap().unwrap();
+    assert_eq!((visit.owner.as_deref(), visit.owner_that_day), (Some("Ada"), None));
+}
+
+#[tokio::test]
 async fn a_key_may_hold_null() {
     use facts_meet_at_a_grain_warehouse::gold::sales_by_day::{Column, Entity, Model};
 
@@ -184,6 +226,7 @@ async fn migrations_go_up_and_down_by_the_orm() {
 #[test]
 fn descriptors_name_what_the_entities_have() {
     for warehouse in [
+        asking_warehouse::warehouse(),
         every_type_warehouse::warehouse(),
         facts_meet_at_a_grain_warehouse::warehouse(),
         keywords_as_names_warehouse::warehouse(),

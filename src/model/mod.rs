@@ -39,6 +39,8 @@ pub struct Warehouse {
     pub landings: Vec<Landing>,
     /// Dimensions and facts, those of lookups included, each after what it looks up.
     pub silver: Vec<Silver>,
+    /// Joins over time, in order of their names.
+    pub temporal_joins: Vec<TemporalJoin>,
     /// Marts, each after the marts that it reads.
     pub marts: Vec<Mart>,
     /// SQL that belongs to the warehouse's source, for demo and simulate.
@@ -303,6 +305,56 @@ pub enum LookupTime {
     /// The one of the row's own time, in this column; where that is older than the first version,
     /// the first reaches back; in a gap the last earlier one counts.
     OwnTime(String),
+}
+
+/// A view that joins versions to a silver relation over time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TemporalJoin {
+    /// Its name.
+    pub name: Name,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// The silver relation that others are joined to: a dimension's table or a fact.
+    pub base: Name,
+    /// What the view calls it.
+    pub base_alias: String,
+    /// What is joined: dimensions' tables, by their whole keys; never empty.
+    pub joins: Vec<Lookup>,
+    /// The columns that show the base's key.
+    pub key: Vec<String>,
+    /// Its columns, in the spec's order, without those of the period.
+    pub columns: Vec<JoinedColumn>,
+    /// For how long a row holds.
+    pub stretch: Stretch,
+}
+
+/// A column of a join over time: one of the base's, or of what is joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JoinedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it can be NULL.
+    pub nullability: Nullability,
+    /// Becomes a COMMENT.
+    pub description: Option<String>,
+    /// The column that it shows: the base's as a field, or one of what is joined as a lookup's.
+    pub of: ColumnFrom,
+}
+
+/// For how long a row of a join over time holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Stretch {
+    /// The base is a dimension: as long as none of the versions changes, in a period of these columns.
+    Period {
+        /// Inclusive.
+        start: String,
+        /// Exclusive; infinity while it lasts.
+        end: String,
+    },
+    /// The base is a fact: each event with the versions of its own time.
+    OwnTime,
 }
 
 /// A gold relation: measures by grain.

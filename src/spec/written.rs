@@ -43,6 +43,9 @@ pub struct Warehouse {
     /// Silver: events as they are now.
     #[serde(default)]
     pub fact: Vec<At<Fact>>,
+    /// Silver: versions joined over time, as views.
+    #[serde(default)]
+    pub temporal_join: Vec<At<TemporalJoin>>,
     /// Gold: measures by grain.
     #[serde(default)]
     pub mart: Vec<At<Mart>>,
@@ -301,6 +304,44 @@ pub struct LookedUp {
     pub on: Option<At<Vec<At<String>>>>,
     /// The column here that says which version is meant; the one of the same system time without it.
     pub at: Option<At<String>>,
+}
+
+/// A join over time, as a view in the silver schema. From a dimension or a lookup: a row for each stretch of
+/// time in which no row of either side changes. From a fact: each event with the versions of its own time;
+/// where that is older than the first version, the first reaches back, and in a gap the last earlier one
+/// counts.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TemporalJoin {
+    /// Its name, in the silver schema.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The dimension, lookup or fact that others are joined to.
+    #[schemars(required)]
+    pub from: Option<At<String>>,
+    /// The dimensions and lookups that are joined to it. To a fact each one needs `at`.
+    #[schemars(required)]
+    pub joins: Option<At<Vec<At<LookedUp>>>>,
+    /// Its columns, in their order; among them the key of `from`. The period is added, unless `from` is a
+    /// fact.
+    #[schemars(required)]
+    pub columns: Option<At<Vec<At<JoinedColumn>>>>,
+    /// Becomes a COMMENT.
+    pub description: Option<At<String>>,
+}
+
+/// A column of a join over time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinedColumn {
+    /// Its name.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// The column that it shows: one of `from`'s, or `alias.column` of what is joined; the one of the same
+    /// name unless said otherwise.
+    pub from: Option<At<String>>,
+    /// Becomes a COMMENT; that of the column that it shows, unless said otherwise.
+    pub description: Option<At<String>>,
 }
 
 /// A mart: measures by grain. Either declared (`from`, with `of` and `expr`) or written (`sql`).

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "6585d0aeb49d19e0c94d27357d8ada92d962b2519146305270df02eff00327ac";
+pub const SPEC_HASH: &str = "341abd68be4a0757c62714ee663f69dfb4b8566977df5cd3829aca9481cc1ac1";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "3ec14de6519a249348ae8c7469dfb56d2abaf1332528c3f8cefeb3ab93708edb";

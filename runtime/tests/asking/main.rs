@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 mod answers;
+mod joins;
 mod limits;
 mod model;
 mod plans;

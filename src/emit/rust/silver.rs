@@ -9,7 +9,8 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Tracking, Unit,
+    Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Stretch, TemporalJoin,
+    Tracking, Unit,
 };
 
 /// The entities of a silver relation.
@@ -81,6 +82,23 @@ fn archive<'a>(silver: &'a Silver, fact: &'a Fact) -> Entity<'a> {
         key: key(silver).chain([ARCHIVE_START]).collect(),
         descriptor: None,
     }
+}
+
+/// The entity of a join over time: a view.
+pub(super) fn joined(join: &TemporalJoin) -> Entity<'_> {
+    let columns = join.columns.iter();
+    let mut fields: Vec<Field<'_>> = columns
+        .map(|column| {
+            Field::new(&column.name, &column.data_type, column.nullability, column.description.as_deref())
+        })
+        .collect();
+    let mut key: Vec<&str> = join.key.iter().map(String::as_str).collect();
+    if let Stretch::Period { start, end } = &join.stretch {
+        fields.push(Field::own(start, BuiltIn::TimestampTz, sql::STRETCH_START));
+        fields.push(Field::own(end, BuiltIn::TimestampTz, sql::STRETCH_END));
+        key.push(start);
+    }
+    Entity { name: &join.name, doc: sql::join_description(join), fields, key, descriptor: None }
 }
 
 fn key(silver: &Silver) -> impl Iterator<Item = &str> {

@@ -48,7 +48,8 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
         let entities = match layer {
             Layer::Bronze => warehouse.landings.iter().map(landing::entity).collect(),
             Layer::Silver => {
-                warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules)).collect::<Vec<_>>()
+                let stored = warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules));
+                stored.chain(warehouse.temporal_joins.iter().map(silver::joined)).collect::<Vec<_>>()
             }
             Layer::Gold => {
                 warehouse.marts.iter().map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()

@@ -18,7 +18,7 @@ pub(super) enum Binding {
 }
 
 impl Binding {
-    fn relation(self, name: &Name) -> String {
+    pub(super) fn relation(self, name: &Name) -> String {
         match self {
             Self::Present => relation(name),
             Self::Travel => relation(&Name::new(TRAVEL_SCHEMA, &name.name)),

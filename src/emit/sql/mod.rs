@@ -14,6 +14,7 @@ mod quote;
 mod retention;
 mod roles;
 mod script;
+mod temporal_join;
 mod versioning;
 
 pub(super) use definition::unit;
@@ -23,6 +24,7 @@ pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
 pub(super) use quote::data_type;
 pub(super) use script::{Script, hexadecimal, objects_hash};
+pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
 
 use std::collections::BTreeSet;
 
@@ -39,6 +41,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
         SilverKind::Fact(fact) => fact::script(silver, fact),
     }));
+    scripts.extend(warehouse.temporal_joins.iter().map(|join| temporal_join::script(join, warehouse)));
     scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
     scripts.push(retention::script(warehouse));
     scripts.extend(roles::scripts(warehouse));

@@ -171,6 +171,11 @@ impl<'a> Catalog<'a> {
         for fact in &spec.fact {
             catalog.fact(fact, &mut spaces, report);
         }
+        for join in &spec.temporal_join {
+            if let Some(name) = catalog.named(&join.name, "the temporal join", report) {
+                spaces.readable.declare(name, "a temporal join", report);
+            }
+        }
         for mart in &spec.mart {
             catalog.mart(mart, &mut spaces, report);
         }

@@ -20,11 +20,7 @@ pub(super) fn lower(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut
         let Some(alias) = &lookup.name else { continue };
         if names::check(alias, "the lookup", report) {
             aliases.declare(alias, "a lookup", report);
-            if alias.contains('.') {
-                let place = report.at(&alias.span);
-                let message = format!("`{}` cannot be a lookup's name", alias.value);
-                report.push(Finding::new(Code::InvalidName, message, place).label("a name without a dot"));
-            }
+            check_alias(alias, "a lookup", report);
         }
         if let Some(one) = one(alias, lookup, relation, catalog, report) {
             lowered.entry(alias.value.clone()).or_insert(one);
@@ -37,7 +33,17 @@ pub(super) fn lower(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut
     ordered.names.iter().filter_map(|name| lowered.remove(name)).collect()
 }
 
-fn one(
+/// A dot would end the alias where columns refer to it.
+pub(super) fn check_alias(alias: &At<String>, what: &str, report: &mut Report<'_>) {
+    if alias.contains('.') {
+        let place = report.at(&alias.span);
+        let message = format!("`{}` cannot be the name of {what}", alias.value);
+        report.push(Finding::new(Code::InvalidName, message, place).label("a name without a dot"));
+    }
+}
+
+/// One relation that others are looked up in, or joined to.
+pub(super) fn one(
     alias: &At<String>,
     lookup: &LookedUp,
     relation: &Relation<'_>,

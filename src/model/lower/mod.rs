@@ -20,6 +20,7 @@ mod roles;
 mod scope;
 mod silver;
 mod sql;
+mod temporal_join;
 mod type_name;
 mod unit;
 mod volatile;
@@ -47,6 +48,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let catalog = Catalog::new(parsed, &identity, &mut report);
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
+    let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let marts = mart::lower(parsed, &catalog, files, &mut report);
     let demo = demo::lower(files, &mut report);
     let scripts = scripts(files, &mut report);
@@ -62,6 +64,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         enums: catalog.into_enums(),
         landings,
         silver,
+        temporal_joins,
         marts,
         scripts,
         demo,

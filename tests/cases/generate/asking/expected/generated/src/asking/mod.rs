@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "06e24ce7b65f266ad4a679c3f3f51a64f33b382be358f338cb91558c63ce370a";
+pub const SPEC_HASH: &str = "7fd4040e16fa63ac95b67936b6ab752f6ece5a19d66d19a69dfb53c85d3c7093";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "82d9d5fc12018f87c7f1b567ef4678e226a7b7978a12e2e1d221696f1e09ec1e";
+pub const OBJECTS_HASH: &str = "c3b401d55e728932c2b6dce4acf40b41d322fc1f16a8cfc5d8bf0051ce4b33df";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "d378418766f59ea76dd22b8be746a11ae476bc9aa0a4f8f26786e54f59fb428c";
+pub const SPEC_HASH: &str = "e17115451e4d45c32b1529a3638621bb5bf9b2afd75ed1da7c426a88c520e066";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "08390cf5a8751cfe91e00ed50d13e38adabf7b046aa95f5a516c0d16dcf108a6";

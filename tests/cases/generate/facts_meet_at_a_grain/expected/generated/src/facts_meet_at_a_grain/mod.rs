@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "9d0946ed517ef6f8a626cf7ef3a4316f0269e5b8857ec7c1d4c304fe23c8eb5d";
+pub const SPEC_HASH: &str = "e3095bcd0175111db419bc7083deba827d9a18e8c71d3ef9856004cea2b9643a";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "14a8d1b9c3b7140d8ced526081c681ace01edb803b70537519e4b0be005fe8cc";

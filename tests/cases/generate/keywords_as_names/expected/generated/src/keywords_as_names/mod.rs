@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "c58b3594d92c0685cdd28f64da32b36d6bcc600a4107b3e256fb2601ff5bd16a";
+pub const SPEC_HASH: &str = "51e42851a5412ac7bf9ccd65449d7888a9074e9c4433a92a1c0b2370aedc2641";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "d83323d523dbf48eecdccff3146320fd8882e8c34f4a6c7c5d6e3f23ade2c291";

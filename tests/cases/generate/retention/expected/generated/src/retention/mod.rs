@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e91694671f1bbc2ceeb7d260a78cb5ef4d43869c5176b10491697903b4b9aa06";
+pub const SPEC_HASH: &str = "22a915c259ec73ece48c8f7667d18d115590efb1f888b7b1bbccbf28b9e05843";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "352806e9fef91b7959ea533e9f6e8f46091300233bed8a52aba2567aaf047897";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "d31262e9d45367c972fccbcd0b29c059f589e107a42aa30b18335cd99391b2d1";
+pub const SPEC_HASH: &str = "af506a39c3e3078710bbbc9df7272ce558d7691d43e21b897957b1b14fe5355b";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "91bd4760be194a3d27c475e9fe9e1293b74c8a6ed977964cf2c5fbb3073f8b8e";

@@ -5,6 +5,7 @@
 pub use super::fact_visit::Entity as FactVisit;
 pub use super::fact_visit_history::Entity as FactVisitHistory;
 pub use super::owner::Entity as Owner;
+pub use super::owner_at_home::Entity as OwnerAtHome;
 pub use super::owner_hist::Entity as OwnerHist;
 pub use super::site::Entity as Site;
 pub use super::site_hist::Entity as SiteHist;
@@ -12,3 +13,4 @@ pub use super::tag::Entity as Tag;
 pub use super::tag_hist::Entity as TagHist;
 pub use super::thing::Entity as Thing;
 pub use super::thing_hist::Entity as ThingHist;
+pub use super::visit_with_owner::Entity as VisitWithOwner;

@@ -4,6 +4,10 @@
 -- stays as well, for the record of applied migrations stands in it.
 
 DROP FUNCTION "medallion"."retain"();
+DROP VIEW "as_of"."visit_with_owner";
+DROP VIEW "silver"."visit_with_owner";
+DROP VIEW "as_of"."owner_at_home";
+DROP VIEW "silver"."owner_at_home";
 DROP FUNCTION "silver"."thing_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."thing_history"(integer, text);
 DROP FUNCTION "silver"."thing_between"(timestamptz, timestamptz);

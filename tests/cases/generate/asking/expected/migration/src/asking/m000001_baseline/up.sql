@@ -1648,6 +1648,135 @@ COMMENT ON FUNCTION "silver"."thing_between"(timestamptz, timestamptz) IS 'The v
 COMMENT ON FUNCTION "silver"."thing_history"(integer, text) IS 'Every version of a key of `thing_hist`, in order.';
 COMMENT ON FUNCTION "silver"."thing_changes"(timestamptz, timestamptz) IS 'What changed in `thing` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `thing` as of the one time it makes that of the other.';
 
+-- silver.owner_at_home
+
+CREATE VIEW "silver"."owner_at_home" AS
+SELECT
+    "owner_hist"."id",
+    "owner_hist"."name",
+    "home"."city",
+    "boss"."name" AS "boss",
+    GREATEST("owner_hist"."sys_start", "home"."sys_start", "boss"."sys_start") AS "sys_start",
+    LEAST("owner_hist"."sys_end", "home"."sys_end", "boss"."sys_end") AS "sys_end"
+FROM "silver"."owner_hist" AS "owner_hist"
+JOIN "medallion"."site_hist" AS "home"
+    ON "home"."id" = "owner_hist"."site_id"
+    AND "home"."sys_start" < "owner_hist"."sys_end"
+    AND "home"."sys_end" > "owner_hist"."sys_start"
+JOIN "silver"."owner_hist" AS "boss"
+    ON "boss"."id" = "owner_hist"."boss_id"
+    AND "boss"."sys_start" < LEAST("owner_hist"."sys_end", "home"."sys_end")
+    AND "boss"."sys_end" > GREATEST("owner_hist"."sys_start", "home"."sys_start");
+
+CREATE VIEW "as_of"."owner_at_home" AS
+SELECT
+    "owner_hist"."id",
+    "owner_hist"."name",
+    "home"."city",
+    "boss"."name" AS "boss",
+    GREATEST("owner_hist"."sys_start", "home"."sys_start", "boss"."sys_start") AS "sys_start",
+    LEAST("owner_hist"."sys_end", "home"."sys_end", "boss"."sys_end") AS "sys_end"
+FROM "as_of"."owner_hist" AS "owner_hist"
+JOIN "as_of"."site_hist" AS "home"
+    ON "home"."id" = "owner_hist"."site_id"
+    AND "home"."sys_start" < "owner_hist"."sys_end"
+    AND "home"."sys_end" > "owner_hist"."sys_start"
+JOIN "as_of"."owner_hist" AS "boss"
+    ON "boss"."id" = "owner_hist"."boss_id"
+    AND "boss"."sys_start" < LEAST("owner_hist"."sys_end", "home"."sys_end")
+    AND "boss"."sys_end" > GREATEST("owner_hist"."sys_start", "home"."sys_start");
+
+COMMENT ON VIEW "silver"."owner_at_home" IS 'Owners, where they lived, and who was above them.';
+COMMENT ON COLUMN "silver"."owner_at_home"."boss" IS 'The one above.';
+COMMENT ON COLUMN "silver"."owner_at_home"."sys_start" IS 'Since when the rows stood so together, in system time.';
+COMMENT ON COLUMN "silver"."owner_at_home"."sys_end" IS 'Until when the rows stood so together; infinity while they do.';
+COMMENT ON VIEW "as_of"."owner_at_home" IS '`owner_at_home` as of the setting `medallion.as_of`.';
+
+-- silver.visit_with_owner
+
+-- The version of an event's own time: where that is older than the first, the first reaches back; in a gap the
+-- last earlier one counts.
+CREATE VIEW "silver"."visit_with_owner" AS
+SELECT
+    "fact_visit"."id",
+    "fact_visit"."owner_id" AS "version",
+    "owner"."name" AS "owner",
+    "owner that day"."name" AS "owner_that_day"
+FROM "silver"."fact_visit" AS "fact_visit"
+LEFT JOIN "silver"."owner_hist" AS "owner"
+    ON "owner"."id" = "fact_visit"."owner_id"
+    AND "owner"."sys_start" = COALESCE(
+        (
+            SELECT max("owner"."sys_start")
+            FROM "silver"."owner_hist" AS "owner"
+            WHERE "owner"."id" = "fact_visit"."owner_id"
+            AND "owner"."sys_start" <= "fact_visit"."at"
+        ),
+        (
+            SELECT min("owner"."sys_start")
+            FROM "silver"."owner_hist" AS "owner"
+            WHERE "owner"."id" = "fact_visit"."owner_id"
+        )
+    )
+LEFT JOIN "silver"."owner_hist" AS "owner that day"
+    ON "owner that day"."id" = "fact_visit"."owner_id"
+    AND ("fact_visit"."day"::timestamp AT TIME ZONE 'Europe/Berlin') IS NOT NULL
+    AND "owner that day"."sys_start" = COALESCE(
+        (
+            SELECT max("owner that day"."sys_start")
+            FROM "silver"."owner_hist" AS "owner that day"
+            WHERE "owner that day"."id" = "fact_visit"."owner_id"
+            AND "owner that day"."sys_start" <= ("fact_visit"."day"::timestamp AT TIME ZONE 'Europe/Berlin')
+        ),
+        (
+            SELECT min("owner that day"."sys_start")
+            FROM "silver"."owner_hist" AS "owner that day"
+            WHERE "owner that day"."id" = "fact_visit"."owner_id"
+        )
+    );
+
+CREATE VIEW "as_of"."visit_with_owner" AS
+SELECT
+    "fact_visit"."id",
+    "fact_visit"."owner_id" AS "version",
+    "owner"."name" AS "owner",
+    "owner that day"."name" AS "owner_that_day"
+FROM "as_of"."fact_visit" AS "fact_visit"
+LEFT JOIN "as_of"."owner_hist" AS "owner"
+    ON "owner"."id" = "fact_visit"."owner_id"
+    AND "owner"."sys_start" = COALESCE(
+        (
+            SELECT max("owner"."sys_start")
+            FROM "as_of"."owner_hist" AS "owner"
+            WHERE "owner"."id" = "fact_visit"."owner_id"
+            AND "owner"."sys_start" <= "fact_visit"."at"
+        ),
+        (
+            SELECT min("owner"."sys_start")
+            FROM "as_of"."owner_hist" AS "owner"
+            WHERE "owner"."id" = "fact_visit"."owner_id"
+        )
+    )
+LEFT JOIN "as_of"."owner_hist" AS "owner that day"
+    ON "owner that day"."id" = "fact_visit"."owner_id"
+    AND ("fact_visit"."day"::timestamp AT TIME ZONE 'Europe/Berlin') IS NOT NULL
+    AND "owner that day"."sys_start" = COALESCE(
+        (
+            SELECT max("owner that day"."sys_start")
+            FROM "as_of"."owner_hist" AS "owner that day"
+            WHERE "owner that day"."id" = "fact_visit"."owner_id"
+            AND "owner that day"."sys_start" <= ("fact_visit"."day"::timestamp AT TIME ZONE 'Europe/Berlin')
+        ),
+        (
+            SELECT min("owner that day"."sys_start")
+            FROM "as_of"."owner_hist" AS "owner that day"
+            WHERE "owner that day"."id" = "fact_visit"."owner_id"
+        )
+    );
+
+COMMENT ON VIEW "silver"."visit_with_owner" IS '`fact_visit` with `owner_hist`, `owner_hist` of each event''s own time.';
+COMMENT ON VIEW "as_of"."visit_with_owner" IS '`visit_with_owner` as of the setting `medallion.as_of`.';
+
 -- medallion: retention
 
 -- Without a policy all of the past is kept.
@@ -1668,5 +1797,5 @@ COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    '82d9d5fc12018f87c7f1b567ef4678e226a7b7978a12e2e1d221696f1e09ec1e'
+    'c3b401d55e728932c2b6dce4acf40b41d322fc1f16a8cfc5d8bf0051ce4b33df'
 );
