@@ -3,6 +3,7 @@
 
 mod demo;
 mod migrate;
+mod prompt;
 mod query;
 mod run;
 mod simulate;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _};
 use std::time::Duration;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::Outcome;
+use super::{Outcome, prompt};
 use crate::answer::{self, Format, Printer, Settings};
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
@@ -41,8 +41,15 @@ pub struct Arguments {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let settings = Settings { as_of: arguments.as_of.clone(), timeout: arguments.timeout };
+    let is_prompted = io::stdin().is_terminal() && io::stdout().is_terminal() && !arguments.explain;
     let sql = match &arguments.sql {
         Some(sql) => sql.clone(),
+        None if is_prompted => {
+            let session = Session::open(warehouse, Place::find(warehouse.name)?).await?;
+            prompt::run(session, settings, arguments.format).await?;
+            return Ok(Outcome::Done);
+        }
         None => read()?,
     };
     if arguments.explain {
@@ -52,7 +59,6 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     }
     let place = Place::find(warehouse.name)?;
     let mut session = Session::open(warehouse, place).await?;
-    let settings = Settings { as_of: arguments.as_of.clone(), timeout: arguments.timeout };
     session.ask(&sql, &settings, arguments.format).await?;
     Ok(Outcome::Done)
 }
@@ -69,16 +75,16 @@ fn read() -> Result<String> {
 }
 
 /// A session that asks, and can be stopped while it does.
-struct Session<'a> {
-    warehouse: &'a Warehouse,
+pub(super) struct Session<'a> {
+    pub warehouse: &'a Warehouse,
     place: Place,
-    connection: PgConnection,
+    pub connection: PgConnection,
     /// The server's process that works for it.
     process: i32,
 }
 
 impl<'a> Session<'a> {
-    async fn open(warehouse: &'a Warehouse, place: Place) -> Result<Self> {
+    pub async fn open(warehouse: &'a Warehouse, place: Place) -> Result<Self> {
         let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
         check(warehouse, &mut connection).await?;
         let row = sqlx::query("SELECT pg_backend_pid()")
@@ -88,8 +94,16 @@ impl<'a> Session<'a> {
         Ok(Self { warehouse, place, process: row.get(0), connection })
     }
 
+    /// The session, or another one where it has ended.
+    pub async fn revive(&mut self) -> Result<()> {
+        if self.connection.ping().await.is_err() {
+            *self = Self::open(self.warehouse, self.place.clone()).await?;
+        }
+        Ok(())
+    }
+
     /// Asks, and prints the answer. Ctrl-C cancels it at the server.
-    async fn ask(&mut self, sql: &str, settings: &Settings, format: Format) -> Result<()> {
+    pub async fn ask(&mut self, sql: &str, settings: &Settings, format: Format) -> Result<()> {
         if settings.as_of.is_some() {
             for schema in read_as_of_now(self.warehouse, sql) {
                 Lines.warn(&format!(
@@ -104,6 +118,7 @@ impl<'a> Session<'a> {
             answered = &mut asking => return answered,
             signal = tokio::signal::ctrl_c() => signal.during(|| "cannot listen for signals".to_owned())?,
         }
+        // Where it cannot be stopped, nobody waits for it.
         cancel(&self.place, self.process).await?;
         // The session is free again once the server has said so.
         let _ = asking.await;
