@@ -8,6 +8,7 @@ mod support;
 mod entities;
 mod interrupted;
 mod keeping;
+mod operate;
 mod prompt;
 mod real_pagila;
 mod refusals;

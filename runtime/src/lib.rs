@@ -22,6 +22,7 @@ mod round;
 pub mod run;
 pub mod script;
 mod statement;
+pub mod survey;
 pub mod system_time;
 pub mod time;
 pub mod watch;

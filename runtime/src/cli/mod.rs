@@ -8,6 +8,7 @@ mod query;
 mod run;
 mod simulate;
 mod source;
+mod status;
 mod watch;
 
 use std::io::Write as _;
@@ -53,6 +54,8 @@ enum Verb {
     Run(run::Arguments),
     /// The same, continuously, until it is stopped
     Watch(watch::Arguments),
+    /// How slot, landing, silver and the last runs stand
+    Status(status::Arguments),
     /// Is the source ready to be captured; make it so; clean up
     Source(source::Arguments),
     /// Traffic on the source
@@ -102,7 +105,7 @@ impl Verb {
             Self::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
-            Self::Query(_) | Self::Watch(_) => error,
+            Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
@@ -123,6 +126,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,
         Verb::Run(arguments) => run::run(&warehouse, &arguments).await,
         Verb::Watch(arguments) => watch::run(&warehouse, &arguments).await,
+        Verb::Status(arguments) => status::run(&warehouse, &arguments).await,
         Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,

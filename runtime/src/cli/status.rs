@@ -1,0 +1,122 @@
+//! `warehouse status`: how slot, landing, silver and the last runs stand.
+
+use super::Outcome;
+use super::source::Format;
+use crate::descriptor::Warehouse;
+use crate::error::{During as _, Result};
+use crate::place::Place;
+use crate::progress::count;
+use crate::survey::{self, Run, Slot, Survey};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let place = Place::find(warehouse.name)?;
+    let survey = survey::look(warehouse, &place).await?;
+    let text = match arguments.format {
+        Format::Human => human(&survey),
+        Format::Json => {
+            serde_json::to_string_pretty(&survey).during(|| "cannot write JSON".to_owned())? + "\n"
+        }
+    };
+    super::answer(&text)?;
+    Ok(Outcome::Done)
+}
+
+fn human(survey: &Survey) -> String {
+    let mut text = format!("warehouse `{}`\n", survey.warehouse);
+    if let Some(why) = &survey.unready {
+        text += &format!("  {why}\n");
+    }
+    match (&survey.slot, &survey.unseen) {
+        (Some(slot), _) => text += &of_slot(slot),
+        (None, why) => {
+            let why = why.as_deref().unwrap_or_default().replace('\n', "\n  ");
+            text += &format!("source: out of reach\n  {why}\n");
+        }
+    }
+    match &survey.landed {
+        Some(landed) => {
+            let time = landed.system_time.as_deref().unwrap_or("nothing yet");
+            text += &format!(
+                "landed: up to {time} (position {}, {}, moved at {})\n",
+                landed.position, landed.state, landed.moved
+            );
+        }
+        None if survey.unready.is_none() => text += "landed: nothing yet; `medallion run` begins\n",
+        None => {}
+    }
+    let width = survey.relations.iter().map(|relation| relation.name.len()).max().unwrap_or(0);
+    for relation in &survey.relations {
+        let about = if relation.estimated { "about " } else { "" };
+        let rows = format!("{about}{}", count(u64::try_from(relation.rows).unwrap_or(0), "row"));
+        let mark = match (&relation.system_time, relation.behind_seconds) {
+            (Some(time), Some(behind)) if behind > 0.0 => {
+                format!("  true as of {time}, {behind:.1}s behind what has landed")
+            }
+            (Some(time), _) => format!("  true as of {time}"),
+            (None, _) => String::new(),
+        };
+        text += &format!("{:6}  {:width$}  {rows}{mark}\n", relation.layer, relation.name);
+    }
+    for run in &survey.runs {
+        text += &of_run(run);
+    }
+    text
+}
+
+fn of_slot(slot: &Slot) -> String {
+    let name = &slot.name;
+    if !slot.exists {
+        return format!("source: slot `{name}` is not there\n");
+    }
+    let reader = if slot.active { "being read" } else { "idle" };
+    let status = slot.wal_status.as_deref().unwrap_or("lost");
+    let lag = format!(
+        "{} and {:.1}s behind",
+        bytes(slot.lag_bytes.unwrap_or_default()),
+        slot.lag_seconds.unwrap_or_default()
+    );
+    let retained = bytes(slot.retained_bytes.unwrap_or_default());
+    let safe = slot.safe_bytes.map(|safe| format!(", {} until it is lost", bytes(safe))).unwrap_or_default();
+    format!("source: slot `{name}` ({reader}, {status}) is {lag}; {retained} of log retained{safe}\n")
+}
+
+fn of_run(run: &Run) -> String {
+    let kind = if run.metrics.get("watch").is_some() { "watch" } else { "run" };
+    let said = run.metrics.get("error").or(run.metrics.get("refused")).and_then(|error| error.as_str());
+    let why = said.map(|said| format!(": {}", said.lines().next().unwrap_or_default())).unwrap_or_default();
+    format!("{kind:5}  {}  {} after {:.1}s{why}\n", run.started, run.status, run.seconds)
+}
+
+/// Bytes as people read them.
+fn bytes(number: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let mut value = number.max(0) as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_are_read_at_a_glance() {
+        for (number, read) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 kB"), (5 << 30, "5.0 GB"), (-1, "0 B")]
+        {
+            assert_eq!(bytes(number), read);
+        }
+    }
+}

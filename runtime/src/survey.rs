@@ -1,0 +1,286 @@
+//! How a warehouse and its source stand, for `status`: the slot and what it keeps, what has landed, how far silver
+//! is, how many rows there are, the last runs. Looks and changes nothing; what cannot be seen is said and left out.
+
+use serde::Serialize;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::capture::Lsn;
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Storage, Warehouse};
+use crate::error::{During as _, Result};
+use crate::place::Place;
+use crate::{migrate, quote};
+
+/// How things stand.
+#[derive(Debug, Default, Serialize)]
+pub struct Survey {
+    /// The warehouse's name.
+    pub warehouse: String,
+    /// Why nothing more is told: it is not migrated, or to other objects.
+    pub unready: Option<String>,
+    /// The source's slot.
+    pub slot: Option<Slot>,
+    /// Why nothing is told of the source.
+    pub unseen: Option<String>,
+    /// How far landing is.
+    pub landed: Option<Landed>,
+    /// The relations, in the order in which they are worked through.
+    pub relations: Vec<Relation>,
+    /// The last runs and watches, the latest first.
+    pub runs: Vec<Run>,
+}
+
+/// A replication slot and what it keeps.
+#[derive(Debug, Serialize)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// Whether somebody reads it right now.
+    pub active: bool,
+    /// What the source says of the log that it needs: `reserved`, `extended`, `unreserved`, `lost`.
+    pub wal_status: Option<String>,
+    /// Log that has been written since what is confirmed.
+    pub lag_bytes: Option<i64>,
+    /// For how long at most the source has been ahead; 0 where nothing is waiting.
+    pub lag_seconds: Option<f64>,
+    /// Log that the source keeps because of it.
+    pub retained_bytes: Option<i64>,
+    /// How much more may be written before it is lost; none where there is no limit.
+    pub safe_bytes: Option<i64>,
+}
+
+/// How far landing is.
+#[derive(Debug, Serialize)]
+pub struct Landed {
+    /// What has been begun: `creating`, `streaming`.
+    pub state: String,
+    /// Everything that commits below it has landed.
+    pub position: String,
+    /// The system time of the last transaction.
+    pub system_time: Option<String>,
+    /// When it was last moved.
+    pub moved: String,
+}
+
+/// A relation of the warehouse.
+#[derive(Debug, Serialize)]
+pub struct Relation {
+    /// Its name.
+    pub name: String,
+    /// Its layer.
+    pub layer: &'static str,
+    /// How many rows it has.
+    pub rows: i64,
+    /// Whether the rows are the planner's estimate, where counting would read much.
+    pub estimated: bool,
+    /// The system time that it shows, where it has a watermark.
+    pub system_time: Option<String>,
+    /// How far that is behind what has landed, in seconds.
+    pub behind_seconds: Option<f64>,
+}
+
+/// A run or a stretch of a watch.
+#[derive(Debug, Serialize)]
+pub struct Run {
+    /// When it began.
+    pub started: String,
+    /// How long it took, or has taken so far.
+    pub seconds: f64,
+    /// `running`, `succeeded` or `failed`.
+    pub status: String,
+    /// What it did.
+    pub metrics: serde_json::Value,
+}
+
+/// Pages up to which rows are counted; above, the planner's estimate must do.
+const COUNTED: i64 = 1_000;
+
+/// How many runs are told.
+const RUNS: i64 = 5;
+
+/// Looks at both databases. Fails where the warehouse cannot be reached.
+pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
+    let mut survey = Survey { warehouse: warehouse.name.to_owned(), ..Survey::default() };
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    match migrate::check(warehouse, &mut target).await {
+        Ok(()) => {
+            survey.landed = landed(warehouse, &mut target).await?;
+            survey.relations = relations(warehouse, &mut target).await?;
+            survey.runs = runs(&mut target).await?;
+        }
+        // It could not be asked.
+        Err(error) if error.sqlstate().is_some() || error.is_of_connection() => return Err(error),
+        Err(error) => {
+            let remedy = error.way_out().map(|way| format!("; {way}")).unwrap_or_default();
+            survey.unready = Some(format!("{}{remedy}", error.what()));
+        }
+    }
+    let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
+    match slot(warehouse, place, moved).await {
+        Ok(slot) => survey.slot = Some(slot),
+        Err(error) => survey.unseen = Some(error.to_string()),
+    }
+    Ok(survey)
+}
+
+async fn slot(warehouse: &Warehouse, place: &Place, moved: Option<(String, String)>) -> Result<Slot> {
+    let name = &warehouse.source.slot;
+    let mut source = connection::connect(Database::Source, &place.source).await?;
+    let unasked = || format!("cannot ask the source for replication slot `{name}`");
+    let (landed_to, moved) = moved.unzip();
+    let row = sqlx::query(
+        "SELECT
+            active,
+            wal_status,
+            pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint AS lag_bytes,
+            CASE
+                WHEN greatest(confirmed_flush_lsn, $2::pg_lsn) >= pg_current_wal_flush_lsn() THEN 0
+                ELSE greatest(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
+            END::float8 AS lag_seconds,
+            pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn)::bigint AS retained_bytes,
+            safe_wal_size AS safe_bytes
+        FROM pg_replication_slots
+        WHERE slot_name = $1",
+    )
+    .bind(name)
+    .bind(landed_to)
+    .bind(moved)
+    .fetch_optional(&mut source)
+    .await
+    .during(unasked)?;
+    let Some(row) = row else {
+        return Ok(Slot {
+            name: name.clone(),
+            exists: false,
+            active: false,
+            wal_status: None,
+            lag_bytes: None,
+            lag_seconds: None,
+            retained_bytes: None,
+            safe_bytes: None,
+        });
+    };
+    Ok(Slot {
+        name: name.clone(),
+        exists: true,
+        active: row.try_get("active").during(unasked)?,
+        wal_status: row.try_get("wal_status").during(unasked)?,
+        lag_bytes: row.try_get("lag_bytes").during(unasked)?,
+        lag_seconds: row.try_get("lag_seconds").during(unasked)?,
+        retained_bytes: row.try_get("retained_bytes").during(unasked)?,
+        safe_bytes: row.try_get("safe_bytes").during(unasked)?,
+    })
+}
+
+async fn landed(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Option<Landed>> {
+    let unasked = || "cannot read `medallion.source_position`".to_owned();
+    let row = sqlx::query(
+        "SELECT state, coalesce(landed_to, 0) AS landed_to, last_commit_ts::text AS system_time,
+            updated_at::text AS moved
+        FROM medallion.source_position
+        WHERE slot = $1",
+    )
+    .bind(&warehouse.source.slot)
+    .fetch_optional(target)
+    .await
+    .during(unasked)?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Landed {
+        state: row.try_get("state").during(unasked)?,
+        position: Lsn(row.try_get("landed_to").during(unasked)?).to_string(),
+        system_time: row.try_get("system_time").during(unasked)?,
+        moved: row.try_get("moved").during(unasked)?,
+    }))
+}
+
+async fn relations(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Relation>> {
+    let stored = |storage: &Storage| !matches!(storage, Storage::View);
+    let bronze = warehouse.landings.iter().map(|landing| ("bronze", &landing.table));
+    let silver = warehouse.silver.iter().map(|silver| ("silver", &silver.table));
+    let gold = warehouse.marts.iter().filter(|mart| stored(&mart.storage)).map(|mart| ("gold", &mart.table));
+    let mut relations = Vec::new();
+    for (layer, name) in bronze.chain(silver).chain(gold) {
+        relations.push(relation(layer, name, target).await?);
+    }
+    Ok(relations)
+}
+
+async fn relation(layer: &'static str, name: &Name, target: &mut PgConnection) -> Result<Relation> {
+    let unasked = || format!("cannot look at `{name}`");
+    let row = sqlx::query(
+        "WITH part AS (
+            SELECT part.relpages, part.reltuples, pg_relation_size(part.oid) / 8192 AS pages
+            FROM pg_class AS part
+            WHERE part.oid = to_regclass($1)
+            OR part.oid IN (SELECT relid FROM pg_partition_tree(to_regclass($1)) WHERE isleaf)
+        )
+        SELECT
+            sum(pages)::bigint AS pages,
+            sum(
+                CASE
+                    WHEN relpages > 0 THEN greatest(reltuples, 0)::float8 / relpages * pages
+                    ELSE 0
+                END
+            )::bigint AS estimate,
+            (SELECT system_time::text FROM medallion.watermark WHERE relation = $2) AS system_time,
+            (
+                SELECT extract(epoch FROM (SELECT max(last_commit_ts) FROM medallion.source_position) - system_time)
+                FROM medallion.watermark
+                WHERE relation = $2
+            )::float8 AS behind
+        FROM part",
+    )
+    .bind(quote::name(name))
+    .bind(name.to_string())
+    .fetch_one(&mut *target)
+    .await
+    .during(unasked)?;
+    let pages: i64 = row.try_get("pages").during(unasked)?;
+    let estimated = pages > COUNTED;
+    let rows = if estimated {
+        row.try_get("estimate").during(unasked)?
+    } else {
+        let sql = format!("SELECT count(*) FROM {}", quote::name(name));
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(target).await.during(unasked)?
+    };
+    Ok(Relation {
+        name: name.to_string(),
+        layer,
+        rows,
+        estimated,
+        system_time: row.try_get("system_time").during(unasked)?,
+        behind_seconds: row.try_get("behind").during(unasked)?,
+    })
+}
+
+async fn runs(target: &mut PgConnection) -> Result<Vec<Run>> {
+    let unasked = || "cannot read `medallion.pipeline_metadata`".to_owned();
+    let rows = sqlx::query(
+        "SELECT
+            start_time::text AS started,
+            extract(epoch FROM coalesce(end_time, clock_timestamp()) - start_time)::float8 AS seconds,
+            status,
+            performance_metrics::text AS metrics
+        FROM medallion.pipeline_metadata
+        ORDER BY id DESC
+        LIMIT $1",
+    )
+    .bind(RUNS)
+    .fetch_all(target)
+    .await
+    .during(unasked)?;
+    let mut runs = Vec::new();
+    for row in &rows {
+        let metrics: String = row.try_get("metrics").during(unasked)?;
+        runs.push(Run {
+            started: row.try_get("started").during(unasked)?,
+            seconds: row.try_get("seconds").during(unasked)?,
+            status: row.try_get("status").during(unasked)?,
+            metrics: serde_json::from_str(&metrics).during(unasked)?,
+        });
+    }
+    Ok(runs)
+}
