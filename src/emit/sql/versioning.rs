@@ -25,7 +25,6 @@ struct VersioningSql {
     journal: String,
     journal_primary_key: String,
     journal_start_index: String,
-    journal_transaction_index: String,
 
     hash_function: String,
     hash_parameters: Lines,
@@ -35,6 +34,7 @@ struct VersioningSql {
     before_insert: String,
     before_update: String,
     keep_closed: String,
+    refuse_lost: String,
     keep_order: String,
     settle: String,
     after_insert: String,
@@ -62,10 +62,11 @@ struct VersioningSql {
 }
 
 /// A function of a dimension's versioning, by the suffix that its name has.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     "before_insert",
     "before_update",
     "keep_closed",
+    "refuse_lost",
     "keep_order",
     "settle",
     "after_insert",
@@ -92,6 +93,7 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         before_insert,
         before_update,
         keep_closed,
+        refuse_lost,
         keep_order,
         settle,
         after_insert,
@@ -113,7 +115,6 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             .collect(),
         journal_primary_key: identifier(&derived(&journal.name, "pkey")),
         journal_start_index: identifier(&derived(&journal.name, &format!("{}_idx", dimension.start))),
-        journal_transaction_index: identifier(&derived(&journal.name, "journal_xid_idx")),
         journal: relation(&journal),
         hash_function: relation(&hash_function(dimension)),
         hash_parameters: tracked
@@ -129,6 +130,7 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         before_insert,
         before_update,
         keep_closed,
+        refuse_lost,
         keep_order,
         settle,
         after_insert,

@@ -9,11 +9,9 @@ CREATE TABLE {{ journal }} (
     CONSTRAINT {{ journal_primary_key }} PRIMARY KEY ("journal_id")
 );
 
+-- Entries come in the order of their times, so that a small index finds them.
 CREATE INDEX {{ journal_start_index }}
-    ON {{ journal }} ({{ start }});
-
-CREATE INDEX {{ journal_transaction_index }}
-    ON {{ journal }} ("journal_xid");
+    ON {{ journal }} USING brin ({{ start }});
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -76,13 +74,48 @@ BEGIN
 END
 $$;
 
--- A closed version is left as it is. Its key is remembered: the statement must have reached the current
--- version as well, or what it wanted would be lost in silence.
+-- A closed version is left as it is, unless versioning itself opens it again. Its key is remembered.
 CREATE FUNCTION {{ keep_closed }}() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF NEW.{{ end }} OPERATOR(pg_catalog.<>) OLD.{{ end }} AND "medallion"."settling"() THEN
+        RETURN NEW;
+    END IF;
     PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW({{ old_key }})::text);
+    RETURN NULL;
+END
+$$;
+
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION {{ refuse_lost }}() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW({{ old_rows_key }})::text
+    FROM old_rows
+    WHERE old_rows.{{ end }} = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -175,8 +208,8 @@ DECLARE
     stamp timestamptz;
     key record;
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM new_rows) THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows.{{ end }} = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
@@ -202,74 +235,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and is no more ends now. Changed keys were seen to row by
--- row before: among them some versions have ended already.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION {{ after_update }}() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 SET enable_nestloop = off
 AS $$
 #variable_conflict use_variable
 DECLARE
     stamp timestamptz;
-    lost text;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.closed_met', true) = 'on' THEN
-        SELECT met."key"
-        INTO lost
-        FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        AND NOT EXISTS (
-            SELECT
-            FROM old_rows
-            WHERE old_rows.{{ end }} = 'infinity'
-            AND ROW({{ old_rows_key }})::text = met."key"
-        )
-        LIMIT 1;
-        IF FOUND THEN
-            PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-        END IF;
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP;
-    END IF;
     -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows) THEN
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows.{{ end }} = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
-    IF EXISTS (
+    INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
+    SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
+    FROM old_rows
+    WHERE old_rows.{{ end }} = 'infinity'
+    AND old_rows.{{ start }} < stamp
+    AND NOT EXISTS (
         SELECT
-        FROM old_rows
-        WHERE old_rows.{{ end }} = 'infinity'
-        AND NOT EXISTS (
-            SELECT
-            FROM new_rows
-            WHERE {{ new_row_is_old_row }}
-        )
-    ) THEN
-        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
-        SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
-        FROM old_rows
-        WHERE old_rows.{{ end }} = 'infinity'
-        AND old_rows.{{ start }} < stamp
-        ON CONFLICT ON CONSTRAINT {{ primary_key }} DO NOTHING;
-    ELSE
-        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
-        SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
-        FROM old_rows
-        JOIN new_rows
-            ON {{ new_row_is_old_row }}
-        WHERE old_rows.{{ end }} = 'infinity'
-        AND old_rows.{{ start }} < stamp
-        AND new_rows.{{ start }} = stamp;
-    END IF;
+        FROM new_rows
+        WHERE {{ new_row_is_old_row }}
+        AND new_rows.{{ start }} < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM {{ table }} AS version
+        WHERE {{ version_is_old_row }}
+        AND version.{{ start }} = old_rows.{{ start }}
+    ));
     INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
     SELECT 'U', {{ new_columns }}, stamp
     FROM new_rows
@@ -290,34 +291,9 @@ AS $$
 DECLARE
     stamp timestamptz;
     key record;
-    lost text;
 BEGIN
-    IF current_setting('medallion.closed_met', true) = 'on' THEN
-        SELECT met."key"
-        INTO lost
-        FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        AND NOT EXISTS (
-            SELECT
-            FROM old_rows
-            WHERE old_rows.{{ end }} = 'infinity'
-            AND ROW({{ old_rows_key }})::text = met."key"
-        )
-        LIMIT 1;
-        IF FOUND THEN
-            PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-        END IF;
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP;
-    END IF;
     -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows) THEN
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows.{{ end }} = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
@@ -371,6 +347,7 @@ BEGIN
             PERFORM "medallion"."refuse_conflict"(TG_RELID);
         END IF;
         PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
         PERFORM {{ settle }}({{ new_key }});
         INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
         SELECT 'D', {{ old_record }}, stamp
@@ -388,6 +365,7 @@ $$;
 
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
 REVOKE ALL ON FUNCTION
+    {{ refuse_lost }}(),
     {{ keep_order }}(),
     {{ after_insert }}(),
     {{ after_update }}(),
@@ -397,69 +375,35 @@ FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
-CREATE TRIGGER "zz_versioning_insert"
+CREATE TRIGGER "zz_versioning_1_closed"
+    BEFORE UPDATE OR DELETE ON {{ table }}
+    FOR EACH ROW
+    WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION {{ keep_closed }}();
+
+CREATE TRIGGER "zz_versioning_2_order"
+    BEFORE UPDATE OR DELETE ON {{ table }}
+    FOR EACH ROW
+    WHEN (
+        OLD.{{ end }} = 'infinity'
+        AND OLD.{{ start }} >= transaction_timestamp()
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION {{ keep_order }}();
+
+CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON {{ table }}
     FOR EACH ROW
     WHEN ((NEW.{{ end }} = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ before_insert }}();
 
-CREATE TRIGGER "zz_versioning_update_1_closed"
-    BEFORE UPDATE ON {{ table }}
-    FOR EACH ROW
-    WHEN (
-        OLD.{{ end }} < 'infinity'
-        AND NOT (NEW.{{ end }} <> OLD.{{ end }} AND "medallion"."settling"())
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION {{ keep_closed }}();
-
-CREATE TRIGGER "zz_versioning_update_2_order"
-    BEFORE UPDATE ON {{ table }}
-    FOR EACH ROW
-    WHEN (
-        OLD.{{ end }} = 'infinity'
-        AND OLD.{{ start }} >= transaction_timestamp()
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION {{ keep_order }}();
-
-CREATE TRIGGER "zz_versioning_update_3_version"
+CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON {{ table }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} = 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ before_update }}();
 
-CREATE TRIGGER "zz_versioning_delete_1_closed"
-    BEFORE DELETE ON {{ table }}
-    FOR EACH ROW
-    WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION {{ keep_closed }}();
-
-CREATE TRIGGER "zz_versioning_delete_2_order"
-    BEFORE DELETE ON {{ table }}
-    FOR EACH ROW
-    WHEN (
-        OLD.{{ end }} = 'infinity'
-        AND OLD.{{ start }} >= transaction_timestamp()
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION {{ keep_order }}();
-
-CREATE TRIGGER "zz_versioning_inserted"
-    AFTER INSERT ON {{ table }}
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT
-    WHEN (NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION {{ after_insert }}();
-
-CREATE TRIGGER "zz_versioning_updated"
-    AFTER UPDATE ON {{ table }}
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT
-    WHEN (NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION {{ after_update }}();
-
-CREATE TRIGGER "zz_versioning_updated_row"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON {{ table }}
     FOR EACH ROW
     WHEN (
@@ -469,7 +413,35 @@ CREATE TRIGGER "zz_versioning_updated_row"
     )
     EXECUTE FUNCTION {{ after_update_row }}();
 
-CREATE TRIGGER "zz_versioning_deleted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON {{ table }}
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION {{ refuse_lost }}();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON {{ table }}
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION {{ refuse_lost }}();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
+    AFTER INSERT ON {{ table }}
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION {{ after_insert }}();
+
+CREATE TRIGGER "zz_versioning_6_updated"
+    AFTER UPDATE ON {{ table }}
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION {{ after_update }}();
+
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON {{ table }}
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -483,14 +455,14 @@ CREATE TRIGGER "zz_versioning_truncate"
 
 -- A session that plays a replica silences ordinary triggers; these speak.
 ALTER TABLE {{ table }}
-    ENABLE ALWAYS TRIGGER "zz_versioning_insert",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_1_closed",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_2_order",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_3_version",
-    ENABLE ALWAYS TRIGGER "zz_versioning_delete_1_closed",
-    ENABLE ALWAYS TRIGGER "zz_versioning_delete_2_order",
-    ENABLE ALWAYS TRIGGER "zz_versioning_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";

@@ -20,6 +20,7 @@ DROP FUNCTION "medallion"."dim_customer_hist_after_update"();
 DROP FUNCTION "medallion"."dim_customer_hist_after_insert"();
 DROP FUNCTION "medallion"."dim_customer_hist_settle"(text, integer);
 DROP FUNCTION "medallion"."dim_customer_hist_keep_order"();
+DROP FUNCTION "medallion"."dim_customer_hist_refuse_lost"();
 DROP FUNCTION "medallion"."dim_customer_hist_keep_closed"();
 DROP FUNCTION "medallion"."dim_customer_hist_before_update"();
 DROP FUNCTION "medallion"."dim_customer_hist_before_insert"();
