@@ -10,6 +10,7 @@ mod interrupted;
 mod keeping;
 mod operate;
 mod prompt;
+mod notebook;
 mod real_pagila;
 mod refusals;
 mod roles;

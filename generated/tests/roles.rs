@@ -118,7 +118,6 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
             "pipeline_metadata" | "source_position" | "watermark" => "SIU",
             "quarantine" => "SI",
             "horizon" | "warehouse" => "S",
-            "quarantine" => "SI",
             _ if table.ends_with("_cdc") => "SI",
             _ if table.ends_with("_hist") || table.ends_with("_history") => "SIUD",
             _ if table.ends_with("_definition") => "S",
