@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test test-18 check generate update setup
+.PHONY: demo test chaos test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -14,6 +14,10 @@ test: setup
 test-18: setup
 	bin=$$(scripts/postgres-18) && \
 		MEDALLION_POSTGRES_BIN=$$bin cargo test -p medallion-server -p medallion-runtime -p warehouse
+
+## The loader between two servers, of which anything dies: KILLS times, in an order that SEED decides
+chaos: setup
+	MEDALLION_CHAOS_SEED=$(SEED) MEDALLION_CHAOS_KILLS=$(KILLS) cargo test -p warehouse --test end_to_end -- chaos --nocapture
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

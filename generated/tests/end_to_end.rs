@@ -5,8 +5,8 @@
 
 mod support;
 
+mod chaos;
 mod entities;
-mod interrupted;
 mod keeping;
 mod operate;
 mod prompt;
@@ -15,4 +15,5 @@ mod real_pagila;
 mod refusals;
 mod roles;
 mod sample;
+mod secure;
 mod watch;

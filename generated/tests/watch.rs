@@ -9,7 +9,7 @@ use medallion_runtime::{connection, lock, script};
 use medallion_server::Server;
 use rustix::process::Signal;
 
-use crate::interrupted::{Dice, Writers};
+use crate::chaos::{Dice, Writers};
 use crate::support::audit::{self, Landed};
 use crate::support::program::{self, Watching};
 use crate::support::{Shop, State, compare, figures, laws, state};
@@ -144,7 +144,7 @@ async fn each_change_lands_once_whatever_is_killed_under_a_watch() {
     shop.migrate().await;
     let running = "SELECT count(*) = 1 FROM medallion.pipeline_metadata WHERE status = 'running'";
 
-    let writers = Writers::start(&shop.place.source).await;
+    let writers = Writers::start(&shop.place.source, 11);
     let mut dice = Dice(11);
     for tenths in KILLED_AFTER {
         let watching = Watching::start(&shop);

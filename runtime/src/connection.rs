@@ -1,6 +1,7 @@
 //! Connections to the source and the warehouse: pinned sessions, and errors that say what to do without
 //! ever showing a URL. Knows nothing of what is asked over them.
 
+use std::io;
 use std::str::FromStr as _;
 
 use sqlx::ConnectOptions as _;
@@ -72,8 +73,17 @@ pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
 pub async fn connect(database: Database, url: &str) -> Result<PgConnection> {
     let options = options(database, url)?;
     let place = place(&options);
+    let socket = options.get_socket().is_some();
     options.connect().await.map_err(|cause| {
-        let remedy = remedy(database, &cause);
+        let remedy = match &cause {
+            sqlx::Error::Io(error) if error.kind() == io::ErrorKind::NotFound && !socket => {
+                format!(
+                    "there is no such file: check sslrootcert, sslcert and sslkey in {}",
+                    database.variable()
+                )
+            }
+            cause => remedy(database, cause),
+        };
         Error::new(format!("cannot connect to the {} at {place}", database.noun()))
             .because(cause)
             .remedy(remedy)
@@ -101,6 +111,9 @@ fn place(options: &PgConnectOptions) -> String {
 fn remedy(database: Database, cause: &sqlx::Error) -> String {
     let variable = database.variable();
     let state = cause.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    if let Some(remedy) = tls_remedy(variable, cause) {
+        return remedy;
+    }
     match state.as_deref() {
         Some("3D000") => format!("create the database, or correct the name in {variable}"),
         Some("28P01" | "28000") => format!("check the user and the password in {variable}, and pg_hba.conf"),
@@ -108,4 +121,35 @@ fn remedy(database: Database, cause: &sqlx::Error) -> String {
         Some("57P03") => "the server is starting or stopping: try again in a moment".to_owned(),
         _ => format!("is the server running? check host and port in {variable}"),
     }
+}
+
+/// What to do where the two ends could not agree on who the server is. The driver's TLS says it in words.
+fn tls_remedy(variable: &str, cause: &sqlx::Error) -> Option<String> {
+    let (sqlx::Error::Tls(_) | sqlx::Error::Io(_) | sqlx::Error::Configuration(_)) = cause else {
+        return None;
+    };
+    let said = format!("{cause} {:?}", std::error::Error::source(cause));
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(&["UnknownIssuer", "BadSignature", "CaUsedAsEndEntity"]) {
+        return Some(format!(
+            "the server's certificate is not by an authority that is trusted: give that of its own as \
+             `sslrootcert=/path/to/ca.pem` in {variable}; if it should be, somebody else may be answering"
+        ));
+    }
+    if has(&["NotValidForName"]) {
+        return Some(format!(
+            "the server's certificate is for another name than the host in {variable}: write the name that it \
+             has, or give the server a certificate for this one"
+        ));
+    }
+    if has(&["Expired", "NotValidYet"]) {
+        return Some("the server's certificate is not valid now: renew it, or see to the clocks".to_owned());
+    }
+    if has(&["does not support TLS"]) {
+        return Some(format!(
+            "turn TLS on at the server (`ssl = on`), or lower `sslmode` in {variable} where nobody can listen"
+        ));
+    }
+    matches!(cause, sqlx::Error::Tls(_) | sqlx::Error::Configuration(_))
+        .then(|| format!("check sslmode, sslrootcert, sslcert and sslkey in {variable}"))
 }

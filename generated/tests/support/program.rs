@@ -43,7 +43,7 @@ pub fn stderr(output: &Output) -> String {
 /// A run of the pipeline, in the binary, under way.
 pub struct Running {
     child: Child,
-    seen: BTreeSet<(i32, String)>,
+    seen: BTreeSet<(usize, i32, String)>,
 }
 
 impl Running {
@@ -53,22 +53,24 @@ impl Running {
 
     /// Waits until the program's sessions have been seen at so many steps, or it has ended. A step is a
     /// statement, or so many more rows of a COPY: progress, whatever time it takes on this machine.
-    pub async fn reach(&mut self, steps: usize, watch: &mut PgConnection) {
+    pub async fn reach(&mut self, steps: usize, watches: &mut [PgConnection]) {
         while self.seen.len() < steps && self.child.try_wait().unwrap().is_none() {
-            let rows = sqlx::query(
-                "SELECT activity.pid, left(query, 200), coalesce(tuples_processed, 0) / $1
-                FROM pg_stat_activity AS activity
-                LEFT JOIN pg_stat_progress_copy AS copy ON copy.pid = activity.pid
-                WHERE application_name = 'medallion' AND state = 'active' AND client_port IS NOT NULL
-                AND activity.pid <> pg_backend_pid()",
-            )
-            .bind(COPIED)
-            .fetch_all(&mut *watch)
-            .await
-            .unwrap();
-            for row in rows {
-                let (query, copied): (String, i64) = (row.get(1), row.get(2));
-                self.seen.insert((row.get(0), format!("{copied} {query}")));
+            for (server, watch) in watches.iter_mut().enumerate() {
+                let rows = sqlx::query(
+                    "SELECT activity.pid, left(query, 200), coalesce(tuples_processed, 0) / $1
+                    FROM pg_stat_activity AS activity
+                    LEFT JOIN pg_stat_progress_copy AS copy ON copy.pid = activity.pid
+                    WHERE application_name = 'medallion' AND state = 'active' AND client_port IS NOT NULL
+                    AND activity.pid <> pg_backend_pid()",
+                )
+                .bind(COPIED)
+                .fetch_all(watch)
+                .await
+                .unwrap();
+                for row in rows {
+                    let (query, copied): (String, i64) = (row.get(1), row.get(2));
+                    self.seen.insert((server, row.get(0), format!("{copied} {query}")));
+                }
             }
         }
     }

@@ -78,6 +78,20 @@ pub enum Point {
     SlotAdvanced,
 }
 
+impl Point {
+    /// All of them, in the order in which they are reached.
+    pub const ALL: [Self; 8] = [
+        Self::SlotAnnounced,
+        Self::SlotCreated,
+        Self::SnapshotTaken,
+        Self::PastCopied,
+        Self::PastLanded,
+        Self::BatchCopied,
+        Self::BatchLanded,
+        Self::SlotAdvanced,
+    ];
+}
+
 /// What a capture brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {

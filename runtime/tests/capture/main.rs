@@ -8,6 +8,7 @@ mod changes;
 mod drawn;
 mod fit;
 mod identities;
+mod known;
 mod readiness;
 mod refusals;
 mod shapes;
