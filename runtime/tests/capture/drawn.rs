@@ -177,7 +177,7 @@ impl Names {
 /// A value as the text that its type reads.
 fn text(kind: &Kind, bytes: &mut impl Iterator<Item = u8>) -> Option<String> {
     let roll = bytes.next().unwrap_or(0);
-    if roll % 7 == 0 {
+    if roll.is_multiple_of(7) {
         return None;
     }
     Some(match kind {
