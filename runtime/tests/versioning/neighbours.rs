@@ -151,3 +151,44 @@ async fn a_large_load_by_copy_is_versioned() {
         .await;
     assert_eq!(counts, ["4000 1000 4000"]);
 }
+
+/// A snapshot that is taken again and again: unchanged, changed, gone, back.
+#[tokio::test]
+async fn a_snapshot_taken_again_makes_versions_of_what_changed_only() {
+    let mut session = ready("snapshots").await;
+    session.does("CREATE TABLE shot (customer_id integer, name text)").await;
+    let shots = [
+        "(1, 'a'), (2, 'b')",
+        "(1, 'a'), (2, 'B')",
+        "(1, 'a')",
+        "(1, NULL), (2, 'B')",
+        "(1, NULL), (2, 'B')",
+    ];
+    for shot in shots {
+        session
+            .does(&format!(
+                "TRUNCATE shot; INSERT INTO shot VALUES {shot}; BEGIN; \
+                 DELETE FROM d WHERE sys_end = 'infinity' \
+                 AND customer_id NOT IN (SELECT customer_id FROM shot); \
+                 INSERT INTO silver.dim_customer_hist (region, customer_id, name) SELECT 'eu', * FROM shot \
+                 ON CONFLICT (region, customer_id) WHERE sys_end = 'infinity' \
+                 DO UPDATE SET name = excluded.name; COMMIT"
+            ))
+            .await;
+    }
+    assert_eq!(session.versions().await, "1:a 1:∅… 2:b 2:B| 2:B…");
+}
+
+/// A version that is written over from a query on the dimension's own past.
+#[tokio::test]
+async fn what_was_can_be_put_back_and_is_a_version_of_its_own() {
+    let mut session = ready("put_back").await;
+    session.does("UPDATE d SET name = 'z' WHERE customer_id = 1").await;
+    session
+        .does(
+            "UPDATE d SET name = past.name FROM silver.dim_customer_hist AS past \
+             WHERE d.customer_id = past.customer_id AND d.sys_end = 'infinity' AND past.sys_end < 'infinity'",
+        )
+        .await;
+    assert_eq!(session.versions().await, "1:a 1:z 1:a… 2:b…");
+}
