@@ -46,6 +46,8 @@ pub(super) struct Catalog<'a> {
     pub time_zone: String,
     pub relations: Vec<Relation<'a>>,
     pub landings: Vec<Landing<'a>>,
+    /// Joins over time, by their names.
+    joins: Vec<&'a At<String>>,
     /// Whether every name that the spec gives could be read.
     pub all_named: bool,
     /// What stands beside each table that retention prunes.
@@ -154,6 +156,7 @@ impl<'a> Catalog<'a> {
             older,
             relations: Vec::new(),
             landings: Vec::new(),
+            joins: Vec::new(),
             all_named: report.has_no_holes(),
             enums,
             schemas,
@@ -174,6 +177,7 @@ impl<'a> Catalog<'a> {
         for join in &spec.temporal_join {
             if let Some(name) = catalog.named(&join.name, "the temporal join", report) {
                 spaces.readable.declare(name, "a temporal join", report);
+                catalog.joins.push(name);
             }
         }
         for mart in &spec.mart {
@@ -194,7 +198,8 @@ impl<'a> Catalog<'a> {
 
     /// What marts can read before there are marts.
     pub fn scope(&self) -> Scope {
-        let mut scope = Scope { all_named: self.all_named, ..Scope::default() };
+        let joins = self.joins.iter().map(|name| name.value.clone()).collect();
+        let mut scope = Scope { joins, all_named: self.all_named, ..Scope::default() };
         for relation in &self.relations {
             for readable in readables(relation) {
                 scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);

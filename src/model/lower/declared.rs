@@ -104,6 +104,10 @@ fn sources<'a>(
             Some(relation) => sources.push(Source { alias, relation }),
             None => {
                 let place = report.at(&name.span);
+                if let Some(finding) = scope.refused(name, place.clone()) {
+                    report.push(finding);
+                    continue;
+                }
                 let message = format!("there is no `{}` to read", name.value);
                 let finding = Finding::new(Code::UnknownRelation, message, place)
                     .label("no fact, dimension, view, lookup or mart")

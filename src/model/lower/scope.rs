@@ -1,13 +1,16 @@
 //! What a mart can read, by the name that it reads it by. Knows columns, not where they come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::finding::{Code, Finding, Span};
 use crate::model::{DataType, Name, Nullability, Read};
 
 /// Everything that a mart can read, by bare name.
 #[derive(Clone, Default)]
 pub(super) struct Scope {
     pub readables: BTreeMap<String, Readable>,
+    /// Joins over time, which marts do not read.
+    pub joins: BTreeSet<String>,
     /// Whether all names are known: a name that is not here does not exist.
     pub all_named: bool,
 }
@@ -44,6 +47,16 @@ impl Scope {
             Some(schema) if readable.read.name.schema != schema => None,
             _ => Some(readable),
         }
+    }
+
+    /// What is said of a name that is there, but for nobody to read here.
+    pub fn refused(&self, name: &str, place: Span) -> Option<Finding> {
+        let message = format!("`{name}` is a temporal join, and marts read none");
+        self.joins.contains(name).then(|| {
+            Finding::new(Code::WrongRelation, message, place)
+                .label("its changes would not be seen")
+                .help("read the relations that it joins")
+        })
     }
 
     /// The names, for a reader who mistook one.

@@ -119,6 +119,10 @@ impl<'r> Reading<'r> {
                 );
             }
             _ => {
+                if let Some(finding) = self.scope.refused(&mention.name, place.clone()) {
+                    report.push(finding);
+                    return;
+                }
                 let is_landing = self.catalog.landings.iter().any(|known| known.name.name == mention.name);
                 let message = format!("there is no `{}` to read", mention.name);
                 let finding = Finding::new(Code::UnknownRelation, message, place);

@@ -1,0 +1,1 @@
+SELECT id FROM half_a_key
