@@ -123,6 +123,7 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
     });
     let travelling = travelling
         .chain(facts(warehouse).map(|(silver, _)| Name::new(TRAVEL_SCHEMA, &silver.name.name)))
+        .chain(warehouse.temporal_joins.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
         .chain(warehouse.marts.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)));
     let views = dimensions(warehouse).map(|(_, kind)| relation(&kind.current_view));
     let grants = vec![
@@ -138,6 +139,11 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
             "The history behind reference data, which its functions read in the reader's name.",
             "SELECT",
             reference.map(|(silver, _)| relation(&silver.name)).collect(),
+        ),
+        grant(
+            "What is joined over time.",
+            "SELECT",
+            warehouse.temporal_joins.iter().map(|one| relation(&one.name)).collect(),
         ),
         grant("Gold.", "SELECT", warehouse.marts.iter().map(|one| relation(&one.name)).collect()),
         grant("All of it as of any time.", "SELECT", travelling.map(|name| relation(&name)).collect()),

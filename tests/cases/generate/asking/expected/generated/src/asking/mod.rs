@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "7fd4040e16fa63ac95b67936b6ab752f6ece5a19d66d19a69dfb53c85d3c7093";
+pub const SPEC_HASH: &str = "fda9cb3655a59de60926bb0a640d621b064d05fc2d8a1c2f41c774090cbde0cb";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "c3b401d55e728932c2b6dce4acf40b41d322fc1f16a8cfc5d8bf0051ce4b33df";
+pub const OBJECTS_HASH: &str = "f878cee601244a1528688dbbe3b50b3a902151b7ac2982e8d794380e303f0973";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

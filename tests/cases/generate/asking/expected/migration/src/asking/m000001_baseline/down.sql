@@ -3,6 +3,7 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+REVOKE ALL ON SCHEMA "medallion" FROM "asking_reader";
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."visit_with_owner";
 DROP VIEW "silver"."visit_with_owner";

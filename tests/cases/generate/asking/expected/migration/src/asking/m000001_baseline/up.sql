@@ -568,6 +568,24 @@ REVOKE ALL ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) FROM
 
 COMMENT ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) IS 'Indexes the versions of a landing table by key; for the loader.';
 
+-- medallion: roles
+
+-- Groups, for logins to be members of. A role is one for all databases of the server: it is made where it is
+-- missing, and stays when the warehouse goes.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'asking_reader') THEN
+        CREATE ROLE "asking_reader" NOLOGIN;
+    END IF;
+EXCEPTION
+    -- Another database's migration was faster.
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+-- What another session has made meanwhile is known from the next lock on.
+LOCK TABLE "medallion"."warehouse" IN SHARE MODE;
+
 -- bronze.br_owner
 
 CREATE TABLE "bronze"."br_owner" (
@@ -1792,10 +1810,64 @@ REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
 
+-- reader: asking_reader
+
+-- The reader asks.
+GRANT USAGE ON SCHEMA
+    "medallion",
+    "silver",
+    "gold",
+    "as_of"
+TO "asking_reader";
+
+-- Silver: every version, what is current, and the latest states of events.
+GRANT SELECT ON
+    "silver"."owner_hist",
+    "silver"."tag_hist",
+    "silver"."thing_hist",
+    "silver"."owner",
+    "silver"."site",
+    "silver"."tag",
+    "silver"."thing",
+    "silver"."fact_visit"
+TO "asking_reader";
+
+-- The history behind reference data, which its functions read in the reader's name.
+GRANT SELECT ON
+    "medallion"."site_hist"
+TO "asking_reader";
+
+-- What is joined over time.
+GRANT SELECT ON
+    "silver"."owner_at_home",
+    "silver"."visit_with_owner"
+TO "asking_reader";
+
+-- All of it as of any time.
+GRANT SELECT ON
+    "as_of"."owner",
+    "as_of"."owner_hist",
+    "as_of"."site",
+    "as_of"."site_hist",
+    "as_of"."tag",
+    "as_of"."tag_hist",
+    "as_of"."thing",
+    "as_of"."thing_hist",
+    "as_of"."fact_visit",
+    "as_of"."owner_at_home",
+    "as_of"."visit_with_owner"
+TO "asking_reader";
+
+-- Which warehouse it is, and from when on.
+GRANT SELECT ON
+    "medallion"."horizon",
+    "medallion"."warehouse"
+TO "asking_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'c3b401d55e728932c2b6dce4acf40b41d322fc1f16a8cfc5d8bf0051ce4b33df'
+    'f878cee601244a1528688dbbe3b50b3a902151b7ac2982e8d794380e303f0973'
 );
