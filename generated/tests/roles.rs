@@ -117,6 +117,7 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
         ("loader", "medallion") => match table {
             "pipeline_metadata" | "source_position" | "watermark" => "SIU",
             "quarantine" => "SI",
+            "late_change" => "SID",
             "horizon" | "warehouse" => "S",
             _ if table.ends_with("_cdc") => "SI",
             _ if table.ends_with("_hist") || table.ends_with("_history") => "SIUD",

@@ -37,8 +37,12 @@ pub async fn publish(
     target: &mut PgConnection,
     mut report: impl FnMut(&Name, u64, Duration),
 ) -> Result<Published> {
+    if !apply::is_due(warehouse, target).await? {
+        return Ok(Published { system_time: system_time(target).await?, ..Published::default() });
+    }
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
+    apply::hold(warehouse, &mut transaction).await?;
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
     let applied = apply::apply(warehouse, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);

@@ -1,38 +1,13 @@
-//! Writes versions into their relation: ends what ended, adds what began; and keeps the rows before and
-//! after for the marts.
+//! Writes versions into their relation: ends what ended, adds what began; of repaired keys, takes out what
+//! should not be there and puts in what is missing.
 
 use sqlx::PgConnection;
 
-use super::{Step, own};
-use crate::descriptor::SilverKind;
+use super::{Repair, Step, own};
+use crate::descriptor::{Name, SilverKind};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
-
-/// Stages `change_<n>`: the relation's columns, for each current row that goes, comes or is changed:
-/// as it was and as it will be.
-pub async fn stage_changes(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
-    let silver = step.silver;
-    let version = step.table("version");
-    let sql = format!(
-        "CREATE TEMPORARY TABLE change_{number} ON COMMIT DROP AS\n\
-         SELECT {before}\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
-         WHERE {current} AND version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
-         UNION ALL\n\
-         SELECT {after}\nFROM {version} AS version\n\
-         WHERE version.m$present AND version.m$known_to = 'infinity'\n\
-         AND (NOT version.m$base OR version.m$touched_in_place)",
-        number = step.number,
-        before = quote::list("stored.", silver.columns.iter().map(|column| &column.name)),
-        after = quote::list("version.", silver.columns.iter().map(|column| &column.name)),
-        table = quote::name(&silver.table),
-        same = statement::equal("stored.", "version.", &silver.key, &silver.key),
-        current = own::is_current(silver, "stored"),
-    );
-    let rows = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &step.table("change"), rows).await?;
-    Ok(rows)
-}
 
 /// Ends and adds versions of a dimension; returns how many ended, began or were updated in place.
 pub async fn dimension(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
@@ -64,14 +39,26 @@ pub async fn dimension(step: &Step<'_>, connection: &mut PgConnection) -> Result
         connection,
         &format!(
             "INSERT INTO {table} ({columns}, {}, {}, {end})\n\
-             SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {version}\nWHERE m$present AND NOT m$base",
+             SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {version}\nWHERE m$present AND NOT m$base AND NOT m$repair",
             quote::identifier(row_hash),
             quote::identifier(start),
         ),
     )
     .await?;
-    statement::analyze(connection, &table, ended + began).await?;
-    Ok(ended + began)
+    let mut repaired = 0;
+    if step.repair != Repair::Nothing {
+        repaired += take_out(step, &silver.table, connection).await?;
+        let sql = format!(
+            "INSERT INTO {table} ({columns}, {}, {}, {end})\n\
+             SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {}\nWHERE m$is",
+            quote::identifier(row_hash),
+            quote::identifier(start),
+            step.table("differ"),
+        );
+        repaired += statement::execute(connection, &sql).await?;
+    }
+    statement::analyze(connection, &table, ended + began + repaired).await?;
+    Ok(ended + began + repaired)
 }
 
 /// Replaces the states of a fact and archives the earlier ones; returns how many states came or went.
@@ -95,7 +82,7 @@ pub async fn fact(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64>
              INSERT INTO {archive} ({columns}, sys_start, sys_end)\n\
              SELECT {columns}, m$known_from, m$known_to FROM gone\nUNION ALL\n\
              SELECT {columns}, m$known_from, m$known_to FROM {version}\n\
-             WHERE m$present AND NOT m$base AND m$known_to < 'infinity'",
+             WHERE m$present AND NOT m$base AND NOT m$repair AND m$known_to < 'infinity'",
             archive = quote::name(archive),
         ),
     )
@@ -104,10 +91,41 @@ pub async fn fact(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64>
         connection,
         &format!(
             "INSERT INTO {table} ({columns}, {snapshot})\nSELECT {columns}, m$known_from\nFROM {version}\n\
-             WHERE m$present AND NOT m$base AND m$known_to = 'infinity'"
+             WHERE m$present AND NOT m$base AND NOT m$repair AND m$known_to = 'infinity'"
         ),
     )
     .await?;
-    statement::analyze(connection, &table, came).await?;
-    Ok(gone + came)
+    let mut repaired = 0;
+    if step.repair != Repair::Nothing {
+        for stored in [&silver.table, archive] {
+            repaired += take_out(step, stored, connection).await?;
+        }
+        let differ = step.table("differ");
+        for sql in [
+            format!(
+                "INSERT INTO {table} ({columns}, {snapshot})\nSELECT {columns}, m$known_from\nFROM {differ}\n\
+                 WHERE m$is AND m$known_to = 'infinity'"
+            ),
+            format!(
+                "INSERT INTO {} ({columns}, sys_start, sys_end)\nSELECT {columns}, m$known_from, m$known_to\n\
+                 FROM {differ}\nWHERE m$is AND m$known_to < 'infinity'",
+                quote::name(archive)
+            ),
+        ] {
+            repaired += statement::execute(connection, &sql).await?;
+        }
+    }
+    statement::analyze(connection, &table, came + repaired).await?;
+    Ok(gone + came + repaired)
+}
+
+/// Deletes the versions of repaired keys that should not be, by where they stand: nobody else writes now.
+async fn take_out(step: &Step<'_>, table: &Name, connection: &mut PgConnection) -> Result<u64> {
+    let sql = format!(
+        "DELETE FROM {} AS stored\nUSING {} AS differ\n\
+         WHERE stored.ctid = differ.m$row AND stored.tableoid = differ.m$table",
+        quote::name(table),
+        step.table("differ"),
+    );
+    statement::execute(connection, &sql).await
 }

@@ -6,33 +6,47 @@
 //! ```
 //!
 //! A *state* is what a key looked like from a system time on; where neighbours are equal they are one
-//! *version*. Knows no capture and no mart; what changed is left in temporary tables for `refresh`.
+//! *version*. Most keys go on from the version that stands, by what has landed since. Those whose past has
+//! changed (a late change, a writer's version in between, a lookup's past) are *repaired*: recomputed from all
+//! of bronze and the journal, and merged by difference. Knows no capture and no mart; what changed is left in
+//! temporary tables for `refresh`.
 
+mod change;
+mod difference;
+mod due;
+mod hash;
+mod journal;
 mod merge;
 mod own;
 mod partition;
+mod repair;
 mod state;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
-use crate::error::{During as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::statement;
+
+pub use due::hold;
+pub(crate) use due::{Due, is_due};
 
 /// What one relation's apply did.
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// The relation.
     pub relation: Name,
-    /// Versions (of a dimension) or states (of a fact) that came to be.
+    /// Versions (of a dimension) or states (of a fact) that came or went.
     pub rows: u64,
-    /// The temporary table of the rows before and after, with the relation's columns.
-    pub changes: String,
+    /// The temporary table of the rows before and after, with the relation's columns; none where it cannot
+    /// be told which rows changed.
+    pub changes: Option<String>,
     /// How long it took.
-    pub elapsed: std::time::Duration,
+    pub elapsed: Duration,
 }
 
 /// The stretch of bronze that an apply takes in.
@@ -46,12 +60,42 @@ pub(crate) struct Window {
     pub after_time: String,
 }
 
+/// Which keys are recomputed from all that is known of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// None.
+    Nothing,
+    /// Those in `repair_<n>`.
+    Keys,
+    /// All.
+    Everything,
+}
+
+/// What versions are computed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be stored. What is looked up stands stored already.
+    Apply,
+    /// To be compared with what is stored. What is looked up was computed too, into `version_<n>`; what has
+    /// landed and waits for the next apply does not count.
+    #[expect(dead_code, reason = "`verify` follows")]
+    Verify,
+}
+
 /// One relation's way through an apply: its place in the list names its temporary tables.
 pub(crate) struct Step<'a> {
     pub silver: &'a Silver,
     pub number: usize,
     pub window: Window,
     pub time_zone: &'a str,
+    /// The journal's entries above this one have not been counted yet.
+    pub counted: i64,
+    /// The latest time at which anything stored began or ended.
+    pub latest: &'a str,
+    /// Before it nothing is kept.
+    pub horizon: Option<&'a str>,
+    pub repair: Repair,
+    pub purpose: Purpose,
 }
 
 impl Step<'_> {
@@ -60,44 +104,63 @@ impl Step<'_> {
     }
 }
 
-/// Brings every silver relation up to what has landed. Runs inside the caller's transaction; returns the
-/// relations that changed, in order.
+/// Brings every silver relation up to what has landed and what was written. Runs inside the caller's
+/// transaction, in which [`hold`] came first; returns the relations that changed, in order.
 pub async fn apply(
     warehouse: &Warehouse,
     connection: &mut PgConnection,
+    report: impl FnMut(&Applied),
+) -> Result<Vec<Applied>> {
+    rebuild(warehouse, &BTreeSet::new(), connection, report).await
+}
+
+/// The same; and some relations are recomputed as a whole, reported whether they changed or not.
+pub(crate) async fn rebuild(
+    warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
+    connection: &mut PgConnection,
     mut report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    let Some((to_lsn, to_time)) = landed(warehouse, connection).await? else {
+    let Some(due) = Due::read(warehouse, connection).await? else {
         return Ok(Vec::new());
     };
-    // What is applied has its own times and hashes: versioning lets it pass, in this transaction.
+    // What is applied has its own times and hashes, and repairs what has ended: versioning lets it pass, in
+    // this transaction.
     statement::execute(connection, "SELECT \"medallion\".\"backfill\"()").await?;
-    let marks = watermarks(connection).await?;
+    let late = repair::take_late(connection).await?;
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
-
     for (number, silver) in warehouse.silver.iter().enumerate() {
-        let mark = marks.get(&silver.table.to_string());
-        if mark.is_some_and(|(lsn, _)| *lsn >= to_lsn) {
+        let asked = whole.contains(&silver.table);
+        let mark = due.mark(silver);
+        let lookups = lookup_sources(warehouse, silver, &changed);
+        let idle = mark.lsn >= due.to_lsn
+            && mark.journal_id >= due.journal_id(silver)
+            && !late.contains(&silver.feed.to_string())
+            && lookups.iter().all(|source| source.changed.is_none());
+        if idle && !asked {
             continue;
         }
-        let (after_lsn, after_time) = mark.cloned().unwrap_or((-1, "-infinity".to_owned()));
-        let window = Window { after_lsn, to_lsn, after_time };
-        let step = Step { silver, number, window, time_zone: warehouse.time_zone };
-        let started = std::time::Instant::now();
-        let rows = apply_one(warehouse, &step, &changed, connection).await.map_err(|error| {
+        let mut step = due.step(warehouse, silver, number);
+        if asked {
+            step.repair = Repair::Everything;
+        }
+        let started = Instant::now();
+        let context = Context { warehouse, lookups, has_late: late.contains(&silver.feed.to_string()) };
+        let Outcome { rows, tells } = apply_one(&context, &mut step, connection).await.map_err(|error| {
             explained(error).within(format!("cannot apply changes to `{}`", silver.table))
         })?;
+        let changes = tells.then(|| step.table("change"));
+        let one = Applied { relation: silver.table.clone(), rows, changes, elapsed: started.elapsed() };
+        if rows > 0 || asked {
+            report(&one);
+        }
         if rows > 0 {
             changed.insert(silver.table.clone(), number);
-            let changes = step.table("change");
-            let elapsed = started.elapsed();
-            let one = Applied { relation: silver.table.clone(), rows, changes, elapsed };
-            report(&one);
             applied.push(one);
         }
     }
-    move_watermarks(warehouse, connection, to_lsn, &to_time).await?;
+    due.move_watermarks(warehouse, connection).await?;
     Ok(applied)
 }
 
@@ -112,41 +175,86 @@ fn explained(error: Error) -> Error {
     }
 }
 
+struct Context<'a> {
+    warehouse: &'a Warehouse,
+    lookups: Vec<LookupSource<'a>>,
+    has_late: bool,
+}
+
+/// How one relation's apply ended.
+struct Outcome {
+    /// How many versions came or went, or keys were written to.
+    rows: u64,
+    /// Whether `change_<n>` tells which rows.
+    tells: bool,
+}
+
 async fn apply_one(
-    warehouse: &Warehouse,
-    step: &Step<'_>,
-    changed: &BTreeMap<Name, usize>,
+    context: &Context<'_>,
+    step: &mut Step<'_>,
     connection: &mut PgConnection,
-) -> Result<u64> {
-    let lookups = lookup_sources(warehouse, step.silver, changed);
-    let found = own::stage(step, &lookups, connection).await?;
-    if found == 0 {
-        return Ok(0);
+) -> Result<Outcome> {
+    const NOTHING: Outcome = Outcome { rows: 0, tells: true };
+    let lookups = &context.lookups;
+    let versioned = context.warehouse.is_versioned();
+    let uncounted = journal::stage_uncounted(step, connection).await?;
+    repair::stage(step, lookups, context.has_late, uncounted > 0, connection).await?;
+    let needed = if uncounted > 0 { own::Needed::Always } else { own::Needed::Perhaps };
+    let found = own::stage(step, lookups, versioned, needed, connection).await?;
+    if found == 0 && uncounted == 0 && step.repair == Repair::Nothing {
+        return Ok(NOTHING);
     }
-    state::stage(step, &lookups, connection).await?;
-    let versions = version::stage(step, connection).await?;
-    if versions == 0 {
-        return Ok(0);
+    compute(step, lookups, connection).await?;
+    let differences = match step.repair {
+        Repair::Nothing => 0,
+        Repair::Keys | Repair::Everything => difference::stage(step, connection).await?,
+    };
+    let windowed = version::count_windowed(step, connection).await?;
+    if windowed + differences + uncounted == 0 {
+        return Ok(NOTHING);
     }
-    merge::stage_changes(step, connection).await?;
-    match &step.silver.kind {
-        SilverKind::Dimension { .. } => merge::dimension(step, connection).await,
+    change::stage(step, uncounted > 0, connection).await?;
+    let rows = match &step.silver.kind {
+        SilverKind::Dimension { .. } => merge::dimension(step, connection).await?,
         SilverKind::Fact { .. } => {
             partition::make(step, connection).await?;
-            merge::fact(step, connection).await
+            merge::fact(step, connection).await?
         }
+    };
+    if uncounted > 0 {
+        change::add_written(step, connection).await?;
     }
+    if is_looked_up(context.warehouse, step.silver) {
+        change::stage_keys(step, uncounted > 0, connection).await?;
+    }
+    Ok(Outcome { rows: rows + uncounted, tells: change::tells_rows(step, uncounted > 0) })
+}
+
+/// From own states to versions.
+pub(crate) async fn compute(
+    step: &Step<'_>,
+    lookups: &[LookupSource<'_>],
+    connection: &mut PgConnection,
+) -> Result<()> {
+    state::stage(step, lookups, connection).await?;
+    version::stage(step, connection).await
+}
+
+fn is_looked_up(warehouse: &Warehouse, silver: &Silver) -> bool {
+    warehouse.silver.iter().flat_map(|other| &other.lookups).any(|lookup| lookup.relation == silver.table)
 }
 
 /// A lookup with the relation that it reads.
 pub(crate) struct LookupSource<'a> {
     pub lookup: &'a crate::descriptor::Lookup,
     pub relation: &'a Silver,
+    /// The relation's place in the warehouse.
+    pub number: usize,
     /// The number of the relation's step, when it changed in this apply.
     pub changed: Option<usize>,
 }
 
-fn lookup_sources<'a>(
+pub(crate) fn lookup_sources<'a>(
     warehouse: &'a Warehouse,
     silver: &'a Silver,
     changed: &BTreeMap<Name, usize>,
@@ -154,57 +262,14 @@ fn lookup_sources<'a>(
     silver
         .lookups
         .iter()
-        .map(|lookup| LookupSource {
-            lookup,
-            relation: warehouse
+        .map(|lookup| {
+            let (number, relation) = warehouse
                 .silver
                 .iter()
-                .find(|relation| relation.table == lookup.relation)
-                .expect("a descriptor's lookups name relations of its warehouse"),
-            changed: changed.get(&lookup.relation).copied(),
+                .enumerate()
+                .find(|(_, relation)| relation.table == lookup.relation)
+                .expect("a descriptor's lookups name relations of its warehouse");
+            LookupSource { lookup, relation, number, changed: changed.get(&lookup.relation).copied() }
         })
         .collect()
-}
-
-async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<(i64, String)>> {
-    let row = sqlx::query(
-        "SELECT last_lsn, last_commit_ts::text FROM medallion.source_position \
-         WHERE slot = $1 AND last_commit_ts IS NOT NULL",
-    )
-    .bind(&warehouse.source.slot)
-    .fetch_optional(connection)
-    .await
-    .during(|| "cannot read what has landed".to_owned())?;
-    Ok(row.map(|row| (row.get(0), row.get(1))))
-}
-
-async fn watermarks(connection: &mut PgConnection) -> Result<BTreeMap<String, (i64, String)>> {
-    let rows = sqlx::query("SELECT relation, lsn, system_time::text FROM medallion.watermark")
-        .fetch_all(connection)
-        .await
-        .during(|| "cannot read the watermarks".to_owned())?;
-    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
-}
-
-async fn move_watermarks(
-    warehouse: &Warehouse,
-    connection: &mut PgConnection,
-    lsn: i64,
-    time: &str,
-) -> Result<()> {
-    let relations: Vec<String> = warehouse.silver.iter().map(|silver| silver.table.to_string()).collect();
-    sqlx::query(
-        "INSERT INTO medallion.watermark AS mark (relation, lsn, system_time) \
-         SELECT relation, $2, $3::timestamptz FROM unnest($1::text[]) AS relation \
-         ON CONFLICT (relation) DO UPDATE \
-         SET lsn = excluded.lsn, system_time = excluded.system_time, updated_at = now() \
-         WHERE mark.lsn < excluded.lsn",
-    )
-    .bind(relations)
-    .bind(lsn)
-    .bind(time)
-    .execute(connection)
-    .await
-    .during(|| "cannot move the watermarks".to_owned())?;
-    Ok(())
 }

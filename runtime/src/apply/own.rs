@@ -1,135 +1,245 @@
-//! Stages a relation's *own* states: for each key that is touched, its current version (`base`) and what
-//! it was after each transaction of the window. Columns that come from lookups are filled in later.
+//! Stages a relation's *own* states: what a key was after each transaction. For most keys that is their
+//! current version (`base`) and what has landed since; for those that are repaired it is all that bronze and
+//! the journal know. Columns that come from lookups are filled in later.
 
 use sqlx::PgConnection;
 
-use super::{LookupSource, Step};
-use crate::descriptor::{Column, ColumnFrom, Silver, SilverKind};
+use super::hash::hash;
+use super::{LookupSource, Purpose, Repair, Step, journal};
+use crate::descriptor::{Column, ColumnFrom, Silver, SilverKind, Tracking};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
 
-/// Stages `own_<n>`: the relation's columns, `m$present`, `m$base`, `m$hash` (of a base) and
-/// `m$since`.
-/// Returns the number of rows.
-pub async fn stage(
-    step: &Step<'_>,
-    lookups: &[LookupSource<'_>],
-    connection: &mut PgConnection,
-) -> Result<u64> {
-    let window = &step.window;
-    let reread: Vec<&LookupSource<'_>> = lookups.iter().filter(|source| source.changed.is_some()).collect();
-    // None where nothing came, which most relations have most of the time: asked first, for a table costs more.
-    let truncates: i64 = statement::scalar(
-        connection,
-        &format!(
-            "SELECT CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE op = 'T') ELSE -1 END \
-             FROM {} WHERE lsn > $1 AND lsn <= $2",
-            quote::name(&step.silver.feed)
-        ),
-        &[window.after_lsn, window.to_lsn],
-    )
-    .await?;
-    if truncates < 0 && reread.is_empty() {
-        return Ok(0);
-    }
-    let staged = statement::execute(connection, &changes(step, truncates > 0)).await?;
-    if staged == 0 && reread.is_empty() {
-        return Ok(0);
-    }
-    statement::analyze(connection, &step.table("own"), staged).await?;
-    let bases = statement::execute(connection, &bases(step, &reread)).await?;
-    statement::analyze(connection, &step.table("own"), bases).await?;
-    Ok(staged + bases)
+/// Whether there has to be a table where nothing is to be staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    Perhaps,
+    Always,
 }
 
-/// The window's changes: the last state of a key in each transaction.
-fn changes(step: &Step<'_>, truncated: bool) -> String {
-    let silver = step.silver;
-    let key = quote::list("", &silver.key);
-    let columns: Vec<String> = silver
-        .columns
-        .iter()
-        .map(|column| match &column.from {
-            ColumnFrom::Field(_) => quote::identifier(&column.name),
-            ColumnFrom::Lookup { .. } => {
-                format!("NULL::{} AS {}", column.sql_type, quote::identifier(&column.name))
-            }
-        })
-        .collect();
-    let change = if truncated { with_truncates(step) } else { format!("change AS (\n{}\n)", single(step)) };
+/// Stages `own_<n>`: the relation's columns, `m$present`, `m$base` (a version that stands already), `m$given`
+/// (what its lookups say stands in it), `m$repair`, `m$hash` (of a base) and `m$since`.
+/// Returns the number of rows.
+pub async fn stage(
+    step: &mut Step<'_>,
+    lookups: &[LookupSource<'_>],
+    versioned: bool,
+    needed: Needed,
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    if step.repair == Repair::Everything {
+        return stage_everything(step, connection).await;
+    }
+    let reread: Vec<&LookupSource<'_>> = lookups.iter().filter(|source| source.changed.is_some()).collect();
+    // None where nothing came, which most relations have most of the time: asked first, for a table costs more.
+    if needed == Needed::Perhaps && step.repair == Repair::Nothing && reread.is_empty() {
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT FROM {} AS change WHERE {} LIMIT 1) AS one",
+            quote::name(&step.silver.feed),
+            within_window(step, "change")
+        );
+        if statement::scalar(connection, &sql, &[]).await? == 0 {
+            return Ok(0);
+        }
+    }
+    let landed = landed_since(step, connection).await?;
+    let changed = statement::execute(connection, &create(step, &landed)).await?;
+    let mut staged = changed;
+    if changed > 0 || !reread.is_empty() {
+        statement::analyze(connection, &step.table("own"), changed).await?;
+        staged += statement::execute(connection, &bases(step, &reread)).await?;
+    }
+    if versioned && (changed > 0 || landed.truncates) {
+        let conflicts = repair_conflicts(step, landed.truncates, connection).await?;
+        if conflicts > 0 {
+            step.repair = Repair::Keys;
+        }
+    }
+    if step.repair == Repair::Keys {
+        let own = step.table("own");
+        let history = states(step, &history(step, connection).await?, "true");
+        staged += statement::execute(connection, &format!("INSERT INTO {own}\n{history}")).await?;
+    }
+    statement::analyze(connection, &step.table("own"), staged).await?;
+    Ok(staged)
+}
+
+/// Stages the states of every key, from all that bronze and the journal know.
+pub async fn stage_everything(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+    let query = states(step, &history(step, connection).await?, "true");
+    let sql = format!("CREATE TEMPORARY TABLE own_{} ON COMMIT DROP AS\n{query}", step.number);
+    let staged = statement::execute(connection, &sql).await?;
+    statement::analyze(connection, &step.table("own"), staged).await?;
+    Ok(staged)
+}
+
+/// What the states are made of: `WITH change AS (…)` and what is left out of it.
+struct Changes {
+    with: String,
+    without: String,
+    truncates: bool,
+}
+
+fn create(step: &Step<'_>, changes: &Changes) -> String {
     format!(
-        "CREATE TEMPORARY TABLE own_{number} ON COMMIT DROP AS\nWITH {change}\n\
-         SELECT DISTINCT ON ({key}, m$lsn)\n{columns},\nm$present,\nfalse AS m$base,\nNULL::bytea AS m$hash,\n\
-         m$time AS m$since\nFROM change\nORDER BY {key}, m$lsn, m$seq DESC",
-        number = step.number,
-        columns = columns.join(",\n"),
+        "CREATE TEMPORARY TABLE own_{} ON COMMIT DROP AS\n{}",
+        step.number,
+        states(step, changes, "false")
     )
+}
+
+/// The last state of a key at each time: a writer's comes after what landed at the same.
+fn states(step: &Step<'_>, changes: &Changes, repair: &str) -> String {
+    let key = key_list(step.silver, "");
+    format!(
+        "WITH {}\nSELECT DISTINCT ON ({key}, m$time)\n{},\nm$present,\nfalse AS m$base,\nm$given,\n\
+         {repair} AS m$repair,\nNULL::bytea AS m$hash,\nm$time AS m$since\nFROM change\n{}\
+         ORDER BY {key}, m$time, {}m$lsn DESC, m$seq DESC",
+        changes.with,
+        quote::list("", step.silver.columns.iter().map(|column| &column.name)),
+        changes.without,
+        if repair == "true" && journal::entries(step).is_some() { "m$given DESC, " } else { "" },
+    )
+}
+
+/// The window's changes of the keys that are not repaired.
+async fn landed_since(step: &Step<'_>, connection: &mut PgConnection) -> Result<Changes> {
+    let within = |alias: &str| within_window(step, alias);
+    let standing = format!(
+        "SELECT {} FROM {} AS stored WHERE {}",
+        key_list(step.silver, "stored."),
+        quote::name(&step.silver.table),
+        is_current(step.silver, "stored"),
+    );
+    let single = single(step, &within("change"));
+    let truncates = truncates(step, &within("change"), connection).await?;
+    let with = if truncates {
+        with_truncates(step, &single, &standing, &within("gone"))
+    } else {
+        format!("change AS (\n{single}\n)")
+    };
+    let without = match step.repair {
+        Repair::Nothing => String::new(),
+        Repair::Keys | Repair::Everything => format!("WHERE NOT {}\n", is_repaired(step, "change")),
+    };
+    Ok(Changes { with, without, truncates })
+}
+
+fn within_window(step: &Step<'_>, alias: &str) -> String {
+    format!("{alias}.lsn > {} AND {alias}.lsn <= {}", step.window.after_lsn, step.window.to_lsn)
+}
+
+/// Everything that is known of the keys that are repaired.
+async fn history(step: &Step<'_>, connection: &mut PgConnection) -> Result<Changes> {
+    let upto = |alias: &str| format!("{alias}.lsn <= {}{}", step.window.to_lsn, without_waiting(step, alias));
+    let written = journal::entries(step);
+    let key = key_list(step.silver, "");
+    // Of keys, the key is read before the rest of the row, which only few rows are needed for.
+    let (landed, written, standing) = match step.repair {
+        Repair::Keys => (
+            format!("{} AND {}", upto("change"), is_repaired_row(step)),
+            written.map(|entries| format!("{entries}\nWHERE {}", is_repaired(step, "entry"))),
+            format!("SELECT {key} FROM {}", step.table("repair")),
+        ),
+        Repair::Nothing | Repair::Everything => {
+            (upto("change"), written, format!("SELECT {key} FROM single"))
+        }
+    };
+    let mut single = single(step, &landed);
+    if let Some(written) = written {
+        single = format!("{single}\nUNION ALL\n{written}");
+    }
+    let truncates = truncates(step, &upto("change"), connection).await?;
+    let with = if truncates {
+        with_truncates(step, &single, &standing, &upto("gone"))
+    } else {
+        format!("change AS (\n{single}\n)")
+    };
+    Ok(Changes { with, without: String::new(), truncates })
+}
+
+/// Late changes that wait for the next apply are none of a question's that changes nothing.
+fn without_waiting(step: &Step<'_>, alias: &str) -> String {
+    match step.purpose {
+        Purpose::Apply => String::new(),
+        Purpose::Verify => format!(
+            " AND NOT EXISTS (SELECT FROM medallion.late_change AS late WHERE late.relation = {} \
+             AND late.lsn = {alias}.lsn AND late.seq = {alias}.seq)",
+            quote::literal(&step.silver.feed.to_string())
+        ),
+    }
+}
+
+async fn truncates(step: &Step<'_>, condition: &str, connection: &mut PgConnection) -> Result<bool> {
+    let sql = format!(
+        "SELECT count(*) FROM {} AS change WHERE {condition} AND op = 'T'",
+        quote::name(&step.silver.feed)
+    );
+    Ok(statement::scalar(connection, &sql, &[]).await? > 0)
 }
 
 /// The changes of single rows: when, whether the row is there afterwards, and the columns that are fields.
-fn single(step: &Step<'_>) -> String {
+pub fn single(step: &Step<'_>, condition: &str) -> String {
     let silver = step.silver;
     // A record names a field once; a column that takes a field that is taken already reads one of its own.
     let mut records: Vec<Vec<&Column>> = Vec::new();
-    for column in fields(silver) {
-        match records.iter_mut().find(|record| record.iter().all(|taken| taken.from != column.from)) {
-            Some(record) => record.push(column),
-            None => records.push(vec![column]),
-        }
-    }
     let mut select = String::new();
+    for column in &silver.columns {
+        let name = quote::identifier(&column.name);
+        let ColumnFrom::Field(field) = &column.from else {
+            select += &format!(",\nNULL::{} AS {name}", column.sql_type);
+            continue;
+        };
+        let free = records.iter().position(|record| record.iter().all(|taken| taken.from != column.from));
+        let number = free.unwrap_or_else(|| {
+            records.push(Vec::new());
+            records.len() - 1
+        });
+        records[number].push(column);
+        select += &format!(",\nlanded_{number}.{} AS {name}", quote::identifier(field));
+    }
     let mut from = String::new();
     for (number, record) in records.iter().enumerate() {
-        let mut definitions = Vec::new();
-        for column in record {
-            let ColumnFrom::Field(field) = &column.from else { continue };
-            let field = quote::identifier(field);
-            select += &format!(",\nlanded_{number}.{field} AS {}", quote::identifier(&column.name));
-            definitions.push(format!("{field} {}", column.sql_type));
-        }
+        let definitions: Vec<String> = record
+            .iter()
+            .filter_map(|column| match &column.from {
+                ColumnFrom::Field(field) => Some(format!("{} {}", quote::identifier(field), column.sql_type)),
+                ColumnFrom::Lookup { .. } => None,
+            })
+            .collect();
         from += &format!(
             "\nCROSS JOIN LATERAL jsonb_to_record(change.full_row) AS landed_{number} ({})",
             definitions.join(", ")
         );
     }
     format!(
-        "SELECT change.lsn AS m$lsn, change.seq AS m$seq, change.commit_ts AS m$time,\n\
-         change.op <> 'D' AS m$present{select}\nFROM {} AS change{from}\nWHERE {} AND change.op <> 'T'",
+        "SELECT change.lsn AS m$lsn, change.seq AS m$seq, change.commit_ts AS m$time, false AS m$given,\n\
+         change.op <> 'D' AS m$present{select}\nFROM {} AS change{from}\nWHERE {condition} AND change.op <> 'T'",
         quote::name(&silver.feed),
-        within_window(step, "change"),
     )
 }
 
 /// The same, and the end of every key that stood before a truncate.
-fn with_truncates(step: &Step<'_>) -> String {
+fn with_truncates(step: &Step<'_>, single: &str, standing: &str, window: &str) -> String {
     let silver = step.silver;
-    let values: Vec<String> = fields(silver)
+    let values: Vec<String> = silver
+        .columns
+        .iter()
         .map(|column| match silver.key.contains(&column.name) {
             true => format!("standing.{}", quote::identifier(&column.name)),
             false => format!("NULL::{}", column.sql_type),
         })
         .collect();
     format!(
-        "single AS (\n{single}\n), standing AS (\nSELECT {key} FROM single\nUNION\n\
-         SELECT {current} FROM {table} AS stored WHERE {is_current}\n), change AS (\n\
+        "single AS (\n{single}\n), standing AS (\nSELECT {key} FROM single\nUNION\n{standing}\n), change AS (\n\
          SELECT * FROM single\nUNION ALL\n\
-         SELECT gone.lsn, gone.seq, gone.commit_ts, false, {values}\n\
+         SELECT gone.lsn, gone.seq, gone.commit_ts, false, false, {values}\n\
          FROM {feed} AS gone CROSS JOIN standing\nWHERE gone.op = 'T' AND {window}\n)",
-        single = single(step),
-        key = quote::list("", &silver.key),
-        current = quote::list("stored.", &silver.key),
-        table = quote::name(&silver.table),
-        is_current = is_current(silver, "stored"),
+        key = key_list(silver, ""),
         values = values.join(", "),
         feed = quote::name(&silver.feed),
-        window = within_window(step, "gone"),
     )
-}
-
-fn within_window(step: &Step<'_>, alias: &str) -> String {
-    let window = &step.window;
-    format!("{alias}.lsn > {} AND {alias}.lsn <= {}", window.after_lsn, window.to_lsn)
 }
 
 /// The current versions of keys that the window touches: of its changes, and of lookups that changed.
@@ -146,12 +256,16 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
         let number = source.changed.expect("only changed lookups are reread");
         let (own_columns, there): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
         let looked = format!(
-            "(({}) IN (SELECT {} FROM pg_temp.version_{number} AS looked))",
+            "(({}) IN (SELECT {} FROM pg_temp.changed_{number} AS looked))",
             quote::list("stored.", &own_columns),
             quote::list("looked.", &there)
         );
         touched.push((format!("{looked} IS NOT TRUE"), looked));
     }
+    let unrepaired = match step.repair {
+        Repair::Nothing => String::new(),
+        Repair::Keys | Repair::Everything => format!("\nAND NOT {}", is_repaired(step, "stored")),
+    };
     let (hash, since) = match &silver.kind {
         SilverKind::Dimension { row_hash, start, .. } => {
             (format!("stored.{}", quote::identifier(row_hash)), start)
@@ -168,8 +282,8 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
         .map(|(number, (_, way))| {
             let earlier: String = touched[..number].iter().map(|(not, _)| format!("\nAND {not}")).collect();
             format!(
-                "SELECT {columns}, true, true, {hash}, stored.{since}\nFROM {table} AS stored\n\
-                 WHERE {is_current}\nAND {way}{earlier}",
+                "SELECT {columns}, true, true, true, false, {hash}, stored.{since}\nFROM {table} AS stored\n\
+                 WHERE {is_current}\nAND {way}{earlier}{unrepaired}",
                 since = quote::identifier(since),
                 table = quote::name(&silver.table),
                 is_current = is_current(silver, "stored"),
@@ -177,6 +291,96 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
         })
         .collect();
     format!("INSERT INTO {own}\n{}", queries.join("\nUNION ALL\n"))
+}
+
+/// Moves keys over to those that are repaired where something stands that is not earlier than what landed:
+/// the version of a writer, or one that begins as a writer's in a lookup does. Returns how many.
+async fn repair_conflicts(
+    step: &mut Step<'_>,
+    truncates: bool,
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    let silver = step.silver;
+    let own = step.table("own");
+    let late = format!(
+        "SELECT count(*) FROM {own} WHERE NOT m$base AND m$since <= {}::timestamptz",
+        quote::literal(step.latest)
+    );
+    if !truncates && statement::scalar(connection, &late, &[]).await? == 0 {
+        return Ok(0);
+    }
+    let key = key_list(silver, "");
+    let mut conflicts = vec![format!(
+        "SELECT {key} FROM {own} GROUP BY {key}\n\
+         HAVING min(m$since) FILTER (WHERE NOT m$base) <= max(m$since) FILTER (WHERE m$base)"
+    )];
+    if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
+        let start = quote::identifier(start);
+        conflicts.push(format!(
+            "SELECT {} FROM {own} AS own JOIN {} AS entry ON {}\n\
+             WHERE NOT own.m$base AND entry.{start} >= own.m$since\n\
+             AND entry.{start} >= (SELECT min(m$since) FROM {own} WHERE NOT m$base)",
+            key_list(silver, "own."),
+            quote::name(journal),
+            statement::equal("own.", "entry.", &silver.key, &silver.key),
+        ));
+        if truncates {
+            // Also what a writer has ended since, which is none of the keys that stand.
+            conflicts.push(format!(
+                "SELECT {} FROM {} AS entry WHERE entry.{start} >= (SELECT min(gone.commit_ts) FROM {} AS gone\n\
+                 WHERE gone.op = 'T' AND {})",
+                key_list(silver, "entry."),
+                quote::name(journal),
+                quote::name(&silver.feed),
+                within_window(step, "gone"),
+            ));
+        }
+    }
+    super::repair::create_keys(step, connection).await?;
+    let repair = step.table("repair");
+    let sql = format!("INSERT INTO {repair}\n{}", conflicts.join("\nUNION\n"));
+    let found = statement::execute(connection, &sql).await?;
+    statement::analyze(connection, &repair, found).await?;
+    if found > 0 {
+        let sql = format!("DELETE FROM {own} AS own WHERE {}", is_repaired(step, "own"));
+        statement::execute(connection, &sql).await?;
+    }
+    Ok(found)
+}
+
+/// Whether a row's key is repaired, as a condition.
+pub fn is_repaired(step: &Step<'_>, alias: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM {} AS repaired WHERE {})",
+        step.table("repair"),
+        statement::equal("repaired.", &format!("{alias}."), &step.silver.key, &step.silver.key)
+    )
+}
+
+/// The same of a landed row. Where the text of a key's values does for them, the key is read alone: the rest
+/// of the row costs more.
+fn is_repaired_row(step: &Step<'_>) -> String {
+    let silver = step.silver;
+    let pairs: Vec<String> = silver
+        .columns
+        .iter()
+        .filter(|column| silver.key.contains(&column.name))
+        .map(|column| {
+            let ColumnFrom::Field(field) = &column.from else { return "true".to_owned() };
+            let plain = !column.sql_type.ends_with("[]") && !column.sql_type.starts_with("json");
+            let value = if plain {
+                format!("(change.full_row ->> {})::{}", quote::literal(field), column.sql_type)
+            } else {
+                format!(
+                    "(SELECT one.{0} FROM jsonb_to_record(change.full_row) AS one ({0} {1}))",
+                    quote::identifier(field),
+                    column.sql_type
+                )
+            };
+            format!("repaired.{} = {value}", quote::identifier(&column.name))
+        })
+        .collect();
+    format!("EXISTS (SELECT FROM {} AS repaired WHERE {})", step.table("repair"), pairs.join(" AND "))
 }
 
 /// Whether a stored row is a current one, as a condition.
@@ -187,55 +391,13 @@ pub fn is_current(silver: &Silver, alias: &str) -> String {
     }
 }
 
-/// The lossless hash of the columns whose change makes a version. The text of a row quotes its values
-/// and leaves NULL empty, so no two rows run together and NULL is not ''; what is cut off at the end are
-/// NULLs, so that an attribute that is added later and NULL changes no hash. A versioned dimension's
-/// triggers hash what others write in the same way, in any session: values whose text hangs on settings
-/// go in as they are sent.
-pub fn hash(silver: &Silver, prefix: &str) -> String {
-    let images: Vec<String> = tracked(silver)
-        .map(|column| {
-            let name = format!("{prefix}{}", quote::identifier(&column.name));
-            match wire_format(&column.sql_type) {
-                Some("byteasend") => format!("encode({name}, 'hex')"),
-                Some(send) => format!("encode({send}({name}), 'hex')"),
-                None => name,
-            }
-        })
-        .collect();
-    format!("sha256(convert_to(rtrim(ROW({})::text, ',)'), 'UTF8'))", images.join(", "))
-}
-
-/// The function that sends a type, where its text hangs on settings.
-fn wire_format(sql_type: &str) -> Option<&'static str> {
-    if let Some(element) = sql_type.strip_suffix("[]") {
-        return wire_format(element).map(|_| "array_send");
-    }
-    match sql_type {
-        "real" => Some("float4send"),
-        "double precision" => Some("float8send"),
-        "date" => Some("date_send"),
-        "timestamp" => Some("timestamp_send"),
-        "timestamptz" => Some("timestamptz_send"),
-        "bytea" => Some("byteasend"),
-        "interval" => Some("interval_send"),
-        "money" => Some("cash_send"),
-        "point" => Some("point_send"),
-        "lseg" => Some("lseg_send"),
-        "path" => Some("path_send"),
-        "box" => Some("box_send"),
-        "polygon" => Some("poly_send"),
-        "line" => Some("line_send"),
-        "circle" => Some("circle_send"),
-        "daterange" | "tsrange" | "tstzrange" => Some("range_send"),
-        "datemultirange" | "tsmultirange" | "tstzmultirange" => Some("multirange_send"),
-        _ => None,
-    }
+/// A relation's key, each column with a prefix.
+pub(crate) fn key_list(silver: &Silver, prefix: &str) -> String {
+    quote::list(prefix, &silver.key)
 }
 
 /// The columns whose change makes a version.
 pub fn tracked(silver: &Silver) -> impl Iterator<Item = &Column> {
-    use crate::descriptor::Tracking;
     silver
         .columns
         .iter()
@@ -244,11 +406,5 @@ pub fn tracked(silver: &Silver) -> impl Iterator<Item = &Column> {
 
 /// The columns that are updated in place.
 pub fn untracked(silver: &Silver) -> Vec<&Column> {
-    use crate::descriptor::Tracking;
     silver.columns.iter().filter(|column| column.tracking == Tracking::Untracked).collect()
-}
-
-/// The columns that are fields of the landed row.
-fn fields(silver: &Silver) -> impl Iterator<Item = &Column> {
-    silver.columns.iter().filter(|column| matches!(column.from, ColumnFrom::Field(_)))
 }

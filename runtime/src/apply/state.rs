@@ -3,13 +3,14 @@
 
 use sqlx::PgConnection;
 
-use super::{LookupSource, Step, own};
+use super::hash::hash;
+use super::{LookupSource, Purpose, Repair, Step};
 use crate::descriptor::{ColumnFrom, LookupTime, Silver, SilverKind};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
 
-/// Stages `state_<n>`: the relation's columns, `m$present`, `m$base`, `m$hash` and `m$since`.
+/// Stages `state_<n>`: the relation's columns, `m$present`, `m$base`, `m$repair`, `m$hash` and `m$since`.
 pub async fn stage(
     step: &Step<'_>,
     lookups: &[LookupSource<'_>],
@@ -30,11 +31,11 @@ fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
     }
     format!(
         "CREATE TEMPORARY TABLE state_{number} ON COMMIT DROP AS\nWITH {with}\n\
-         SELECT {columns}, m$present, m$base,\nCASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\n\
+         SELECT {columns}, m$present, m$base, m$repair,\nCASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\n\
          FROM segment_{last}",
         number = step.number,
         with = with.join(", "),
-        hash = own::hash(silver, ""),
+        hash = hash(silver, ""),
         last = lookups.len(),
     )
 }
@@ -56,20 +57,20 @@ fn cut(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
          JOIN {versions} AS looked ON {same}\n\
          CROSS JOIN LATERAL (VALUES (looked.m$known_from), (looked.m$known_to)) AS bound (m$at)\n\
          WHERE segment.m$present AND bound.m$at > segment.m$since AND bound.m$at < segment.m$until\n\
-         AND bound.m$at > {after}\n)",
+         {after}\n)",
         previous = number - 1,
-        versions = versions(source.relation),
+        versions = versions(step, source),
         same = statement::equal("segment.", "looked.", &mine, &theirs),
         after = after(step),
     )
 }
 
-/// The cut segments with the lookup's columns filled in. A base keeps what it has.
+/// The cut segments with the lookup's columns filled in. What was given stays until the lookup changes.
 fn fill(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
     let silver = step.silver;
     let (mine, theirs): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
     let same = statement::equal("looked.", "segment.", &theirs, &mine);
-    let fresh = "NOT (segment.m$base AND segment.m$at = segment.m$since)";
+    let fresh = "NOT (segment.m$given AND segment.m$at = segment.m$since)";
     let columns: Vec<String> = silver
         .columns
         .iter()
@@ -89,7 +90,7 @@ fn fill(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
         LookupTime::SystemTime => format!(
             "LEFT JOIN {versions} AS looked\nON {fresh} AND segment.m$present AND {same}\n\
              AND looked.m$known_from <= segment.m$at AND looked.m$known_to > segment.m$at",
-            versions = versions(source.relation),
+            versions = versions(step, source),
         ),
         LookupTime::OwnTime(column) => {
             let own_time = own_time(step, column);
@@ -99,20 +100,30 @@ fn fill(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
                  AND {own_time} IS NOT NULL\nORDER BY looked.m$known_from <= {own_time} DESC,\n\
                  CASE WHEN looked.m$known_from <= {own_time} THEN looked.m$known_from END DESC NULLS LAST,\n\
                  looked.m$known_from\nLIMIT 1\n) AS looked ON true",
-                versions = versions(source.relation),
+                versions = versions(step, source),
             )
         }
     };
     format!(
         "segment_{number} AS (\nSELECT {columns}, segment.m$present,\n\
-         segment.m$base AND segment.m$at = segment.m$since AS m$base, segment.m$hash, segment.m$at AS m$since\n\
+         segment.m$base AND segment.m$at = segment.m$since AS m$base,\n\
+         segment.m$given AND segment.m$at = segment.m$since AS m$given, segment.m$repair, segment.m$hash,\n\
+         segment.m$at AS m$since\n\
          FROM cut_{number} AS segment\n{join}\n)",
         columns = columns.join(", "),
     )
 }
 
-/// A relation's versions by system time, as a source to join: its columns, `known_from`, `known_to`.
-fn versions(relation: &Silver) -> String {
+/// What a lookup reads.
+fn versions(step: &Step<'_>, source: &LookupSource<'_>) -> String {
+    match step.purpose {
+        Purpose::Apply => stored_versions(source.relation),
+        Purpose::Verify => format!("(SELECT * FROM pg_temp.version_{} WHERE m$present)", source.number),
+    }
+}
+
+/// A relation's versions by system time, as a source to join: its columns, `m$known_from`, `m$known_to`.
+pub fn stored_versions(relation: &Silver) -> String {
     let columns = quote::list("", relation.columns.iter().map(|column| &column.name));
     let table = quote::name(&relation.table);
     match &relation.kind {
@@ -145,7 +156,12 @@ fn own_time(step: &Step<'_>, column: &str) -> String {
     }
 }
 
-/// Nothing that a lookup did before the window can cut anything anew.
+/// Nothing that a lookup did before the window can cut anything anew, but in what is repaired.
 fn after(step: &Step<'_>) -> String {
-    format!("{}::timestamptz", quote::literal(&step.window.after_time))
+    let after = quote::literal(&step.window.after_time);
+    match step.repair {
+        Repair::Nothing => format!("AND bound.m$at > {after}::timestamptz"),
+        Repair::Keys => format!("AND (segment.m$repair OR bound.m$at > {after}::timestamptz)"),
+        Repair::Everything => String::new(),
+    }
 }

@@ -3,20 +3,26 @@
 
 use sqlx::PgConnection;
 
-use super::{Step, own};
+use super::{Repair, Step, own};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
 
-/// Stages `version_<n>`: the relation's columns, `m$present`, `m$base`, `m$hash`, `m$known_from`,
-/// `m$known_to`, for
-/// keys in which something changed. A base row is the version that stands already, with the end and the
-/// untracked values that it shall have. Returns the number of versions that begin or end.
-pub async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+/// Stages `version_<n>`: the relation's columns, `m$present`, `m$base`, `m$repair`, `m$hash`,
+/// `m$touched_in_place`, `m$known_from`, `m$known_to`. A base row is the version that stands already, with the
+/// end and the untracked values that it shall have; of a repaired key every version is here.
+pub async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
     let rows = statement::execute(connection, &versions(step)).await?;
-    statement::analyze(connection, &step.table("version"), rows).await?;
+    statement::analyze(connection, &step.table("version"), rows).await
+}
+
+/// The number of versions that begin, end or are updated in place, repaired keys apart.
+pub async fn count_windowed(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+    if step.repair == Repair::Everything {
+        return Ok(0);
+    }
     let changes = format!(
-        "SELECT count(*) FROM {} WHERE NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place",
+        "SELECT count(*) FROM {} WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place)",
         step.table("version")
     );
     Ok(u64::try_from(statement::scalar(connection, &changes, &[]).await?).unwrap_or_default())
@@ -54,10 +60,10 @@ fn versions(step: &Step<'_>) -> String {
          FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)\n), numbered AS (\n\
          SELECT *, count(*) FILTER (WHERE m$begins) OVER (PARTITION BY {key} ORDER BY m$since) AS m$island\n\
          FROM compared\n), latest AS (\n\
-         SELECT {columns}, m$present, m$base, m$hash, m$since, m$begins, {in_place} AS m$touched_in_place\n\
+         SELECT {columns}, m$present, m$base, m$repair, m$hash, m$since, m$begins, {in_place} AS m$touched_in_place\n\
          FROM numbered\nWINDOW island AS (PARTITION BY {key}, m$island ORDER BY m$since\n\
          ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)\n)\n\
-         SELECT {names}, m$present, m$base, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
+         SELECT {names}, m$present, m$base, m$repair, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
          lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
          FROM latest\nWHERE m$begins",
         number = step.number,

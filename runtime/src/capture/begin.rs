@@ -14,7 +14,7 @@ use super::slot;
 use super::snapshot::{Past, Snapshot};
 use super::{Point, Progress, Way};
 use crate::error::{During as _, Error, Result};
-use crate::land::Place;
+use crate::land::{self, Place};
 use crate::{quote, statement};
 
 /// Lands the past and writes down where the stream goes on, unless another process has just done so.
@@ -93,6 +93,8 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> 
             .remedy("run again"));
     }
 
+    land::late::begin(&mut target).await?;
+
     // No commit record starts right below the slot's start: the snapshot's place is its own.
     let place = Lsn(start.0 - 1);
     let recorded =
@@ -125,6 +127,8 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> 
     };
     let recorded = recorded.map(|recorded| recorded.position.0);
     position::write_streaming(&mut target, slot, &position, recorded).await?;
+    let before = Place { lsn: -1, seq: 0, time: 0 };
+    land::late::note(&mut target, &way.warehouse.landings, before).await?;
     way.progress.reached(Point::PastCopied)?;
     target.commit().await.during(unwritten)?;
     statement::execute(source, "COMMIT").await?;

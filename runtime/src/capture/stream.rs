@@ -15,7 +15,7 @@ use super::slot::{self, Busy};
 use super::source_type::SourceTypes;
 use super::{Point, Way};
 use crate::error::{During as _, Error, Result};
-use crate::land::{self, Chunk, To, staged};
+use crate::land::{self, Chunk, Place, To, staged};
 use crate::quote;
 
 /// How many messages are asked for at a time. The source never splits a transaction, and decodes from its
@@ -86,6 +86,9 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
         .filter(|position| position.state == State::Streaming)
         .ok_or_else(|| Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again"))?;
 
+    land::late::begin(&mut target).await?;
+    let before = Place { lsn: position.last_lsn.0, seq: 0, time: position.last_time.0 };
+
     let slot = slot::find(&mut way.source, name).await?.ok_or_else(|| slot::gone(name))?;
     slot.check(name, &position)?;
     if slot.confirmed < position.landed_to {
@@ -120,6 +123,9 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     let whole = if messages < BATCH { decoder.end.max(upto) } else { decoder.end };
     moved.landed_to = whole.max(moved.landed_to);
     position::write_landed(&mut target, name, &moved).await?;
+    if landed.iter().any(|rows| *rows > 0) {
+        land::late::note(&mut target, landings, before).await?;
+    }
     way.progress.reached(Point::BatchCopied)?;
     target.commit().await.during(unlanded)?;
 

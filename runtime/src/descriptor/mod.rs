@@ -35,6 +35,13 @@ pub struct Warehouse {
     pub demo: Vec<DemoStep>,
 }
 
+impl Warehouse {
+    /// Whether others than the loader write to some dimension.
+    pub fn is_versioned(&self) -> bool {
+        self.silver.iter().any(|silver| silver.journal().is_some())
+    }
+}
+
 /// The OLTP database, captured by logical decoding.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -121,6 +128,16 @@ pub struct Silver {
     pub kind: SilverKind,
 }
 
+impl Silver {
+    /// The journal of what others than the loader write to it.
+    pub fn journal(&self) -> Option<&Name> {
+        match &self.kind {
+            SilverKind::Dimension { journal, .. } => journal.as_ref(),
+            SilverKind::Fact { .. } => None,
+        }
+    }
+}
+
 /// A dimension or a fact.
 #[derive(Clone, Debug)]
 pub enum SilverKind {
@@ -134,6 +151,8 @@ pub enum SilverKind {
         start: String,
         /// The period's end, exclusive; infinity in a current version.
         end: String,
+        /// Where versioning keeps what others than the loader write; none where nobody else does.
+        journal: Option<Name>,
     },
     /// The latest state of an event, partitioned by time.
     Fact {

@@ -4,6 +4,8 @@
 
 pub mod staged;
 
+pub mod late;
+
 use futures_util::StreamExt as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::{Receiver, Sender};

@@ -34,7 +34,7 @@ pub async fn refresh(
 ) -> Result<Vec<Refreshed>> {
     // A changed relation, and the table of its rows before and after where there is one.
     let mut changed: BTreeMap<&Name, Option<&str>> =
-        applied.iter().map(|one| (&one.relation, Some(one.changes.as_str()))).collect();
+        applied.iter().map(|one| (&one.relation, one.changes.as_deref())).collect();
     let mut refreshed = Vec::new();
     for (number, mart) in warehouse.marts.iter().enumerate() {
         let reads: BTreeMap<&Name, Option<&str>> =

@@ -28,6 +28,13 @@ const BOOKKEEPING: &str = "
         fence_until bigint,
         recorded_position bigint,
         updated_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE TABLE medallion.watermark (relation text PRIMARY KEY, lsn bigint, system_time timestamptz);
+    CREATE TABLE medallion.late_change (
+        relation text,
+        lsn bigint,
+        seq bigint,
+        PRIMARY KEY (relation, lsn, seq)
     );";
 
 /// The rest of it, as emit writes it.

@@ -42,6 +42,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
             row_hash: "row_hash".to_owned(),
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
+            journal: None,
         },
     });
 }

@@ -187,6 +187,7 @@ pub fn dimensions() -> Warehouse {
             row_hash: "row_hash".to_owned(),
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
+            journal: None,
         },
         ..super::silver("silver", "dim_customer_hist", &columns)
     }];

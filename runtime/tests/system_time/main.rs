@@ -81,6 +81,7 @@ fn pagila() -> Warehouse {
             row_hash: "row_hash".to_owned(),
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
+            journal: None,
         },
         ..silver(schema, &format!("{name}_hist"), columns)
     };
@@ -134,6 +135,7 @@ pub fn silver(schema: &str, table: &str, columns: &[&str]) -> Silver {
             row_hash: "row_hash".to_owned(),
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
+            journal: None,
         },
     }
 }

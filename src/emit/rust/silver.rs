@@ -10,7 +10,7 @@ use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
     Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Stretch, TemporalJoin,
-    Tracking, Unit,
+    Tracking, Unit, Writes,
 };
 
 /// The entities of a silver relation.
@@ -199,6 +199,7 @@ fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) ->
                 ("row_hash", named(&dimension.row_hash)),
                 ("start", named(&dimension.start)),
                 ("end", named(&dimension.end)),
+                ("journal", journal(silver, dimension)),
             ],
         ),
         SilverKind::Fact(fact) => structure(
@@ -210,6 +211,17 @@ fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) ->
                 ("partition_every", atom(format!("descriptor::Unit::{}", unit(fact.partition_every)))),
             ],
         ),
+    }
+}
+
+fn journal(silver: &Silver, dimension: &Dimension) -> Expression {
+    match dimension.writes {
+        Writes::Loader => atom("None"),
+        Writes::Versioned => {
+            let name = sql::journal(silver);
+            let parts = vec![atom(string(&name.schema)), atom(string(&name.name))];
+            call("Some", vec![call("descriptor::Name::new", parts)])
+        }
     }
 }
 

@@ -103,6 +103,10 @@ struct LoadingSql {
 #[template(path = "generated/sql/warehouse/00_medallion/versioning.sql", escape = "none")]
 struct VersioningSql;
 
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/late_change.sql", escape = "none")]
+struct LateChangeSql;
+
 pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let mut scripts = vec![schemas(warehouse)];
     if !warehouse.enums.is_empty() {
@@ -115,6 +119,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("quarantine", &QuarantineSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),
+        late_change(),
         function("since_horizon(timestamptz)", &SinceHorizonSql),
         function("as_of_time()", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
         function("now()", &NowSql),
@@ -236,6 +241,12 @@ fn loading(warehouse: &Warehouse) -> Script {
         }),
     )
     .dropped_by(drops.iter().map(|name| format!("DROP FUNCTION \"medallion\".{name};")).collect())
+}
+
+/// What others than the loader land is noted, by a trigger on every landing table.
+fn late_change() -> Script {
+    let drops = ["DROP FUNCTION \"medallion\".\"note_late\"();", "DROP TABLE \"medallion\".\"late_change\";"];
+    own("late_change", super::render(&LateChangeSql)).dropped_by(drops.map(str::to_owned).to_vec())
 }
 
 fn table(name: &str, template: &impl Template) -> Script {

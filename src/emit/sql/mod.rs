@@ -25,6 +25,7 @@ pub(super) use mart::definition_view;
 pub(super) use quote::data_type;
 pub(super) use script::{Script, hexadecimal, objects_hash};
 pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
+pub(super) use versioning::journal;
 
 use std::collections::BTreeSet;
 

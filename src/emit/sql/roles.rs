@@ -91,6 +91,11 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT, INSERT, UPDATE",
             names(&["pipeline_metadata", "source_position", "watermark"]),
         ),
+        grant(
+            "What others landed is noted until it is applied.",
+            "SELECT, INSERT, DELETE",
+            names(&["late_change"]),
+        ),
         grant("What could not land is kept.", "SELECT, INSERT", names(&["quarantine"])),
         grant("What the warehouse is.", "SELECT", names(&["horizon", "warehouse"])),
         grant(

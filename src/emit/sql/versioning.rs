@@ -202,7 +202,8 @@ pub(super) fn drops(silver: &Silver, dimension: &Dimension) -> Vec<String> {
     drops
 }
 
-pub(super) fn journal(silver: &Silver) -> Name {
+/// The table of a versioned dimension's journal.
+pub(in crate::emit) fn journal(silver: &Silver) -> Name {
     Name::new(TOOL_SCHEMA, derived(&silver.name.name, "journal"))
 }
 

@@ -69,6 +69,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "pagila_loader";
 
+-- What others landed is noted until it is applied.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."late_change"
+TO "pagila_loader";
+
 -- What could not land is kept.
 GRANT SELECT, INSERT ON
     "medallion"."quarantine"

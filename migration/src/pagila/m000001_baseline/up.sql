@@ -132,6 +132,7 @@ CREATE TABLE "medallion"."watermark" (
     "relation" text NOT NULL,
     "lsn" bigint NOT NULL,
     "system_time" timestamptz NOT NULL,
+    "journal_id" bigint NOT NULL DEFAULT 0,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -140,6 +141,7 @@ COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has be
 COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -156,6 +158,39 @@ COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row
 COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
+-- medallion: late_change
+
+CREATE TABLE "medallion"."late_change" (
+    "relation" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT "late_change_pkey" PRIMARY KEY ("relation", "lsn", "seq")
+);
+
+-- Whether a row comes late is for the next apply to tell: it sees which have been passed by. So whoever lands
+-- rows waits for no apply, and none waits for them.
+CREATE FUNCTION "medallion"."note_late"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO "medallion"."late_change" ("relation", "lsn", "seq")
+    VALUES (TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, NEW."lsn", NEW."seq")
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION "medallion"."note_late"() FROM PUBLIC;
+
+COMMENT ON TABLE "medallion"."late_change" IS 'Changes that others than the loader landed: where one came late, the next apply repairs its key.';
+COMMENT ON COLUMN "medallion"."late_change"."relation" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
+COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
+COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
 -- medallion: since_horizon
 
@@ -626,9 +661,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "cdc_bronze"."br_customer_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "cdc_bronze"."br_customer_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "cdc_bronze"."br_customer_cdc" IS 'Every change of a customer.';
 COMMENT ON COLUMN "cdc_bronze"."br_customer_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -657,9 +700,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "cdc_bronze"."br_payment_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "cdc_bronze"."br_payment_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "cdc_bronze"."br_payment_cdc" IS 'Every change of a payment.';
 COMMENT ON COLUMN "cdc_bronze"."br_payment_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -688,9 +739,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "cdc_bronze"."br_rental_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "cdc_bronze"."br_rental_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "cdc_bronze"."br_rental_cdc" IS 'Every change of a rental: it begins, and comes back.';
 COMMENT ON COLUMN "cdc_bronze"."br_rental_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -719,9 +778,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_address_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_address_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_address_cdc" IS 'Every change of public.address, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_address_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -750,9 +817,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_category_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_category_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_category_cdc" IS 'Every change of public.category, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_category_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -781,9 +856,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_film_category_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_film_category_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_film_category_cdc" IS 'Every change of public.film_category, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_film_category_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -812,9 +895,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_film_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_film_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_film_cdc" IS 'Every change of public.film, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_film_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -843,9 +934,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_inventory_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_inventory_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_inventory_cdc" IS 'Every change of public.inventory, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_inventory_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -874,9 +973,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_language_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_language_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_language_cdc" IS 'Every change of public.language, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_language_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -905,9 +1012,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_staff_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_staff_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_staff_cdc" IS 'Every change of public.staff, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_staff_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -936,9 +1051,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."lookup_store_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."lookup_store_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."lookup_store_cdc" IS 'Every change of public.store, as it came.';
 COMMENT ON COLUMN "medallion"."lookup_store_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -3780,6 +3903,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "pagila_loader";
 
+-- What others landed is noted until it is applied.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."late_change"
+TO "pagila_loader";
+
 -- What could not land is kept.
 GRANT SELECT, INSERT ON
     "medallion"."quarantine"
@@ -3888,5 +4016,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '3ec14de6519a249348ae8c7469dfb56d2abaf1332528c3f8cefeb3ab93708edb'
+    '25657f4e59def10c85e413e5f1acd920f81e0917e71791a9e1c77cffd14ff656'
 );

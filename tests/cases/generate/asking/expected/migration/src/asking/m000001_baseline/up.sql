@@ -122,6 +122,7 @@ CREATE TABLE "medallion"."watermark" (
     "relation" text NOT NULL,
     "lsn" bigint NOT NULL,
     "system_time" timestamptz NOT NULL,
+    "journal_id" bigint NOT NULL DEFAULT 0,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -130,6 +131,7 @@ COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has be
 COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -146,6 +148,39 @@ COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row
 COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
+-- medallion: late_change
+
+CREATE TABLE "medallion"."late_change" (
+    "relation" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT "late_change_pkey" PRIMARY KEY ("relation", "lsn", "seq")
+);
+
+-- Whether a row comes late is for the next apply to tell: it sees which have been passed by. So whoever lands
+-- rows waits for no apply, and none waits for them.
+CREATE FUNCTION "medallion"."note_late"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO "medallion"."late_change" ("relation", "lsn", "seq")
+    VALUES (TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, NEW."lsn", NEW."seq")
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION "medallion"."note_late"() FROM PUBLIC;
+
+COMMENT ON TABLE "medallion"."late_change" IS 'Changes that others than the loader landed: where one came late, the next apply repairs its key.';
+COMMENT ON COLUMN "medallion"."late_change"."relation" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
+COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
+COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
 -- medallion: since_horizon
 
@@ -605,9 +640,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_owner"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_owner"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_owner" IS 'Every change of public.owner, as it came.';
 COMMENT ON COLUMN "bronze"."br_owner"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -636,9 +679,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_tag"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_tag"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_tag" IS 'Every change of public.tag, as it came.';
 COMMENT ON COLUMN "bronze"."br_tag"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -667,9 +718,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_thing"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_thing"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_thing" IS 'Every change of public.thing, as it came.';
 COMMENT ON COLUMN "bronze"."br_thing"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -698,9 +757,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_visit"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_visit"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_visit" IS 'Every change of public.visit, as it came.';
 COMMENT ON COLUMN "bronze"."br_visit"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -729,9 +796,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "medallion"."site_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "medallion"."site_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "medallion"."site_cdc" IS 'Every change of public.site, as it came.';
 COMMENT ON COLUMN "medallion"."site_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -1869,5 +1944,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'f878cee601244a1528688dbbe3b50b3a902151b7ac2982e8d794380e303f0973'
+    '16e296e995eda5f64b21333f60bfc0f3702d3b808053696fd5243c9d4c8859ec'
 );

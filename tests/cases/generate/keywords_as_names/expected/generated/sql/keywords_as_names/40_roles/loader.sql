@@ -48,6 +48,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "select";
 
+-- What others landed is noted until it is applied.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."late_change"
+TO "select";
+
 -- What could not land is kept.
 GRANT SELECT, INSERT ON
     "medallion"."quarantine"

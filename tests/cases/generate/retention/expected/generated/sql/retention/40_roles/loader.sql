@@ -44,6 +44,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "retention_loader";
 
+-- What others landed is noted until it is applied.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."late_change"
+TO "retention_loader";
+
 -- What could not land is kept.
 GRANT SELECT, INSERT ON
     "medallion"."quarantine"

@@ -66,6 +66,7 @@ impl Entity {
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
+                journal: Some(descriptor::Name::new("medallion", "dim_customer_hist_journal")),
             },
         }
     }

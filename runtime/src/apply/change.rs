@@ -1,0 +1,114 @@
+//! Tells those who read a relation what has changed in it: marts by current rows before and after, lookups by
+//! keys and since when.
+
+use sqlx::PgConnection;
+
+use super::own::{is_current, key_list, untracked};
+use super::{Repair, Step, difference};
+use crate::descriptor::SilverKind;
+use crate::error::Result;
+use crate::quote;
+use crate::statement;
+
+/// Whether the rows before and after can be told. What a writer did to a column that is updated in place
+/// cannot: its value before is nowhere.
+pub fn tells_rows(step: &Step<'_>, uncounted: bool) -> bool {
+    !uncounted || untracked(step.silver).is_empty()
+}
+
+/// Stages `change_<n>`: the relation's columns, for each current row that goes, comes or is changed: as it
+/// was and as it will be. Of a row that others wrote: as it was when it was last counted.
+pub async fn stage(step: &Step<'_>, uncounted: bool, connection: &mut PgConnection) -> Result<u64> {
+    let silver = step.silver;
+    let version = step.table("version");
+    let before = quote::list("stored.", silver.columns.iter().map(|column| &column.name));
+    let after = quote::list("version.", silver.columns.iter().map(|column| &column.name));
+    let mut queries = vec![format!(
+        "SELECT {before}\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
+         WHERE {current} AND version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
+         UNION ALL\n\
+         SELECT {after}\nFROM {version} AS version\n\
+         WHERE version.m$present AND version.m$known_to = 'infinity' AND NOT version.m$repair\n\
+         AND (NOT version.m$base OR version.m$touched_in_place)",
+        table = quote::name(&silver.table),
+        same = statement::equal("stored.", "version.", &silver.key, &silver.key),
+        current = is_current(silver, "stored"),
+    )];
+    if step.repair != Repair::Nothing {
+        let differ = step.table("differ");
+        let was: Vec<String> = (0..silver.columns.len()).map(difference::was).collect();
+        queries.push(format!("SELECT {}\nFROM {differ}\nWHERE m$was_to = 'infinity'", was.join(", ")));
+        let is = quote::list("", silver.columns.iter().map(|column| &column.name));
+        queries.push(format!("SELECT {is}\nFROM {differ}\nWHERE m$is AND m$known_to = 'infinity'"));
+    }
+    if uncounted && let SilverKind::Dimension { start, end, .. } = &silver.kind {
+        queries.push(format!(
+            "SELECT {before}\nFROM {table} AS stored\nJOIN {uncounted} AS written ON {same}\n\
+             WHERE stored.{start} < written.m$stamp AND stored.{end} >= written.m$stamp",
+            table = quote::name(&silver.table),
+            uncounted = step.table("uncounted"),
+            same = statement::equal("stored.", "written.", &silver.key, &silver.key),
+            start = quote::identifier(start),
+            end = quote::identifier(end),
+        ));
+    }
+    let sql = format!(
+        "CREATE TEMPORARY TABLE change_{} ON COMMIT DROP AS\n{}",
+        step.number,
+        queries.join("\nUNION ALL\n")
+    );
+    let rows = statement::execute(connection, &sql).await?;
+    statement::analyze(connection, &step.table("change"), rows).await?;
+    Ok(rows)
+}
+
+/// Adds the rows that others wrote as they are now, everything being merged.
+pub async fn add_written(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
+    let silver = step.silver;
+    let sql = format!(
+        "INSERT INTO {}\nSELECT {}\nFROM {} AS stored\nJOIN {} AS written ON {}\nWHERE {}",
+        step.table("change"),
+        quote::list("stored.", silver.columns.iter().map(|column| &column.name)),
+        quote::name(&silver.table),
+        step.table("uncounted"),
+        statement::equal("stored.", "written.", &silver.key, &silver.key),
+        is_current(silver, "stored"),
+    );
+    statement::execute(connection, &sql).await.map(drop)
+}
+
+/// Stages `changed_<n>`: the keys that changed, and from which time on anything of theirs did (`m$from`).
+pub async fn stage_keys(step: &Step<'_>, uncounted: bool, connection: &mut PgConnection) -> Result<()> {
+    let key = key_list(step.silver, "");
+    let mut queries = vec![format!(
+        "SELECT {key}, CASE WHEN m$base THEN m$known_to ELSE m$known_from END AS m$from\nFROM {}\n\
+         WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity')",
+        step.table("version")
+    )];
+    if step.repair != Repair::Nothing {
+        let differ = step.table("differ");
+        let was: Vec<String> = step
+            .silver
+            .key
+            .iter()
+            .filter_map(|key| step.silver.columns.iter().position(|column| column.name == *key))
+            .map(difference::was)
+            .collect();
+        queries.push(format!(
+            "SELECT {}, m$was_from\nFROM {differ}\nWHERE m$was_from IS NOT NULL",
+            was.join(", ")
+        ));
+        queries.push(format!("SELECT {key}, m$known_from\nFROM {differ}\nWHERE m$is"));
+    }
+    if uncounted {
+        queries.push(format!("SELECT {key}, m$stamp\nFROM {}", step.table("uncounted")));
+    }
+    let sql = format!(
+        "CREATE TEMPORARY TABLE changed_{} ON COMMIT DROP AS\n\
+         SELECT {key}, min(m$from) AS m$from\nFROM (\n{}\n) AS changed\nGROUP BY {key}",
+        step.number,
+        queries.join("\nUNION ALL\n")
+    );
+    let rows = statement::execute(connection, &sql).await?;
+    statement::analyze(connection, &step.table("changed"), rows).await
+}

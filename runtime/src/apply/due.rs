@@ -1,0 +1,215 @@
+//! What waits to be applied: how far bronze goes, how far each relation has come, what was written to
+//! dimensions meanwhile. Holds still those who write to dimensions while it is applied.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use super::{Purpose, Repair, Step, Window};
+use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::quote;
+use crate::statement;
+
+/// How far one relation has been applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    /// Every change up to this position.
+    pub lsn: i64,
+    /// Its system time, as PostgreSQL writes it.
+    pub time: String,
+    /// Every entry of its journal up to this one.
+    pub journal_id: i64,
+}
+
+/// What there is to apply, as of the transaction's snapshot.
+pub(crate) struct Due {
+    /// The highest position that landed.
+    pub to_lsn: i64,
+    to_time: String,
+    /// The latest time at which anything that is stored began or ended.
+    latest: String,
+    /// Before it nothing is kept.
+    horizon: Option<String>,
+    marks: BTreeMap<String, Mark>,
+    /// The last entry of each journal, by relation.
+    journals: BTreeMap<Name, i64>,
+}
+
+/// How long writers of a versioned dimension may take to end their transactions.
+const PATIENCE: &str = "10s";
+
+/// Opens an apply's transaction: one snapshot for all of its statements, taken when nobody is writing to a
+/// versioned dimension; who wants to waits for its end. So the journal's entries stand in the order of their
+/// numbers, as far as this transaction sees them.
+pub async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+    statement::execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+    let versioned: Vec<String> = warehouse
+        .silver
+        .iter()
+        .filter(|silver| silver.journal().is_some())
+        .map(|silver| quote::name(&silver.table))
+        .collect();
+    if versioned.is_empty() {
+        return Ok(());
+    }
+    statement::execute(connection, &format!("SET LOCAL lock_timeout = '{PATIENCE}'")).await?;
+    let sql = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", versioned.join(", "));
+    statement::execute(connection, &sql).await.map_err(|error| match error.sqlstate().as_deref() {
+        Some("55P03") => Error::new("somebody keeps a transaction open that writes to a versioned dimension")
+            .because(error)
+            .remedy("run again when it has ended: nothing that landed is lost"),
+        _ => error,
+    })?;
+    statement::execute(connection, "SET LOCAL lock_timeout = 0").await.map(drop)
+}
+
+/// Whether anything waits.
+pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<bool> {
+    let Some(due) = Due::read(warehouse, connection).await? else {
+        return Ok(false);
+    };
+    let late = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
+    let waits = |silver: &Silver| {
+        let mark = due.mark(silver);
+        mark.lsn < due.to_lsn || mark.journal_id < due.journal_id(silver)
+    };
+    Ok(late > 0 || warehouse.silver.iter().any(waits))
+}
+
+impl Due {
+    /// Reads it; nothing where nothing ever landed or was written.
+    pub async fn read(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<Self>> {
+        let (to_lsn, to_time) = landed(warehouse, connection).await?;
+        let journals = journals(warehouse, connection).await?;
+        if to_lsn < 0 && journals.values().all(|last| *last == 0) {
+            return Ok(None);
+        }
+        let marks = marks(connection).await?;
+        let (latest, horizon) = times(warehouse, &to_time, connection).await?;
+        Ok(Some(Self { to_lsn, to_time, latest, horizon, marks, journals }))
+    }
+
+    /// How far a relation has been applied.
+    pub fn mark(&self, silver: &Silver) -> Mark {
+        let never = || Mark { lsn: -1, time: "-infinity".to_owned(), journal_id: 0 };
+        self.marks.get(&silver.table.to_string()).cloned().unwrap_or_else(never)
+    }
+
+    /// The last entry of a relation's journal.
+    pub fn journal_id(&self, silver: &Silver) -> i64 {
+        self.journals.get(&silver.table).copied().unwrap_or_default()
+    }
+
+    /// A relation's way through the apply.
+    pub fn step<'a>(&'a self, warehouse: &'a Warehouse, silver: &'a Silver, number: usize) -> Step<'a> {
+        let Mark { lsn, time, journal_id } = self.mark(silver);
+        Step {
+            silver,
+            number,
+            window: Window { after_lsn: lsn, to_lsn: self.to_lsn.max(lsn), after_time: time },
+            time_zone: warehouse.time_zone,
+            counted: journal_id,
+            latest: &self.latest,
+            horizon: self.horizon.as_deref(),
+            repair: Repair::Nothing,
+            purpose: Purpose::Apply,
+        }
+    }
+
+    /// Writes down that all of it has been applied.
+    pub async fn move_watermarks(&self, warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+        let relations: Vec<String> = warehouse.silver.iter().map(|one| one.table.to_string()).collect();
+        let counted: Vec<i64> = warehouse.silver.iter().map(|one| self.journal_id(one)).collect();
+        sqlx::query(
+            "INSERT INTO medallion.watermark AS mark (relation, lsn, system_time, journal_id) \
+             SELECT relation, $3, $4::timestamptz, journal_id \
+             FROM unnest($1::text[], $2::bigint[]) AS applied (relation, journal_id) \
+             ON CONFLICT (relation) DO UPDATE \
+             SET lsn = greatest(mark.lsn, excluded.lsn), \
+             system_time = greatest(mark.system_time, excluded.system_time), \
+             journal_id = greatest(mark.journal_id, excluded.journal_id), updated_at = now() \
+             WHERE mark.lsn < excluded.lsn OR mark.system_time < excluded.system_time \
+             OR mark.journal_id < excluded.journal_id",
+        )
+        .bind(relations)
+        .bind(counted)
+        .bind(self.to_lsn)
+        .bind(&self.to_time)
+        .execute(connection)
+        .await
+        .during(|| "cannot move the watermarks".to_owned())?;
+        Ok(())
+    }
+}
+
+/// How far bronze goes: what was captured, and what others have put into it.
+async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<(i64, String)> {
+    let mut ends = vec![format!(
+        "SELECT last_lsn AS lsn, last_commit_ts AS commit_ts FROM medallion.source_position \
+         WHERE slot = {} AND last_commit_ts IS NOT NULL",
+        quote::literal(&warehouse.source.slot)
+    )];
+    let mut feeds: Vec<&Name> = warehouse.silver.iter().map(|silver| &silver.feed).collect();
+    feeds.sort();
+    feeds.dedup();
+    ends.extend(feeds.into_iter().map(|feed| {
+        format!("(SELECT lsn, commit_ts FROM {} ORDER BY lsn DESC, seq DESC LIMIT 1)", quote::name(feed))
+    }));
+    let sql = format!(
+        "SELECT coalesce(max(lsn), -1), coalesce(max(commit_ts), '-infinity')::text FROM (\n{}\n) AS landed",
+        ends.join("\nUNION ALL\n")
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .during(|| "cannot read what has landed".to_owned())?;
+    Ok((row.get(0), row.get(1)))
+}
+
+async fn journals(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<BTreeMap<Name, i64>> {
+    let mut last = BTreeMap::new();
+    for silver in &warehouse.silver {
+        if let Some(journal) = silver.journal() {
+            let sql = format!("SELECT coalesce(max(journal_id), 0) FROM {}", quote::name(journal));
+            last.insert(silver.table.clone(), statement::scalar(connection, &sql, &[]).await?);
+        }
+    }
+    Ok(last)
+}
+
+/// The latest time at which anything stored began or ended, before this apply; and the horizon.
+async fn times(
+    warehouse: &Warehouse,
+    to_time: &str,
+    connection: &mut PgConnection,
+) -> Result<(String, Option<String>)> {
+    let mut latest = vec!["(SELECT max(system_time) FROM medallion.watermark)".to_owned()];
+    for silver in &warehouse.silver {
+        if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
+            let start = quote::identifier(start);
+            latest.push(format!("(SELECT max({start}) FROM {})", quote::name(journal)));
+        }
+    }
+    let sql = format!(
+        "SELECT coalesce(greatest({}), '-infinity')::text, (SELECT time::text FROM medallion.horizon)",
+        latest.join(", ")
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .during(|| format!("cannot tell what is stored up to {to_time}"))?;
+    Ok((row.get(0), row.get(1)))
+}
+
+async fn marks(connection: &mut PgConnection) -> Result<BTreeMap<String, Mark>> {
+    let rows = sqlx::query("SELECT relation, lsn, system_time::text, journal_id FROM medallion.watermark")
+        .fetch_all(connection)
+        .await
+        .during(|| "cannot read the watermarks".to_owned())?;
+    let mark =
+        |row: &sqlx::postgres::PgRow| Mark { lsn: row.get(1), time: row.get(2), journal_id: row.get(3) };
+    Ok(rows.iter().map(|row| (row.get(0), mark(row))).collect())
+}

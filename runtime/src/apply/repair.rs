@@ -1,0 +1,178 @@
+//! Which keys of a relation are repaired: those of changes that came late, those of writers who began before
+//! what was applied meanwhile, and those that look up a key whose past has changed.
+
+use std::collections::BTreeSet;
+
+use sqlx::{PgConnection, Row as _};
+
+use super::own::{key_list, single};
+use super::{LookupSource, Repair, Step, state};
+use crate::descriptor::{SilverKind, Tracking};
+use crate::error::{During as _, Result};
+use crate::quote;
+use crate::statement;
+
+/// Takes over what was noted of late changes into `late`; returns the landing tables that have some.
+pub async fn take_late(connection: &mut PgConnection) -> Result<BTreeSet<String>> {
+    if statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await? == 0 {
+        return Ok(BTreeSet::new());
+    }
+    let taken = statement::execute(
+        connection,
+        "CREATE TEMPORARY TABLE late ON COMMIT DROP AS\n\
+         SELECT relation, lsn, seq\nFROM medallion.late_change",
+    )
+    .await?;
+    statement::execute(
+        connection,
+        "DELETE FROM medallion.late_change AS noted\nUSING pg_temp.late AS late\n\
+         WHERE noted.relation = late.relation AND noted.lsn = late.lsn AND noted.seq = late.seq",
+    )
+    .await?;
+    statement::analyze(connection, "pg_temp.late", taken).await?;
+    let rows = sqlx::query("SELECT DISTINCT relation FROM pg_temp.late")
+        .persistent(false)
+        .fetch_all(connection)
+        .await
+        .during(|| "cannot read which changes came late".to_owned())?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Makes `repair_<n>`, empty: the relation's key.
+pub async fn create_keys(step: &mut Step<'_>, connection: &mut PgConnection) -> Result<()> {
+    if step.repair != Repair::Nothing {
+        return Ok(());
+    }
+    let silver = step.silver;
+    let columns: Vec<String> = silver
+        .key
+        .iter()
+        .filter_map(|key| silver.columns.iter().find(|column| column.name == *key))
+        .map(|column| format!("{} {}", quote::identifier(&column.name), column.sql_type))
+        .collect();
+    let sql =
+        format!("CREATE TEMPORARY TABLE repair_{} ({}) ON COMMIT DROP", step.number, columns.join(", "));
+    statement::execute(connection, &sql).await?;
+    step.repair = Repair::Keys;
+    Ok(())
+}
+
+/// Stages the keys in `repair_<n>`, and says in the step which are repaired.
+pub async fn stage(
+    step: &mut Step<'_>,
+    lookups: &[LookupSource<'_>],
+    late: bool,
+    uncounted: bool,
+    connection: &mut PgConnection,
+) -> Result<()> {
+    if step.repair == Repair::Everything {
+        return Ok(());
+    }
+    let mut queries = Vec::new();
+    if late {
+        let passed = passed(step);
+        let truncates = format!(
+            "SELECT count(*) FROM {} AS change WHERE {passed} AND change.op = 'T'",
+            quote::name(&step.silver.feed)
+        );
+        if statement::scalar(connection, &truncates, &[]).await? > 0 {
+            step.repair = Repair::Everything;
+            return Ok(());
+        }
+        queries.push(format!(
+            "SELECT {} FROM (\n{}\n) AS late",
+            key_list(step.silver, ""),
+            single(step, &passed)
+        ));
+    }
+    if uncounted {
+        // What was looked up meanwhile has cut no version of theirs.
+        queries.push(format!(
+            "SELECT {} FROM {} WHERE m$stamp <= {}::timestamptz",
+            key_list(step.silver, ""),
+            step.table("uncounted"),
+            quote::literal(&step.window.after_time),
+        ));
+    }
+    for source in lookups {
+        let Some(changed) = source.changed else { continue };
+        let deep = format!(
+            "SELECT count(*) FROM pg_temp.changed_{changed} WHERE m$from <= {}::timestamptz",
+            quote::literal(step.latest)
+        );
+        if statement::scalar(connection, &deep, &[]).await? == 0 {
+            continue;
+        }
+        if looks_up_by_untracked(step, source) {
+            // By which value a past version looked up is not kept.
+            step.repair = Repair::Everything;
+            return Ok(());
+        }
+        queries.extend(readers(step, source, changed));
+    }
+    if queries.is_empty() {
+        return Ok(());
+    }
+    create_keys(step, connection).await?;
+    let repair = step.table("repair");
+    let found =
+        statement::execute(connection, &format!("INSERT INTO {repair}\n{}", queries.join("\nUNION\n")))
+            .await?;
+    statement::execute(connection, &format!("ANALYZE {repair}")).await?;
+    if found == 0 {
+        statement::execute(connection, &format!("DROP TABLE {repair}")).await?;
+        step.repair = Repair::Nothing;
+    }
+    Ok(())
+}
+
+/// Late changes that the window passes by: below it, or not later than what has been applied.
+fn passed(step: &Step<'_>) -> String {
+    format!(
+        "(change.lsn, change.seq) IN (SELECT late.lsn, late.seq FROM pg_temp.late AS late WHERE late.relation = {})\n\
+         AND (change.lsn <= {} OR change.commit_ts <= {}::timestamptz)",
+        quote::literal(&step.silver.feed.to_string()),
+        step.window.after_lsn,
+        quote::literal(&step.window.after_time),
+    )
+}
+
+/// The keys of versions that read a changed key where it changed, except those that go on from their current
+/// version: they began before, and nothing of theirs was applied or written since.
+fn readers(step: &Step<'_>, source: &LookupSource<'_>, changed: usize) -> Vec<String> {
+    let silver = step.silver;
+    let (mine, theirs): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
+    let read = format!(
+        "SELECT {key} FROM {versions} AS version JOIN pg_temp.changed_{changed} AS looked ON {same}",
+        key = key_list(silver, "version."),
+        versions = state::stored_versions(silver),
+        same = statement::equal("version.", "looked.", &mine, &theirs),
+    );
+    let deep = format!(
+        "looked.m$from <= {}::timestamptz AND version.m$known_to > looked.m$from",
+        quote::literal(step.latest)
+    );
+    let mut queries = vec![format!(
+        "{read}\nWHERE {deep}\n\
+         AND NOT (version.m$known_to = 'infinity' AND version.m$known_from < looked.m$from\n\
+         AND looked.m$from > {}::timestamptz)",
+        quote::literal(&step.window.after_time),
+    )];
+    if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
+        // A write that changed nothing has begun no version, and says nevertheless what was looked up then.
+        queries.push(format!(
+            "{read}\nJOIN {} AS entry ON {} AND entry.{} >= looked.m$from\nWHERE {deep}",
+            quote::name(journal),
+            statement::equal("entry.", "version.", &silver.key, &silver.key),
+            quote::identifier(start),
+        ));
+    }
+    queries
+}
+
+fn looks_up_by_untracked(step: &Step<'_>, source: &LookupSource<'_>) -> bool {
+    let untracked = |name: &String| {
+        step.silver.columns.iter().any(|one| one.name == *name && one.tracking == Tracking::Untracked)
+    };
+    source.lookup.on.iter().any(|(own, _)| untracked(own))
+}
