@@ -187,6 +187,32 @@ pub struct Dimension {
     pub origin: Origin,
     /// What becomes of writes past its feed.
     pub writes: Writes,
+    /// Who sees to it that no two versions of a key overlap.
+    pub overlaps: Overlaps,
+    /// Where closed versions stand.
+    pub closed: Closed,
+}
+
+/// Who sees to it that no two versions of a key overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Overlaps {
+    /// Whoever writes them: the loader, and versioning.
+    Unmade,
+    /// The database as well, by an exclusion constraint.
+    Refused,
+}
+
+/// Where the closed versions of a dimension stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Closed {
+    /// Beside the current ones, in one table.
+    Together,
+    /// In partitions of their own, by the time at which they ended. Never with overlaps refused: no
+    /// constraint reaches across tables.
+    Apart {
+        /// How wide a partition is.
+        every: Unit,
+    },
 }
 
 /// How a dimension came into the spec.

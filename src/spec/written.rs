@@ -201,6 +201,12 @@ pub struct Dimension {
     pub system_versioning: Option<At<bool>>,
     /// The view of current versions; the name without `_hist` unless said otherwise.
     pub current_view: Option<At<String>>,
+    /// Who sees to it that no two versions of a key overlap; the loader alone unless said otherwise.
+    pub overlaps: Option<At<Overlaps>>,
+    /// Keeps closed versions in a table of their own, split by the time at which they ended: for histories
+    /// of many millions. One name still reads both; the current versions stand in `<name>_current`, which no
+    /// question about now has to look further than.
+    pub closed_apart: Option<At<ClosedApart>>,
     /// Its columns, in their order. Hash and period are added.
     #[schemars(required)]
     pub columns: Option<At<Vec<At<Column>>>>,
@@ -209,6 +215,27 @@ pub struct Dimension {
     pub lookups: Vec<At<LookedUp>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+}
+
+/// Who sees to it that no two versions of a key overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlaps {
+    /// The loader makes none.
+    Unmade,
+    /// The database refuses them as well, by an exclusion constraint, which needs the extension `btree_gist`
+    /// and makes inserting about five times as slow.
+    Refused,
+}
+
+/// How closed versions are split.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedApart {
+    /// How much time a partition holds, in the warehouse's time zone. A year does for most: a question about
+    /// one key looks into every partition from its time on.
+    #[schemars(required)]
+    pub every: Option<At<Unit>>,
 }
 
 /// A fact: the latest state of each event, partitioned by time.

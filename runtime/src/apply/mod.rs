@@ -214,12 +214,10 @@ async fn apply_one(
         return Ok(NOTHING);
     }
     change::stage(step, uncounted > 0, connection).await?;
+    partition::make(step, connection).await?;
     let rows = match &step.silver.kind {
         SilverKind::Dimension { .. } => merge::dimension(step, connection).await?,
-        SilverKind::Fact { .. } => {
-            partition::make(step, connection).await?;
-            merge::fact(step, connection).await?
-        }
+        SilverKind::Fact { .. } => merge::fact(step, connection).await?,
     };
     if uncounted > 0 {
         change::add_written(step, connection).await?;

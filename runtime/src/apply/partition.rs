@@ -1,5 +1,5 @@
-//! Makes the partitions that a fact's new rows need. Times that no partition can be cut for (infinity,
-//! beyond year 9999) go to the default partition.
+//! Makes the partitions that new rows need: of facts, and of closed versions where those stand apart. Times
+//! that no partition can be cut for (infinity, beyond year 9999) go to the default partition.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -9,32 +9,35 @@ use crate::error::{During as _, Result};
 use crate::quote;
 use crate::statement;
 
+/// What is partitioned, and by what.
+struct Parted<'a> {
+    table: &'a Name,
+    column: &'a str,
+    every: Unit,
+    sql_type: &'a str,
+    /// Which of the versions go there.
+    which: &'static str,
+}
+
 /// Makes the missing partitions.
 pub async fn make(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
-    let silver = step.silver;
-    let SilverKind::Fact { partition_by, partition_every, .. } = &silver.kind else {
+    let Some(parted) = parted(step) else {
         return Ok(());
     };
-    let sql_type = silver
-        .columns
-        .iter()
-        .find(|column| &column.name == partition_by)
-        .map_or("timestamptz", |column| column.sql_type.as_str());
-    let needed = needed(step, partition_by, *partition_every, sql_type);
-    let rows = sqlx::query(AssertSqlSafe(needed))
+    let table = parted.table;
+    let rows = sqlx::query(AssertSqlSafe(needed(step, &parted)))
         .persistent(false)
         .fetch_all(&mut *connection)
         .await
-        .during(|| format!("cannot tell which partitions `{}` needs", silver.table))?;
+        .during(|| format!("cannot tell which partitions `{table}` needs"))?;
     for row in &rows {
         let suffix: String = row.get("suffix");
         let (from, to): (String, String) = (row.get("from"), row.get("to"));
-        let partition = Name::new(&silver.table.schema, format!("{}_{suffix}", silver.table.table));
         // In the owner's name: who makes a partition has to own the table.
         let sql = format!(
             "SELECT \"medallion\".\"make_partition\"({}::regclass, {}, {}, {})",
-            quote::literal(&quote::name(&silver.table)),
-            quote::literal(&partition.table),
+            quote::literal(&quote::name(table)),
+            quote::literal(&format!("{}_{suffix}", table.table)),
             quote::literal(&from),
             quote::literal(&to)
         );
@@ -43,17 +46,42 @@ pub async fn make(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> 
     Ok(())
 }
 
-fn needed(step: &Step<'_>, column: &str, every: Unit, sql_type: &str) -> String {
+fn parted<'a>(step: &Step<'a>) -> Option<Parted<'a>> {
+    let silver = step.silver;
+    match &silver.kind {
+        SilverKind::Dimension { closed, .. } => closed.as_ref().map(|closed| Parted {
+            table: &closed.table,
+            column: "m$known_to",
+            every: closed.every,
+            sql_type: "timestamptz",
+            which: "m$present AND m$known_to < 'infinity'",
+        }),
+        SilverKind::Fact { partition_by, partition_every, .. } => Some(Parted {
+            table: &silver.table,
+            column: partition_by,
+            every: *partition_every,
+            sql_type: silver
+                .columns
+                .iter()
+                .find(|column| &column.name == partition_by)
+                .map_or("timestamptz", |column| column.sql_type.as_str()),
+            which: "m$present AND NOT m$base AND m$known_to = 'infinity'",
+        }),
+    }
+}
+
+fn needed(step: &Step<'_>, parted: &Parted<'_>) -> String {
     let zone = quote::literal(step.time_zone);
-    let column = quote::identifier(column);
-    let (unit, pattern) = match every {
+    let column = quote::identifier(parted.column);
+    let sql_type = parted.sql_type;
+    let (unit, pattern) = match parted.every {
         Unit::Day => ("day", "YYYY_MM_DD"),
         Unit::Week => ("week", "IYYY_\"w\"IW"),
         Unit::Month => ("month", "YYYY_MM"),
         Unit::Quarter => ("quarter", "YYYY_\"q\"Q"),
         Unit::Year => ("year", "YYYY"),
     };
-    let step_by = if every == Unit::Quarter { "3 months".to_owned() } else { format!("1 {unit}") };
+    let step_by = if parted.every == Unit::Quarter { "3 months".to_owned() } else { format!("1 {unit}") };
     // Where clocks go back across midnight there are two midnights, of which a day begins with the first;
     // `AT TIME ZONE` would take the second. The hour before has one meaning.
     let instant = |local: &str| {
@@ -71,12 +99,13 @@ fn needed(step: &Step<'_>, column: &str, every: Unit, sql_type: &str) -> String 
         "SELECT to_char(start, '{pattern}') AS suffix,\n({from})::{sql_type}::text AS \"from\",\n\
          ({to})::{sql_type}::text AS \"to\"\n\
          FROM (\nSELECT DISTINCT date_trunc('{unit}', {local}) AS start\nFROM {version}\n\
-         WHERE m$present AND NOT m$base AND m$known_to = 'infinity'\n\
+         WHERE {which}\n\
          AND {column} >= '0001-01-02' AND {column} < '9999-01-01'\n) AS needed\n\
          WHERE to_regclass(format('%I.%I', {schema}, {table} || '_' || to_char(start, '{pattern}'))) IS NULL\n\
          ORDER BY start",
         version = step.table("version"),
-        schema = quote::literal(&step.silver.table.schema),
-        table = quote::literal(&step.silver.table.table),
+        which = parted.which,
+        schema = quote::literal(&parted.table.schema),
+        table = quote::literal(&parted.table.table),
     )
 }

@@ -153,6 +153,8 @@ pub enum SilverKind {
         end: String,
         /// Where versioning keeps what others than the loader write; none where nobody else does.
         journal: Option<Name>,
+        /// The partitions that closed versions stand in; none where they stand beside the current ones.
+        closed: Option<Closed>,
     },
     /// The latest state of an event, partitioned by time.
     Fact {
@@ -165,6 +167,15 @@ pub enum SilverKind {
         /// How wide a partition is.
         partition_every: Unit,
     },
+}
+
+/// A table of closed versions, partitioned by when they ended.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The table: itself a partition of the relation.
+    pub table: Name,
+    /// How wide a partition is.
+    pub every: Unit,
 }
 
 /// A unit of the calendar.

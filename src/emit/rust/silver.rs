@@ -9,8 +9,8 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Stretch, TemporalJoin,
-    Tracking, Unit, Writes,
+    Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Stretch,
+    TemporalJoin, Tracking, Unit, Writes,
 };
 
 /// The entities of a silver relation.
@@ -200,6 +200,7 @@ fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) ->
                 ("start", named(&dimension.start)),
                 ("end", named(&dimension.end)),
                 ("journal", journal(silver, dimension)),
+                ("closed", closed(silver, dimension)),
             ],
         ),
         SilverKind::Fact(fact) => structure(
@@ -221,6 +222,21 @@ fn journal(silver: &Silver, dimension: &Dimension) -> Expression {
             let name = sql::journal(silver);
             let parts = vec![atom(string(&name.schema)), atom(string(&name.name))];
             call("Some", vec![call("descriptor::Name::new", parts)])
+        }
+    }
+}
+
+fn closed(silver: &Silver, dimension: &Dimension) -> Expression {
+    match dimension.closed {
+        Closed::Together => atom("None"),
+        Closed::Apart { every } => {
+            let name = sql::closed(silver);
+            let parts = vec![atom(string(&name.schema)), atom(string(&name.name))];
+            let fields = vec![
+                ("table", call("descriptor::Name::new", parts)),
+                ("every", atom(format!("descriptor::Unit::{}", unit(every)))),
+            ];
+            call("Some", vec![structure("descriptor::Closed", fields)])
         }
     }
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, literal, relation};
 use super::script::comment_function;
-use crate::model::{Column, Dimension, Name, Silver, TRAVEL_SCHEMA};
+use crate::model::{Closed, Column, Dimension, Name, Silver, TRAVEL_SCHEMA};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/20_silver/asking.sql", escape = "none")]
@@ -23,6 +23,7 @@ struct AskingSql {
     as_of: String,
     as_of_parameters: String,
     as_of_key: String,
+    as_of_one: OneVersion,
 
     between: String,
 
@@ -36,6 +37,14 @@ struct AskingSql {
     either_key: Lines,
     same_key: String,
     attributes: Lines,
+}
+
+/// By which index one version is found: the key's with the start of each, or with the end.
+struct OneVersion {
+    says: &'static str,
+    bound: String,
+    order: String,
+    rest: String,
 }
 
 pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
@@ -58,6 +67,7 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         as_of: relation(&names.as_of),
         as_of_parameters: format!("{} timestamptz, {}", identifier(&at), key_parameters.join(", ")),
         as_of_key: given(silver, 2).join("\n        AND "),
+        as_of_one: one_version(dimension),
 
         between: relation(&names.between),
 
@@ -87,6 +97,26 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             .join("\n        AND "),
         attributes: attributes(silver),
     })
+}
+
+fn one_version(dimension: &Dimension) -> OneVersion {
+    let (start, end) = (identifier(&dimension.start), identifier(&dimension.end));
+    let begun = format!("{start} <= $1");
+    let not_ended = format!("{end} > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)");
+    match dimension.closed {
+        Closed::Together => OneVersion {
+            says: "the last that had begun, unless it had ended",
+            bound: begun,
+            order: format!("{start} DESC"),
+            rest: not_ended,
+        },
+        Closed::Apart { .. } => OneVersion {
+            says: "the first that had not ended, if it had begun",
+            bound: not_ended,
+            order: end,
+            rest: begun,
+        },
+    }
 }
 
 pub(super) fn comments(silver: &Silver, dimension: &Dimension) -> Vec<String> {

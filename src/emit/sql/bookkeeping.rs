@@ -5,7 +5,7 @@ use askama::Template;
 use super::lines::Lines;
 use super::quote::{identifier, literal, relation};
 use super::script::Script;
-use crate::model::{Enum, TOOL_SCHEMA, TRAVEL_SCHEMA, Warehouse};
+use crate::model::{Enum, Overlaps, SilverKind, TOOL_SCHEMA, TRAVEL_SCHEMA, Warehouse};
 
 const FOLDER: &str = "00_medallion";
 
@@ -20,6 +20,10 @@ struct SchemasSql {
 struct TypesSql {
     enums: Vec<EnumSql>,
 }
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/btree_gist.sql", escape = "none")]
+struct BtreeGistSql;
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/roles.sql", escape = "none")]
@@ -112,6 +116,9 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     if !warehouse.enums.is_empty() {
         scripts.push(types(&warehouse.enums));
     }
+    if refuses_overlaps(warehouse) {
+        scripts.push(btree_gist());
+    }
     scripts.extend([
         table("warehouse", &WarehouseSql),
         table("pipeline_metadata", &PipelineMetadataSql),
@@ -171,6 +178,33 @@ fn schemas(warehouse: &Warehouse) -> Script {
     own("schemas", super::render(&SchemasSql { schemas: quoted }))
         .commented(comments.collect())
         .dropped_by(drops.map(|schema| format!("DROP SCHEMA {};", identifier(schema))).collect())
+}
+
+/// The extension goes if it came with the warehouse.
+fn btree_gist() -> Script {
+    let drop = [
+        "DO $$",
+        "BEGIN",
+        "    IF EXISTS (",
+        "        SELECT",
+        "        FROM pg_extension",
+        "        WHERE extname = 'btree_gist'",
+        "        AND extnamespace = '\"medallion\"'::regnamespace",
+        "    ) THEN",
+        "        DROP EXTENSION \"btree_gist\";",
+        "    END IF;",
+        "END",
+        "$$;",
+    ];
+    own("btree_gist", super::render(&BtreeGistSql)).dropped_by(vec![drop.join("\n")])
+}
+
+/// Whether some dimension asks for the extension that an exclusion constraint takes.
+fn refuses_overlaps(warehouse: &Warehouse) -> bool {
+    warehouse.silver.iter().any(|silver| match &silver.kind {
+        SilverKind::Dimension(dimension) => dimension.overlaps == Overlaps::Refused,
+        SilverKind::Fact(_) => false,
+    })
 }
 
 fn types(enums: &[Enum]) -> Script {

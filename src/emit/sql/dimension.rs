@@ -2,12 +2,15 @@
 
 use askama::Template;
 
+use super::apart;
 use super::asking;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, identifiers, relation, remark};
 use super::script::{Script, comment, comment_column, comment_function};
 use super::versioning;
-use crate::model::{Column, Dimension, Name, Nullability, Origin, Silver, TRAVEL_SCHEMA, Writes};
+use crate::model::{
+    Closed, Column, Dimension, Name, Nullability, Origin, Overlaps, Silver, TRAVEL_SCHEMA, Writes,
+};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/20_silver/dimension.sql", escape = "none")]
@@ -26,11 +29,21 @@ struct DimensionSql {
     key: String,
     primary_key: String,
     period_check: String,
+    no_overlap: Option<NoOverlap>,
     current_index: String,
     period_index: Option<String>,
     lookups: Vec<LookupIndex>,
     versioning: Option<String>,
     asking: Option<String>,
+    /// The tables, their indexes and triggers, where closed versions stand apart.
+    apart: Option<String>,
+}
+
+/// The constraint by which the database refuses overlaps. A range of two columns serves every version of
+/// PostgreSQL alike; `WITHOUT OVERLAPS`, new in 18, would take a column of its own for it.
+struct NoOverlap {
+    name: String,
+    elements: Lines,
 }
 
 /// The index by which a changed lookup finds the rows that read it.
@@ -59,15 +72,21 @@ pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
         key: identifiers(silver.key.iter().map(String::as_str)),
         primary_key: constraint("pkey"),
         period_check: constraint("period_check"),
+        no_overlap: (dimension.overlaps == Overlaps::Refused)
+            .then(|| no_overlap(silver, dimension, constraint("no_overlap"))),
         current_index: constraint("current_key"),
         period_index: declared.then(|| constraint("period_brin")),
         lookups: lookup_indexes(silver),
         versioning: (dimension.writes == Writes::Versioned)
             .then(|| versioning::definition(silver, dimension)),
         asking: declared.then(|| asking::definition(silver, dimension)),
+        apart: (dimension.closed != Closed::Together).then(|| apart::definition(silver, dimension)),
     };
     let mut comments = comments(silver, dimension, &names);
     let mut drops = Vec::new();
+    if dimension.closed != Closed::Together {
+        comments.extend(apart::comments(silver));
+    }
     if declared {
         comments.extend(asking::comments(silver, dimension));
         drops.extend(asking::drops(silver, dimension));
@@ -86,6 +105,12 @@ pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
     Script::of_relation("20_silver", &silver.name, super::render(&definition))
         .commented(comments)
         .dropped_by(drops)
+}
+
+fn no_overlap(silver: &Silver, dimension: &Dimension, name: String) -> NoOverlap {
+    let (start, end) = (identifier(&dimension.start), identifier(&dimension.end));
+    let key = silver.key.iter().map(|column| format!("{} WITH =", identifier(column)));
+    NoOverlap { name, elements: key.chain([format!("tstzrange({start}, {end}) WITH &&")]).collect() }
 }
 
 struct Names {

@@ -1,6 +1,7 @@
 //! Writes SQL: how names, literals and types are spelled, and one emitter a kind of object. The only place
 //! of the tool that quotes. Knows no Rust, no path, no disk.
 
+mod apart;
 mod asking;
 pub(super) mod baseline;
 mod bookkeeping;
@@ -17,6 +18,7 @@ mod script;
 mod temporal_join;
 mod versioning;
 
+pub(super) use apart::closed;
 pub(super) use definition::unit;
 pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};

@@ -76,7 +76,7 @@ pub(super) struct Landing<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Section<'a> {
     Lookup,
-    Dimension { writes: Writes },
+    Dimension { writes: Writes, written: &'a spec::Dimension },
     Fact { partition: Option<&'a At<spec::Partition>> },
 }
 
@@ -122,7 +122,7 @@ impl Relation<'_> {
         match self.section {
             // The archive of a fact has the period's columns.
             Section::Fact { .. } => &[SNAPSHOT, SYS_START, SYS_END],
-            Section::Dimension { writes: Writes::Versioned } => {
+            Section::Dimension { writes: Writes::Versioned, .. } => {
                 &[ROW_HASH, SYS_START, SYS_END, "journal_id", "journal_op", "journal_by", "journal_xid"]
             }
             Section::Lookup | Section::Dimension { .. } => &[ROW_HASH, SYS_START, SYS_END],
@@ -283,6 +283,20 @@ impl<'a> Catalog<'a> {
             }
             self.pruned(&name.value, name, spaces, report);
         }
+        if let Some(apart) = &dimension.closed_apart
+            && declared
+        {
+            for (suffix, what) in [
+                ("current", "the table of current versions"),
+                ("closed", "the table of closed versions"),
+                ("closed_default", "the default partition"),
+            ] {
+                spaces.readable.derive(&format!("{}_{suffix}", name.value), name, what, report);
+            }
+            spaces.readable.keep_for_partitions(&format!("{}_closed", name.value));
+            let partition = format!("_closed{}", partition_suffix(apart.every.as_ref()));
+            names::check_derived(name, &[(&partition, "a partition")], report);
+        }
         let view = match &dimension.current_view {
             Some(view) => {
                 if names::check(view, "the current view", report) {
@@ -308,7 +322,7 @@ impl<'a> Catalog<'a> {
             }
         }
         let relation = Relation {
-            section: Section::Dimension { writes },
+            section: Section::Dimension { writes, written: dimension },
             declared: name,
             table: Name::new(&self.schemas.silver, &name.value),
             current_view: view.map(|view| Name::new(&self.schemas.silver, view)),
@@ -327,18 +341,13 @@ impl<'a> Catalog<'a> {
         if spaces.readable.declare(name, "a fact", report) {
             spaces.readable.derive(&format!("{}_pkey", name.value), name, "the primary key", report);
             spaces.readable.derive(&format!("{}_default", name.value), name, "the default partition", report);
-            spaces.readable.keep_for_partitions(name);
+            spaces.readable.keep_for_partitions(&name.value);
             let archive = format!("{}_history", name.value);
             spaces.tool.derive(&archive, name, "the archive", report);
             self.pruned(&archive, name, spaces, report);
         }
         let every = fact.partition.as_ref().and_then(|partition| partition.every.as_ref());
-        let partition = match every.map(|every| every.value) {
-            Some(spec::Unit::Day) => "_2025_01_01",
-            Some(spec::Unit::Week) => "_2025_w01",
-            Some(spec::Unit::Year) => "_2025",
-            Some(spec::Unit::Month | spec::Unit::Quarter) | None => "_2025_01",
-        };
+        let partition = partition_suffix(every);
         names::check_derived(name, &[(partition, "a partition"), ("_history", "the archive")], report);
         let relation = Relation {
             section: Section::Fact { partition: fact.partition.as_ref() },
@@ -473,6 +482,16 @@ impl<'a> Catalog<'a> {
             }
         }
         None
+    }
+}
+
+/// What the names of partitions end in.
+fn partition_suffix(every: Option<&At<spec::Unit>>) -> &'static str {
+    match every.map(|every| every.value) {
+        Some(spec::Unit::Day) => "_2025_01_01",
+        Some(spec::Unit::Week) => "_2025_w01",
+        Some(spec::Unit::Year) => "_2025",
+        Some(spec::Unit::Month | spec::Unit::Quarter) | None => "_2025_01",
     }
 }
 

@@ -23,6 +23,7 @@ mod sql;
 mod temporal_join;
 mod type_name;
 mod unit;
+mod versions;
 mod volatile;
 mod written;
 mod zone;

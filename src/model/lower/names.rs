@@ -62,7 +62,7 @@ pub(super) fn check_derived(name: &At<String>, suffixes: &[(&str, &str)], report
 #[derive(Default)]
 pub(super) struct Namespace {
     taken: BTreeMap<String, Taken>,
-    /// Facts, whose partitions are named after them as they come.
+    /// Partitioned tables, whose partitions are named after them as they come.
     partitioned: Vec<String>,
 }
 
@@ -79,24 +79,24 @@ impl Namespace {
         self.taken.insert(name.to_lowercase(), taken);
     }
 
-    /// Keeps the names that a fact's partitions will have.
-    pub(super) fn keep_for_partitions(&mut self, fact: &At<String>) {
-        self.partitioned.push(fact.value.clone());
+    /// Keeps the names that a table's partitions will have.
+    pub(super) fn keep_for_partitions(&mut self, table: &str) {
+        self.partitioned.push(table.to_owned());
     }
 
-    /// Looks for names that a partition may come to have: a fact's, and a year.
+    /// Looks for names that a partition may come to have: its table's, and a year.
     pub(super) fn check_partitions(&self, report: &mut Report<'_>) {
         for taken in self.taken.values() {
             let Some(span) = &taken.span else { continue };
-            let of = self.partitioned.iter().find(|fact| {
-                let rest = taken.name.strip_prefix(fact.as_str()).and_then(|rest| rest.strip_prefix('_'));
+            let of = self.partitioned.iter().find(|table| {
+                let rest = taken.name.strip_prefix(table.as_str()).and_then(|rest| rest.strip_prefix('_'));
                 rest.is_some_and(|rest| {
                     rest.len() >= 4 && rest.bytes().take(4).all(|byte| byte.is_ascii_digit())
                 })
             });
-            if let Some(fact) = of {
+            if let Some(table) = of {
                 let place = report.at(span);
-                let message = format!("`{}` is kept for a partition of `{fact}`", taken.name);
+                let message = format!("`{}` is kept for a partition of `{table}`", taken.name);
                 report.push(Finding::new(Code::ReservedName, message, place).help("choose another name"));
             }
         }

@@ -8,10 +8,11 @@ use super::identity::described;
 use super::order;
 use super::report::Report;
 use super::type_name;
-use super::{column_use, lookup};
+use super::{column_use, lookup, versions};
 use crate::finding::{Code, Finding};
 use crate::model::{
-    Column, Dimension, Fact, Name, Origin, Silver, SilverKind, TOOL_SCHEMA, Tracking, Unit, Writes,
+    Closed, Column, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind, TOOL_SCHEMA, Tracking, Unit,
+    Writes,
 };
 use crate::spec::{self, At};
 
@@ -69,9 +70,11 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
 }
 
 fn kind(relation: &Relation<'_>, report: &mut Report<'_>) -> SilverKind {
-    let (origin, writes) = match relation.section {
-        Section::Lookup => (Origin::Lookup, Writes::Loader),
-        Section::Dimension { writes } => (Origin::Declared, writes),
+    let (origin, writes, (overlaps, closed)) = match relation.section {
+        Section::Lookup => (Origin::Lookup, Writes::Loader, (Overlaps::Unmade, Closed::Together)),
+        Section::Dimension { writes, written } => {
+            (Origin::Declared, writes, versions::lower(relation, written, report))
+        }
         Section::Fact { partition } => return SilverKind::Fact(fact(relation, partition, report)),
     };
     SilverKind::Dimension(Dimension {
@@ -81,6 +84,8 @@ fn kind(relation: &Relation<'_>, report: &mut Report<'_>) -> SilverKind {
         current_view: relation.current_view.clone().unwrap_or_else(|| relation.table.clone()),
         origin,
         writes,
+        overlaps,
+        closed,
     })
 }
 

@@ -93,6 +93,9 @@ const OTHERS: &[&str] = &[
 const UNORDERED: &[&str] =
     &["box", "circle", "jsonpath", "line", "lseg", "path", "pg_snapshot", "point", "polygon", "xml"];
 
+/// Ordered types that the extension `btree_gist` and PostgreSQL's own GiST know no equality of.
+const OUTSIDE_GIST: &[&str] = &["name", "pg_lsn", "tsquery", "tsvector", "xid8"];
+
 /// Whether a type of that name is there already, so that a warehouse cannot have one.
 pub(super) fn is_built_in(name: &str) -> bool {
     PLAIN.iter().any(|(known, _)| *known == name) || WITH_ARGUMENTS.contains(&name) || OTHERS.contains(&name)
@@ -105,6 +108,15 @@ pub(super) fn is_ordered(data_type: &DataType) -> bool {
         DataType::BuiltIn(BuiltIn::Other(name)) => !UNORDERED.contains(&name.as_str()),
         DataType::BuiltIn(_) | DataType::Enum(_) => true,
         DataType::Array(element) => is_ordered(element),
+    }
+}
+
+/// Whether an exclusion constraint can compare values of an ordered type.
+pub(super) fn is_excludable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::BuiltIn(BuiltIn::Json | BuiltIn::Jsonb) | DataType::Array(_) => false,
+        DataType::BuiltIn(BuiltIn::Other(name)) => !OUTSIDE_GIST.contains(&name.as_str()),
+        DataType::BuiltIn(_) | DataType::Enum(_) => true,
     }
 }
 

@@ -1,4 +1,4 @@
--- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+-- One key at one time, whatever the number of its versions: {{ as_of_one.says }}.
 CREATE FUNCTION {{ as_of }}({{ as_of_parameters }})
 RETURNS SETOF {{ current_view }}
 LANGUAGE sql
@@ -12,11 +12,11 @@ BEGIN ATOMIC
         SELECT *
         FROM {{ table }}
         WHERE {{ as_of_key }}
-        AND {{ start }} <= $1
-        ORDER BY {{ start }} DESC
+        AND {{ as_of_one.bound }}
+        ORDER BY {{ as_of_one.order }}
         LIMIT 1
     ) AS "version"
-    WHERE {{ end }} > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    WHERE {{ as_of_one.rest }}
     AND "medallion"."since_horizon"($1);
 END;
 

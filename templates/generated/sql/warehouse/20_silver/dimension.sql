@@ -1,3 +1,6 @@
+{% if let Some(apart) = apart -%}
+{{ apart }}
+{%- else -%}
 CREATE TABLE {{ table }} (
     {{ definitions.at(4) }},
     {{ row_hash }} bytea NOT NULL,
@@ -5,6 +8,11 @@ CREATE TABLE {{ table }} (
     {{ end }} timestamptz NOT NULL DEFAULT 'infinity',
     CONSTRAINT {{ primary_key }} PRIMARY KEY ({{ key }}, {{ start }}),
     CONSTRAINT {{ period_check }} CHECK ({{ start }} < {{ end }})
+{%- if let Some(no_overlap) = no_overlap %},
+    CONSTRAINT {{ no_overlap.name }} EXCLUDE USING gist (
+        {{ no_overlap.elements.at(8) }}
+    )
+{%- endif %}
 )
 WITH (fillfactor = 85);
 
@@ -44,6 +52,7 @@ CREATE TRIGGER "keep_history_truncate"
 ALTER TABLE {{ table }}
     ENABLE ALWAYS TRIGGER "keep_history",
     ENABLE ALWAYS TRIGGER "keep_history_truncate";
+{%- endif %}
 {%- endif %}
 
 CREATE VIEW {{ current_view }} AS
