@@ -16,7 +16,7 @@ CREATE SCHEMA bench;
 SET search_path = bench;
 
 CREATE TABLE answer (shape text, storage text, indexes text, question text, planning_ms numeric, execution_ms numeric);
-CREATE TABLE cost (shape text, storage text, what text, answer text);
+CREATE TABLE cost (storage text, what text, milliseconds numeric);
 
 -- The time of an event, of which there are :versions in three years.
 CREATE FUNCTION at(event bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE
@@ -170,6 +170,54 @@ CREATE INDEX by_year_period_brin ON by_year_closed USING brin (sys_start, sys_en
 CREATE INDEX by_month_period_brin ON by_month_closed USING brin (sys_start, sys_end);
 \set indexes 'keys and BRIN'
 \ir large_histories_questions.sql
+
+-- What writing costs: a batch that ends the current versions of many keys and begins others, and inserting
+-- under an exclusion constraint.
+CREATE FUNCTION costs(a_storage text, a_what text, VARIADIC statements text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    begun timestamptz := clock_timestamp();
+    statement text;
+BEGIN
+    FOREACH statement IN ARRAY statements LOOP
+        EXECUTE statement;
+    END LOOP;
+    INSERT INTO bench.cost VALUES (a_storage, a_what, round(1000 * extract(epoch FROM clock_timestamp() - begun)));
+END
+$$;
+
+CREATE TABLE batch AS
+SELECT id, name, city, price, note, row_hash, at(:versions - 1) AS sys_start, sys_end
+FROM by_year
+WHERE sys_end = 'infinity'
+AND sys_start < at(:versions - 1)
+AND id % 3 = 0;
+ANALYZE batch;
+SELECT count(*) AS batched FROM batch \gset
+SELECT costs(storage, :'batched' || ' keys end a version and begin one',
+    format('UPDATE %I AS stored SET sys_end = batch.sys_start FROM batch '
+        'WHERE stored.id = batch.id AND stored.sys_end = ''infinity''', name),
+    format('INSERT INTO %I SELECT * FROM batch', name))
+FROM (VALUES ('together', 'together'), ('apart by year', 'by_year'), ('apart by month', 'by_month')) AS stored (storage, name)
+\g /dev/null
+
+CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE TABLE sample AS SELECT * FROM together WHERE id % 20 = 0;
+CREATE TABLE unguarded (LIKE together, PRIMARY KEY (id, sys_start)) WITH (fillfactor = 85);
+CREATE UNIQUE INDEX ON unguarded (id) WHERE sys_end = 'infinity';
+CREATE INDEX ON unguarded USING brin (sys_start, sys_end);
+CREATE TABLE guarded (
+    LIKE unguarded INCLUDING INDEXES,
+    EXCLUDE USING gist (id WITH =, tstzrange(sys_start, sys_end) WITH &&)
+)
+WITH (fillfactor = 85);
+SELECT count(*) AS sampled FROM sample \gset
+SELECT costs('overlaps unmade', 'inserting ' || :'sampled' || ' versions', 'INSERT INTO unguarded SELECT * FROM sample')
+\g /dev/null
+SELECT costs('overlaps refused', 'inserting ' || :'sampled' || ' versions', 'INSERT INTO guarded SELECT * FROM sample')
+\g /dev/null
+
+\pset title 'Milliseconds of writing'
+SELECT what, storage, milliseconds FROM cost ORDER BY what, milliseconds;
 
 \pset title 'Milliseconds, median'
 SELECT question, storage, indexes,
