@@ -11,9 +11,13 @@ pub mod large_histories;
 #[allow(unused_qualifications, reason = "SeaORM writes them")]
 pub mod large_histories_warehouse;
 
+use std::cell::RefCell;
+
 use medallion_runtime::apply;
 use medallion_runtime::connection::{self, Database};
 use medallion_server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
 const APART: &str = include_str!(
@@ -105,9 +109,14 @@ impl Session {
             .await;
         }
         let (lsn, day, _) = changes.last().unwrap();
+        self.applies(usize::try_from(*lsn).unwrap(), &format!("timestamptz '{day} 12:00:00+00'")).await;
+    }
+
+    /// Applies what has landed up to a position and its time.
+    async fn applies(&mut self, lsn: usize, time: &str) {
         self.does(&format!(
             "INSERT INTO medallion.source_position (slot, state, system_identifier, database, last_lsn, last_commit_ts) \
-             VALUES ('medallion_large_histories', 'streaming', '', '', {lsn}, '{day} 12:00:00+00') \
+             VALUES ('medallion_large_histories', 'streaming', '', '', {lsn}, {time}) \
              ON CONFLICT (slot) DO UPDATE SET last_lsn = excluded.last_lsn, last_commit_ts = excluded.last_commit_ts"
         ))
         .await;
@@ -116,6 +125,97 @@ impl Session {
         transaction.commit().await.unwrap();
     }
 }
+
+/// A change: of a customer or an item, which one, what is done, a number that its values are made of.
+type Change = (bool, i64, u8, i64);
+/// Transactions, each some days after the one before, and whether silver is applied after it.
+type Traffic = Vec<(Vec<Change>, i64, bool)>;
+
+/// Where closed versions stand makes no difference: what is loaded into a dimension of the same columns, whose
+/// versions stand in one table, is what is loaded into the one where they stand apart.
+#[test]
+fn apart_or_together_is_the_same_history() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let session = RefCell::new(runtime.block_on(Session::apart("law")));
+    let change = (any::<bool>(), 1..4_i64, 0..12_u8, 0..3_i64);
+    let traffic =
+        prop::collection::vec((prop::collection::vec(change, 1..5), 0..40_i64, any::<bool>()), 1..12);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    TestRunner::new(config)
+        .run(&traffic, |traffic| runtime.block_on(check(&traffic, &mut session.borrow_mut())))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn check(traffic: &Traffic, session: &mut Session) -> Result<(), TestCaseError> {
+    session.does(EMPTY).await;
+    let (mut days, last) = (0, traffic.len() - 1);
+    for (number, (changes, later, applied)) in traffic.iter().enumerate() {
+        days += later;
+        let time = format!("timestamptz '2024-01-01 00:00:00+00' + interval '{days} days {number} seconds'");
+        for (seq, (customer, key, what, value)) in changes.iter().enumerate() {
+            let (table, row) = match customer {
+                true => (
+                    "br_customer_cdc",
+                    format!(
+                        "jsonb_build_object('region', 'north', 'customer_id', {key}, 'name', 'n{value}', \
+                         'item_id', {}, 'seen', {time})",
+                        value + 1
+                    ),
+                ),
+                false => {
+                    ("br_item_cdc", format!("jsonb_build_object('item_id', {key}, 'title', 't{value}')"))
+                }
+            };
+            let (op, row) = match what {
+                0 => ('T', "NULL".to_owned()),
+                1..=3 => ('D', row),
+                _ => ('U', row),
+            };
+            session
+                .does(&format!(
+                    "INSERT INTO bronze.{table} (lsn, op, full_row, load_ts, commit_ts, seq) \
+                     VALUES ({}, '{op}', {row}, now(), {time}, {seq})",
+                    10 * (number + 1)
+                ))
+                .await;
+        }
+        if *applied || number == last {
+            session.applies(10 * (number + 1), &time).await;
+            let differ = session.ask(DIFFERENCE).await;
+            prop_assert!(differ.is_empty(), "after transaction {number}: {differ:#?}");
+        }
+    }
+    Ok(())
+}
+
+/// Versions of one of the two dimensions that the other has not.
+const DIFFERENCE: &str = "
+    (SELECT one::text FROM silver.dim_customer_hist AS one EXCEPT ALL SELECT one::text FROM silver.dim_client_hist AS one)
+    UNION ALL (SELECT one::text FROM silver.dim_client_hist AS one EXCEPT ALL SELECT one::text FROM silver.dim_customer_hist AS one)
+    UNION ALL (SELECT one::text FROM silver.dim_customer AS one EXCEPT ALL SELECT one::text FROM silver.dim_client AS one)
+    UNION ALL (SELECT one::text FROM silver.dim_client AS one EXCEPT ALL SELECT one::text FROM silver.dim_customer AS one)
+    UNION ALL (
+        SELECT one::text || tableoid::regclass FROM silver.dim_customer_hist AS one
+        WHERE (sys_end = 'infinity') <> (tableoid = 'silver.dim_customer_hist_current'::regclass)
+        OR tableoid = 'silver.dim_customer_hist_closed_default'::regclass
+    )";
+
+/// Makes the warehouse as new; the owner may.
+const EMPTY: &str = "
+    BEGIN;
+    ALTER TABLE bronze.br_item_cdc DISABLE TRIGGER refuse_change;
+    ALTER TABLE bronze.br_customer_cdc DISABLE TRIGGER refuse_change;
+    DELETE FROM bronze.br_item_cdc;
+    DELETE FROM bronze.br_customer_cdc;
+    ALTER TABLE bronze.br_item_cdc ENABLE ALWAYS TRIGGER refuse_change;
+    ALTER TABLE bronze.br_customer_cdc ENABLE ALWAYS TRIGGER refuse_change;
+    SELECT medallion.backfill();
+    DELETE FROM silver.dim_item_hist;
+    DELETE FROM silver.dim_customer_hist;
+    DELETE FROM silver.dim_client_hist;
+    DELETE FROM medallion.watermark;
+    COMMIT;";
 
 const VERSIONS: &str = "SELECT name, (sys_start AT TIME ZONE 'UTC')::date, \
     CASE sys_end WHEN 'infinity' THEN '…' ELSE (sys_end AT TIME ZONE 'UTC')::date::text END, \

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e99f7c3009e21909313216d1b7f4134d81dd19c9e114ecf5d6e262d76a3ded1f";
+pub const SPEC_HASH: &str = "b04c11074c866f9301ddd525bcd7cbd97d55ed1b894c7fae314db188854e9298";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "4032aa5e67449ebd0f990100ee09da6dcf6d760827ab8706f7a0861e25e64595";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "dd7c175a8c9cf8a3f9620c906c057ed901a375623a8a226e5db43738e0161935";
+pub const SPEC_HASH: &str = "ccbfcdd7f12a466da61d0fc40b982d405545df68800e4646c6f39a71ecec8ad7";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "99559304506aa8ad978151b6f9cb2b93e69e4a43e082a2823958c3d424c58ad5";
