@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "b04c11074c866f9301ddd525bcd7cbd97d55ed1b894c7fae314db188854e9298";
+pub const SPEC_HASH: &str = "79d1d1dccfea28c7737882f0187d32aa157da65564d66f6d9723761ad30bcf71";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4032aa5e67449ebd0f990100ee09da6dcf6d760827ab8706f7a0861e25e64595";
+pub const OBJECTS_HASH: &str = "e1f46545c103feb22de444a5fc676f8c046723328bbd16e43d8723bb0b4f6bd2";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -28,7 +28,11 @@ pub fn warehouse() -> descriptor::Warehouse {
             recorded_log: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing(), bronze::br_item_cdc::Entity::landing()],
-        silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_customer_hist::Entity::silver()],
+        silver: vec![
+            silver::dim_item_hist::Entity::silver(),
+            silver::dim_client_hist::Entity::silver(),
+            silver::dim_customer_hist::Entity::silver(),
+        ],
         marts: vec![],
         migrations: ::migration::large_histories::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

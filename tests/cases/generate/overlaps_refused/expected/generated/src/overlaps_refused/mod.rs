@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "ccbfcdd7f12a466da61d0fc40b982d405545df68800e4646c6f39a71ecec8ad7";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "99559304506aa8ad978151b6f9cb2b93e69e4a43e082a2823958c3d424c58ad5";
+pub const OBJECTS_HASH: &str = "7ad1f794fdab1f7c98d8b5d7170f60869ed1de797492c789f0828d1f71384a84";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -11,8 +11,10 @@ TO "large_histories_reader";
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."dim_item_hist",
+    "silver"."dim_client_hist",
     "silver"."dim_customer_hist",
     "silver"."dim_item",
+    "silver"."dim_client",
     "silver"."dim_customer"
 TO "large_histories_reader";
 
@@ -20,6 +22,8 @@ TO "large_histories_reader";
 GRANT SELECT ON
     "as_of"."dim_item",
     "as_of"."dim_item_hist",
+    "as_of"."dim_client",
+    "as_of"."dim_client_hist",
     "as_of"."dim_customer",
     "as_of"."dim_customer_hist"
 TO "large_histories_reader";

@@ -4,6 +4,8 @@
 
 pub mod prelude;
 
+pub mod dim_client;
+pub mod dim_client_hist;
 pub mod dim_customer;
 pub mod dim_customer_hist;
 pub mod dim_item;

@@ -2,6 +2,8 @@
 
 //! The entities of this layer, under one name each.
 
+pub use super::dim_client::Entity as DimClient;
+pub use super::dim_client_hist::Entity as DimClientHist;
 pub use super::dim_customer::Entity as DimCustomer;
 pub use super::dim_customer_hist::Entity as DimCustomerHist;
 pub use super::dim_item::Entity as DimItem;

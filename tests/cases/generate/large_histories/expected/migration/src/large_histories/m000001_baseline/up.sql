@@ -946,6 +946,263 @@ COMMENT ON FUNCTION "silver"."dim_item_between"(timestamptz, timestamptz) IS 'Th
 COMMENT ON FUNCTION "silver"."dim_item_history"(integer) IS 'Every version of a key of `dim_item_hist`, in order.';
 COMMENT ON FUNCTION "silver"."dim_item_changes"(timestamptz, timestamptz) IS 'What changed in `dim_item` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_item` as of the one time it makes that of the other.';
 
+-- silver.dim_client_hist
+
+CREATE TABLE "silver"."dim_client_hist" (
+    "region" text NOT NULL,
+    "customer_id" integer NOT NULL,
+    "name" text,
+    "item_id" integer NOT NULL,
+    "title" text,
+    "seen" timestamptz,
+    "row_hash" bytea NOT NULL,
+    "sys_start" timestamptz NOT NULL,
+    "sys_end" timestamptz NOT NULL DEFAULT 'infinity',
+    CONSTRAINT "dim_client_hist_pkey" PRIMARY KEY ("region", "customer_id", "sys_start"),
+    CONSTRAINT "dim_client_hist_period_check" CHECK ("sys_start" < "sys_end")
+)
+WITH (fillfactor = 85);
+
+-- One current version a key.
+CREATE UNIQUE INDEX "dim_client_hist_current_key"
+    ON "silver"."dim_client_hist" ("region", "customer_id")
+    WHERE "sys_end" = 'infinity';
+
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "dim_client_hist_period_brin"
+    ON "silver"."dim_client_hist" USING brin ("sys_start", "sys_end");
+
+-- A change of what `favourite` means finds the current versions that read it.
+CREATE INDEX "dim_client_hist_favourite_idx"
+    ON "silver"."dim_client_hist" ("item_id")
+    WHERE "sys_end" = 'infinity';
+
+CREATE TRIGGER "keep_history"
+    BEFORE UPDATE OR DELETE ON "silver"."dim_client_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "silver"."dim_client_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE "silver"."dim_client_hist"
+    ENABLE ALWAYS TRIGGER "keep_history",
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
+CREATE VIEW "silver"."dim_client" AS
+SELECT
+    "region",
+    "customer_id",
+    "name",
+    "item_id",
+    "title",
+    "seen",
+    "sys_start"
+FROM "silver"."dim_client_hist"
+WHERE "sys_end" = 'infinity';
+
+-- The planner inlines it, which STRICT, SECURITY DEFINER or SET would prevent. Infinity means now: the
+-- last finite time lies within the current versions, whose end is infinity.
+CREATE FUNCTION "silver"."dim_client_as_of"("at" timestamptz)
+RETURNS SETOF "silver"."dim_client"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "item_id",
+        "title",
+        "seen",
+        "sys_start"
+    FROM "silver"."dim_client_hist"
+    WHERE "sys_start" <= $1
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE VIEW "as_of"."dim_client" AS
+SELECT
+    "region",
+    "customer_id",
+    "name",
+    "item_id",
+    "title",
+    "seen",
+    "sys_start"
+FROM "silver"."dim_client_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"())
+AND "sys_end" > (SELECT "medallion"."as_of_time"());
+
+-- A version that ended later was, then, the current one.
+CREATE VIEW "as_of"."dim_client_hist" AS
+SELECT
+    "region",
+    "customer_id",
+    "name",
+    "item_id",
+    "title",
+    "seen",
+    "row_hash",
+    "sys_start",
+    CASE
+        WHEN "sys_end" > (SELECT "medallion"."as_of_time"()) THEN 'infinity'::timestamptz
+        ELSE "sys_end"
+    END AS "sys_end"
+FROM "silver"."dim_client_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
+
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "silver"."dim_client_as_of"("at" timestamptz, "region" text, "customer_id" integer)
+RETURNS SETOF "silver"."dim_client"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "item_id",
+        "title",
+        "seen",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "silver"."dim_client_hist"
+        WHERE "region" = $2
+        AND "customer_id" = $3
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."dim_client_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."dim_client_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "item_id",
+        "title",
+        "seen",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."dim_client_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."dim_client_history"("region" text, "customer_id" integer)
+RETURNS SETOF "as_of"."dim_client_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "region",
+        "customer_id",
+        "name",
+        "item_id",
+        "title",
+        "seen",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."dim_client_hist"
+    WHERE "region" = $1
+    AND "customer_id" = $2
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "silver"."dim_client_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "region" text,
+    "customer_id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."region", "after"."region"),
+        COALESCE("before"."customer_id", "after"."customer_id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "silver"."dim_client_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "silver"."dim_client_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."region" = "after"."region"
+        AND "before"."customer_id" = "after"."customer_id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('name', "before"."name"::text, "after"."name"::text, record_image_ne(ROW("before"."name"), ROW("after"."name"))),
+            ('item_id', "before"."item_id"::text, "after"."item_id"::text, record_image_ne(ROW("before"."item_id"), ROW("after"."item_id"))),
+            ('title', "before"."title"::text, "after"."title"::text, record_image_ne(ROW("before"."title"), ROW("after"."title"))),
+            ('seen', "before"."seen"::text, "after"."seen"::text, record_image_ne(ROW("before"."seen"), ROW("after"."seen")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
+COMMENT ON TABLE "silver"."dim_client_hist" IS 'Every version of `dim_client`.';
+COMMENT ON COLUMN "silver"."dim_client_hist"."row_hash" IS 'The hash of the attributes that make a version.';
+COMMENT ON COLUMN "silver"."dim_client_hist"."sys_start" IS 'Since when the row was so, in system time.';
+COMMENT ON COLUMN "silver"."dim_client_hist"."sys_end" IS 'Until when the row was so; infinity in the current version.';
+COMMENT ON VIEW "silver"."dim_client" IS 'The current versions of `dim_client_hist`.';
+COMMENT ON COLUMN "silver"."dim_client"."sys_start" IS 'Since when the row is so, in system time.';
+COMMENT ON FUNCTION "silver"."dim_client_as_of"(timestamptz) IS '`dim_client` as it was at a time; infinity means now.';
+COMMENT ON VIEW "as_of"."dim_client" IS '`dim_client` as of the setting `medallion.as_of`.';
+COMMENT ON VIEW "as_of"."dim_client_hist" IS 'The versions of `dim_client_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "silver"."dim_client_as_of"(timestamptz, text, integer) IS 'One key of `dim_client` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "silver"."dim_client_between"(timestamptz, timestamptz) IS 'The versions of `dim_client_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "silver"."dim_client_history"(text, integer) IS 'Every version of a key of `dim_client_hist`, in order.';
+COMMENT ON FUNCTION "silver"."dim_client_changes"(timestamptz, timestamptz) IS 'What changed in `dim_client` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `dim_client` as of the one time it makes that of the other.';
+
 -- silver.dim_customer_hist
 
 -- What is current never shares a table with what has ended, and both are read by this name. A key has one
@@ -1278,6 +1535,7 @@ TO "large_histories_loader";
 -- Versions begin and end. Those that have ended stay as they are, but for repair: triggers see to it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     "silver"."dim_item_hist",
+    "silver"."dim_client_hist",
     "silver"."dim_customer_hist"
 TO "large_histories_loader";
 
@@ -1322,8 +1580,10 @@ TO "large_histories_reader";
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."dim_item_hist",
+    "silver"."dim_client_hist",
     "silver"."dim_customer_hist",
     "silver"."dim_item",
+    "silver"."dim_client",
     "silver"."dim_customer"
 TO "large_histories_reader";
 
@@ -1331,6 +1591,8 @@ TO "large_histories_reader";
 GRANT SELECT ON
     "as_of"."dim_item",
     "as_of"."dim_item_hist",
+    "as_of"."dim_client",
+    "as_of"."dim_client_hist",
     "as_of"."dim_customer",
     "as_of"."dim_customer_hist"
 TO "large_histories_reader";
@@ -1346,5 +1608,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '4032aa5e67449ebd0f990100ee09da6dcf6d760827ab8706f7a0861e25e64595'
+    'e1f46545c103feb22de444a5fc676f8c046723328bbd16e43d8723bb0b4f6bd2'
 );

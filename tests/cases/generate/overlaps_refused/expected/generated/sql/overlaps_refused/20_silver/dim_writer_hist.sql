@@ -39,11 +39,9 @@ CREATE TABLE "medallion"."dim_writer_hist_journal" (
     CONSTRAINT "dim_writer_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
+-- Entries come in the order of their times, so that a small index finds them.
 CREATE INDEX "dim_writer_hist_journal_sys_start_idx"
-    ON "medallion"."dim_writer_hist_journal" ("sys_start");
-
-CREATE INDEX "dim_writer_hist_journal_journal_xid_idx"
-    ON "medallion"."dim_writer_hist_journal" ("journal_xid");
+    ON "medallion"."dim_writer_hist_journal" USING brin ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -107,13 +105,48 @@ BEGIN
 END
 $$;
 
--- A closed version is left as it is. Its key is remembered: the statement must have reached the current
--- version as well, or what it wanted would be lost in silence.
+-- A closed version is left as it is, unless versioning itself opens it again. Its key is remembered.
 CREATE FUNCTION "medallion"."dim_writer_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
+        RETURN NEW;
+    END IF;
     PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."item_id", OLD."title")::text);
+    RETURN NULL;
+END
+$$;
+
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."dim_writer_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."item_id", old_rows."title")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -207,8 +240,8 @@ DECLARE
     stamp timestamptz;
     key record;
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM new_rows) THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
@@ -234,74 +267,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and is no more ends now. Changed keys were seen to row by
--- row before: among them some versions have ended already.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."dim_writer_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 SET enable_nestloop = off
 AS $$
 #variable_conflict use_variable
 DECLARE
     stamp timestamptz;
-    lost text;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.closed_met', true) = 'on' THEN
-        SELECT met."key"
-        INTO lost
-        FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        AND NOT EXISTS (
-            SELECT
-            FROM old_rows
-            WHERE old_rows."sys_end" = 'infinity'
-            AND ROW(old_rows."item_id", old_rows."title")::text = met."key"
-        )
-        LIMIT 1;
-        IF FOUND THEN
-            PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-        END IF;
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP;
-    END IF;
     -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows) THEN
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
-    IF EXISTS (
+    INSERT INTO "silver"."dim_writer_hist" ("item_id", "title", "note", "row_hash", "sys_start", "sys_end")
+    SELECT old_rows."item_id", old_rows."title", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
+    AND NOT EXISTS (
         SELECT
-        FROM old_rows
-        WHERE old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT
-            FROM new_rows
-            WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."title" = old_rows."title"
-        )
-    ) THEN
-        INSERT INTO "silver"."dim_writer_hist" ("item_id", "title", "note", "row_hash", "sys_start", "sys_end")
-        SELECT old_rows."item_id", old_rows."title", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-        FROM old_rows
-        WHERE old_rows."sys_end" = 'infinity'
-        AND old_rows."sys_start" < stamp
-        ON CONFLICT ON CONSTRAINT "dim_writer_hist_pkey" DO NOTHING;
-    ELSE
-        INSERT INTO "silver"."dim_writer_hist" ("item_id", "title", "note", "row_hash", "sys_start", "sys_end")
-        SELECT old_rows."item_id", old_rows."title", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-        FROM old_rows
-        JOIN new_rows
-            ON new_rows."item_id" = old_rows."item_id" AND new_rows."title" = old_rows."title"
-        WHERE old_rows."sys_end" = 'infinity'
-        AND old_rows."sys_start" < stamp
-        AND new_rows."sys_start" = stamp;
-    END IF;
+        FROM new_rows
+        WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."title" = old_rows."title"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."dim_writer_hist" AS version
+        WHERE version."item_id" = old_rows."item_id" AND version."title" = old_rows."title"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."dim_writer_hist_journal" ("journal_op", "item_id", "title", "note", "sys_start")
     SELECT 'U', new_rows."item_id", new_rows."title", new_rows."note", stamp
     FROM new_rows
@@ -322,34 +323,9 @@ AS $$
 DECLARE
     stamp timestamptz;
     key record;
-    lost text;
 BEGIN
-    IF current_setting('medallion.closed_met', true) = 'on' THEN
-        SELECT met."key"
-        INTO lost
-        FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        AND NOT EXISTS (
-            SELECT
-            FROM old_rows
-            WHERE old_rows."sys_end" = 'infinity'
-            AND ROW(old_rows."item_id", old_rows."title")::text = met."key"
-        )
-        LIMIT 1;
-        IF FOUND THEN
-            PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-        END IF;
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP;
-    END IF;
     -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows) THEN
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
     stamp := "medallion"."stamp"();
@@ -403,6 +379,7 @@ BEGIN
             PERFORM "medallion"."refuse_conflict"(TG_RELID);
         END IF;
         PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
         PERFORM "medallion"."dim_writer_hist_settle"(NEW."item_id", NEW."title");
         INSERT INTO "medallion"."dim_writer_hist_journal" ("journal_op", "item_id", "title", "note", "sys_start")
         SELECT 'D', OLD."item_id", OLD."title", OLD."note", stamp
@@ -420,6 +397,7 @@ $$;
 
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
 REVOKE ALL ON FUNCTION
+    "medallion"."dim_writer_hist_refuse_lost"(),
     "medallion"."dim_writer_hist_keep_order"(),
     "medallion"."dim_writer_hist_after_insert"(),
     "medallion"."dim_writer_hist_after_update"(),
@@ -429,69 +407,35 @@ FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
-CREATE TRIGGER "zz_versioning_insert"
+CREATE TRIGGER "zz_versioning_1_closed"
+    BEFORE UPDATE OR DELETE ON "silver"."dim_writer_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_closed"();
+
+CREATE TRIGGER "zz_versioning_2_order"
+    BEFORE UPDATE OR DELETE ON "silver"."dim_writer_hist"
+    FOR EACH ROW
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND OLD."sys_start" >= transaction_timestamp()
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_order"();
+
+CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."dim_writer_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_writer_hist_before_insert"();
 
-CREATE TRIGGER "zz_versioning_update_1_closed"
-    BEFORE UPDATE ON "silver"."dim_writer_hist"
-    FOR EACH ROW
-    WHEN (
-        OLD."sys_end" < 'infinity'
-        AND NOT (NEW."sys_end" <> OLD."sys_end" AND "medallion"."settling"())
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_closed"();
-
-CREATE TRIGGER "zz_versioning_update_2_order"
-    BEFORE UPDATE ON "silver"."dim_writer_hist"
-    FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND OLD."sys_start" >= transaction_timestamp()
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_order"();
-
-CREATE TRIGGER "zz_versioning_update_3_version"
+CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."dim_writer_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_writer_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_delete_1_closed"
-    BEFORE DELETE ON "silver"."dim_writer_hist"
-    FOR EACH ROW
-    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_closed"();
-
-CREATE TRIGGER "zz_versioning_delete_2_order"
-    BEFORE DELETE ON "silver"."dim_writer_hist"
-    FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND OLD."sys_start" >= transaction_timestamp()
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_keep_order"();
-
-CREATE TRIGGER "zz_versioning_inserted"
-    AFTER INSERT ON "silver"."dim_writer_hist"
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT
-    WHEN (NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_after_insert"();
-
-CREATE TRIGGER "zz_versioning_updated"
-    AFTER UPDATE ON "silver"."dim_writer_hist"
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT
-    WHEN (NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_writer_hist_after_update"();
-
-CREATE TRIGGER "zz_versioning_updated_row"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."dim_writer_hist"
     FOR EACH ROW
     WHEN (
@@ -501,7 +445,35 @@ CREATE TRIGGER "zz_versioning_updated_row"
     )
     EXECUTE FUNCTION "medallion"."dim_writer_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_deleted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."dim_writer_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."dim_writer_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
+    AFTER INSERT ON "silver"."dim_writer_hist"
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_after_insert"();
+
+CREATE TRIGGER "zz_versioning_6_updated"
+    AFTER UPDATE ON "silver"."dim_writer_hist"
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_writer_hist_after_update"();
+
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."dim_writer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -515,16 +487,16 @@ CREATE TRIGGER "zz_versioning_truncate"
 
 -- A session that plays a replica silences ordinary triggers; these speak.
 ALTER TABLE "silver"."dim_writer_hist"
-    ENABLE ALWAYS TRIGGER "zz_versioning_insert",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_1_closed",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_2_order",
-    ENABLE ALWAYS TRIGGER "zz_versioning_update_3_version",
-    ENABLE ALWAYS TRIGGER "zz_versioning_delete_1_closed",
-    ENABLE ALWAYS TRIGGER "zz_versioning_delete_2_order",
-    ENABLE ALWAYS TRIGGER "zz_versioning_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."dim_writer" AS

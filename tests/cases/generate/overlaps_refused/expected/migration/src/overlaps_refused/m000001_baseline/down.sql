@@ -20,6 +20,7 @@ DROP FUNCTION "medallion"."dim_writer_hist_after_update"();
 DROP FUNCTION "medallion"."dim_writer_hist_after_insert"();
 DROP FUNCTION "medallion"."dim_writer_hist_settle"(integer, text);
 DROP FUNCTION "medallion"."dim_writer_hist_keep_order"();
+DROP FUNCTION "medallion"."dim_writer_hist_refuse_lost"();
 DROP FUNCTION "medallion"."dim_writer_hist_keep_closed"();
 DROP FUNCTION "medallion"."dim_writer_hist_before_update"();
 DROP FUNCTION "medallion"."dim_writer_hist_before_insert"();
