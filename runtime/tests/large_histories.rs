@@ -128,8 +128,9 @@ impl Session {
 
 /// A change: of a customer or an item, which one, what is done, a number that its values are made of.
 type Change = (bool, i64, u8, i64);
-/// Transactions, each some days after the one before, and whether silver is applied after it.
-type Traffic = Vec<(Vec<Change>, i64, bool)>;
+/// Transactions, each some days after the one before, how many others land before it does, and whether silver is
+/// applied after it.
+type Traffic = Vec<(Vec<Change>, i64, usize, bool)>;
 
 /// Where closed versions stand makes no difference: what is loaded into a dimension of the same columns, whose
 /// versions stand in one table, is what is loaded into the one where they stand apart.
@@ -138,8 +139,10 @@ fn apart_or_together_is_the_same_history() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let session = RefCell::new(runtime.block_on(Session::apart("law")));
     let change = (any::<bool>(), 1..4_i64, 0..12_u8, 0..3_i64);
-    let traffic =
-        prop::collection::vec((prop::collection::vec(change, 1..5), 0..40_i64, any::<bool>()), 1..12);
+    let traffic = prop::collection::vec(
+        (prop::collection::vec(change, 1..5), 0..40_i64, 0..6_usize, any::<bool>()),
+        1..12,
+    );
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     TestRunner::new(config)
@@ -150,7 +153,8 @@ fn apart_or_together_is_the_same_history() {
 async fn check(traffic: &Traffic, session: &mut Session) -> Result<(), TestCaseError> {
     session.does(EMPTY).await;
     let (mut days, last) = (0, traffic.len() - 1);
-    for (number, (changes, later, applied)) in traffic.iter().enumerate() {
+    let mut landings: Vec<(usize, String)> = Vec::new();
+    for (number, (changes, later, delay, applied)) in traffic.iter().enumerate() {
         days += later;
         let time = format!("timestamptz '2024-01-01 00:00:00+00' + interval '{days} days {number} seconds'");
         for (seq, (customer, key, what, value)) in changes.iter().enumerate() {
@@ -172,13 +176,17 @@ async fn check(traffic: &Traffic, session: &mut Session) -> Result<(), TestCaseE
                 1..=3 => ('D', row),
                 _ => ('U', row),
             };
-            session
-                .does(&format!(
-                    "INSERT INTO bronze.{table} (lsn, op, full_row, load_ts, commit_ts, seq) \
-                     VALUES ({}, '{op}', {row}, now(), {time}, {seq})",
-                    10 * (number + 1)
-                ))
-                .await;
+            // Most land at once.
+            let at = number + delay.saturating_sub(3);
+            let lands = format!(
+                "INSERT INTO bronze.{table} (lsn, op, full_row, load_ts, commit_ts, seq) \
+                 VALUES ({}, '{op}', {row}, now(), {time}, {seq})",
+                10 * (number + 1)
+            );
+            landings.push((at.min(last), lands));
+        }
+        for (_, lands) in landings.extract_if(.., |(at, _)| *at == number) {
+            session.does(&lands).await;
         }
         if *applied || number == last {
             session.applies(10 * (number + 1), &time).await;
@@ -215,6 +223,7 @@ const EMPTY: &str = "
     DELETE FROM silver.dim_customer_hist;
     DELETE FROM silver.dim_client_hist;
     DELETE FROM medallion.watermark;
+    DELETE FROM medallion.late_change;
     COMMIT;";
 
 const VERSIONS: &str = "SELECT name, (sys_start AT TIME ZONE 'UTC')::date, \

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "341abd68be4a0757c62714ee663f69dfb4b8566977df5cd3829aca9481cc1ac1";
+pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "25657f4e59def10c85e413e5f1acd920f81e0917e71791a9e1c77cffd14ff656";
+pub const OBJECTS_HASH: &str = "4a33ea2a3b988d5e1e409d45c3a1e61479cbde06b40c9f81896b00f8f0d03ff2";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -43,6 +43,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
             journal: None,
+            closed: None,
         },
     });
 }

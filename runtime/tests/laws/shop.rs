@@ -30,6 +30,7 @@ pub fn warehouse() -> Warehouse {
         start: "sys_start".to_owned(),
         end: "sys_end".to_owned(),
         journal: None,
+        closed: None,
     };
     let fact = |name: &str, partition_by: &str| SilverKind::Fact {
         snapshot: "snapshot_ts".to_owned(),

@@ -188,6 +188,7 @@ pub fn dimensions() -> Warehouse {
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
             journal: None,
+            closed: None,
         },
         ..super::silver("silver", "dim_customer_hist", &columns)
     }];

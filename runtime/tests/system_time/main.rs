@@ -82,6 +82,7 @@ fn pagila() -> Warehouse {
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
             journal: None,
+            closed: None,
         },
         ..silver(schema, &format!("{name}_hist"), columns)
     };
@@ -136,6 +137,7 @@ pub fn silver(schema: &str, table: &str, columns: &[&str]) -> Silver {
             start: "sys_start".to_owned(),
             end: "sys_end".to_owned(),
             journal: None,
+            closed: None,
         },
     }
 }

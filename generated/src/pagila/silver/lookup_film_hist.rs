@@ -58,6 +58,7 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
+                closed: None,
             },
         }
     }

@@ -57,6 +57,7 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
+                closed: None,
             },
         }
     }

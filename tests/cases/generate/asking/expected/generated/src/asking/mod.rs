@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fda9cb3655a59de60926bb0a640d621b064d05fc2d8a1c2f41c774090cbde0cb";
+pub const SPEC_HASH: &str = "20c2b3123766f1ac6a6d3ed2566447002fd2989cd584aa66cddf16c1e891833f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "16e296e995eda5f64b21333f60bfc0f3702d3b808053696fd5243c9d4c8859ec";
+pub const OBJECTS_HASH: &str = "edbc00a4af900b4e94b26370fa48cd24b7932b11db72b7dac9b7e2c3031de6a5";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

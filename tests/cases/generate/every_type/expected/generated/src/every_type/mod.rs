@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e17115451e4d45c32b1529a3638621bb5bf9b2afd75ed1da7c426a88c520e066";
+pub const SPEC_HASH: &str = "02f9c5c3473b9044e628b3a74307aa67ce9846452a5349a620f6acc4cd25c83c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "f72c1a451d0c03c247c47c8fa4aaef98f4d905656e348a34421c3898e3122a31";
+pub const OBJECTS_HASH: &str = "fbfdf3efec10ad2ed9eb5154df68009b5e4f86bdb3c9b8ed9193dd320aa04364";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "e3095bcd0175111db419bc7083deba827d9a18e8c71d3ef9856004cea2b9643a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "5680e0b6f79a4536f6e8ea4fc06bbb9bc2028f272b932616caec725bd33f8b7d";
+pub const OBJECTS_HASH: &str = "d9ac85ca5cec4b0cd46b862528c484a627ea4e36b97c6f20340817670d794bcc";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "51e42851a5412ac7bf9ccd65449d7888a9074e9c4433a92a1c0b2370aedc2641";
+pub const SPEC_HASH: &str = "5d04199a5f2a00d7119e66ce72d4d3ff3002d46d7384bb7d67ace3bed5221397";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4978d3f1d970eef7aad38aa55bbb697fa4bf5a6363a84b27f651a797d14d4e38";
+pub const OBJECTS_HASH: &str = "c82ce4a66713e3eecdfe82ea02854c49bf43b559f15d9655bfd1933ca497b750";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

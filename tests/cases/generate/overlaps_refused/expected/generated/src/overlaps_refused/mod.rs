@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "ccbfcdd7f12a466da61d0fc40b982d405545df68800e4646c6f39a71ecec8ad7";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "7ad1f794fdab1f7c98d8b5d7170f60869ed1de797492c789f0828d1f71384a84";
+pub const OBJECTS_HASH: &str = "f5169131a7bc99ca63493d3fe9a8adc93b3b93b6829806623301ecd7605762e8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "22a915c259ec73ece48c8f7667d18d115590efb1f888b7b1bbccbf28b9e05843";
+pub const SPEC_HASH: &str = "fa3651381520da8b2a8ea429c4fdf317ef37c9bb1025b7bbc2a9d5b39fc8c144";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "be95b8777d204f7aa16c1e365a1af00b7625dfbd82ec1173d9b542713400d76b";
+pub const OBJECTS_HASH: &str = "1396eb51410f17f3a9af0f176ac3558e396b86aea27b27ae77562191bc4c5493";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

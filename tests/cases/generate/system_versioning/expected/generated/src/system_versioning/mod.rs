@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "af506a39c3e3078710bbbc9df7272ce558d7691d43e21b897957b1b14fe5355b";
+pub const SPEC_HASH: &str = "52c8656d5d3a814d168921a1c6c917e03dbbe3451b385e6543d94eabd8e8d09c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "43186d73ace0906e65482ac9c4f026cff8420ebe820d2848a1c68e4f5e253e67";
+pub const OBJECTS_HASH: &str = "55d1af562c1e7c6bda213991859fcf21e8bcfffd8d6f440158eeb45a74cab82d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

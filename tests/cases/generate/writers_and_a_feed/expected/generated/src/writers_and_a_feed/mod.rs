@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "4cc6180ba72c78c0b8bc2556bbaedeaaa24be002db0770497ac051829343920d";
+pub const SPEC_HASH: &str = "4d994abdda7208efb6e50d96f4fe87e626fd8f25f43f28213a2826c9258021e3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9d86f7d04dbb9f18e7e6244731cc1587214c40cc2a2b67a79520c91b9ea46676";
+pub const OBJECTS_HASH: &str = "0d33ca9361a791b69a8464c1af9b08b789a71439687091b62d72172dd461bf14";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

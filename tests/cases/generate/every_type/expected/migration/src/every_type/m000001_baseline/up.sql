@@ -485,7 +485,7 @@ COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimens
 
 -- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
 -- relations only, and is for those to whom it is granted.
-CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+CREATE FUNCTION "medallion"."make_partition"(parted regclass, partition name, "from" text, "to" text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -494,22 +494,36 @@ BEGIN
     IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
         SELECT
         FROM pg_class AS relation
-        WHERE relation.oid = fact
+        WHERE relation.oid = parted
         AND relation.relkind = 'p'
         AND relation.relnamespace = '"silver"'::regnamespace
         AND starts_with(partition, relation.relname || '_')
     ) THEN
-        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+        RAISE EXCEPTION '`%` is no partition of this warehouse', partition
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
         'silver',
         partition,
-        fact,
+        parted,
         "from",
         "to"
     );
+    -- What keeps history from being emptied is not handed down to partitions.
+    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parted AND tgname = 'keep_history_truncate') THEN
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER "keep_history_truncate" BEFORE TRUNCATE ON %I.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION "medallion"."keep_history"()',
+            'silver',
+            partition
+        );
+        EXECUTE format(
+            'ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER "keep_history_truncate"',
+            'silver',
+            partition
+        );
+    END IF;
 END
 $$;
 
@@ -569,7 +583,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact or of closed versions; for the loader.';
 COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
 COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
 COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
@@ -1229,5 +1243,5 @@ COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    'f72c1a451d0c03c247c47c8fa4aaef98f4d905656e348a34421c3898e3122a31'
+    'fbfdf3efec10ad2ed9eb5154df68009b5e4f86bdb3c9b8ed9193dd320aa04364'
 );

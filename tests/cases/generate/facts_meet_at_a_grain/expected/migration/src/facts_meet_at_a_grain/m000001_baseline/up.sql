@@ -477,7 +477,7 @@ COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimens
 
 -- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
 -- relations only, and is for those to whom it is granted.
-CREATE FUNCTION "medallion"."make_partition"(fact regclass, partition name, "from" text, "to" text) RETURNS void
+CREATE FUNCTION "medallion"."make_partition"(parted regclass, partition name, "from" text, "to" text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -486,22 +486,36 @@ BEGIN
     IF partition !~ '_[0-9]{4}[0-9_wq]*$' OR NOT EXISTS (
         SELECT
         FROM pg_class AS relation
-        WHERE relation.oid = fact
+        WHERE relation.oid = parted
         AND relation.relkind = 'p'
         AND relation.relnamespace = '"silver"'::regnamespace
         AND starts_with(partition, relation.relname || '_')
     ) THEN
-        RAISE EXCEPTION '`%` is no partition of a fact of this warehouse', partition
+        RAISE EXCEPTION '`%` is no partition of this warehouse', partition
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
         'silver',
         partition,
-        fact,
+        parted,
         "from",
         "to"
     );
+    -- What keeps history from being emptied is not handed down to partitions.
+    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parted AND tgname = 'keep_history_truncate') THEN
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER "keep_history_truncate" BEFORE TRUNCATE ON %I.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION "medallion"."keep_history"()',
+            'silver',
+            partition
+        );
+        EXECUTE format(
+            'ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER "keep_history_truncate"',
+            'silver',
+            partition
+        );
+    END IF;
 END
 $$;
 
@@ -561,7 +575,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact; for the loader.';
+COMMENT ON FUNCTION "medallion"."make_partition"(regclass, name, text, text) IS 'Makes a partition of a fact or of closed versions; for the loader.';
 COMMENT ON FUNCTION "medallion"."analyze"(regclass) IS 'Takes the statistics of a relation of the warehouse; for the loader.';
 COMMENT ON FUNCTION "medallion"."refresh"(regclass) IS 'Refreshes a mart that is a materialized view; for the loader.';
 COMMENT ON FUNCTION "medallion"."keep_history"() IS 'Keeps closed versions and earlier states from being changed.';
@@ -1067,5 +1081,5 @@ COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '5680e0b6f79a4536f6e8ea4fc06bbb9bc2028f272b932616caec725bd33f8b7d'
+    'd9ac85ca5cec4b0cd46b862528c484a627ea4e36b97c6f20340817670d794bcc'
 );

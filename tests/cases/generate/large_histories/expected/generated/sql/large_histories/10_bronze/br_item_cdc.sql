@@ -17,9 +17,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_item_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_item_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_item_cdc" IS 'Every change of public.item, as it came.';
 COMMENT ON COLUMN "bronze"."br_item_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';

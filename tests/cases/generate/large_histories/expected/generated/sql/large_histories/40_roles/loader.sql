@@ -33,6 +33,11 @@ GRANT SELECT, INSERT, UPDATE ON
     "medallion"."watermark"
 TO "large_histories_loader";
 
+-- What others landed is noted until it is applied.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."late_change"
+TO "large_histories_loader";
+
 -- What could not land is kept.
 GRANT SELECT, INSERT ON
     "medallion"."quarantine"

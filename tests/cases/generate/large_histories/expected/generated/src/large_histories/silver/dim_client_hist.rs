@@ -67,6 +67,7 @@ impl Entity {
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
+                journal: None,
                 closed: None,
             },
         }

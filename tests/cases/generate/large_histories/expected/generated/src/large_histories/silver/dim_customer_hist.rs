@@ -67,6 +67,7 @@ impl Entity {
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
+                journal: None,
                 closed: Some(descriptor::Closed {
                     table: descriptor::Name::new("silver", "dim_customer_hist_closed"),
                     every: descriptor::Unit::Month,

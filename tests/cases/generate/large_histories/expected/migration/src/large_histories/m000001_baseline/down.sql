@@ -64,6 +64,8 @@ DROP FUNCTION "medallion"."prune"();
 DROP FUNCTION "medallion"."now"();
 DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
+DROP FUNCTION "medallion"."note_late"();
+DROP TABLE "medallion"."late_change";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

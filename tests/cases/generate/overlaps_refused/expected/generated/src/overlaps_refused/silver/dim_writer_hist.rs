@@ -48,6 +48,7 @@ impl Entity {
                 row_hash: descriptor::column(Column::RowHash),
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
+                journal: Some(descriptor::Name::new("medallion", "dim_writer_hist_journal")),
                 closed: None,
             },
         }

@@ -139,6 +139,7 @@ CREATE TABLE "medallion"."watermark" (
     "relation" text NOT NULL,
     "lsn" bigint NOT NULL,
     "system_time" timestamptz NOT NULL,
+    "journal_id" bigint NOT NULL DEFAULT 0,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -147,6 +148,7 @@ COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has be
 COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -163,6 +165,39 @@ COMMENT ON TABLE "medallion"."horizon" IS 'From when on the past is kept; no row
 COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
+
+-- medallion: late_change
+
+CREATE TABLE "medallion"."late_change" (
+    "relation" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT "late_change_pkey" PRIMARY KEY ("relation", "lsn", "seq")
+);
+
+-- Whether a row comes late is for the next apply to tell: it sees which have been passed by. So whoever lands
+-- rows waits for no apply, and none waits for them.
+CREATE FUNCTION "medallion"."note_late"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO "medallion"."late_change" ("relation", "lsn", "seq")
+    VALUES (TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, NEW."lsn", NEW."seq")
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION "medallion"."note_late"() FROM PUBLIC;
+
+COMMENT ON TABLE "medallion"."late_change" IS 'Changes that others than the loader landed: where one came late, the next apply repairs its key.';
+COMMENT ON COLUMN "medallion"."late_change"."relation" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
+COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
+COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
 -- medallion: since_horizon
 
@@ -618,9 +653,17 @@ CREATE TRIGGER "refuse_change"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_change"();
 
--- What lands stays, also where session_replication_role silences ordinary triggers.
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_item_cdc"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
 ALTER TABLE "bronze"."br_item_cdc"
-    ENABLE ALWAYS TRIGGER "refuse_change";
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
 
 COMMENT ON TABLE "bronze"."br_item_cdc" IS 'Every change of public.item, as it came.';
 COMMENT ON COLUMN "bronze"."br_item_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
@@ -1620,5 +1663,5 @@ COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    '7ad1f794fdab1f7c98d8b5d7170f60869ed1de797492c789f0828d1f71384a84'
+    'f5169131a7bc99ca63493d3fe9a8adc93b3b93b6829806623301ecd7605762e8'
 );

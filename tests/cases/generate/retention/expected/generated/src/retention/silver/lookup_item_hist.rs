@@ -45,6 +45,7 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
+                closed: None,
             },
         }
     }

@@ -67,6 +67,7 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_customer_hist_journal")),
+                closed: None,
             },
         }
     }

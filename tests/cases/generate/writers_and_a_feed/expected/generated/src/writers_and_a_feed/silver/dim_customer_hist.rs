@@ -63,6 +63,7 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_customer_hist_journal")),
+                closed: None,
             },
         }
     }
