@@ -16,4 +16,5 @@ mod refusals;
 mod roles;
 mod sample;
 mod secure;
+mod verified;
 mod watch;

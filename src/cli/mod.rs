@@ -84,6 +84,12 @@ enum Verb {
     /// Is the source ready to be captured; make it so; clean up
     #[command(disable_help_flag = true)]
     Source(Rest),
+    /// Recompute relations from what landed and was written
+    #[command(disable_help_flag = true)]
+    Rebuild(Rest),
+    /// Hold the warehouse against its laws
+    #[command(disable_help_flag = true)]
+    Verify(Rest),
     /// Make traffic on the source
     #[command(disable_help_flag = true)]
     Simulate(Rest),
@@ -166,6 +172,8 @@ impl Verb {
             Self::Watch(rest) => Some(("watch", rest)),
             Self::Status(rest) => Some(("status", rest)),
             Self::Source(rest) => Some(("source", rest)),
+            Self::Rebuild(rest) => Some(("rebuild", rest)),
+            Self::Verify(rest) => Some(("verify", rest)),
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
         }

@@ -32,8 +32,11 @@ use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
 use crate::error::{Error, Result};
 use crate::statement;
 
+pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
 pub(crate) use due::{Due, is_due};
+pub(crate) use own::stage_everything;
+pub(crate) use state::stored_versions;
 
 /// What one relation's apply did.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub struct Applied {
     pub relation: Name,
     /// Versions (of a dimension) or states (of a fact) that came or went.
     pub rows: u64,
+    /// Of those that were recomputed as a whole: how many were not as they should be.
+    pub differed: u64,
     /// The temporary table of the rows before and after, with the relation's columns; none where it cannot
     /// be told which rows changed.
     pub changes: Option<String>,
@@ -78,7 +83,6 @@ pub(crate) enum Purpose {
     Apply,
     /// To be compared with what is stored. What is looked up was computed too, into `version_<n>`; what has
     /// landed and waits for the next apply does not count.
-    #[expect(dead_code, reason = "`verify` follows")]
     Verify,
 }
 
@@ -147,11 +151,13 @@ pub(crate) async fn rebuild(
         }
         let started = Instant::now();
         let context = Context { warehouse, lookups, has_late: late.contains(&silver.feed.to_string()) };
-        let Outcome { rows, tells } = apply_one(&context, &mut step, connection).await.map_err(|error| {
-            explained(error).within(format!("cannot apply changes to `{}`", silver.table))
-        })?;
+        let Outcome { rows, differed, tells } =
+            apply_one(&context, &mut step, connection).await.map_err(|error| {
+                explained(error).within(format!("cannot apply changes to `{}`", silver.table))
+            })?;
         let changes = tells.then(|| step.table("change"));
-        let one = Applied { relation: silver.table.clone(), rows, changes, elapsed: started.elapsed() };
+        let one =
+            Applied { relation: silver.table.clone(), rows, differed, changes, elapsed: started.elapsed() };
         if rows > 0 || asked {
             report(&one);
         }
@@ -185,6 +191,8 @@ struct Context<'a> {
 struct Outcome {
     /// How many versions came or went, or keys were written to.
     rows: u64,
+    /// Of the versions of repaired keys, how many were not as they should be.
+    differed: u64,
     /// Whether `change_<n>` tells which rows.
     tells: bool,
 }
@@ -194,7 +202,7 @@ async fn apply_one(
     step: &mut Step<'_>,
     connection: &mut PgConnection,
 ) -> Result<Outcome> {
-    const NOTHING: Outcome = Outcome { rows: 0, tells: true };
+    const NOTHING: Outcome = Outcome { rows: 0, differed: 0, tells: true };
     let lookups = &context.lookups;
     let versioned = context.warehouse.is_versioned();
     let uncounted = journal::stage_uncounted(step, connection).await?;
@@ -225,7 +233,11 @@ async fn apply_one(
     if is_looked_up(context.warehouse, step.silver) {
         change::stage_keys(step, uncounted > 0, connection).await?;
     }
-    Ok(Outcome { rows: rows + uncounted, tells: change::tells_rows(step, uncounted > 0) })
+    Ok(Outcome {
+        rows: rows + uncounted,
+        differed: differences,
+        tells: change::tells_rows(step, uncounted > 0),
+    })
 }
 
 /// From own states to versions.

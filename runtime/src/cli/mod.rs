@@ -5,10 +5,12 @@ mod demo;
 mod migrate;
 mod prompt;
 mod query;
+mod rebuild;
 mod run;
 mod simulate;
 mod source;
 mod status;
+mod verify;
 mod watch;
 
 use std::io::Write as _;
@@ -58,6 +60,10 @@ enum Verb {
     Status(status::Arguments),
     /// Is the source ready to be captured; make it so; clean up
     Source(source::Arguments),
+    /// Recompute relations from what landed and was written
+    Rebuild(rebuild::Arguments),
+    /// Hold the warehouse against its laws
+    Verify(verify::Arguments),
     /// Traffic on the source
     Simulate(simulate::Arguments),
     /// Ask the warehouse a read-only question, as of any time
@@ -105,7 +111,8 @@ impl Verb {
             Self::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
-            Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
+            Self::Rebuild(_) => error.remedy("nothing was changed: rebuild again"),
+            Self::Verify(_) | Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
@@ -128,6 +135,8 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Watch(arguments) => watch::run(&warehouse, &arguments).await,
         Verb::Status(arguments) => status::run(&warehouse, &arguments).await,
         Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
+        Verb::Rebuild(arguments) => rebuild::run(&warehouse, &arguments).await,
+        Verb::Verify(arguments) => verify::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,
     }

@@ -3,7 +3,7 @@
 
 mod incremental;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
@@ -30,6 +30,17 @@ pub async fn refresh(
     warehouse: &Warehouse,
     applied: &[Applied],
     connection: &mut PgConnection,
+    report: impl FnMut(&Refreshed),
+) -> Result<Vec<Refreshed>> {
+    rebuild(warehouse, applied, &BTreeSet::new(), connection, report).await
+}
+
+/// The same; and some marts are recomputed as a whole, whatever changed.
+pub(crate) async fn rebuild(
+    warehouse: &Warehouse,
+    applied: &[Applied],
+    whole: &BTreeSet<Name>,
+    connection: &mut PgConnection,
     mut report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
     // A changed relation, and the table of its rows before and after where there is one.
@@ -37,8 +48,12 @@ pub async fn refresh(
         applied.iter().map(|one| (&one.relation, one.changes.as_deref())).collect();
     let mut refreshed = Vec::new();
     for (number, mart) in warehouse.marts.iter().enumerate() {
-        let reads: BTreeMap<&Name, Option<&str>> =
+        let mut reads: BTreeMap<&Name, Option<&str>> =
             changed.iter().filter(|(name, _)| mart.reads.contains(name)).map(|(k, v)| (*k, *v)).collect();
+        if whole.contains(&mart.table) {
+            // Of what was damaged nothing tells which rows.
+            reads.insert(&mart.table, None);
+        }
         if reads.is_empty() {
             continue;
         }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::{apply, refresh};
+use medallion_runtime::{apply, refresh, verify};
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -59,6 +59,8 @@ enum Act {
     /// Somebody writes to the dimensions, in one transaction.
     Write(Vec<Statement>),
     Apply,
+    /// What has landed or was written and waits is no finding.
+    Verify,
 }
 
 /// Of which table and key, what is done, and the numbers that its values are made of.
@@ -77,6 +79,7 @@ fn act() -> impl Strategy<Value = Act> {
         }),
         3 => prop::collection::vec(statement, 1..3).prop_map(Act::Write),
         2 => Just(Act::Apply),
+        1 => Just(Act::Verify),
     ]
 }
 
@@ -117,6 +120,13 @@ async fn check(acts: &[Act], connection: &mut PgConnection) -> Result<(), String
             Act::Apply => {
                 apply(connection).await?;
             }
+            Act::Verify => {
+                let checks = verify::on(&warehouse(), connection, |_| ()).await;
+                let checks = checks.map_err(|error| error.to_string())?;
+                if let Some(check) = checks.iter().find(|check| check.broken > 0) {
+                    return Err(format!("while changes wait: {check:#?}"));
+                }
+            }
         }
         for at in (0..waiting.len()).rev() {
             if waiting[at].0 <= number {
@@ -138,8 +148,17 @@ async fn check(acts: &[Act], connection: &mut PgConnection) -> Result<(), String
         }
     }
     match apply(connection).await? {
-        0 => Ok(()),
+        0 => verified(connection).await,
         changed => Err(format!("nothing has landed, and {changed} relations changed")),
+    }
+}
+
+/// The warehouse's own judgement comes to the same.
+async fn verified(connection: &mut PgConnection) -> Result<(), String> {
+    let checks = verify::on(&warehouse(), connection, |_| ()).await.map_err(|error| error.to_string())?;
+    match checks.iter().find(|check| check.broken > 0 || check.waits.is_some()) {
+        None => Ok(()),
+        Some(check) => Err(format!("{check:#?}")),
     }
 }
 

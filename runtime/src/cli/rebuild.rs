@@ -1,0 +1,27 @@
+//! `warehouse rebuild`: relations from bronze again.
+
+use super::Outcome;
+use crate::descriptor::Warehouse;
+use crate::error::Result;
+use crate::place::Place;
+use crate::progress::Lines;
+use crate::rebuild;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Dimensions, facts and stored marts; without any, all of them
+    #[arg(value_name = "RELATION")]
+    relations: Vec<String>,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let place = Place::find(warehouse.name)?;
+    let outcome = rebuild::rebuild(warehouse, &place, &arguments.relations, &mut Lines).await?;
+    let differed: u64 = outcome.differed.iter().map(|(_, differed)| differed).sum();
+    super::answer(&match differed {
+        0 => "nothing differed\n".to_owned(),
+        1 => "1 row differed and is as it should be\n".to_owned(),
+        rows => format!("{rows} rows differed and are as they should be\n"),
+    })?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,68 @@
+//! `warehouse verify`: the laws on the warehouse at hand, a line a check.
+
+use super::Outcome;
+use crate::descriptor::Warehouse;
+use crate::error::{During as _, Result};
+use crate::place::Place;
+use crate::progress::count;
+use crate::verify::{self, Check};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How to print the checks
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How the checks are printed.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Format {
+    /// A line a check, findings below it
+    #[default]
+    Human,
+    /// All of them as one JSON array
+    Json,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let place = Place::find(warehouse.name)?;
+    let mut unprinted = Ok(());
+    let checks = verify::verify(warehouse, &place, |check| {
+        if let (Format::Human, Ok(())) = (arguments.format, &unprinted) {
+            unprinted = super::answer(&line(check));
+        }
+    })
+    .await?;
+    unprinted?;
+    let broken = checks.iter().filter(|check| check.broken > 0).count();
+    super::answer(&match arguments.format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&checks).during(|| "cannot write JSON".to_owned())?;
+            format!("{text}\n")
+        }
+        Format::Human if broken == 0 => format!("{} hold\n", count(checks.len() as u64, "check")),
+        Format::Human => {
+            format!("{broken} of {} do not hold\n", count(checks.len() as u64, "check"))
+        }
+    })?;
+    Ok(if broken == 0 { Outcome::Done } else { Outcome::Findings })
+}
+
+fn line(check: &Check) -> String {
+    let Check { relation, law, broken, findings, waits, elapsed } = check;
+    let seconds = elapsed.as_secs_f64();
+    let mut text = match broken {
+        0 => format!("OK {relation} {law} [{seconds:.2}s]\n"),
+        rows => format!("FAIL {relation} {law}: {} broken [{seconds:.2}s]\n", count(*rows, "row")),
+    };
+    for finding in findings {
+        text += &format!("  {finding}\n");
+    }
+    if *broken > findings.len() as u64 {
+        text += "  …\n";
+    }
+    if let Some(waits) = waits {
+        text += &format!("  = {waits}\n");
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! Rebuilds relations: each is recomputed as a whole from bronze and the journal, and what is stored is
+//! brought to it by difference, in one transaction, so that readers, views and grants notice nothing. What has
+//! landed and waits is applied on the way.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use sqlx::Connection as _;
+
+use crate::apply::{self, Applied};
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, SilverKind, Storage, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::progress::{Progress, count};
+use crate::{lock, migrate, quote, refresh, round, statement};
+
+/// What a rebuild did.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The versions, states and rows that were not as they should be, by relation.
+    pub differed: Vec<(Name, u64)>,
+}
+
+/// Rebuilds the relations of these names; without any, all.
+pub async fn rebuild(
+    warehouse: &Warehouse,
+    place: &Place,
+    names: &[String],
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let whole = chosen(warehouse, names)?;
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    round::prepare_session(&mut target).await?;
+    lock::take(&mut target).await?;
+    migrate::check(warehouse, &mut target).await?;
+
+    let mut transaction =
+        target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
+    apply::hold(warehouse, &mut transaction).await?;
+    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
+    let started = Instant::now();
+    let mut lines: Vec<(Name, &str, u64, f64)> = Vec::new();
+    let applied = apply::rebuild(warehouse, &whole, &mut transaction, |one: &Applied| {
+        let verb = if whole.contains(&one.relation) { "rebuilt" } else { "applied" };
+        lines.push((one.relation.clone(), verb, one.differed, one.elapsed.as_secs_f64()));
+    })
+    .await?;
+    refresh::rebuild(warehouse, &applied, &whole, &mut transaction, |one| {
+        let verb = if whole.contains(&one.mart) { "rebuilt" } else { "refreshed" };
+        lines.push((one.mart.clone(), verb, one.rows, one.elapsed.as_secs_f64()));
+    })
+    .await?;
+    let mut outcome = Outcome::default();
+    let of = lines.len();
+    for (number, (name, verb, differed, seconds)) in (1..).zip(lines) {
+        let (noun, rows) = (noun(warehouse, &name), rows_of(warehouse, &name));
+        let rows = statement::scalar(&mut transaction, &rows, &[]).await?;
+        let all = count(u64::try_from(rows).unwrap_or_default(), noun);
+        progress.note(&format!(
+            "{number} of {of} OK {verb} {name} [{differed} of {all} differed in {seconds:.2}s]"
+        ));
+        outcome.differed.push((name, differed));
+    }
+    transaction.commit().await.during(|| "cannot commit what was rebuilt".to_owned())?;
+    progress.note(&format!("published all of it together [{:.2}s]", started.elapsed().as_secs_f64()));
+    Ok(outcome)
+}
+
+/// The relations of the names: with their schemas or without, a dimension also by its view.
+fn chosen(warehouse: &Warehouse, names: &[String]) -> Result<BTreeSet<Name>> {
+    let marts = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+    let mut known: Vec<(&Name, &Name)> = marts.map(|mart| (&mart.table, &mart.table)).collect();
+    for silver in &warehouse.silver {
+        known.push((&silver.table, &silver.table));
+        if let SilverKind::Dimension { current, .. } = &silver.kind {
+            known.push((current, &silver.table));
+        }
+    }
+    if names.is_empty() {
+        return Ok(known.into_iter().map(|(_, table)| table.clone()).collect());
+    }
+    names
+        .iter()
+        .map(|asked| {
+            let is_meant = |name: &Name| name.table == *asked || name.to_string() == *asked;
+            let found = known.iter().find(|(name, _)| is_meant(name));
+            found.map(|(_, table)| (*table).clone()).ok_or_else(|| unknown(asked, &known))
+        })
+        .collect()
+}
+
+fn unknown(asked: &str, known: &[(&Name, &Name)]) -> Error {
+    let bare = asked.rsplit('.').next().unwrap_or(asked);
+    let nearest = known.iter().min_by_key(|(name, _)| strsim::levenshtein(&name.table, bare));
+    let error = Error::new(format!("the warehouse stores no relation `{asked}` that could be rebuilt"));
+    match nearest {
+        Some((name, _)) => error.remedy(format!("did you mean `{}`?", name.table)),
+        None => error,
+    }
+}
+
+fn noun(warehouse: &Warehouse, name: &Name) -> &'static str {
+    match warehouse.silver.iter().find(|silver| silver.table == *name).map(|silver| &silver.kind) {
+        Some(SilverKind::Dimension { .. }) => "version",
+        Some(SilverKind::Fact { .. }) => "state",
+        None => "row",
+    }
+}
+
+fn rows_of(warehouse: &Warehouse, name: &Name) -> String {
+    let table = quote::name(name);
+    match warehouse.silver.iter().find(|silver| silver.table == *name).map(|silver| &silver.kind) {
+        Some(SilverKind::Fact { archive, .. }) => {
+            format!("SELECT (SELECT count(*) FROM {table}) + (SELECT count(*) FROM {})", quote::name(archive))
+        }
+        _ => format!("SELECT count(*) FROM {table}"),
+    }
+}

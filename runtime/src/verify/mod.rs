@@ -1,0 +1,131 @@
+//! Verifies the laws on the warehouse at hand: periods are disjoint, one version of a key is current, silver
+//! is the fold of bronze and the journal, stored marts equal their definitions. All is asked of one snapshot,
+//! which a run can neither block nor be blocked by; what is computed for it is rolled back. Changes nothing.
+
+mod finding;
+mod fold;
+mod mart;
+mod period;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
+
+pub use finding::Finding;
+
+use crate::apply::Due;
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Result};
+use crate::place::Place;
+use crate::{migrate, round, statement};
+
+/// One law on one relation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// The relation, with its schema.
+    pub relation: String,
+    /// What has to hold.
+    pub law: &'static str,
+    /// How many rows break it.
+    pub broken: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+    /// What keeps it from being told before the next run.
+    pub waits: Option<String>,
+    /// How long it took.
+    #[serde(serialize_with = "seconds")]
+    pub elapsed: Duration,
+}
+
+fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(elapsed.as_secs_f64())
+}
+
+/// What a query of a law found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Broken {
+    pub rows: u64,
+    pub findings: Vec<Finding>,
+    pub waits: Option<String>,
+}
+
+/// Relations of which something waits for the next run.
+pub(crate) type Waiting = BTreeSet<Name>;
+
+/// Verifies everything; each check is reported as it is done.
+pub async fn verify(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Check)) -> Result<Vec<Check>> {
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    round::prepare_session(&mut target).await?;
+    migrate::check(warehouse, &mut target).await?;
+    on(warehouse, &mut target, report).await
+}
+
+/// The same, on a session without an open transaction.
+pub async fn on(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    mut report: impl FnMut(&Check),
+) -> Result<Vec<Check>> {
+    let mut transaction =
+        target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
+    statement::execute(&mut transaction, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
+    let mut checks = Vec::new();
+    all(warehouse, &mut transaction, &mut |check| {
+        report(&check);
+        checks.push(check);
+    })
+    .await?;
+    transaction.rollback().await.during(|| "cannot undo what was computed".to_owned())?;
+    Ok(checks)
+}
+
+async fn all(
+    warehouse: &Warehouse,
+    connection: &mut PgConnection,
+    done: &mut dyn FnMut(Check),
+) -> Result<()> {
+    let due = Due::read(warehouse, connection).await?;
+    let mut waiting = Waiting::new();
+    for (number, silver) in warehouse.silver.iter().enumerate() {
+        for (law, sql) in period::laws(silver) {
+            let started = Instant::now();
+            let broken = period::broken(&sql, connection).await?;
+            done(check(&silver.table, law, broken, started));
+        }
+        if let Some(due) = &due {
+            let started = Instant::now();
+            let step = fold::Fold { warehouse, due, number };
+            let broken = step.broken(&mut waiting, connection).await.map_err(|error| {
+                error.within(format!("cannot compare `{}` with what landed", silver.table))
+            })?;
+            done(check(&silver.table, "is the fold of what landed and was written", broken, started));
+        }
+    }
+    let mut stale: BTreeMap<&Name, bool> = waiting.iter().map(|name| (name, true)).collect();
+    for stored in &warehouse.marts {
+        let waits = stored.reads.iter().any(|read| stale.contains_key(read));
+        if waits {
+            stale.insert(&stored.table, true);
+        }
+        let started = Instant::now();
+        if let Some(broken) = mart::broken(stored, waits, connection).await? {
+            done(check(&stored.table, "equals its definition", broken, started));
+        }
+    }
+    Ok(())
+}
+
+fn check(relation: &Name, law: &'static str, broken: Broken, started: Instant) -> Check {
+    Check {
+        relation: relation.to_string(),
+        law,
+        broken: broken.rows,
+        findings: broken.findings,
+        waits: broken.waits,
+        elapsed: started.elapsed(),
+    }
+}
