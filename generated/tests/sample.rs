@@ -5,7 +5,7 @@ use medallion_runtime::connection::Database;
 use medallion_runtime::script;
 use medallion_server::Server;
 
-use crate::support::{Shop, State, asking, compare, figures, laws, state};
+use crate::support::{Shop, State, asking, compare, figures, laws, program, state};
 
 /// Rounds of traffic after the sample.
 const ROUNDS: u32 = 3;
@@ -52,6 +52,8 @@ async fn the_sample_fills_the_warehouse_and_its_year_can_be_travelled_through() 
     }
     for (round, state) in (1..).zip(&past) {
         let time = shop.time_of(state.position).await;
+        let position = format!("{:X}/{:X}", state.position >> 32, state.position & 0xffff_ffff);
+        assert_eq!(asked_as_of(&shop, &position), asked_as_of(&shop, &time), "round {round} by its position");
         figures::assert_as_of(&mut shop, state, &time, &format!("round {round} of traffic")).await;
         asking::assert_joined(&mut shop, state, &time, &format!("round {round} of traffic")).await;
     }
@@ -144,4 +146,13 @@ async fn times(shop: &mut Shop) -> Vec<String> {
         times.extend(compare::value(&mut shop.source, &sql).await.split('\t').map(str::to_owned));
     }
     times
+}
+
+/// What the binary answers as of a time or a position.
+fn asked_as_of(shop: &Shop, when: &str) -> String {
+    let sql = "SELECT customer_id, email, sys_start FROM dim_customer ORDER BY customer_id";
+    let output =
+        program::command(shop, &["query", "--format", "csv", "--as-of", when, sql]).output().unwrap();
+    assert!(output.status.success(), "{}", program::stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
 }

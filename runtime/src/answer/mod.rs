@@ -32,7 +32,7 @@ const PATIENCE: &str = "10s";
 /// How a question is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The time that unqualified names are read as of.
+    /// The time that unqualified names are read as of, or a commit position of the source (`0/16B3748`).
     pub as_of: Option<String>,
     /// How long the server may work on it; zero: as long as it takes.
     pub timeout: Duration,
@@ -119,7 +119,30 @@ async fn set_time(connection: &mut PgConnection, settings: &Settings, question: 
             travel(connection, &moment, may_look).await?;
         }
     }
-    travel(connection, settings.as_of.as_deref().unwrap_or(""), may_look).await
+    let as_of = settings.as_of.as_deref().unwrap_or_default();
+    if is_position(as_of) {
+        let time = time_of(connection, as_of).await?;
+        return travel(connection, &time, may_look).await;
+    }
+    travel(connection, as_of, may_look).await
+}
+
+/// Whether this is how PostgreSQL writes a position of its log. No time is written so.
+fn is_position(text: &str) -> bool {
+    let digits = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|character| character.is_ascii_hexdigit())
+    };
+    text.split_once('/').is_some_and(|(high, low)| digits(high) && digits(low))
+}
+
+/// The system time of what had committed at a position.
+async fn time_of(connection: &mut PgConnection, position: &str) -> Result<String> {
+    let row = sqlx::query("SELECT CAST(medallion.time_of(CAST(CAST($1 AS text) AS pg_lsn)) AS text)")
+        .bind(position)
+        .fetch_one(connection)
+        .await
+        .during(|| format!("cannot ask as of position `{position}`"))?;
+    Ok(row.get(0))
 }
 
 async fn travel(connection: &mut PgConnection, time: &str, may_look: bool) -> Result<()> {
@@ -211,5 +234,20 @@ fn kind(type_info: &PgTypeInfo) -> Kind {
         "BOOL" => Kind::Boolean,
         "JSON" | "JSONB" => Kind::Json,
         _ => Kind::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_position;
+
+    #[test]
+    fn a_position_is_no_time() {
+        for text in ["0/16B3748", "0/0", "ffffffff/FFFFFFFF"] {
+            assert!(is_position(text), "{text}");
+        }
+        for text in ["2024-07-01", "2024/07/01", "infinity", "", "/", "0/", "7/1/2024", "0/123456789"] {
+            assert!(!is_position(text), "{text}");
+        }
     }
 }

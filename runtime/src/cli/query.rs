@@ -22,7 +22,8 @@ pub struct Arguments {
     /// SYSTEM_TIME may stand behind them. Without one, it is read from standard input
     sql: Option<String>,
 
-    /// Answer from the state at this time; without a zone, the warehouse's. Names with a schema are read
+    /// Answer from the state at this time, or at this commit position of the source (0/16B3748); a time
+    /// without a zone is in the warehouse's. Names with a schema are read
     /// as they are now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     as_of: Option<String>,
