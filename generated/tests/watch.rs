@@ -67,7 +67,8 @@ async fn silver_and_marts_follow_and_others_get_their_turn() {
     // A row for each stretch, and for the run between two of them; none for a round.
     let records =
         "SELECT count(*), count(*) FILTER (WHERE status <> 'succeeded') FROM medallion.pipeline_metadata";
-    assert_eq!(compare::value(&mut shop.warehouse, records).await, "4\t0", "{said}");
+    let stretches = 1 + said.matches("making way for another run or migration").count();
+    assert_eq!(compare::value(&mut shop.warehouse, records).await, format!("{}\t0", stretches + 1), "{said}");
     changed_objects_end_it(&mut shop).await;
 }
 
