@@ -246,8 +246,8 @@ pub(crate) async fn compute(
     lookups: &[LookupSource<'_>],
     connection: &mut PgConnection,
 ) -> Result<()> {
-    state::stage(step, lookups, connection).await?;
-    version::stage(step, connection).await
+    let states = state::stage(step, lookups, connection).await?;
+    version::stage(step, &states, connection).await
 }
 
 fn is_looked_up(warehouse: &Warehouse, silver: &Silver) -> bool {

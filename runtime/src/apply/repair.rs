@@ -80,7 +80,7 @@ pub async fn stage(
             return Ok(());
         }
         queries.push(format!(
-            "SELECT {} FROM (\n{}\n) AS late",
+            "SELECT DISTINCT {} FROM (\n{}\n) AS late",
             key_list(step.silver, ""),
             single(step, &passed)
         ));

@@ -11,32 +11,43 @@ use crate::quote;
 use crate::statement;
 
 /// Stages `state_<n>`: the relation's columns, `m$present`, `m$base`, `m$repair`, `m$hash` and `m$since`.
+/// Returns what to read it from: where nothing is looked up, the own states themselves.
 pub async fn stage(
     step: &Step<'_>,
     lookups: &[LookupSource<'_>],
     connection: &mut PgConnection,
-) -> Result<u64> {
+) -> Result<String> {
+    if lookups.is_empty() {
+        // A barrier, so that each hash is computed once.
+        return Ok(format!("(\n{}\nOFFSET 0\n) AS state", hashed(step, &step.table("own"))));
+    }
     let rows = statement::execute(connection, &states(step, lookups)).await?;
-    statement::analyze(connection, &step.table("state"), rows).await?;
-    Ok(rows)
+    let state = step.table("state");
+    statement::analyze(connection, &state, rows).await?;
+    Ok(state)
 }
 
 fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
-    let silver = step.silver;
-    let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
     let mut with = vec![format!("segment_0 AS (\nSELECT *\nFROM {}\n)", step.table("own"))];
     for (number, source) in (1..).zip(lookups) {
         with.push(cut(step, source, number));
         with.push(fill(step, source, number));
     }
     format!(
-        "CREATE TEMPORARY TABLE state_{number} ON COMMIT DROP AS\nWITH {with}\n\
-         SELECT {columns}, m$present, m$base, m$repair,\nCASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\n\
-         FROM segment_{last}",
+        "CREATE TEMPORARY TABLE state_{number} ON COMMIT DROP AS\nWITH {with}\n{hashed}",
         number = step.number,
         with = with.join(", "),
+        hashed = hashed(step, &format!("segment_{}", lookups.len())),
+    )
+}
+
+fn hashed(step: &Step<'_>, segments: &str) -> String {
+    let silver = step.silver;
+    format!(
+        "SELECT {columns}, m$present, m$base, m$repair,\n\
+         CASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\nFROM {segments}",
+        columns = quote::list("", silver.columns.iter().map(|column| &column.name)),
         hash = hash(silver, ""),
-        last = lookups.len(),
     )
 }
 

@@ -11,8 +11,8 @@ use crate::statement;
 /// Stages `version_<n>`: the relation's columns, `m$present`, `m$base`, `m$repair`, `m$hash`,
 /// `m$touched_in_place`, `m$known_from`, `m$known_to`. A base row is the version that stands already, with the
 /// end and the untracked values that it shall have; of a repaired key every version is here.
-pub async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
-    let rows = statement::execute(connection, &versions(step)).await?;
+pub async fn stage(step: &Step<'_>, states: &str, connection: &mut PgConnection) -> Result<()> {
+    let rows = statement::execute(connection, &versions(step, states)).await?;
     statement::analyze(connection, &step.table("version"), rows).await
 }
 
@@ -28,7 +28,7 @@ pub async fn count_windowed(step: &Step<'_>, connection: &mut PgConnection) -> R
     Ok(u64::try_from(statement::scalar(connection, &changes, &[]).await?).unwrap_or_default())
 }
 
-fn versions(step: &Step<'_>) -> String {
+fn versions(step: &Step<'_>, states: &str) -> String {
     let silver = step.silver;
     let key = quote::list("", &silver.key);
     let untracked = own::untracked(silver);
@@ -67,7 +67,6 @@ fn versions(step: &Step<'_>) -> String {
          lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
          FROM latest\nWHERE m$begins",
         number = step.number,
-        states = step.table("state"),
         columns = columns.join(", "),
         names = quote::list("", silver.columns.iter().map(|column| &column.name)),
     )
