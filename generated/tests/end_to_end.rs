@@ -7,6 +7,7 @@ mod support;
 
 mod chaos;
 mod entities;
+mod forget;
 mod keeping;
 mod notebook;
 mod operate;

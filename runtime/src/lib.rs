@@ -8,6 +8,7 @@ pub mod cli;
 pub mod connection;
 pub mod descriptor;
 pub mod error;
+pub mod forget;
 pub mod key;
 pub mod land;
 pub mod lock;

@@ -96,6 +96,9 @@ enum Verb {
     /// Ask the warehouse a question, as of any time
     #[command(disable_help_flag = true)]
     Query(Rest),
+    /// Erase a row of the source, with all that is known of it
+    #[command(disable_help_flag = true)]
+    Forget(Rest),
 }
 
 /// What the warehouse's own command line reads.
@@ -176,6 +179,7 @@ impl Verb {
             Self::Verify(rest) => Some(("verify", rest)),
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
+            Self::Forget(rest) => Some(("forget", rest)),
         }
     }
 }

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4a33ea2a3b988d5e1e409d45c3a1e61479cbde06b40c9f81896b00f8f0d03ff2";
+pub const OBJECTS_HASH: &str = "c76f25e0d0b06ff130b6ebaeca2a8cfd3abf14e242a88544afd2dd7bbd61e6a1";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

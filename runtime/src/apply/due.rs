@@ -82,10 +82,11 @@ impl Due {
     pub async fn read(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<Self>> {
         let (to_lsn, to_time) = landed(warehouse, connection).await?;
         let journals = journals(warehouse, connection).await?;
-        if to_lsn < 0 && journals.values().all(|last| *last == 0) {
+        let marks = marks(connection).await?;
+        // Where something was, and was erased, there is something to do.
+        if to_lsn < 0 && marks.is_empty() && journals.values().all(|last| *last == 0) {
             return Ok(None);
         }
-        let marks = marks(connection).await?;
         let (latest, horizon) = times(warehouse, &to_time, connection).await?;
         Ok(Some(Self { to_lsn, to_time, latest, horizon, marks, journals }))
     }

@@ -118,10 +118,34 @@ pub async fn apply(
     rebuild(warehouse, &BTreeSet::new(), connection, report).await
 }
 
+/// The same; and some keys are recomputed from all that is known of them: by relation, the table of them.
+pub(crate) async fn repair_keys(
+    warehouse: &Warehouse,
+    keys: &BTreeMap<Name, String>,
+    connection: &mut PgConnection,
+) -> Result<Vec<Applied>> {
+    work_through(warehouse, &Asked { whole: &BTreeSet::new(), keys }, connection, |_| {}).await
+}
+
 /// The same; and some relations are recomputed as a whole, reported whether they changed or not.
 pub(crate) async fn rebuild(
     warehouse: &Warehouse,
     whole: &BTreeSet<Name>,
+    connection: &mut PgConnection,
+    report: impl FnMut(&Applied),
+) -> Result<Vec<Applied>> {
+    work_through(warehouse, &Asked { whole, keys: &BTreeMap::new() }, connection, report).await
+}
+
+/// What is recomputed although nothing waits.
+struct Asked<'a> {
+    whole: &'a BTreeSet<Name>,
+    keys: &'a BTreeMap<Name, String>,
+}
+
+async fn work_through(
+    warehouse: &Warehouse,
+    all_asked: &Asked<'_>,
     connection: &mut PgConnection,
     mut report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
@@ -135,14 +159,15 @@ pub(crate) async fn rebuild(
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {
-        let asked = whole.contains(&silver.table);
+        let asked = all_asked.whole.contains(&silver.table);
+        let keys = all_asked.keys.get(&silver.table).map(String::as_str);
         let mark = due.mark(silver);
         let lookups = lookup_sources(warehouse, silver, &changed);
         let idle = mark.lsn >= due.to_lsn
             && mark.journal_id >= due.journal_id(silver)
             && !late.contains(&silver.feed.to_string())
             && lookups.iter().all(|source| source.changed.is_none());
-        if idle && !asked {
+        if idle && !asked && keys.is_none() {
             continue;
         }
         let mut step = due.step(warehouse, silver, number);
@@ -150,7 +175,7 @@ pub(crate) async fn rebuild(
             step.repair = Repair::Everything;
         }
         let started = Instant::now();
-        let context = Context { warehouse, lookups, has_late: late.contains(&silver.feed.to_string()) };
+        let context = Context { warehouse, lookups, keys, has_late: late.contains(&silver.feed.to_string()) };
         let Outcome { rows, differed, tells } =
             apply_one(&context, &mut step, connection).await.map_err(|error| {
                 explained(error).within(format!("cannot apply changes to `{}`", silver.table))
@@ -181,9 +206,11 @@ fn explained(error: Error) -> Error {
     }
 }
 
-struct Context<'a> {
+pub(crate) struct Context<'a> {
     warehouse: &'a Warehouse,
     lookups: Vec<LookupSource<'a>>,
+    /// The table of keys that are asked for.
+    keys: Option<&'a str>,
     has_late: bool,
 }
 
@@ -206,7 +233,7 @@ async fn apply_one(
     let lookups = &context.lookups;
     let versioned = context.warehouse.is_versioned();
     let uncounted = journal::stage_uncounted(step, connection).await?;
-    repair::stage(step, lookups, context.has_late, uncounted > 0, connection).await?;
+    repair::stage(step, context, uncounted > 0, connection).await?;
     let needed = if uncounted > 0 { own::Needed::Always } else { own::Needed::Perhaps };
     let found = own::stage(step, lookups, versioned, needed, connection).await?;
     if found == 0 && uncounted == 0 && step.repair == Repair::Nothing {

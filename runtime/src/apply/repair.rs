@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sqlx::{PgConnection, Row as _};
 
 use super::own::{key_list, single};
-use super::{LookupSource, Repair, Step, state};
+use super::{Context, LookupSource, Repair, Step, state};
 use crate::descriptor::{SilverKind, Tracking};
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -60,8 +60,7 @@ pub async fn create_keys(step: &mut Step<'_>, connection: &mut PgConnection) -> 
 /// Stages the keys in `repair_<n>`, and says in the step which are repaired.
 pub async fn stage(
     step: &mut Step<'_>,
-    lookups: &[LookupSource<'_>],
-    late: bool,
+    context: &Context<'_>,
     uncounted: bool,
     connection: &mut PgConnection,
 ) -> Result<()> {
@@ -69,7 +68,10 @@ pub async fn stage(
         return Ok(());
     }
     let mut queries = Vec::new();
-    if late {
+    if let Some(keys) = context.keys {
+        queries.push(format!("SELECT {} FROM {keys}", key_list(step.silver, "")));
+    }
+    if context.has_late {
         let passed = passed(step);
         let truncates = format!(
             "SELECT count(*) FROM {} AS change WHERE {passed} AND change.op = 'T'",
@@ -94,7 +96,7 @@ pub async fn stage(
             quote::literal(&step.window.after_time),
         ));
     }
-    for source in lookups {
+    for source in &context.lookups {
         let Some(changed) = source.changed else { continue };
         let deep = format!(
             "SELECT count(*) FROM pg_temp.changed_{changed} WHERE m$from <= {}::timestamptz",

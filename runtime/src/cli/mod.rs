@@ -2,6 +2,7 @@
 //! binary was built from the spec at hand, turns errors into a message and an exit status.
 
 mod demo;
+mod forget;
 mod migrate;
 mod prompt;
 mod query;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Verb {
     /// Everything on the embedded server: source, sample, migrate, run, marts, time travel
     Demo(demo::Arguments),
+    /// Erase a row of the source, with all that is known of it; for the owner
+    Forget(forget::Arguments),
     /// Bring the database's objects up to this binary's
     Migrate(migrate::Arguments),
     /// Capture to now, land, apply, refresh; then exit
@@ -108,6 +111,7 @@ impl Verb {
         let error = Error::new("interrupted");
         match self {
             Self::Demo(_) => error.remedy("`medallion demo` starts over"),
+            Self::Forget(_) => error.remedy("nothing was erased, or all of it: `--dry-run` says which"),
             Self::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
@@ -130,6 +134,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
     }
     match arguments.verb {
         Verb::Demo(arguments) => demo::run(&warehouse, &arguments).await,
+        Verb::Forget(arguments) => forget::run(&warehouse, &arguments).await,
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,
         Verb::Run(arguments) => run::run(&warehouse, &arguments).await,
         Verb::Watch(arguments) => watch::run(&warehouse, &arguments).await,

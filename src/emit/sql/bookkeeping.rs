@@ -66,6 +66,10 @@ struct IndexVersionsSql;
 struct WatermarkSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/erasure.sql", escape = "none")]
+struct ErasureSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/horizon.sql", escape = "none")]
 struct HorizonSql;
 
@@ -126,6 +130,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("quarantine", &QuarantineSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),
+        table("erasure", &ErasureSql),
         late_change(),
         function("since_horizon(timestamptz)", &SinceHorizonSql),
         function("as_of_time()", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),

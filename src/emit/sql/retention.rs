@@ -36,7 +36,9 @@ struct RetentionSql {
 struct ArchiveSql {
     title: String,
     name: String,
+    name_literal: String,
     archive: String,
+    archive_literal: String,
 }
 
 struct PruneSql {
@@ -91,15 +93,19 @@ struct Pruned {
 }
 
 pub(super) fn script(warehouse: &Warehouse) -> Script {
-    let drop = format!("DROP FUNCTION {FUNCTION};");
-    let said = |text: &str| format!("COMMENT ON FUNCTION {FUNCTION} IS {};", literal(text));
+    let pruned = "\"medallion\".\"pruned\"()";
+    let drop = [format!("DROP FUNCTION {pruned};"), format!("DROP FUNCTION {FUNCTION};")];
+    let said = |text: &str| {
+        let pruned = format!("COMMENT ON FUNCTION {pruned} IS 'The tables that take what is pruned.';");
+        vec![format!("COMMENT ON FUNCTION {FUNCTION} IS {};", literal(text)), pruned]
+    };
     let Retention::Since { count, unit, older } = warehouse.retention else {
         let text = "Folds nothing: all of the past is kept.";
-        return own(super::render(&WholeSql), vec![said(text)], vec![drop]);
+        return own(super::render(&WholeSql), said(text), drop.to_vec());
     };
     let policy = Policy { warehouse, older, exempt: exempt(warehouse) };
     let mut comments = Vec::new();
-    let mut drops = vec![drop];
+    let mut drops = drop.to_vec();
     let mut archives = Vec::new();
     let prunes = policy.prunes(|table| {
         let archive = archive(&table.name);
@@ -109,10 +115,12 @@ pub(super) fn script(warehouse: &Warehouse) -> Script {
         archives.push(ArchiveSql {
             title: remark(&format!("{}.{}", table.name.schema, table.name.name)),
             name: relation(&table.name),
+            name_literal: literal(&relation(&table.name)),
+            archive_literal: literal(&relation(&archive)),
             archive: relation(&archive),
         });
     });
-    comments.push(said("Folds what is older than the policy keeps; for the loader."));
+    comments.extend(said("Folds what is older than the policy keeps; for the loader."));
     let definition = RetentionSql {
         archives,
         exempt: policy.exempt.iter().map(|name| remark(&name.name)).collect(),

@@ -30,6 +30,7 @@ pub(super) const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid",
 /// What stands in the tool's schema whatever the spec says.
 const TOOL_RELATIONS: &[&str] = &[
     "closed_met",
+    "erasure",
     "horizon",
     "latest_ending",
     "pipeline_metadata",

@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_reader";
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_loader";
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."vw_top_titles";
 DROP VIEW "medallion"."vw_top_titles_definition";
@@ -120,6 +121,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

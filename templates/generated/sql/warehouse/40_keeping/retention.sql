@@ -83,3 +83,21 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+{%- for table in archives %}
+    {% if !loop.first %}UNION ALL
+    {% endif %}SELECT {{ table.name_literal }}::regclass, {{ table.archive_literal }}::regclass
+    {%- if loop.last %};{% endif %}
+{%- endfor %}
+{%- if archives.is_empty() %}
+    SELECT NULL::regclass, NULL::regclass
+    WHERE false;
+{%- endif %}
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;

@@ -8,3 +8,14 @@ BEGIN ATOMIC
 END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::regclass, NULL::regclass
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;

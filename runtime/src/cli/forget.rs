@@ -1,0 +1,57 @@
+//! `warehouse forget`: erases a subject, or says what would go.
+
+use super::Outcome;
+use crate::descriptor::Warehouse;
+use crate::error::Result;
+use crate::forget::{self, Current, Extent, Subject};
+use crate::place::Place;
+use crate::progress::{Lines, Progress as _, count};
+
+/// Erases a row of the source by its key: what landed of it, every version and earlier state, what was written past
+/// the feed, what could not land, and what retention put aside. What other relations copied of it goes from them, and
+/// marts follow. Rows that name the key keep it: a payment still says whose it was, by a number that nothing explains.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The relation: a dimension, a fact, a lookup, or the landing table that feeds it
+    relation: String,
+
+    /// The key's values: in its order, or as column=value
+    #[arg(required = true, value_name = "KEY", allow_hyphen_values = true)]
+    key: Vec<String>,
+
+    /// Erase although it is at the source still: a change there brings it back
+    #[arg(long)]
+    even_if_current: bool,
+
+    /// Say what would go, and leave it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let place = Place::find(warehouse.name)?;
+    let subject = Subject::find(warehouse, &arguments.relation, &arguments.key)?;
+    let current = if arguments.even_if_current { Current::Erase } else { Current::Refuse };
+    let extent = if arguments.dry_run { Extent::Try } else { Extent::Keep };
+    let gone = match forget::forget(warehouse, &place, &subject, current, extent).await? {
+        forget::Outcome::Forgotten(gone) => gone,
+        forget::Outcome::StillThere => {
+            Lines.warn(
+                "it is at the source still, as far as has been applied: delete it there and run first, or it comes \
+                 back; --even-if-current erases it all the same",
+            );
+            return Ok(Outcome::Findings);
+        }
+        forget::Outcome::Unknown => {
+            Lines.warn("nothing is known of such a key");
+            return Ok(Outcome::Findings);
+        }
+    };
+    let verb = if arguments.dry_run { "would go" } else { "went" };
+    let mut lines = String::new();
+    for (table, rows) in &gone {
+        lines.push_str(&format!("{table}: {} {verb}\n", count(*rows, "row")));
+    }
+    super::answer(&lines)?;
+    Ok(Outcome::Done)
+}

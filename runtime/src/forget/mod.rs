@@ -1,0 +1,161 @@
+//! Erases a subject: a row of the source by its key, with all that is known of it. What landed, what was written
+//! past the feed, what could not land, and what retention put aside goes; silver is repaired from what is left, so
+//! that versions, earlier states and whatever others copied go with it; marts follow. One transaction, which
+//! leaves a trace that it happened. No value of the subject's is in a message.
+
+mod subject;
+mod sweep;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::{apply, lock, migrate, quote, refresh, statement};
+pub use subject::Subject;
+use sweep::Sweep;
+
+/// What to do about a subject that the warehouse takes to be at the source still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Current {
+    /// Nothing is erased: it would come back.
+    Refuse,
+    /// It is erased all the same.
+    Erase,
+}
+
+/// Whether what is done stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It does.
+    Keep,
+    /// It is undone: what would go is told.
+    Try,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Rows that went, or lost what they had copied, by table.
+    Forgotten(BTreeMap<String, u64>),
+    /// The subject is at the source still, as far as is known; nothing was done.
+    StillThere,
+    /// Nothing is known of such a key.
+    Unknown,
+}
+
+/// Erases a subject.
+pub async fn forget(
+    warehouse: &Warehouse,
+    place: &Place,
+    subject: &Subject<'_>,
+    current: Current,
+    extent: Extent,
+) -> Result<Outcome> {
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    connection::lift_limits(&mut target).await?;
+    refuse_others(&mut target).await?;
+    lock::take(&mut target).await?;
+    migrate::check(warehouse, &mut target).await?;
+
+    let failed = || "cannot erase in one transaction".to_owned();
+    let mut transaction = target.begin().await.during(failed)?;
+    apply::hold(warehouse, &mut transaction).await?;
+    let (outcome, written) = erase(warehouse, subject, current, &mut transaction).await?;
+    let Outcome::Forgotten(_) = &outcome else {
+        return Ok(outcome);
+    };
+    if extent == Extent::Try {
+        transaction.rollback().await.during(failed)?;
+        return Ok(outcome);
+    }
+    transaction.commit().await.during(failed)?;
+    clean(&written, &mut target)
+        .await
+        .map_err(|error| error.within("it is erased; its space was not given back"))?;
+    Ok(outcome)
+}
+
+/// What is erased is erased for good, and whose warehouse it is answers for it.
+async fn refuse_others(connection: &mut PgConnection) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT pg_has_role(nspowner, 'USAGE'), nspowner::regrole::text FROM pg_namespace \
+         WHERE nspname = 'medallion'",
+    )
+    .fetch_optional(connection)
+    .await
+    .during(|| "cannot tell whose the warehouse is".to_owned())?;
+    match row {
+        Some(row) if !row.get::<bool, _>(0) => {
+            Err(Error::new("only the owner of the warehouse erases from it")
+                .remedy(format!("connect as {} in DATABASE_URL", row.get::<String, _>(1))))
+        }
+        // Where there is none, nothing is migrated, which is said next.
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn erase(
+    warehouse: &Warehouse,
+    subject: &Subject<'_>,
+    current: Current,
+    connection: &mut PgConnection,
+) -> Result<(Outcome, BTreeSet<Name>)> {
+    let mut sweep = Sweep::begin(warehouse, subject, connection).await?;
+    if current == Current::Refuse && sweep.is_current(connection).await? {
+        return Ok((Outcome::StillThere, BTreeSet::new()));
+    }
+    sweep.find_copies(connection).await?;
+    for opened in ["prune", "backfill"] {
+        statement::execute(connection, &format!("SELECT \"medallion\".\"{opened}\"()")).await?;
+    }
+    sweep.erase(connection).await?;
+    let applied = apply::repair_keys(warehouse, &sweep.asked(), connection).await?;
+    let refreshed = refresh::refresh(warehouse, &applied, connection, |_| {}).await?;
+    sweep.prove(connection).await?;
+    let gone = sweep.gone;
+    if gone.is_empty() {
+        return Ok((Outcome::Unknown, BTreeSet::new()));
+    }
+    trace(subject, &gone, connection).await?;
+    let mut written: BTreeSet<Name> = gone.keys().cloned().collect();
+    written.extend(applied.into_iter().map(|one| one.relation));
+    written.extend(refreshed.into_iter().map(|one| one.mart));
+    let gone = gone.into_iter().map(|(table, rows)| (table.to_string(), rows)).collect();
+    Ok((Outcome::Forgotten(gone), written))
+}
+
+/// Writes down that it happened: who knows the key can tell whose it was, and nobody else.
+async fn trace(
+    subject: &Subject<'_>,
+    gone: &BTreeMap<Name, u64>,
+    connection: &mut PgConnection,
+) -> Result<()> {
+    let gone: BTreeMap<String, u64> = gone.iter().map(|(table, rows)| (table.to_string(), *rows)).collect();
+    let key = quote::list("forgotten.", &subject.silver.key);
+    let sql = format!(
+        "INSERT INTO medallion.erasure (relation, salt, key_hash, gone) \
+         SELECT $1, salt, encode(sha256(convert_to(salt || jsonb_build_array({key})::text, 'UTF8')), 'hex'), $2::jsonb \
+         FROM {} AS forgotten CROSS JOIN (SELECT gen_random_uuid()::text AS salt) AS random",
+        subject::table(subject.number),
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .persistent(false)
+        .bind(subject.silver.table.to_string())
+        .bind(serde_json::to_string(&gone).expect("a map of numbers is JSON"))
+        .execute(connection)
+        .await
+        .during(|| "cannot leave a trace in `medallion.erasure`".to_owned())?;
+    Ok(())
+}
+
+/// Gives the rows' space back, and takes the values out of the statistics that the planner keeps.
+async fn clean(written: &BTreeSet<Name>, connection: &mut PgConnection) -> Result<()> {
+    for table in written {
+        statement::execute(connection, &format!("VACUUM (ANALYZE) {}", quote::name(table))).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! Where a subject is to be found: every table that holds rows of its landing table's, or columns that others
+//! copied from them, what retention put aside included. Set-based, a few statements a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{PgConnection, Row as _};
+
+use super::subject::{self, Subject, field, sql_type};
+use crate::descriptor::{ColumnFrom, Name, Silver, SilverKind, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::quote;
+use crate::statement;
+
+/// A way through all tables.
+pub struct Sweep<'a> {
+    warehouse: &'a Warehouse,
+    subject: &'a Subject<'a>,
+    /// The tables that take what retention prunes, by the table that it is pruned from.
+    archives: BTreeMap<Name, Name>,
+    /// The relations of which keys are staged, by their places, and their columns that say something of the
+    /// subject: all of those that it feeds, what was copied in others.
+    columns: BTreeMap<usize, BTreeSet<String>>,
+    /// Rows that went or lost what they had copied, by table.
+    pub gone: BTreeMap<Name, u64>,
+}
+
+impl<'a> Sweep<'a> {
+    /// Stages the keys of every relation that the subject's landing table feeds.
+    pub async fn begin(
+        warehouse: &'a Warehouse,
+        subject: &'a Subject<'a>,
+        connection: &mut PgConnection,
+    ) -> Result<Self> {
+        subject.stage(connection).await?;
+        let archives = archives(connection).await?;
+        let columns = BTreeMap::new();
+        let mut sweep = Self { warehouse, subject, archives, columns, gone: BTreeMap::new() };
+        for (number, silver) in sweep.fed() {
+            let all = silver.columns.iter().map(|column| column.name.clone()).collect();
+            sweep.columns.insert(number, all);
+            if number != subject.number {
+                subject::create(silver, number, connection).await?;
+                let sql = sweep.keys_of_landed(silver, number);
+                statement::execute(connection, &sql).await?;
+            }
+        }
+        Ok(sweep)
+    }
+
+    /// The relations that the subject's landing table feeds.
+    fn fed(&self) -> Vec<(usize, &'a Silver)> {
+        let feed = &self.subject.silver.feed;
+        self.warehouse.silver.iter().enumerate().filter(|(_, silver)| silver.feed == *feed).collect()
+    }
+
+    /// The keys that a relation has of the subject's landed rows, or by the subject's own where they are the
+    /// same fields.
+    fn keys_of_landed(&self, silver: &Silver, number: usize) -> String {
+        let landed: Vec<String> = silver
+            .key
+            .iter()
+            .map(|name| {
+                let field = quote::literal(field(silver, name));
+                format!("(change.full_row ->> {field})::{}", sql_type(silver, name))
+            })
+            .collect();
+        let landed = landed.join(", ");
+        let mut queries: Vec<String> = self
+            .landings()
+            .iter()
+            .map(|table| {
+                let table = quote::name(table);
+                format!("SELECT {landed} FROM {table} AS change WHERE {}", self.is_landed())
+            })
+            .collect();
+        let own = self.subject.silver;
+        let same: Option<Vec<String>> = silver
+            .key
+            .iter()
+            .map(|name| {
+                let mine = own.key.iter().find(|mine| field(own, mine) == field(silver, name))?;
+                Some(format!("forgotten.{}::text::{}", quote::identifier(mine), sql_type(silver, name)))
+            })
+            .collect();
+        if let Some(same) = same {
+            let table = subject::table(self.subject.number);
+            queries.push(format!("SELECT {} FROM {table} AS forgotten", same.join(", ")));
+        }
+        format!("INSERT INTO {}\n{}", subject::table(number), queries.join("\nUNION\n"))
+    }
+
+    /// The landing table, and where retention puts what it prunes from it.
+    fn landings(&self) -> Vec<&Name> {
+        let feed = &self.subject.silver.feed;
+        std::iter::once(feed).chain(self.archives.get(feed)).collect()
+    }
+
+    /// Whether a landed row, called `change`, is the subject's.
+    fn is_landed(&self) -> String {
+        let own = self.subject.silver;
+        let same: Vec<String> = own
+            .key
+            .iter()
+            .map(|name| {
+                let field = quote::literal(field(own, name));
+                let (column, sql_type) = (quote::identifier(name), sql_type(own, name));
+                format!("forgotten.{column} = (change.full_row ->> {field})::{sql_type}")
+            })
+            .collect();
+        let table = subject::table(self.subject.number);
+        format!("change.op <> 'T' AND EXISTS (SELECT FROM {table} AS forgotten WHERE {})", same.join(" AND "))
+    }
+
+    /// Whether a version of the subject's is current.
+    pub async fn is_current(&self, connection: &mut PgConnection) -> Result<bool> {
+        for (number, silver) in self.fed() {
+            let current = match &silver.kind {
+                SilverKind::Dimension { end, .. } => {
+                    format!("stored.{} = 'infinity' AND ", quote::identifier(end))
+                }
+                SilverKind::Fact { .. } => String::new(),
+            };
+            let sql = format!(
+                "SELECT count(*) FROM {} AS stored WHERE {current}{}",
+                quote::name(&silver.table),
+                is_forgotten(silver, number, "stored")
+            );
+            if statement::scalar(connection, &sql, &[]).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Stages the keys of relations that copied something, down their chains, with the columns that they did.
+    pub async fn find_copies(&mut self, connection: &mut PgConnection) -> Result<()> {
+        for (number, silver) in self.warehouse.silver.iter().enumerate() {
+            if self.columns.contains_key(&number) {
+                continue;
+            }
+            let copies = self.copies(silver);
+            if copies.is_empty() {
+                continue;
+            }
+            subject::create(silver, number, connection).await?;
+            let key = quote::list("reader.", &silver.key);
+            let mut queries = Vec::new();
+            for (on, from, _) in &copies {
+                for place in self.places(silver) {
+                    queries.push(format!(
+                        "SELECT {key} FROM {} AS reader WHERE {}",
+                        quote::name(&place),
+                        self.reads("reader", on, *from)
+                    ));
+                }
+            }
+            let sql = format!("INSERT INTO {}\n{}", subject::table(number), queries.join("\nUNION\n"));
+            statement::execute(connection, &sql).await?;
+            let columns = copies.into_iter().flat_map(|(_, _, columns)| columns).collect();
+            self.columns.insert(number, columns);
+        }
+        Ok(())
+    }
+
+    /// What a relation copies of the subject's: by which of its columns, from which relation, and into which.
+    fn copies(&self, silver: &'a Silver) -> Vec<(Vec<String>, usize, Vec<String>)> {
+        let mut copies = Vec::new();
+        for lookup in &silver.lookups {
+            let from = self.warehouse.silver.iter().position(|one| one.table == lookup.relation);
+            let Some((from, said)) = from.and_then(|from| Some((from, self.columns.get(&from)?))) else {
+                continue;
+            };
+            let columns: Vec<String> = silver
+                .columns
+                .iter()
+                .filter(|column| {
+                    matches!(&column.from, ColumnFrom::Lookup { lookup: alias, column }
+                        if *alias == lookup.alias && said.contains(column))
+                })
+                .map(|column| column.name.clone())
+                .collect();
+            if !columns.is_empty() {
+                // In the order of the key there.
+                let key = &self.warehouse.silver[from].key;
+                let on = key.iter().filter_map(|key| lookup.on.iter().find(|(_, there)| there == key));
+                copies.push((on.map(|(mine, _)| mine.clone()).collect(), from, columns));
+            }
+        }
+        copies
+    }
+
+    /// Whether a reader's row looks up a staged key.
+    fn reads(&self, alias: &str, on: &[String], from: usize) -> String {
+        let there = &self.warehouse.silver[from].key;
+        let same = statement::equal("forgotten.", &format!("{alias}."), there, on);
+        format!("EXISTS (SELECT FROM {} AS forgotten WHERE {same})", subject::table(from))
+    }
+
+    /// Every table that holds a relation's rows, present and past.
+    fn places(&self, silver: &Silver) -> Vec<Name> {
+        let mut places = vec![silver.table.clone()];
+        match &silver.kind {
+            SilverKind::Dimension { journal, .. } => places.extend(journal.clone()),
+            SilverKind::Fact { archive, .. } => places.push(archive.clone()),
+        }
+        let older: Vec<Name> = places.iter().filter_map(|place| self.archives.get(place).cloned()).collect();
+        places.extend(older);
+        places
+    }
+
+    /// Takes away whatever silver is not computed to, and counts what repair will take.
+    pub async fn erase(&mut self, connection: &mut PgConnection) -> Result<()> {
+        for (number, silver) in self.fed() {
+            for place in self.places(silver) {
+                let forgotten = is_forgotten(silver, number, "stored");
+                let table = quote::name(&place);
+                let rows = if self.is_repaired(silver, &place) {
+                    let sql = format!("SELECT count(*) FROM {table} AS stored WHERE {forgotten}");
+                    u64::try_from(statement::scalar(connection, &sql, &[]).await?).unwrap_or_default()
+                } else {
+                    let sql = format!("DELETE FROM {table} AS stored WHERE {forgotten}");
+                    statement::execute(connection, &sql).await?
+                };
+                self.count(&place, rows);
+            }
+        }
+        self.erase_copies(connection).await?;
+        for landing in self.landings().into_iter().cloned().collect::<Vec<_>>() {
+            let table = quote::name(&landing);
+            let sql = format!("DELETE FROM {table} AS change WHERE {}", self.is_landed());
+            let rows = statement::execute(connection, &sql).await?;
+            self.count(&landing, rows);
+        }
+        self.erase_quarantine(connection).await
+    }
+
+    /// Whether a table is silver's own, which repair computes anew.
+    fn is_repaired(&self, silver: &Silver, place: &Name) -> bool {
+        let archive = match &silver.kind {
+            SilverKind::Fact { archive, .. } => Some(archive),
+            SilverKind::Dimension { .. } => None,
+        };
+        *place == silver.table || Some(place) == archive
+    }
+
+    /// Takes copies out of what says by itself what was looked up: journals, and what retention put aside. Of
+    /// what silver is computed to, counts those that repair will take.
+    async fn erase_copies(&mut self, connection: &mut PgConnection) -> Result<()> {
+        let fed: BTreeSet<usize> = self.fed().into_iter().map(|(number, _)| number).collect();
+        let readers: Vec<usize> =
+            self.columns.keys().copied().filter(|number| !fed.contains(number)).collect();
+        for number in readers {
+            let silver = &self.warehouse.silver[number];
+            for place in self.places(silver) {
+                let table = quote::name(&place);
+                for (on, from, columns) in self.copies(silver) {
+                    let columns: Vec<String> = columns.iter().map(|name| quote::identifier(name)).collect();
+                    let copied: Vec<String> =
+                        columns.iter().map(|column| format!("reader.{column} IS NOT NULL")).collect();
+                    let copied = format!("({}) AND {}", copied.join(" OR "), self.reads("reader", &on, from));
+                    let rows = if self.is_repaired(silver, &place) {
+                        let sql = format!("SELECT count(*) FROM {table} AS reader WHERE {copied}");
+                        u64::try_from(statement::scalar(connection, &sql, &[]).await?).unwrap_or_default()
+                    } else {
+                        let set: Vec<String> =
+                            columns.iter().map(|column| format!("{column} = NULL")).collect();
+                        let sql = format!("UPDATE {table} AS reader SET {} WHERE {copied}", set.join(", "));
+                        statement::execute(connection, &sql).await?
+                    };
+                    self.count(&place, rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What could not land is text, but for its key.
+    async fn erase_quarantine(&mut self, connection: &mut PgConnection) -> Result<()> {
+        let own = self.subject.silver;
+        let same: Vec<String> = own
+            .key
+            .iter()
+            .map(|name| {
+                let field = quote::literal(field(own, name));
+                format!("forgotten.{}::text = kept.key ->> {field}", quote::identifier(name))
+            })
+            .collect();
+        let sql = format!(
+            "DELETE FROM medallion.quarantine AS kept USING {} AS forgotten WHERE kept.landing = {} AND {}",
+            subject::table(self.subject.number),
+            quote::literal(&own.feed.to_string()),
+            same.join(" AND ")
+        );
+        let rows = statement::execute(connection, &sql).await?;
+        self.count(&Name::new("medallion", "quarantine"), rows);
+        Ok(())
+    }
+
+    fn count(&mut self, table: &Name, rows: u64) {
+        if rows > 0 {
+            *self.gone.entry(table.clone()).or_default() += rows;
+        }
+    }
+
+    /// The keys that are repaired: by relation, the table of them.
+    pub fn asked(&self) -> BTreeMap<Name, String> {
+        let asked = |number: &usize| (self.warehouse.silver[*number].table.clone(), subject::table(*number));
+        self.columns.keys().map(asked).collect()
+    }
+
+    /// Nothing of the subject's may be left.
+    pub async fn prove(&self, connection: &mut PgConnection) -> Result<()> {
+        for (number, silver) in self.fed() {
+            for place in self.places(silver) {
+                let table = quote::name(&place);
+                let forgotten = is_forgotten(silver, number, "stored");
+                let sql = format!("SELECT count(*) FROM {table} AS stored WHERE {forgotten}");
+                if statement::scalar(connection, &sql, &[]).await? > 0 {
+                    return Err(Error::new(format!(
+                        "rows of the subject are left in `{place}`: nothing was erased"
+                    ))
+                    .remedy("`medallion verify` says whether the warehouse is what its changes make of it"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row of a relation has a staged key.
+fn is_forgotten(silver: &Silver, number: usize, alias: &str) -> String {
+    let same = statement::equal("forgotten.", &format!("{alias}."), &silver.key, &silver.key);
+    format!("EXISTS (SELECT FROM {} AS forgotten WHERE {same})", subject::table(number))
+}
+
+/// The tables that take what retention prunes.
+async fn archives(connection: &mut PgConnection) -> Result<BTreeMap<Name, Name>> {
+    let rows = sqlx::query(
+        "SELECT of_schema.nspname::text, of.relname::text, at_schema.nspname::text, at.relname::text \
+         FROM medallion.pruned() AS pruned \
+         JOIN pg_class AS of ON of.oid = pruned.pruned_from \
+         JOIN pg_namespace AS of_schema ON of_schema.oid = of.relnamespace \
+         JOIN pg_class AS at ON at.oid = pruned.archive \
+         JOIN pg_namespace AS at_schema ON at_schema.oid = at.relnamespace",
+    )
+    .fetch_all(connection)
+    .await
+    .during(|| "cannot tell where what was pruned went".to_owned())?;
+    let name = |row: &sqlx::postgres::PgRow, at: usize| {
+        Name::new(row.get::<String, _>(at), row.get::<String, _>(at + 1))
+    };
+    Ok(rows.iter().map(|row| (name(row, 0), name(row, 2))).collect())
+}
