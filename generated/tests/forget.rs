@@ -90,7 +90,7 @@ fn assert_ended(output: &Output, code: i32, says: &str) {
 async fn tables_that_say(session: &mut PgConnection, words: &[&str]) -> Vec<String> {
     let tables = compare::rows(
         session,
-        "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'm') AND relpersistence <> 't'",
+        "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE relkind IN ('r', 'm') AND relpersistence <> 't'",
     )
     .await;
     let said: Vec<String> = words.iter().map(|word| format!("one::text ILIKE '%{word}%'")).collect();
@@ -108,7 +108,7 @@ async fn tables_that_say(session: &mut PgConnection, words: &[&str]) -> Vec<Stri
 async fn everything(session: &mut PgConnection) -> BTreeMap<String, Vec<String>> {
     let tables = compare::rows(
         session,
-        "SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text IN
+        "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text IN
         ('cdc_bronze', 'temporal_silver', 'simple_gold', 'medallion')",
     )
     .await;
@@ -139,7 +139,9 @@ async fn nothing_is_left_of_who_is_forgotten() {
     compare::execute(&mut shop.warehouse, "ANALYZE").await;
     let before = everything(&mut shop.warehouse).await;
     let found = tables_that_say(&mut shop.warehouse, &OF_CUSTOMER).await;
-    for table in ["cdc_bronze.br_customer_cdc", "temporal_silver.dim_customer_hist", "pg_statistic"] {
+    for table in
+        ["cdc_bronze.br_customer_cdc", "temporal_silver.dim_customer_hist", "pg_catalog.pg_statistic"]
+    {
         assert!(found.iter().any(|one| one == table), "{table} is among {found:?}");
     }
 

@@ -15,8 +15,8 @@ pub struct Arguments {
     /// The relation: a dimension, a fact, a lookup, or the landing table that feeds it
     relation: String,
 
-    /// The key's values: in its order, or as column=value
-    #[arg(required = true, value_name = "KEY", allow_hyphen_values = true)]
+    /// The key's values: in its order, or as column=value; after `--` if one begins with a hyphen
+    #[arg(required = true, value_name = "KEY", allow_negative_numbers = true)]
     key: Vec<String>,
 
     /// Erase although it is at the source still: a change there brings it back
