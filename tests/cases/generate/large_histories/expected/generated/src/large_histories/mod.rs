@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "79d1d1dccfea28c7737882f0187d32aa157da65564d66f6d9723761ad30bcf71";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "0e56cf4411e5a2b0ec272fb1678f1a38bf88de2f5f17f81b931d0b495fed9e2e";
+pub const OBJECTS_HASH: &str = "b8b343a62d3e1be07a2aac8d2a737dd8c8ed339aa1e4d2b8fcc7d64a67550970";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

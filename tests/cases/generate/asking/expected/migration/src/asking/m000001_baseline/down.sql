@@ -4,6 +4,7 @@
 -- stays as well, for the record of applied migrations stands in it.
 
 REVOKE ALL ON SCHEMA "medallion" FROM "asking_reader";
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."visit_with_owner";
 DROP VIEW "silver"."visit_with_owner";
@@ -80,6 +81,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

@@ -157,6 +157,28 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: erasure
+
+CREATE TABLE "medallion"."erasure" (
+    "erasure_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "erased_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    "erased_by" text NOT NULL DEFAULT session_user,
+    "relation" text NOT NULL,
+    "salt" text NOT NULL,
+    "key_hash" text NOT NULL,
+    "gone" jsonb NOT NULL,
+    CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
+);
+
+COMMENT ON TABLE "medallion"."erasure" IS 'One row a subject that was erased: that it was, and not who it was.';
+COMMENT ON COLUMN "medallion"."erasure"."erasure_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_at" IS 'When.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
+COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
+COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
+
 -- medallion: late_change
 
 CREATE TABLE "medallion"."late_change" (
@@ -1236,12 +1258,24 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::regclass, NULL::regclass
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
+
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    'fbfdf3efec10ad2ed9eb5154df68009b5e4f86bdb3c9b8ed9193dd320aa04364'
+    '90c0cadb92b8187972be4d6962035cdd423a765a30e216623dd95dea30d39a05'
 );

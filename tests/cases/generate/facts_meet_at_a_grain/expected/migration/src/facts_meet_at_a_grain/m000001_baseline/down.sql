@@ -3,6 +3,7 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."sales_by_shop";
 DROP MATERIALIZED VIEW "gold"."sales_by_shop";
@@ -53,6 +54,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

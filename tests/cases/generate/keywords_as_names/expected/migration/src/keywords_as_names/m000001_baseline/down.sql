@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "it's a ""group""";
 REVOKE ALL ON SCHEMA "medallion" FROM "select";
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."fn";
 DROP VIEW "medallion"."fn_definition";
@@ -59,6 +60,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

@@ -5,6 +5,7 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "large_histories_reader";
 REVOKE ALL ON SCHEMA "medallion" FROM "large_histories_loader";
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(text, integer);
@@ -66,6 +67,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

@@ -149,6 +149,28 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: erasure
+
+CREATE TABLE "medallion"."erasure" (
+    "erasure_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "erased_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    "erased_by" text NOT NULL DEFAULT session_user,
+    "relation" text NOT NULL,
+    "salt" text NOT NULL,
+    "key_hash" text NOT NULL,
+    "gone" jsonb NOT NULL,
+    CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
+);
+
+COMMENT ON TABLE "medallion"."erasure" IS 'One row a subject that was erased: that it was, and not who it was.';
+COMMENT ON COLUMN "medallion"."erasure"."erasure_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_at" IS 'When.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
+COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
+COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
+
 -- medallion: late_change
 
 CREATE TABLE "medallion"."late_change" (
@@ -1560,7 +1582,19 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::regclass, NULL::regclass
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
+
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- loader: large_histories_loader
 
@@ -1664,5 +1698,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '0e56cf4411e5a2b0ec272fb1678f1a38bf88de2f5f17f81b931d0b495fed9e2e'
+    'b8b343a62d3e1be07a2aac8d2a737dd8c8ed339aa1e4d2b8fcc7d64a67550970'
 );

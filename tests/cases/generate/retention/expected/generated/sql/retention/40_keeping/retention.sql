@@ -369,6 +369,24 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT '"medallion"."dim_customer_hist_journal"'::regclass, '"medallion"."dim_customer_hist_journal_pruned"'::regclass
+    UNION ALL
+    SELECT '"bronze"."br_customer_cdc"'::regclass, '"medallion"."br_customer_cdc_pruned"'::regclass
+    UNION ALL
+    SELECT '"bronze"."br_sale_cdc"'::regclass, '"medallion"."br_sale_cdc_pruned"'::regclass
+    UNION ALL
+    SELECT '"silver"."dim_customer_hist"'::regclass, '"medallion"."dim_customer_hist_pruned"'::regclass
+    UNION ALL
+    SELECT '"medallion"."fact_sale_history"'::regclass, '"medallion"."fact_sale_history_pruned"'::regclass;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
+
 COMMENT ON TABLE "medallion"."dim_customer_hist_journal_pruned" IS 'What was pruned from `dim_customer_hist_journal`.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal_pruned"."pruned_at" IS 'When.';
 COMMENT ON TABLE "medallion"."br_customer_cdc_pruned" IS 'What was pruned from `br_customer_cdc`.';
@@ -380,3 +398,4 @@ COMMENT ON COLUMN "medallion"."dim_customer_hist_pruned"."pruned_at" IS 'When.';
 COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
 COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
+COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';

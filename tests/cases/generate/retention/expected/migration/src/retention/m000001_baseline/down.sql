@@ -4,6 +4,7 @@
 -- stays as well, for the record of applied migrations stands in it.
 
 REVOKE ALL ON SCHEMA "medallion" FROM "retention_loader";
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP TABLE "medallion"."dim_customer_hist_journal_pruned";
 DROP TABLE "medallion"."br_customer_cdc_pruned";
@@ -73,6 +74,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

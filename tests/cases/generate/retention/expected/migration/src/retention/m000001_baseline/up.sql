@@ -149,6 +149,28 @@ COMMENT ON COLUMN "medallion"."horizon"."id" IS 'True: there is one horizon.';
 COMMENT ON COLUMN "medallion"."horizon"."time" IS 'The system time whose state, and every later one, is still known.';
 COMMENT ON COLUMN "medallion"."horizon"."lsn" IS 'The highest position that was folded: what landed at or below it is one base row a key.';
 
+-- medallion: erasure
+
+CREATE TABLE "medallion"."erasure" (
+    "erasure_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "erased_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    "erased_by" text NOT NULL DEFAULT session_user,
+    "relation" text NOT NULL,
+    "salt" text NOT NULL,
+    "key_hash" text NOT NULL,
+    "gone" jsonb NOT NULL,
+    CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
+);
+
+COMMENT ON TABLE "medallion"."erasure" IS 'One row a subject that was erased: that it was, and not who it was.';
+COMMENT ON COLUMN "medallion"."erasure"."erasure_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_at" IS 'When.';
+COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
+COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
+COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
+
 -- medallion: late_change
 
 CREATE TABLE "medallion"."late_change" (
@@ -2054,6 +2076,24 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT '"medallion"."dim_customer_hist_journal"'::regclass, '"medallion"."dim_customer_hist_journal_pruned"'::regclass
+    UNION ALL
+    SELECT '"bronze"."br_customer_cdc"'::regclass, '"medallion"."br_customer_cdc_pruned"'::regclass
+    UNION ALL
+    SELECT '"bronze"."br_sale_cdc"'::regclass, '"medallion"."br_sale_cdc_pruned"'::regclass
+    UNION ALL
+    SELECT '"silver"."dim_customer_hist"'::regclass, '"medallion"."dim_customer_hist_pruned"'::regclass
+    UNION ALL
+    SELECT '"medallion"."fact_sale_history"'::regclass, '"medallion"."fact_sale_history_pruned"'::regclass;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
+
 COMMENT ON TABLE "medallion"."dim_customer_hist_journal_pruned" IS 'What was pruned from `dim_customer_hist_journal`.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal_pruned"."pruned_at" IS 'When.';
 COMMENT ON TABLE "medallion"."br_customer_cdc_pruned" IS 'What was pruned from `br_customer_cdc`.';
@@ -2065,6 +2105,7 @@ COMMENT ON COLUMN "medallion"."dim_customer_hist_pruned"."pruned_at" IS 'When.';
 COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
 COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
+COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- loader: retention_loader
 
@@ -2143,5 +2184,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '1396eb51410f17f3a9af0f176ac3558e396b86aea27b27ae77562191bc4c5493'
+    '5579a9a2fd74dc7497e6726bdb80bb53d687ef72bc6cd781e285e02d154a2b8e'
 );

@@ -3,6 +3,7 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(text, integer);
@@ -57,6 +58,7 @@ DROP FUNCTION "medallion"."as_of_time"();
 DROP FUNCTION "medallion"."since_horizon"(timestamptz);
 DROP FUNCTION "medallion"."note_late"();
 DROP TABLE "medallion"."late_change";
+DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";

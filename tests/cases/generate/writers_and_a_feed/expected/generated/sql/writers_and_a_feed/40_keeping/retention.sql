@@ -11,4 +11,16 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+-- Where what was pruned went: erasure looks there too.
+CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::regclass, NULL::regclass
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
+
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
