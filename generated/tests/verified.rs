@@ -134,6 +134,33 @@ async fn what_lands_late_is_repaired_by_the_next_run() {
     assert!(outcome.is_empty(), "{outcome:?}");
 }
 
+/// Only the owner can switch a guard off, and it shows until it is on again.
+#[tokio::test]
+async fn a_guard_that_is_switched_off_is_found() {
+    let mut shop = Shop::open(Server::shared_scratch().unwrap(), "guarded").await;
+    shop.migrate().await;
+    for (table, trigger) in [
+        ("cdc_bronze.br_rental_cdc", "refuse_change"),
+        ("temporal_silver.dim_customer_hist", "keep_history"),
+        ("medallion.fact_rental_history", "keep_history"),
+    ] {
+        let alter = |how: &str| format!("ALTER TABLE {table} {how} TRIGGER {trigger}");
+        for (how, fires) in [("DISABLE", "never"), ("ENABLE", "unless the session silences it")] {
+            compare::execute(&mut shop.warehouse, &alter(how)).await;
+            let found = broken(&shop).await;
+            assert!(
+                matches!(found.as_slice(), [one] if one.contains(trigger) && one.contains(fires)),
+                "{found:?}"
+            );
+        }
+        compare::execute(&mut shop.warehouse, &alter("ENABLE ALWAYS")).await;
+        assert_eq!(broken(&shop).await, [""; 0]);
+    }
+    compare::execute(&mut shop.warehouse, "DROP TRIGGER refuse_change ON cdc_bronze.br_rental_cdc").await;
+    let found = broken(&shop).await;
+    assert!(matches!(found.as_slice(), [one] if one.contains("refuse_change")), "{found:?}");
+}
+
 async fn checks(shop: &Shop) -> Vec<Check> {
     verify::verify(&shop.descriptor, &shop.place, |_| ()).await.unwrap()
 }

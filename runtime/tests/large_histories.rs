@@ -13,8 +13,8 @@ pub mod large_histories_warehouse;
 
 use std::cell::RefCell;
 
-use medallion_runtime::apply;
 use medallion_runtime::connection::{self, Database};
+use medallion_runtime::{apply, verify};
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -194,6 +194,9 @@ async fn check(traffic: &Traffic, session: &mut Session) -> Result<(), TestCaseE
             prop_assert!(differ.is_empty(), "after transaction {number}: {differ:#?}");
         }
     }
+    let checks = verify::on(&large_histories_warehouse::warehouse(), &mut session.0, |_| ()).await.unwrap();
+    let broken: Vec<_> = checks.iter().filter(|check| check.broken > 0).collect();
+    prop_assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
 }
 

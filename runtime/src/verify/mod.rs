@@ -1,9 +1,10 @@
 //! Verifies the laws on the warehouse at hand: periods are disjoint, one version of a key is current, silver
-//! is the fold of bronze and the journal, stored marts equal their definitions. All is asked of one snapshot,
+//! is the fold of bronze and the journal, stored marts equal their definitions, no guard is switched off. All is asked of one snapshot,
 //! which a run can neither block nor be blocked by; what is computed for it is rolled back. Changes nothing.
 
 mod finding;
 mod fold;
+mod guard;
 mod mart;
 mod period;
 
@@ -88,9 +89,18 @@ async fn all(
     connection: &mut PgConnection,
     done: &mut dyn FnMut(Check),
 ) -> Result<()> {
+    for landing in &warehouse.landings {
+        let started = Instant::now();
+        let broken = guard::broken(&landing.table, guard::APPEND_ONLY, connection).await?;
+        done(check(&landing.table, "is kept by its triggers", broken, started));
+    }
     let due = Due::read(warehouse, connection).await?;
     let mut waiting = Waiting::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {
+        let started = Instant::now();
+        let (kept, triggers) = guard::of(silver);
+        let broken = guard::broken(kept, triggers, connection).await?;
+        done(check(&silver.table, "is kept by its triggers", broken, started));
         for (law, sql) in period::laws(silver) {
             let started = Instant::now();
             let broken = period::broken(&sql, connection).await?;

@@ -1,0 +1,71 @@
+//! The law that what has ended, and what has landed, is kept by triggers: each stands, and fires for everybody.
+//! Only the owner can switch one off; here it shows for as long as it is off. What is changed meanwhile
+//! shows for good, as a version that neither bronze nor a journal explains.
+
+use serde_json::{Map, Value, json};
+use sqlx::{PgConnection, Row as _};
+
+use super::Broken;
+use super::finding::Finding;
+use crate::descriptor::{Name, Silver, SilverKind};
+use crate::error::{During as _, Result};
+use crate::quote;
+
+/// The trigger that keeps a landing table append only.
+pub const APPEND_ONLY: &str = "refuse_change";
+
+/// The trigger that keeps what has ended.
+const KEEPS: &str = "keep_history";
+
+/// How the triggers of a versioned dimension begin.
+const VERSIONS: &str = "zz_versioning_";
+
+/// The table of a relation that is kept, and what its triggers' names begin with.
+pub fn of(silver: &Silver) -> (&Name, &'static str) {
+    match &silver.kind {
+        SilverKind::Dimension { journal: Some(_), .. } => (&silver.table, VERSIONS),
+        SilverKind::Dimension { closed: Some(closed), .. } => (&closed.table, KEEPS),
+        SilverKind::Dimension { .. } => (&silver.table, KEEPS),
+        SilverKind::Fact { archive, .. } => (archive, KEEPS),
+    }
+}
+
+/// The triggers of a table that do not fire always.
+pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -> Result<Broken> {
+    let rows = sqlx::query(
+        "SELECT tgname::text,
+            CASE tgenabled WHEN 'A' THEN 'always' WHEN 'D' THEN 'never' ELSE 'unless the session silences it' END
+        FROM pg_trigger
+        WHERE tgrelid = $1::regclass AND NOT tgisinternal AND starts_with(tgname, $2)
+        ORDER BY tgname",
+    )
+    .bind(quote::name(table))
+    .bind(begins)
+    .fetch_all(connection)
+    .await
+    .during(|| format!("cannot look at the triggers of `{table}`"))?;
+    let mut found: Vec<(String, Option<String>)> =
+        rows.iter().map(|row| (row.get(0), Some(row.get(1)))).collect();
+    if found.is_empty() {
+        found.push((begins.to_owned(), None));
+    }
+    found.retain(|(_, fires)| fires.as_deref() != Some("always"));
+    let findings: Vec<Finding> = found
+        .into_iter()
+        .map(|(trigger, fires)| Finding {
+            key: object(json!({ "trigger": trigger })),
+            since: None,
+            until: None,
+            stands: fires.map(|fires| object(json!({ "fires": fires }))),
+            should: Some(object(json!({ "fires": "always" }))),
+        })
+        .collect();
+    Ok(Broken { rows: findings.len() as u64, findings, waits: None })
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(values) => values,
+        _ => Map::new(),
+    }
+}
