@@ -266,9 +266,9 @@ fn a_reader_needs_the_grant_that_the_readme_names() {
     );
     assert_eq!(reads("SELECT store_id FROM simple_gold.vw_store_scorecard"), Ok(String::new()));
 
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let grant = readme.lines().map(str::trim).find(|line| line.starts_with("GRANT pagila_reader TO clerk;"));
-    psql(&url, &grant.expect("the readme names it").replace("clerk", "plain_reader"));
+    let page = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let grant = page.lines().map(str::trim).find(|line| line.starts_with("GRANT pagila_reader TO clerk;"));
+    psql(&url, &grant.expect("the page names it").replace("clerk", "plain_reader"));
     for sql in [
         "SELECT count(*) FROM temporal_silver.dim_film_as_of('2024-01-01')",
         "SELECT count(*) FROM temporal_silver.lookup_film",
