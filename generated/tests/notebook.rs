@@ -60,6 +60,7 @@ async fn every_cell_of_the_notebook_prints_what_it_shows() {
 /// Somebody who reads the notebook with `medallion` on the PATH and the warehouse in the environment.
 struct Reader {
     folder: PathBuf,
+    source: String,
     warehouse: String,
 }
 
@@ -71,7 +72,7 @@ impl Reader {
         // One of an earlier build may stand there.
         let _ = fs::remove_file(&medallion);
         symlink(env!("CARGO_BIN_EXE_warehouse"), &medallion).unwrap();
-        Self { folder, warehouse: shop.place.warehouse.clone() }
+        Self { folder, source: shop.place.source.clone(), warehouse: shop.place.warehouse.clone() }
     }
 
     fn run(&self, script: &str) -> String {
@@ -80,7 +81,7 @@ impl Reader {
             .args(["-c", script])
             .env("PATH", format!("{}:{path}", self.folder.display()))
             .env("DATABASE_URL", &self.warehouse)
-            .env_remove("SOURCE_DATABASE_URL")
+            .env("SOURCE_DATABASE_URL", &self.source)
             .env_remove("MEDALLION_WAREHOUSE")
             .stdin(Stdio::null())
             .output()

@@ -61,7 +61,10 @@ async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Plac
     let names = [Database::Warehouse, Database::Source]
         .map(|database| place::database_name(warehouse.name, database));
     for name in &names {
-        if !arguments.fresh && standing(&mut maintenance, name).await? == Standing::Foreign {
+        if !arguments.fresh
+            && standing(&mut maintenance, name).await? == Standing::Foreign
+            && !is_empty(&server.url(name)).await?
+        {
             return Err(Error::new(format!("the embedded server has a database `{name}` that no demo made"))
                 .remedy("`medallion demo --fresh` drops it and starts over"));
         }
@@ -105,6 +108,21 @@ async fn standing(maintenance: &mut PgConnection, name: &str) -> Result<Standing
         Some(true) => Standing::Demo,
         Some(false) => Standing::Foreign,
     })
+}
+
+/// Whether nobody has made anything in a database: a verb that found none has made it, no more.
+async fn is_empty(url: &str) -> Result<bool> {
+    let mut connection = connection::connect(Database::Warehouse, url).await?;
+    let row = sqlx::query(
+        "SELECT NOT EXISTS (
+            SELECT FROM pg_class
+            WHERE relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::regnamespace[])
+        )",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .during(|| "cannot look into a database of the embedded server".to_owned())?;
+    Ok(row.get(0))
 }
 
 async fn tell(warehouse: &Warehouse, place: &Place, step: &DemoStep) -> Result<()> {
