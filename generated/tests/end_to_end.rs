@@ -6,6 +6,7 @@
 mod support;
 
 mod chaos;
+mod demo;
 mod entities;
 mod forget;
 mod keeping;
