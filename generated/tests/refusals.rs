@@ -425,7 +425,7 @@ fn socket_folder(server: &Server) -> String {
 
 /// The message without what differs from one time to the next.
 fn steady(said: &str) -> String {
-    let mut said = said.to_owned();
+    let mut said = program::as_before_18(said);
     for (before, characters) in [
         ("server process ", "0123456789"),
         ("since ", "0123456789-: UTC"),

@@ -40,6 +40,11 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What was said, without what only a source from PostgreSQL 18 on is told.
+pub fn as_before_18(said: &str) -> String {
+    said.replace(", publish_generated_columns = stored", "")
+}
+
 /// A run of the pipeline, in the binary, under way.
 pub struct Running {
     child: Child,
