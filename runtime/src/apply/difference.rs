@@ -109,12 +109,14 @@ fn kept(step: &Step<'_>, start: &str, end: &str) -> (String, String) {
     }
 }
 
-/// What is compared. What is updated in place counts as long as the version is current: a writer's transaction
+/// What is compared, the key apart: a numeric key may look like 1.0 here and like 1.00 there, and is one key by
+/// its own equality, of which either look is right. What is updated in place counts as long as the version is current: a writer's transaction
 /// may have done so before it ended the version, and no journal says which of the values was the last.
 fn image(silver: &Silver, prefix: &str) -> String {
     let mut values: Vec<String> = silver
         .columns
         .iter()
+        .filter(|column| !silver.key.contains(&column.name))
         .map(|column| {
             let name = format!("{prefix}{}", quote::identifier(&column.name));
             match column.tracking {

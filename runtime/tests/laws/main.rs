@@ -4,13 +4,20 @@
 //! every run each stored mart equals its definition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
+mod arrivals;
 mod fold;
+mod keys;
 mod shop;
 mod writers;
 
 // The generated warehouse looks for its migrations in the crate of that name.
 extern crate self as migration;
 
+#[path = "../../../tests/cases/generate/every_key/expected/migration/src/every_key/mod.rs"]
+pub mod every_key;
+#[path = "../../../tests/cases/generate/every_key/expected/generated/src/every_key/mod.rs"]
+#[allow(unused_qualifications, reason = "SeaORM writes them")]
+pub mod every_key_warehouse;
 #[path = "../../../tests/cases/generate/writers_and_a_feed/expected/migration/src/writers_and_a_feed/mod.rs"]
 pub mod writers_and_a_feed;
 #[path = "../../../tests/cases/generate/writers_and_a_feed/expected/generated/src/writers_and_a_feed/mod.rs"]
