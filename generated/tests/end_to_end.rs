@@ -8,6 +8,7 @@ mod support;
 mod chaos;
 mod demo;
 mod entities;
+mod epochs;
 mod forget;
 mod keeping;
 mod notebook;

@@ -231,18 +231,19 @@ impl<'a> Cases<'a> {
             .await;
         self.refuses("migrate_down_in_use", &down).await;
         drop(reader);
-        self.start_over().await;
+        self.take_the_way_out().await;
         compare::execute(&mut self.shop.source, "SELECT pg_drop_replication_slot('medallion_pagila')").await;
         self.refuses("a_lost_slot", &["run"]).await;
-        self.start_over().await;
+        self.take_the_way_out().await;
         compare::execute(&mut self.shop.source, "DROP PUBLICATION medallion_pagila").await;
         self.refuses("a_lost_publication", &["run"]).await;
-        self.start_over().await;
+        self.take_the_way_out().await;
     }
 
     /// Takes the way out that the messages name, and it is one.
-    async fn start_over(&mut self) {
-        for arguments in [&["migrate", "fresh", "--yes"][..], &["run"]] {
+    async fn take_the_way_out(&mut self) {
+        self.refuses("resnapshot_unsure", &["source", "resnapshot"]).await;
+        for arguments in [&["source", "resnapshot", "--yes"][..], &["run"]] {
             let output = program::command(&self.shop, arguments).output().unwrap();
             assert!(output.status.success(), "{arguments:?}: {}", program::stderr(&output));
         }

@@ -2,13 +2,15 @@
 //! gets out: of any verb, in any output, error, list of processes or file.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::script;
 use medallion_server::{Scratch, Server};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::PgConnection;
 
 use crate::support::{compare, program};
@@ -110,12 +112,26 @@ async fn server_file(session: &mut PgConnection, name: &str, text: &str) {
 fn run(source: &str, warehouse: &str, arguments: &[&str]) -> Output {
     let child = program::command_on(source, warehouse, arguments).stdin(Stdio::null()).spawn().unwrap();
     let listed = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
-    let output = child.wait_with_output().unwrap();
+    let output = if arguments == ["watch"] { stopped(child) } else { child.wait_with_output().unwrap() };
     for shown in [&listed, &output.stdout, &output.stderr] {
         let shown = String::from_utf8_lossy(shown);
         assert!(!shown.contains(PASSWORD), "{arguments:?} shows the password: {shown}");
     }
     output
+}
+
+/// What a watch says, which waits for a server that is gone until it is told to stop.
+fn stopped(mut child: Child) -> Output {
+    let mut said = Vec::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while lines.read_until(b'\n', &mut said).unwrap() > 0 {
+        if String::from_utf8_lossy(&said).contains("waiting, and trying again") {
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+            break;
+        }
+    }
+    lines.read_to_end(&mut said).unwrap();
+    Output { stderr: said, ..child.wait_with_output().unwrap() }
 }
 
 /// Whether any file below a folder holds the password; the server's own hash of it does not.
@@ -192,7 +208,7 @@ async fn tls_is_verified_and_no_password_gets_out() {
         fortress.url(named, "secure_source", &full).replace("postgresql://", "mysql://"),
         fortress.url(named, "secure_source", &full).replace(":5432", ":port"),
     ];
-    let all: [&[&str]; 9] = [
+    let all: [&[&str]; 11] = [
         &["run"],
         &["status"],
         &["migrate", "up"],
@@ -201,6 +217,8 @@ async fn tls_is_verified_and_no_password_gets_out() {
         &["simulate", "--rounds", "1"],
         &["source", "check"],
         &["source", "drop"],
+        &["source", "resnapshot", "--yes"],
+        &["watch"],
         &["query", "SELECT 1"],
     ];
     for mistake in &mistakes {

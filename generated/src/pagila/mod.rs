@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "c76f25e0d0b06ff130b6ebaeca2a8cfd3abf14e242a88544afd2dd7bbd61e6a1";
+pub const OBJECTS_HASH: &str = "6f294f065314abc9e7cc9658041fe5c3d398b73656a9934ee2c1561b4c8e8b56";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -1,5 +1,6 @@
-//! The first time: the slot, then the past (recorded log and snapshot) in one warehouse transaction. A kill
-//! in between leaves either nothing or all of it. Knows no message of the stream.
+//! The first time, and again where the stream has broken off: the slot, then the past in one warehouse
+//! transaction: recorded log and snapshot, or what differs from what landed before. A kill in between leaves
+//! either nothing or all of it. Knows no message of the stream.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use sqlx::Connection as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::position::{self, CLOCK_AHEAD, Lock, Lsn, SourcePosition, State, SystemTime};
-use super::preflight::{Ready, SourceTable};
+use super::position::{self, CLOCK_AHEAD, Fence, Lock, Lsn, SourcePosition, State, SystemTime};
+use super::preflight::{Ready, Site, SourceTable};
 use super::recorded_log;
 use super::slot;
 use super::snapshot::{Past, Snapshot};
@@ -17,37 +18,71 @@ use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::{quote, statement};
 
+/// What somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A beginning, or the end of one that was left half done.
+    Beginning,
+    /// To go on above all that landed, whatever slot and source there were before.
+    Resnapshot,
+}
+
 /// Lands the past and writes down where the stream goes on, unless another process has just done so.
-pub async fn begin(way: &mut Way<'_>, ready: &Ready) -> Result<()> {
+pub async fn begin(way: &mut Way<'_>, ready: &Ready, wanted: Wanted) -> Result<()> {
     refuse_in_transaction(way.target).await?;
     let slot = way.slot().to_owned();
     lock(way.target, &slot).await?;
-    let begun = begin_alone(way, ready, &slot).await;
+    let begun = begin_alone(way, ready, &slot, wanted).await;
     let unlocked = unlock(way.target, &slot).await;
     begun.and(unlocked)
 }
 
-async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str) -> Result<()> {
+async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wanted) -> Result<()> {
     let before = position::read(way.target, slot, Lock::None).await?;
-    if before.as_ref().is_some_and(|position| position.state == State::Streaming) {
-        return Ok(());
-    }
-    refuse_rows(way).await?;
-    match (slot::find(&mut way.source, slot).await?, before) {
-        (None, _) => {}
-        (Some(found), Some(_)) => {
-            // Ours, from a start that did not come to its end.
-            found.check_owner(slot, &ready.site)?;
-            drop_slot(way, slot).await?;
+    let state = match (wanted, before.as_ref().map(|position| position.state)) {
+        (Wanted::Beginning, Some(State::Streaming)) => return Ok(()),
+        (Wanted::Beginning, None | Some(State::Creating)) => State::Creating,
+        (Wanted::Resnapshot, _) | (_, Some(State::Resnapshotting)) => State::Resnapshotting,
+    };
+    let past = match state {
+        State::Resnapshotting => Past::Landed,
+        State::Creating | State::Streaming => {
+            refuse_rows(way).await?;
+            Past::None
         }
-        (Some(_), None) => return Err(not_ours(slot)),
+    };
+    let found = slot::find(&mut way.source, slot).await?;
+    if found.is_some() {
+        refuse_other(slot, found.as_ref(), before.as_ref(), &ready.site)?;
     }
-    position::write_creating(way.target, slot, &ready.site).await?;
+    // Told before anything is done: whoever comes next finishes it.
+    position::announce(way.target, slot, state, &ready.site).await?;
     way.progress.reached(Point::SlotAnnounced)?;
+    if found.is_some() {
+        drop_slot(way, slot).await?;
+    }
     let start = slot::create(&mut way.source, slot, way.progress).await?;
     slot::settle(&mut way.source, way.progress).await?;
     way.progress.reached(Point::SlotCreated)?;
-    land_past(way, ready, slot, start).await
+    land_past(way, ready, slot, start, past).await
+}
+
+/// Refuses to take the place of a slot that is not this warehouse's own, from a start that did not come to its
+/// end or a stream that broke off.
+pub fn refuse_other(
+    name: &str,
+    found: Option<&slot::Slot>,
+    before: Option<&SourcePosition>,
+    site: &Site,
+) -> Result<()> {
+    let Some(found) = found else { return Ok(()) };
+    let is_here = |before: &SourcePosition| {
+        (&before.site.system_identifier, &before.site.database) == (&site.system_identifier, &site.database)
+    };
+    if !before.is_some_and(is_here) {
+        return Err(not_ours(name));
+    }
+    found.check_owner(name, site)
 }
 
 /// Refuses a slot that this warehouse has not made, before anything is changed at the source.
@@ -69,43 +104,50 @@ fn not_ours(slot: &str) -> Error {
 
 /// One transaction at the source sees the recorded log and every table as of one moment; one transaction at
 /// the warehouse takes it all.
-async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> Result<()> {
-    let failed = || "cannot take a snapshot of the source".to_owned();
+async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, past: Past) -> Result<()> {
+    let Taken { fence, fence_until, time: taken_at } = take_snapshot(way, ready).await?;
     let source = &mut way.source;
-    begin_snapshot(source, ready, way.progress).await?;
-    let fence = slot::snapshot(source).await?;
-    let sql = format!("SELECT {}", SystemTime::of_sql("now()"));
-    let taken_at =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *source).await.during(failed)?;
-    let mut taken_at = SystemTime(taken_at);
-    if let Some(capped) = taken_at.capped() {
-        taken_at = capped;
-        way.captured.finding(CLOCK_AHEAD.to_owned());
-    }
-    let fence_until = slot::inserted(source).await?;
     way.progress.reached(Point::SnapshotTaken)?;
 
     let unwritten = || "cannot land the past in one transaction of the warehouse".to_owned();
     let mut target = way.target.begin().await.during(unwritten)?;
     let locked = position::read(&mut target, slot, Lock::ForUpdate).await?;
-    if locked.is_none_or(|position| position.state == State::Streaming) {
+    let Some(locked) = locked.filter(|position| position.state != State::Streaming) else {
         return Err(Error::new(format!("another process has landed the past of slot `{slot}` meanwhile"))
             .remedy("run again"));
-    }
+    };
 
     land::late::begin(&mut target).await?;
 
     // No commit record starts right below the slot's start: the snapshot's place is its own.
-    let place = Lsn(start.0 - 1);
-    let recorded =
-        recorded_log::land(source, &mut target, way.warehouse, place, &mut way.captured, way.progress)
-            .await?;
-    let time = recorded.map_or(taken_at, |recorded| taken_at.max(recorded.time.next()));
+    let below = Lsn(start.0 - 1);
     let landings = &way.warehouse.landings;
+    let (last_lsn, last_time) = position::landed(&mut target, landings).await?;
+    let (epoch, recorded, time, noted_from) = match past {
+        Past::None => {
+            let recorded = recorded_log::land(
+                source,
+                &mut target,
+                way.warehouse,
+                below,
+                &mut way.captured,
+                way.progress,
+            )
+            .await?;
+            let time = recorded.map_or(taken_at, |recorded| taken_at.max(recorded.time.next()));
+            (locked.epoch, recorded, time, Place { lsn: -1, seq: 0, time: 0 })
+        }
+        Past::Landed => {
+            let epoch = locked.epoch_at(last_lsn, below);
+            let from = Place { lsn: last_lsn.0, seq: 0, time: last_time.0 };
+            (epoch, None, taken_at.max(last_time.next()), from)
+        }
+    };
+    let place = epoch.place(below);
     for (at, (table, landing)) in ready.tables.iter().zip(landings).enumerate() {
         let past = match way.captured.landed.get(&landing.table) {
-            Some(_) => Past::Recorded,
-            None => Past::None,
+            Some(_) => Past::Landed,
+            None => past,
         };
         let place = Place { lsn: place.0, seq: 0, time: time.0 };
         let snapshot = Snapshot { table, landings, at, place, past };
@@ -121,14 +163,14 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> 
         state: State::Streaming,
         site: ready.site.clone(),
         landed_to: start,
+        epoch,
         last_lsn: place,
         last_time: time,
         fence: Some((fence, fence_until)),
     };
     let recorded = recorded.map(|recorded| recorded.position.0);
     position::write_streaming(&mut target, slot, &position, recorded).await?;
-    let before = Place { lsn: -1, seq: 0, time: 0 };
-    land::late::note(&mut target, &way.warehouse.landings, before).await?;
+    land::late::note(&mut target, landings, noted_from).await?;
     way.progress.reached(Point::PastCopied)?;
     target.commit().await.during(unwritten)?;
     statement::execute(source, "COMMIT").await?;
@@ -142,6 +184,32 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn) -> 
         .collect();
     way.tell(&landed);
     way.progress.reached(Point::PastLanded)
+}
+
+/// A moment of the source.
+pub struct Taken {
+    /// Which transactions were over.
+    pub fence: Fence,
+    /// The position below which that matters.
+    pub fence_until: Lsn,
+    /// When it was, as far as the source's clock is believed.
+    pub time: SystemTime,
+}
+
+/// Begins the transaction that reads the past.
+pub async fn take_snapshot(way: &mut Way<'_>, ready: &Ready) -> Result<Taken> {
+    let failed = || "cannot take a snapshot of the source".to_owned();
+    let source = &mut way.source;
+    begin_snapshot(source, ready, way.progress).await?;
+    let fence = slot::snapshot(source).await?;
+    let sql = format!("SELECT {}", SystemTime::of_sql("now()"));
+    let now = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *source).await.during(failed)?;
+    let mut time = SystemTime(now);
+    if let Some(capped) = time.capped() {
+        time = capped;
+        way.captured.finding(CLOCK_AHEAD.to_owned());
+    }
+    Ok(Taken { fence, fence_until: slot::inserted(source).await?, time })
 }
 
 /// Begins the transaction that reads the past, with the tables held against TRUNCATE: a table that is
@@ -183,7 +251,7 @@ async fn refuse_rows(way: &mut Way<'_>) -> Result<()> {
                 landing.table,
                 way.slot()
             ))
-            .remedy(super::START_OVER));
+            .remedy(super::RESNAPSHOT));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::START_OVER;
+use super::RESNAPSHOT;
 use super::json::{self, Field, Shape, Unreadable};
 use super::pgoutput::{Message, Old, Relation, Tuple, Value};
 use super::position::{CLOCK_AHEAD, Lsn, SourcePosition, SystemTime};
@@ -234,10 +234,11 @@ impl<'a> Decoder<'a> {
         self.finish()?;
         let seen = self.position.fence.as_ref().is_some_and(|(fence, until)| lsn < *until && fence.sees(xid));
         let fate = if lsn < self.position.landed_to || seen { Fate::Drop } else { Fate::Land };
-        if fate == Fate::Land && lsn <= self.position.last_lsn {
+        let last = self.position.last_lsn;
+        if fate == Fate::Land && self.position.epoch.place(lsn) <= last {
             return Err(Error::new(format!(
                 "the source gave a transaction at {lsn} after one at {}",
-                self.position.last_lsn
+                Lsn(last.0 - self.position.epoch.offset)
             )));
         }
         let mut time = SystemTime(commit_time);
@@ -259,7 +260,7 @@ impl<'a> Decoder<'a> {
         };
         if transaction.seq > 0 {
             self.transactions += 1;
-            self.position.last_lsn = transaction.lsn;
+            self.position.last_lsn = self.position.epoch.place(transaction.lsn);
             self.position.last_time = transaction.time;
         }
         self.end = self.end.max(end);
@@ -280,7 +281,8 @@ impl<'a> Decoder<'a> {
             Some(None) => return Ok(None),
             None => return Err(undescribed(relation, transaction.lsn)),
         };
-        let place = Place { lsn: transaction.lsn.0, seq: transaction.seq + 1, time: transaction.time.0 };
+        let lsn = self.position.epoch.place(transaction.lsn).0;
+        let place = Place { lsn, seq: transaction.seq + 1, time: transaction.time.0 };
         let mut full = None;
         for feed in &table.feeds {
             let rows = &mut self.rows[feed.landing];
@@ -311,7 +313,8 @@ impl<'a> Decoder<'a> {
         match self.relations.get(&relation) {
             Some(Some(table)) => {
                 transaction.seq += 1;
-                let place = Place { lsn: transaction.lsn.0, seq: transaction.seq, time: transaction.time.0 };
+                let lsn = self.position.epoch.place(transaction.lsn).0;
+                let place = Place { lsn, seq: transaction.seq, time: transaction.time.0 };
                 for feed in &table.feeds {
                     let rows = &mut self.rows[feed.landing];
                     let before = rows.len();
@@ -480,12 +483,12 @@ impl Table {
                  explain",
                 column(at)
             ))
-            .remedy("the type was altered since: start over with `medallion migrate fresh --yes`"),
+            .remedy(format!("the type was altered since: {RESNAPSHOT}")),
             Unwritable::Keyless(at) => Error::new(format!(
                 "the transaction at {lsn} changes a row of `{name}` and does not tell its `{}`, which is of the key",
                 column(at)
             ))
-            .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {START_OVER}", quote::name(name))),
+            .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {RESNAPSHOT}", quote::name(name))),
             Unwritable::Untold => Error::new(format!(
                 "the transaction at {lsn} changes a row of `{name}` that is not told"
             )),

@@ -55,7 +55,7 @@ impl<'a> Follower<'a> {
     pub async fn next(&mut self) -> Result<Round> {
         if self.asked.elapsed() >= ASKS_EVERY {
             let before = super::before(&mut self.way).await?.unwrap_or(super::Before::Nothing);
-            let ready = super::ask(&mut self.way, &before).await?;
+            let ready = super::ask(&mut self.way, &before, super::Trace::Kept).await?;
             self.reading.is_now(&ready);
             self.asked = Instant::now();
         }

@@ -4,7 +4,7 @@
 //!
 //! The way, a module a step: `preflight`, `identity` and `publication` ask whether the source can be captured, `fit`
 //! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
-//! `snapshot`), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
+//! `snapshot`) and `resnapshot` goes over what was missed, `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
 //! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same.
 
 mod begin;
@@ -21,6 +21,7 @@ pub mod prepare;
 mod publication;
 pub mod readiness;
 mod recorded_log;
+pub mod resnapshot;
 mod slot;
 mod snapshot;
 mod source_type;
@@ -37,6 +38,7 @@ pub use position::{Lsn, SystemTime};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
+use begin::Wanted;
 use position::{Lock, State};
 use preflight::{Before, Problems, Ready};
 
@@ -125,7 +127,8 @@ impl Captured {
 }
 
 /// The way out when changes are gone.
-pub(crate) const START_OVER: &str = "start over with `medallion migrate fresh --yes`, then `medallion run`";
+pub(crate) const RESNAPSHOT: &str =
+    "`medallion source resnapshot` lands what differs by now and goes on from there, all history kept";
 
 /// What the steps work with.
 struct Way<'a> {
@@ -137,7 +140,18 @@ struct Way<'a> {
     captured: Captured,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    /// Connects to the source.
+    async fn to(
+        warehouse: &'a Warehouse,
+        source_url: &'a str,
+        target: &'a mut PgConnection,
+        progress: &'a mut dyn Progress,
+    ) -> Result<Self> {
+        let source = connect(source_url).await?;
+        Ok(Self { warehouse, source_url, source, target, progress, captured: Captured::default() })
+    }
+
     /// The replication slot's name.
     fn slot(&self) -> &str {
         &self.warehouse.source.slot
@@ -173,19 +187,16 @@ async fn set_out<'a>(
     target: &'a mut PgConnection,
     progress: &'a mut dyn Progress,
 ) -> Result<(Way<'a>, Ready, Lsn)> {
-    let source = connect(source_url).await?;
-    let captured = Captured::default();
-    let mut way = Way { warehouse, source_url, source, target, progress, captured };
-
+    let mut way = Way::to(warehouse, source_url, target, progress).await?;
     let before = before(&mut way).await?;
     if before.is_none() {
         begin::refuse_foreign(&mut way).await?;
     }
     let before = before.unwrap_or(Before::Nothing);
-    let ready = ask(&mut way, &before).await?;
+    let ready = ask(&mut way, &before, Trace::Kept).await?;
     let goal = slot::flushed(&mut way.source).await?;
     if before == Before::Nothing {
-        begin::begin(&mut way, &ready).await?;
+        begin::begin(&mut way, &ready, Wanted::Beginning).await?;
     }
     Ok((way, ready, goal))
 }
@@ -195,12 +206,19 @@ async fn before(way: &mut Way<'_>) -> Result<Option<Before>> {
     let position = position::read(way.target, &way.warehouse.source.slot, Lock::None).await?;
     Ok(position.map(|position| match position.state {
         State::Streaming => Before::Something(position.site),
-        State::Creating => Before::Nothing,
+        State::Creating | State::Resnapshotting => Before::Nothing,
     }))
 }
 
+/// Whether what asking makes at the source, a publication, stays there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    Kept,
+    Undone,
+}
+
 /// Asks the source whether it can be captured; where it cannot, it is left as it was.
-async fn ask(way: &mut Way<'_>, before: &Before) -> Result<Ready> {
+async fn ask(way: &mut Way<'_>, before: &Before, trace: Trace) -> Result<Ready> {
     let failed = || "cannot ask the source in one transaction".to_owned();
     let mut transaction = way.source.begin().await.during(failed)?;
     let ready = preflight::check(&mut transaction, way.warehouse, before).await?;
@@ -210,7 +228,10 @@ async fn ask(way: &mut Way<'_>, before: &Before) -> Result<Ready> {
         problems.add(misfit.what, misfit.remedy);
     }
     problems.refuse()?;
-    transaction.commit().await.during(failed)?;
+    match trace {
+        Trace::Kept => transaction.commit().await.during(failed)?,
+        Trace::Undone => transaction.rollback().await.during(failed)?,
+    }
     for warning in fit.warnings {
         way.captured.finding(warning);
     }

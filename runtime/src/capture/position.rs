@@ -8,7 +8,9 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::preflight::Site;
+use crate::descriptor::Landing;
 use crate::error::{During as _, Error, Result};
+use crate::quote;
 
 /// A position in the source's write-ahead log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,14 +128,53 @@ pub struct SourcePosition {
     pub state: State,
     /// The server and database that the slot belongs to.
     pub site: Site,
-    /// Everything that commits below it has landed.
+    /// Everything that commits below it at the source has landed. Zero where that is not known of the site.
     pub landed_to: Lsn,
-    /// The greatest position in bronze.
+    /// Bronze has the source's positions with this added to them.
+    pub epoch: Epoch,
+    /// The greatest position in bronze, as it is there.
     pub last_lsn: Lsn,
     /// The system time last given.
     pub last_time: SystemTime,
     /// What the snapshot saw, and the position below which that matters.
     pub fence: Option<(Fence, Lsn)>,
+}
+
+/// A stretch of bronze in which positions are those of one source, moved by one distance: so whatever is followed
+/// later, a server that was restored or quite another one, lands above all that landed before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch {
+    /// What is added to the source's positions.
+    pub offset: i64,
+    /// Where in bronze it begins.
+    pub begins: Lsn,
+}
+
+impl Epoch {
+    /// Where in bronze a position of the source lies.
+    pub fn place(self, position: Lsn) -> Lsn {
+        Lsn(position.0.saturating_add(self.offset))
+    }
+
+    /// This one, as long as a position of the source still comes to lie above what has landed; else the next.
+    pub fn above(self, landed: Lsn, position: Lsn) -> Self {
+        if self.place(position) > landed {
+            return self;
+        }
+        Self { offset: landed.0 + 1 - position.0, begins: Lsn(landed.0 + 1) }
+    }
+}
+
+impl SourcePosition {
+    /// The epoch that a position of the site at hand begins or goes on with, above what has landed.
+    pub fn epoch_at(&self, landed: Lsn, position: Lsn) -> Epoch {
+        if self.landed_to > Lsn::default() {
+            return self.epoch.above(landed, position);
+        }
+        // Another site's positions: whether they are above by chance says nothing.
+        let epoch = Epoch::default().above(landed, position);
+        Epoch { begins: epoch.place(position), ..epoch }
+    }
 }
 
 /// What has been begun with a slot.
@@ -143,13 +184,29 @@ pub enum State {
     Creating,
     /// The snapshot has landed; the stream goes on from `landed_to`.
     Streaming,
+    /// Bronze has what landed before; the slot may or may not exist, and what differs is still to land.
+    Resnapshotting,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Streaming => "streaming",
+            Self::Resnapshotting => "resnapshotting",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        [Self::Creating, Self::Streaming, Self::Resnapshotting].into_iter().find(|state| state.word() == word)
+    }
 }
 
 /// Reads the row of a slot; locks it where it is about to be moved.
 pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<Option<SourcePosition>> {
     let sql = format!(
-        "SELECT state, system_identifier, database, coalesce(landed_to, 0) AS landed_to, last_lsn,
-            coalesce({}, 0) AS last_time, fence, coalesce(fence_until, 0) AS fence_until
+        "SELECT state, system_identifier, database, timeline, coalesce(landed_to, 0) AS landed_to, lsn_offset,
+            epoch_lsn, last_lsn, coalesce({}, 0) AS last_time, fence, coalesce(fence_until, 0) AS fence_until
         FROM medallion.source_position WHERE slot = $1{}",
         SystemTime::of_sql("last_commit_ts"),
         match lock {
@@ -174,10 +231,15 @@ pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<O
         Some(text) => Some((Fence::read(&text).ok_or_else(|| Error::new(unreadable()))?, fence_until)),
     };
     Ok(Some(SourcePosition {
-        state: if state == "streaming" { State::Streaming } else { State::Creating },
+        state: State::of(&state).ok_or_else(|| Error::new(unreadable()))?,
         site: Site {
             system_identifier: row.try_get("system_identifier").during(unreadable)?,
             database: row.try_get("database").during(unreadable)?,
+            timeline: row.try_get("timeline").during(unreadable)?,
+        },
+        epoch: Epoch {
+            offset: row.try_get("lsn_offset").during(unreadable)?,
+            begins: Lsn(row.try_get("epoch_lsn").during(unreadable)?),
         },
         landed_to: Lsn(row.try_get("landed_to").during(unreadable)?),
         last_lsn: Lsn(row.try_get("last_lsn").during(unreadable)?),
@@ -195,23 +257,60 @@ pub enum Lock {
     ForUpdate,
 }
 
-/// Writes down that a slot is about to be created.
-pub async fn write_creating(target: &mut PgConnection, slot: &str, site: &Site) -> Result<()> {
+/// Writes down that a slot is about to be created. How far another site had come means nothing at this one.
+pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site: &Site) -> Result<()> {
     sqlx::query(
-        "INSERT INTO medallion.source_position (slot, state, system_identifier, database, updated_at)
-        VALUES ($1, 'creating', $2, $3, now())
+        "INSERT INTO medallion.source_position AS known
+            (slot, state, system_identifier, database, timeline, updated_at)
+        VALUES ($1, $2, $3, $4, $5, now())
         ON CONFLICT (slot) DO UPDATE SET
+            state = excluded.state,
+            landed_to = CASE
+                WHEN (known.system_identifier, known.database, known.timeline)
+                    = (excluded.system_identifier, excluded.database, excluded.timeline)
+                THEN known.landed_to
+            END,
             system_identifier = excluded.system_identifier,
             database = excluded.database,
-            updated_at = excluded.updated_at",
+            timeline = excluded.timeline,
+            updated_at = now()",
     )
     .bind(slot)
+    .bind(state.word())
     .bind(&site.system_identifier)
     .bind(&site.database)
+    .bind(site.timeline)
     .execute(target)
     .await
     .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
     Ok(())
+}
+
+/// The greatest position and system time of all that has landed or been applied, by whomever and from whatever
+/// slot; below zero where nothing has.
+pub async fn landed(target: &mut PgConnection, landings: &[Landing]) -> Result<(Lsn, SystemTime)> {
+    let landed = landings.iter().map(|landing| {
+        format!(
+            "(SELECT lsn, commit_ts FROM {} ORDER BY lsn DESC, seq DESC LIMIT 1)",
+            quote::name(&landing.table)
+        )
+    });
+    let known = [
+        "SELECT last_lsn AS lsn, last_commit_ts AS commit_ts FROM medallion.source_position",
+        "SELECT lsn, system_time FROM medallion.watermark",
+        "SELECT lsn, commit_ts FROM medallion.quarantine",
+    ];
+    let ends: Vec<String> = known.into_iter().map(str::to_owned).chain(landed).collect();
+    let sql = format!(
+        "SELECT coalesce(max(lsn), -1) AS lsn, coalesce({}, {}) AS time FROM ({}) AS ends",
+        SystemTime::of_sql("max(commit_ts) FILTER (WHERE isfinite(commit_ts))"),
+        i64::MIN,
+        ends.join("\nUNION ALL\n")
+    );
+    let unread = || "cannot read what has landed".to_owned();
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_one(target).await.during(unread)?;
+    Ok((Lsn(row.try_get("lsn").during(unread)?), SystemTime(row.try_get("time").during(unread)?)))
 }
 
 /// Writes down that the past has landed and the stream goes on from a position.
@@ -229,7 +328,9 @@ pub async fn write_streaming(
             last_commit_ts = {},
             fence = $5,
             fence_until = $6,
-            recorded_position = $7,
+            recorded_position = coalesce($7, recorded_position),
+            lsn_offset = $8,
+            epoch_lsn = $9,
             updated_at = now()
         WHERE slot = $1",
         SystemTime::to_sql("$4::bigint")
@@ -242,6 +343,8 @@ pub async fn write_streaming(
         .bind(position.fence.as_ref().map(|(fence, _)| fence.text()))
         .bind(position.fence.as_ref().map(|(_, until)| until.0))
         .bind(recorded)
+        .bind(position.epoch.offset)
+        .bind(position.epoch.begins.0)
         .execute(target)
         .await
         .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
@@ -278,6 +381,16 @@ mod tests {
     fn a_position_reads_as_postgresql_writes_it() {
         assert_eq!(Lsn(0x16_b374_d848).to_string(), "16/B374D848");
         assert_eq!(Lsn(0).to_string(), "0/0");
+    }
+
+    #[test]
+    fn an_epoch_ends_where_positions_would_fall_back() {
+        let first = Epoch::default();
+        assert_eq!(first.above(Lsn(100), Lsn(101)), first);
+        let second = first.above(Lsn(100), Lsn(40));
+        assert_eq!(second, Epoch { offset: 61, begins: Lsn(101) });
+        assert_eq!(second.place(Lsn(40)), Lsn(101));
+        assert_eq!(second.above(Lsn(150), Lsn(90)), second);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::{START_OVER, identity, publication};
+use super::{RESNAPSHOT, identity, publication};
 use crate::descriptor::{Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -22,6 +22,9 @@ pub struct Site {
     pub system_identifier: String,
     /// The database.
     pub database: String,
+    /// The history that the server goes on with: one that was restored to a point in time, or has taken over from
+    /// another, has a later one.
+    pub timeline: i32,
 }
 
 /// A source that can be captured.
@@ -193,6 +196,10 @@ async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Res
             current_setting('wal_level') AS wal_level,
             pg_is_in_recovery() AS standby,
             (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+            CASE
+                WHEN pg_is_in_recovery() THEN 0
+                ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+            END AS timeline,
             current_database()::text AS database,
             current_user::text AS role,
             (
@@ -232,6 +239,7 @@ async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Res
     let site = Site {
         system_identifier: row.try_get("system_identifier").during(unasked)?,
         database: row.try_get("database").during(unasked)?,
+        timeline: row.try_get("timeline").during(unasked)?,
     };
     Ok((site, version))
 }
@@ -247,14 +255,26 @@ fn is_site(site: &Site, before: &Before, problems: &mut Problems) -> bool {
                 "it is another server (system {}) than the one captured so far (system {})",
                 site.system_identifier, known.system_identifier
             ),
-            format!("correct SOURCE_DATABASE_URL; to follow the new server, {START_OVER}"),
+            format!("correct SOURCE_DATABASE_URL; or, to follow this server: {RESNAPSHOT}"),
         );
         return false;
     }
     if known.database != site.database {
         problems.add(
             format!("it is database `{}`, the one captured so far is `{}`", site.database, known.database),
-            format!("correct SOURCE_DATABASE_URL; to follow the other database, {START_OVER}"),
+            format!("correct SOURCE_DATABASE_URL; or, to follow this database: {RESNAPSHOT}"),
+        );
+        return false;
+    }
+    // That it is a standby has been told.
+    if known.timeline != site.timeline && site.timeline > 0 {
+        problems.add(
+            format!(
+                "it is on timeline {}, the one captured so far is {}: the server was restored or has taken over \
+                 from another, and may never have had what landed last",
+                site.timeline, known.timeline
+            ),
+            RESNAPSHOT,
         );
         return false;
     }

@@ -281,7 +281,9 @@ pub async fn prepare(
     execute(&plan.together, source).await?;
     if let (Some(name), Some(site), Some(target)) = (&plan.slot, &plan.site, target) {
         // Told before it is made: a run takes a slot that it was not told of for somebody else's.
-        position::write_creating(target, name, site).await?;
+        let known = position::read(target, name, Lock::None).await?;
+        let state = known.map_or(position::State::Creating, |known| known.state);
+        position::announce(target, name, state, site).await?;
         slot::create(source, name, progress).await?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::START_OVER;
+use super::RESNAPSHOT;
 use super::preflight::{Before, Layout, Problems};
 use crate::descriptor::Name;
 use crate::error::{During as _, Error, Result};
@@ -60,7 +60,7 @@ pub(super) async fn look(
         None => {
             problems.add(
                 format!("publication `{publication}` is gone, and with it the changes since"),
-                START_OVER,
+                RESNAPSHOT,
             );
             return Ok(None);
         }

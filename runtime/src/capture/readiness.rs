@@ -8,7 +8,8 @@ use sqlx::postgres::PgConnection;
 
 use super::position::{self, Lock, State};
 use super::preflight::{self, Before, Problem, Problems, Seen};
-use super::{fit, publication, slot};
+use super::slot::{self, Slot};
+use super::{fit, publication};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -329,7 +330,7 @@ async fn slots(
         match position {
             Some(position) if position.state == State::Streaming => {
                 readiness
-                    .stops(format!("replication slot `{name}` is gone, and with it the changes since"), super::START_OVER);
+                    .stops(format!("replication slot `{name}` is gone, and with it the changes since"), super::RESNAPSHOT);
             }
             _ if used >= slots => readiness.stops(
                 format!("no replication slot is left for `{name}`"),
@@ -352,10 +353,12 @@ async fn slots(
         );
         return Ok(());
     };
-    if position.state == State::Streaming
-        && let Err(error) = found.check(name, position)
-    {
-        readiness.stops(error.what(), error.way_out().unwrap_or_default());
+    if position.state == State::Streaming {
+        let flushed = slot::flushed(source).await?;
+        let checked = found.check(name, position).and_then(|()| Slot::check_reached(flushed, position));
+        if let Err(error) = checked {
+            readiness.stops(error.what(), error.way_out().unwrap_or_default());
+        }
     }
     if found.is_short_of_log() {
         readiness.warns(

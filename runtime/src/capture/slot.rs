@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::position::{Fence, Lsn, SourcePosition};
 use super::preflight::Site;
-use super::{Progress, START_OVER};
+use super::{Progress, RESNAPSHOT};
 use crate::error::{During as _, Error, Result};
 
 /// A slot as the source shows it.
@@ -56,7 +56,7 @@ impl Slot {
             return Err(Error::new(format!(
                 "replication slot `{name}` has been invalidated: the source has removed log that was not read"
             ))
-            .remedy(format!("raise `max_slot_wal_keep_size` at the source, then {START_OVER}")));
+            .remedy(format!("raise `max_slot_wal_keep_size` at the source, then {RESNAPSHOT}")));
         }
         if self.confirmed > position.landed_to {
             return Err(Error::new(format!(
@@ -64,9 +64,21 @@ impl Slot {
                  between are gone",
                 self.confirmed, position.landed_to
             ))
-            .remedy(format!("see that nothing else reads or advances the slot, then {START_OVER}")));
+            .remedy(format!("see that nothing else reads or advances the slot, then {RESNAPSHOT}")));
         }
         Ok(())
+    }
+
+    /// Refuses a source that has not come to where it had been: it was restored, and will give positions again.
+    pub fn check_reached(flushed: Lsn, position: &SourcePosition) -> Result<()> {
+        if flushed >= position.landed_to {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "the source stands at {flushed}, and changes up to {} have landed: it was restored from before",
+            position.landed_to
+        ))
+        .remedy(RESNAPSHOT))
     }
 
     /// Whether it keeps more log than it may: the next checkpoint can take it away.
@@ -83,14 +95,16 @@ impl Slot {
             "replication slot `{name}` belongs to somebody else: plugin `{}`, database `{}`",
             self.plugin, self.database
         ))
-        .remedy("name another slot in the spec"))
+        .remedy(
+            "name another slot in the spec; then, where bronze has changes, `medallion source resnapshot`",
+        ))
     }
 }
 
 /// The refusal of a slot that has gone.
 pub fn gone(name: &str) -> Error {
     Error::new(format!("replication slot `{name}` is gone from the source, and with it the changes since"))
-        .remedy(START_OVER)
+        .remedy(RESNAPSHOT)
 }
 
 /// After this time it is said what a slot waits for.

@@ -15,8 +15,8 @@ use crate::{quote, statement};
 pub enum Past {
     /// Nothing.
     None,
-    /// Changes of a recorded log.
-    Recorded,
+    /// Changes: of a recorded log, or of a stream that broke off.
+    Landed,
 }
 
 /// Where the rows of a snapshot stage that are to be compared.
@@ -75,7 +75,7 @@ impl Snapshot<'_> {
                 let copy_in = land::copy_in(&landing.table);
                 land::pipe(source, &land::copy_out(&query), target, &copy_in, &self.what()).await
             }
-            Past::Recorded => {
+            Past::Landed => {
                 let query = format!("SELECT to_jsonb(t.*) FROM ({rows}) AS t");
                 stage(source, target, &query, &self.what()).await?;
                 land_differences(target, landing, self.place).await
@@ -99,7 +99,7 @@ impl Snapshot<'_> {
                 let findings = staged::finish(target, self.landings, true, &mut landed).await?;
                 (landed.get(self.at).copied().unwrap_or(0), findings)
             }
-            Past::Recorded => {
+            Past::Landed => {
                 make_stage(target, &self.what()).await?;
                 let findings = staged::hand_over(target, self.landings, STAGED).await?;
                 (land_differences(target, landing, self.place).await?, findings)

@@ -11,7 +11,7 @@ use super::decoder::{Care, Decoder};
 use super::pgoutput::{Message, Relation};
 use super::position::{self, Lock, Lsn, State};
 use super::preflight::{Layout, Ready};
-use super::slot::{self, Busy};
+use super::slot::{self, Busy, Slot};
 use super::source_type::SourceTypes;
 use super::{Point, Way};
 use crate::error::{During as _, Error, Result};
@@ -91,11 +91,12 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
 
     let slot = slot::find(&mut way.source, name).await?.ok_or_else(|| slot::gone(name))?;
     slot.check(name, &position)?;
+    let upto = slot::flushed(&mut way.source).await?;
+    Slot::check_reached(upto, &position)?;
     if slot.confirmed < position.landed_to {
         // The last advance was not made, or the source crashed and forgot it.
         slot::advance(&mut way.source, name, position.landed_to).await?;
     }
-    let upto = slot::flushed(&mut way.source).await?;
     let known = position.landed_to;
 
     let (send, chunks) = mpsc::channel(2);

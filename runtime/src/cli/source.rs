@@ -1,4 +1,4 @@
-//! `warehouse source`: is the source ready to be captured; make it so; clean up.
+//! `warehouse source`: is the source ready to be captured; make it so; go on with it after a gap; clean up.
 
 use clap::{Subcommand, ValueEnum};
 use sqlx::PgConnection;
@@ -6,12 +6,13 @@ use sqlx::PgConnection;
 use super::Outcome;
 use crate::capture::prepare::{self, Plan};
 use crate::capture::readiness::{self, Readiness, Severity};
+use crate::capture::resnapshot::{self, Differences, Resnapshot};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
-use crate::{capture, migrate};
+use crate::{capture, lock, migrate, round};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,6 +38,16 @@ enum Verb {
         #[arg(long, value_name = "NAME")]
         role: Option<String>,
     },
+    /// Go on where the stream has broken off: a new slot, and what differs by now, with all history kept
+    Resnapshot {
+        /// Say what differs and change nothing
+        #[arg(long)]
+        dry_run: bool,
+
+        /// Yes, make the slot anew and land what differs
+        #[arg(long)]
+        yes: bool,
+    },
     /// Drop slot and publication, and take back what `prepare` has made
     Drop {
         /// Yes, let go of the source
@@ -60,6 +71,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     match &arguments.verb {
         Verb::Check { format } => check(warehouse, &place, *format).await,
         Verb::Prepare { dry_run, role } => prepare(warehouse, &place, *dry_run, role.as_deref()).await,
+        Verb::Resnapshot { dry_run, yes } => resnapshot(warehouse, &place, *dry_run, *yes).await,
         Verb::Drop { yes } => drop(warehouse, &place, *yes).await,
     }
 }
@@ -153,6 +165,57 @@ async fn drop(warehouse: &Warehouse, place: &Place, yes: bool) -> Result<Outcome
         Lines.note(note);
     }
     Ok(Outcome::Done)
+}
+
+async fn resnapshot(warehouse: &Warehouse, place: &Place, dry_run: bool, yes: bool) -> Result<Outcome> {
+    if !dry_run && !yes {
+        return Err(Error::new(
+            "`source resnapshot` makes the slot anew, and lands what the source has and lacks by now",
+        )
+        .remedy("`medallion source resnapshot --dry-run` says what that is; `--yes` does it"));
+    }
+    let mut target = target(warehouse, place).await?;
+    round::prepare_session(&mut target).await?;
+    let done = if dry_run {
+        resnapshot::rehearse(warehouse, &place.source, &mut target, &mut Notes).await?
+    } else {
+        // As a run: nobody else lands, applies or migrates meanwhile.
+        lock::take(&mut target).await?;
+        migrate::check(warehouse, &mut target).await?;
+        resnapshot::resnapshot(warehouse, &place.source, &mut target, &mut Notes).await?
+    };
+    super::answer(&differences(&done, dry_run))?;
+    for finding in &done.findings {
+        Lines.warn(finding);
+    }
+    Lines.note(match dry_run {
+        true => "nothing was changed: `medallion source resnapshot --yes` does it",
+        false => "`medallion run` goes on from here",
+    });
+    Ok(Outcome::Done)
+}
+
+/// What a resnapshot does, a line a landing table that differs.
+fn differences(done: &Resnapshot, dry_run: bool) -> String {
+    let (system, database, timeline) = &done.site;
+    let (drops, makes) = if dry_run { ("would drop", "would make") } else { ("dropped", "made") };
+    let mut text = format!("source: database `{database}` of system {system}, timeline {timeline}\n");
+    if done.drops_slot {
+        text += &format!("{drops} replication slot `{}`\n", done.slot);
+    }
+    text += &format!("{makes} replication slot `{}`\n", done.slot);
+    let mut equal = 0;
+    for (landing, Differences { new, changed, gone }) in &done.differences {
+        match new + changed + gone {
+            0 => equal += 1,
+            _ => text += &format!("{landing}: {new} new, {changed} changed, {gone} gone\n"),
+        }
+    }
+    let as_is = count(equal, "landing table");
+    match equal {
+        0 => text,
+        _ => text + &format!("{as_is} as the source has it\n"),
+    }
 }
 
 /// What is done, as a script.

@@ -5,7 +5,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::capture::START_OVER;
+use crate::capture::RESNAPSHOT;
 use crate::descriptor::{Landing, Name};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -466,7 +466,7 @@ impl Stage<'_> {
             "the transaction at {lsn} changes row {key} of `{source}` and does not tell all of it, and `{table}` \
              has no version of it before"
         ))
-        .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {START_OVER}", quote::name(source))))
+        .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {RESNAPSHOT}", quote::name(source))))
     }
 
     /// Keeps aside what has a problem; gives the finding of it.

@@ -166,6 +166,22 @@ async fn a_position_has_the_time_of_the_last_transaction_up_to_it() {
         ("the position `0/41` has not landed yet", "run the warehouse, then ask again")
     );
 
+    // Another source is followed from 40 on, whose own positions are lower by 30.
+    session
+        .does("UPDATE medallion.source_position SET lsn_offset = 30, epoch_lsn = 40, landed_to = 34")
+        .await;
+    assert_eq!(session.value(&time("'0/12'")).await.as_deref(), Some("2024-01-03 00:00:00+00"));
+    assert_eq!(
+        session.value(&time("16")).await.as_deref(),
+        Some("2024-01-01 00:00:00+00"),
+        "as bronze has it"
+    );
+    let (message, hint) = session.refused(&time("'0/9'")).await;
+    assert_eq!(message, "the position `0/9` lies before the source was followed from where it is now");
+    assert_eq!(hint, "ask about a position as bronze has it in lsn, which is a number");
+    let (message, _) = session.refused(&time("'0/23'")).await;
+    assert_eq!(message, "the position `0/23` has not landed yet");
+
     session.does("INSERT INTO medallion.horizon VALUES (true, '2024-01-01 12:00+00', 20)").await;
     let (message, hint) = session.refused(&time("19")).await;
     assert_eq!(

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use medallion_runtime::capture::resnapshot::{self, Resnapshot};
 use medallion_runtime::capture::{self, Captured, Point, Progress};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Landing, Name, Scripts, Source, Warehouse};
@@ -16,19 +17,6 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 const BOOKKEEPING: &str = "
     CREATE SCHEMA bronze;
     CREATE SCHEMA medallion;
-    CREATE TABLE medallion.source_position (
-        slot text PRIMARY KEY,
-        state text NOT NULL CHECK (state IN ('creating', 'streaming')),
-        system_identifier text,
-        database text,
-        landed_to bigint,
-        last_lsn bigint NOT NULL DEFAULT 0,
-        last_commit_ts timestamptz,
-        fence text,
-        fence_until bigint,
-        recorded_position bigint,
-        updated_at timestamptz NOT NULL DEFAULT now()
-    );
     CREATE TABLE medallion.watermark (relation text PRIMARY KEY, lsn bigint, system_time timestamptz);
     CREATE TABLE medallion.late_change (
         relation text,
@@ -38,7 +26,8 @@ const BOOKKEEPING: &str = "
     );";
 
 /// The rest of it, as emit writes it.
-const KEPT: [&str; 2] = [
+const KEPT: [&str; 3] = [
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/source_position.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/quarantine.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),
 ];
@@ -173,6 +162,23 @@ impl Bench {
     pub async fn capture_with(&mut self, progress: &mut dyn Progress) -> Result<Captured> {
         let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
         capture::capture(&self.warehouse, &self.source_url, &mut target, progress).await
+    }
+
+    /// Lands what differs, and goes on from there.
+    pub async fn try_resnapshot(&mut self, progress: &mut dyn Progress) -> Result<Resnapshot> {
+        let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
+        resnapshot::resnapshot(&self.warehouse, &self.source_url, &mut target, progress).await
+    }
+
+    pub async fn resnapshot(&mut self) -> Resnapshot {
+        self.try_resnapshot(&mut Quiet).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn rehearse(&mut self) -> Resnapshot {
+        let mut target = connection::connect(Database::Warehouse, &self.target_url).await.expect("a session");
+        resnapshot::rehearse(&self.warehouse, &self.source_url, &mut target, &mut Quiet)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Captures until a point is reached, and stops there.

@@ -6,6 +6,7 @@ mod begin;
 mod bench;
 mod changes;
 mod drawn;
+mod epochs;
 mod fit;
 mod identities;
 mod known;

@@ -24,9 +24,9 @@ async fn a_slot_that_is_gone_is_a_gap() {
     let mut bench = Bench::new("gone", TABLES, CAPTURED).await;
     bench.capture().await;
     bench.on_source("SELECT pg_drop_replication_slot('bench_gone'); INSERT INTO item VALUES (2, 'b')").await;
-    assert_says(&bench.error().await, &["`bench_gone` is gone", "medallion migrate fresh"]);
+    assert_says(&bench.error().await, &["`bench_gone` is gone", "medallion source resnapshot"]);
     bench.on_source("SELECT pg_create_logical_replication_slot('bench_gone', 'pgoutput')").await;
-    assert_says(&bench.error().await, &["is confirmed to", "migrate fresh"]);
+    assert_says(&bench.error().await, &["is confirmed to", "medallion source resnapshot"]);
 }
 
 #[tokio::test]
@@ -39,7 +39,10 @@ async fn a_slot_that_somebody_else_advanced_is_a_gap() {
             SELECT pg_replication_slot_advance('bench_advanced', pg_current_wal_lsn())",
         )
         .await;
-    assert_says(&bench.error().await, &["is confirmed to", "those between are gone", "migrate fresh"]);
+    assert_says(
+        &bench.error().await,
+        &["is confirmed to", "those between are gone", "medallion source resnapshot"],
+    );
     let landed: i64 = bench.target_value("SELECT count(*) FROM bronze.item").await;
     assert_eq!(landed, 1);
 }
@@ -157,7 +160,7 @@ async fn a_publication_that_lacks_something_is_refused() {
     bench.capture().await;
     bench.assert_fold().await;
     bench.on_source("DROP PUBLICATION bench").await;
-    assert_says(&bench.error().await, &["publication `bench` is gone", "migrate fresh"]);
+    assert_says(&bench.error().await, &["publication `bench` is gone", "medallion source resnapshot"]);
 }
 
 #[tokio::test]
@@ -182,7 +185,7 @@ async fn a_role_that_may_not_is_told_what_it_lacks() {
 async fn rows_without_a_position_are_refused() {
     let mut bench = Bench::new("orphans", TABLES, CAPTURED).await;
     bench.on_target("INSERT INTO bronze.item VALUES (1, 'I', '{}', now(), now(), 1)").await;
-    assert_says(&bench.error().await, &["`bronze.item` holds changes", "migrate fresh"]);
+    assert_says(&bench.error().await, &["`bronze.item` holds changes", "medallion source resnapshot"]);
 }
 
 #[tokio::test]

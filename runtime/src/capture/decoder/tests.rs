@@ -1,6 +1,6 @@
 //! The decoder on messages made here: what the server gives only at rare moments.
 
-use super::super::position::{Fence, State};
+use super::super::position::{Epoch, Fence, State};
 use super::super::preflight::Site;
 use super::*;
 
@@ -62,8 +62,9 @@ fn landing(name: &str, key: &str) -> Landing {
 fn position(landed_to: i64) -> SourcePosition {
     SourcePosition {
         state: State::Streaming,
-        site: Site { system_identifier: String::new(), database: String::new() },
+        site: Site { system_identifier: String::new(), database: String::new(), timeline: 1 },
         landed_to: Lsn(landed_to),
+        epoch: Epoch::default(),
         last_lsn: Lsn(landed_to - 1),
         last_time: SystemTime(1_000),
         fence: None,

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5d04199a5f2a00d7119e66ce72d4d3ff3002d46d7384bb7d67ace3bed5221397";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "04024e91d0d786237c8404b339cde6e1ca677ecfd0dabc292cd3673f946080b4";
+pub const OBJECTS_HASH: &str = "648208cc4f63e4f8f148ae6f6d0882e19c96559838e7b47f15b7c5bb8f1018d8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

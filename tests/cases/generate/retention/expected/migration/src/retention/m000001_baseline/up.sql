@@ -66,7 +66,10 @@ CREATE TABLE "medallion"."source_position" (
     "state" text NOT NULL,
     "system_identifier" text NOT NULL,
     "database" text NOT NULL,
+    "timeline" integer NOT NULL DEFAULT 1,
     "landed_to" bigint,
+    "lsn_offset" bigint NOT NULL DEFAULT 0,
+    "epoch_lsn" bigint NOT NULL DEFAULT 0,
     "last_lsn" bigint NOT NULL DEFAULT 0,
     "last_commit_ts" timestamptz,
     "fence" text,
@@ -74,16 +77,19 @@ CREATE TABLE "medallion"."source_position" (
     "recorded_position" bigint,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
-    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming'))
+    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
 );
 
 COMMENT ON TABLE "medallion"."source_position" IS 'How far the source has been captured, a row a replication slot.';
 COMMENT ON COLUMN "medallion"."source_position"."slot" IS 'The replication slot on the source.';
-COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming.';
+COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming; resnapshotting until a later snapshot has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."system_identifier" IS 'The source server that the slot is on: another one of the same name is refused.';
 COMMENT ON COLUMN "medallion"."source_position"."database" IS 'The database there.';
-COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed.';
-COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed.';
+COMMENT ON COLUMN "medallion"."source_position"."timeline" IS 'The timeline of that server: one that was restored or has taken over has another.';
+COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed; null where another source is about to be followed.';
+COMMENT ON COLUMN "medallion"."source_position"."lsn_offset" IS 'What is added to positions of the source, so that they lie above those that landed before from elsewhere.';
+COMMENT ON COLUMN "medallion"."source_position"."epoch_lsn" IS 'The position in bronze from which on this offset holds.';
+COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed, as it is in bronze.';
 COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest system time that landed.';
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
@@ -786,13 +792,15 @@ SECURITY DEFINER
 SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
-    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    -- Of several slots the one that was moved last: what is written as a position is one of its source.
+    epoch CONSTANT bigint := (SELECT "lsn_offset" FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1);
+    landed CONSTANT bigint := (SELECT max("landed_to" + "lsn_offset") FROM "medallion"."source_position");
     horizon "medallion"."horizon";
 BEGIN
     IF $1 > landed THEN
-        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + ($1 - epoch)
             USING ERRCODE = 'invalid_parameter_value',
-                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + (landed - epoch)),
                 HINT = 'run the warehouse, then ask again';
     END IF;
     SELECT * INTO horizon FROM "medallion"."horizon";
@@ -816,13 +824,29 @@ BEGIN
 END
 $$;
 
+-- Positions of a source that was followed earlier mean nothing at the one that is followed now.
 CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
+STRICT
 PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
-END;
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source "medallion"."source_position";
+    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+BEGIN
+    SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
+    landed := landed + coalesce(source."lsn_offset", 0);
+    IF landed < source."epoch_lsn" THEN
+        RAISE EXCEPTION 'the position `%` lies before the source was followed from where it is now', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'ask about a position as bronze has it in lsn, which is a number';
+    END IF;
+    RETURN "medallion"."time_of"(landed);
+END
+$$;
 
 -- For a literal, which could be either of the others.
 CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
@@ -2184,5 +2208,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '5579a9a2fd74dc7497e6726bdb80bb53d687ef72bc6cd781e285e02d154a2b8e'
+    '0069fc4c0272d997ba29818d1fccb2fb09217d8ce5a2e8eef94288cb1b81d857'
 );

@@ -1,0 +1,155 @@
+//! Goes on where the stream has broken off: a slot that was lost or read by others, another server or database
+//! behind the same URL, a warehouse that was restored. A new slot, and of one snapshot only what differs from
+//! what bronze says is live: new rows, changed ones, a delete for each that is gone. It lands above all that
+//! landed before, so that the past stays as it was. Knows no message of the stream.
+
+use std::collections::BTreeMap;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+
+use super::begin::{self, Wanted};
+use super::position::{self, Lock, Lsn};
+use super::snapshot::{Past, Snapshot};
+use super::{Before, Captured, Progress, Ready, Trace, Way, slot};
+use crate::descriptor::{Landing, Name, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::land::Place;
+use crate::{quote, statement};
+
+/// How a landing table differs from its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Rows that it does not know.
+    pub new: i64,
+    /// Rows that it knows otherwise.
+    pub changed: i64,
+    /// Rows that it takes for live, and that are gone.
+    pub gone: i64,
+}
+
+/// What a resnapshot does, or would do.
+#[derive(Clone, Debug)]
+pub struct Resnapshot {
+    /// The slot that is made.
+    pub slot: String,
+    /// Whether one of that name is dropped.
+    pub drops_slot: bool,
+    /// Where the source is: its system identifier, database and timeline.
+    pub site: (String, String, i32),
+    /// What differs, by landing table.
+    pub differences: BTreeMap<Name, Differences>,
+    /// What somebody should look at.
+    pub findings: Vec<String>,
+}
+
+/// Says what a resnapshot would land, and changes nothing on either side.
+pub async fn rehearse(
+    warehouse: &Warehouse,
+    source_url: &str,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Resnapshot> {
+    let mut way = Way::to(warehouse, source_url, target, progress).await?;
+    let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
+    let taken = begin::take_snapshot(&mut way, &ready).await?;
+
+    let failed = || "cannot compare the source with bronze".to_owned();
+    let mut target = way.target.begin().await.during(failed)?;
+    let (last, time) = position::landed(&mut target, &warehouse.landings).await?;
+    let place = Place { lsn: last.0 + 1, seq: 0, time: taken.time.max(time.next()).0 };
+    let mut findings = way.captured.findings;
+    for (at, table) in ready.tables.iter().enumerate() {
+        let snapshot = Snapshot { table, landings: &warehouse.landings, at, place, past: Past::Landed };
+        findings.extend(snapshot.land(&mut way.source, &mut target).await?.1);
+    }
+    let differences = differences(&mut target, &warehouse.landings, Lsn(place.lsn)).await?;
+    target.rollback().await.during(failed)?;
+    statement::execute(&mut way.source, "ROLLBACK").await?;
+    Ok(told(warehouse, &ready, drops_slot, differences, findings))
+}
+
+/// Lands what differs, and leaves the new slot for the stream to go on from. Killed anywhere, it is finished by
+/// the next run.
+pub async fn resnapshot(
+    warehouse: &Warehouse,
+    source_url: &str,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Resnapshot> {
+    let mut way = Way::to(warehouse, source_url, target, progress).await?;
+    let (ready, drops_slot) = look(&mut way, Trace::Kept).await?;
+    begin::begin(&mut way, &ready, Wanted::Resnapshot).await?;
+    let Captured { findings, .. } = way.captured;
+    let position = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
+    let place = position.map(|position| position.last_lsn).unwrap_or_default();
+    let differences = differences(way.target, &warehouse.landings, place).await?;
+    Ok(told(warehouse, &ready, drops_slot, differences, findings))
+}
+
+/// Asks the source as before a first capture; and refuses where there is nothing to go on from, or a slot that
+/// is another's.
+async fn look(way: &mut Way<'_>, trace: Trace) -> Result<(Ready, bool)> {
+    let (last, _) = position::landed(way.target, &way.warehouse.landings).await?;
+    if last <= Lsn::default() {
+        return Err(Error::new("nothing has landed yet that could be gone on from")
+            .remedy("`medallion run` begins with a snapshot"));
+    }
+    let name = way.slot().to_owned();
+    let before = position::read(way.target, &name, Lock::None).await?;
+    let ready = super::ask(way, &Before::Nothing, trace).await?;
+    let found = slot::find(&mut way.source, &name).await?;
+    begin::refuse_other(&name, found.as_ref(), before.as_ref(), &ready.site)?;
+    Ok((ready, found.is_some()))
+}
+
+/// What landed at a place, by kind.
+async fn differences(
+    target: &mut PgConnection,
+    landings: &[Landing],
+    place: Lsn,
+) -> Result<BTreeMap<Name, Differences>> {
+    let mut all = BTreeMap::new();
+    for landing in landings {
+        let uncounted = || format!("cannot count what differs in `{}`", landing.table);
+        let sql = format!(
+            "SELECT
+                count(*) FILTER (WHERE op = 'I') AS new,
+                count(*) FILTER (WHERE op = 'U') AS changed,
+                count(*) FILTER (WHERE op = 'D') AS gone
+            FROM {}
+            WHERE lsn = $1",
+            quote::name(&landing.table)
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(place.0)
+            .fetch_one(&mut *target)
+            .await
+            .during(uncounted)?;
+        let differences = Differences {
+            new: row.try_get("new").during(uncounted)?,
+            changed: row.try_get("changed").during(uncounted)?,
+            gone: row.try_get("gone").during(uncounted)?,
+        };
+        all.insert(landing.table.clone(), differences);
+    }
+    Ok(all)
+}
+
+fn told(
+    warehouse: &Warehouse,
+    ready: &Ready,
+    drops_slot: bool,
+    differences: BTreeMap<Name, Differences>,
+    findings: Vec<String>,
+) -> Resnapshot {
+    let site = &ready.site;
+    Resnapshot {
+        slot: warehouse.source.slot.clone(),
+        drops_slot,
+        site: (site.system_identifier.clone(), site.database.clone(), site.timeline),
+        differences,
+        findings,
+    }
+}
