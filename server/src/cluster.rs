@@ -168,7 +168,7 @@ const FIXED: [(&str, &str); 23] = [
     ("max_connections", "200"),
     ("wal_level", "logical"),
     ("max_wal_senders", "32"),
-    ("max_replication_slots", "64"),
+    ("max_replication_slots", "256"),
     ("max_locks_per_transaction", "256"),
     ("shared_buffers", "128MB"),
     ("work_mem", "16MB"),
