@@ -74,7 +74,7 @@ async fn no_setting_opens_the_gate() {
     let mut owner = with_history(&warehouse).await;
     let mut writer = writer(&warehouse, "setter").await;
     assert_eq!(writer.fails("SELECT medallion.backfill()").await, "42501");
-    for setting in ["medallion.backfill", "medallion.closed_met", "medallion.stamp"] {
+    for setting in ["medallion.backfill", "medallion.noticed", "medallion.stamp"] {
         for value in ["on", "0", "946684800", "99999999999", "infinity"] {
             writer.does(&format!("SET {setting} = '{value}'")).await;
             for forgery in FORGERIES {

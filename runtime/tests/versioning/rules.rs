@@ -340,7 +340,7 @@ async fn a_write_that_reaches_only_closed_versions_fails_and_says_why() {
     assert_eq!(session.fails(merge).await, "23001");
     session.does(&merge.replace("= src.id WHEN", "= src.id AND tgt.sys_end = 'infinity' WHEN")).await;
     assert_eq!(session.versions().await, "1:a 1:b| 1:back… 2:a…");
-    assert_eq!(session.ask("SELECT count(*) FROM medallion.closed_met").await, ["0"]);
+    assert_eq!(session.ask("SELECT count(*) FROM medallion.noticed").await, ["0"]);
 }
 
 #[tokio::test]

@@ -31,30 +31,22 @@ struct VersioningSql {
     hash_images: String,
     new_tracked: String,
 
-    before_insert: String,
-    before_update: String,
+    before_write: String,
     keep_closed: String,
-    refuse_lost: String,
-    keep_order: String,
     settle: String,
     after_insert: String,
     after_update: String,
-    after_update_row: String,
     after_delete: String,
 
     key_types: String,
     key_changed: String,
     old_key: String,
-    new_key: String,
     old_rows_key: String,
-    loop_key: String,
-    version_keys: String,
-    old_record: String,
+    new_rows_key: String,
+    touched_key: String,
     old_columns: String,
     new_columns: String,
-    opened_columns: Lines,
     reopening: Lines,
-    version_is_old: String,
     version_is_parameter: String,
     version_is_new_row: String,
     version_is_old_row: String,
@@ -62,18 +54,8 @@ struct VersioningSql {
 }
 
 /// A function of a dimension's versioning, by the suffix that its name has.
-const FUNCTIONS: [&str; 10] = [
-    "before_insert",
-    "before_update",
-    "keep_closed",
-    "refuse_lost",
-    "keep_order",
-    "settle",
-    "after_insert",
-    "after_update",
-    "after_update_row",
-    "after_delete",
-];
+const FUNCTIONS: [&str; 6] =
+    ["before_write", "keep_closed", "settle", "after_insert", "after_update", "after_delete"];
 
 /// The statements that make a dimension version what is written to it.
 pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
@@ -89,19 +71,8 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
     let (row_hash, start, end) =
         (identifier(&dimension.row_hash), identifier(&dimension.start), identifier(&dimension.end));
     let journal = journal(silver);
-    let [
-        before_insert,
-        before_update,
-        keep_closed,
-        refuse_lost,
-        keep_order,
-        settle,
-        after_insert,
-        after_update,
-        after_update_row,
-        after_delete,
-    ] = FUNCTIONS.map(|suffix| relation(&function(silver, suffix)));
-    let opened = [&row_hash, &start].into_iter().chain(&untracked);
+    let [before_write, keep_closed, settle, after_insert, after_update, after_delete] =
+        FUNCTIONS.map(|suffix| relation(&function(silver, suffix)));
     let reopened = untracked.iter().map(|name| format!("{name} = opened.{name}"));
     super::render(&VersioningSql {
         table: relation(&silver.name),
@@ -127,15 +98,11 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             .map(|column| format!("NEW.{}", identifier(&column.name)))
             .collect::<Vec<_>>()
             .join(", "),
-        before_insert,
-        before_update,
+        before_write,
         keep_closed,
-        refuse_lost,
-        keep_order,
         settle,
         after_insert,
         after_update,
-        after_update_row,
         after_delete,
         key_types: key_types(silver),
         key_changed: match keys.as_slice() {
@@ -143,16 +110,12 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             keys => format!("ROW({}) <> ROW({})", of("NEW", keys), of("OLD", keys)),
         },
         old_key: of("OLD", &keys),
-        new_key: of("NEW", &keys),
         old_rows_key: of("old_rows", &keys),
-        loop_key: of("key", &keys),
-        version_keys: of("version", &keys),
-        old_record: of("OLD", &columns),
+        new_rows_key: of("new_rows", &keys),
+        touched_key: of("touched", &keys),
         old_columns: of("old_rows", &columns),
         new_columns: of("new_rows", &columns),
-        opened_columns: opened.map(|name| format!("version.{name}")).collect(),
         reopening: reopened.chain([format!("{end} = 'infinity'")]).collect(),
-        version_is_old: same(&keys, |_, key| format!("OLD.{key}")),
         version_is_parameter: same(&keys, |number, _| format!("${number}")),
         version_is_new_row: same(&keys, |_, key| format!("new_rows.{key}")),
         version_is_old_row: same(&keys, |_, key| format!("old_rows.{key}")),

@@ -29,10 +29,10 @@ pub(super) const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid",
 
 /// What stands in the tool's schema whatever the spec says.
 const TOOL_RELATIONS: &[&str] = &[
-    "closed_met",
     "erasure",
     "horizon",
     "latest_ending",
+    "noticed",
     "pipeline_metadata",
     "seaql_migrations",
     "quarantine",

@@ -27,48 +27,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW({{ hash_images }})::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION {{ before_insert }}() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION {{ before_write }}() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW.{{ row_hash }};
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := {{ hash_function }}({{ new_tracked }});
 BEGIN
-    NEW.{{ row_hash }} := {{ hash_function }}({{ new_tracked }});
-    IF given OPERATOR(pg_catalog.<>) NEW.{{ row_hash }}
-        OR NEW.{{ start }} OPERATOR(pg_catalog.<>) stamp
-        OR NEW.{{ end }} OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW.{{ row_hash }}, OLD.{{ row_hash }}, hash, NEW.{{ start }}, OLD.{{ start }}, stamp, NEW.{{ end }}) THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW.{{ start }} := stamp;
-    NEW.{{ end }} := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION {{ before_update }}() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW.{{ row_hash }};
-BEGIN
-    NEW.{{ row_hash }} := {{ hash_function }}({{ new_tracked }});
-    IF (given OPERATOR(pg_catalog.<>) OLD.{{ row_hash }} AND given OPERATOR(pg_catalog.<>) NEW.{{ row_hash }})
-        OR (NEW.{{ start }} OPERATOR(pg_catalog.<>) OLD.{{ start }} AND NEW.{{ start }} OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW.{{ end }} OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW.{{ end }} := 'infinity';
-    IF NEW.{{ row_hash }} OPERATOR(pg_catalog.=) OLD.{{ row_hash }}{% for key in keys %}
-        AND NEW.{{ key }} OPERATOR(pg_catalog.=) OLD.{{ key }}{% endfor %}
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW.{{ row_hash }} := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD.{{ row_hash }}{% for key in keys %} AND NEW.{{ key }} OPERATOR(pg_catalog.=) OLD.{{ key }}{% endfor %} THEN
         NEW.{{ start }} := OLD.{{ start }};
     ELSE
-        NEW.{{ start }} := "medallion"."stamp"();
+        NEW.{{ start }} := stamp;
     END IF;
     RETURN NEW;
 END
@@ -82,119 +57,47 @@ BEGIN
     IF NEW.{{ end }} OPERATOR(pg_catalog.<>) OLD.{{ end }} AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW({{ old_key }})::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW({{ old_key }})::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION {{ refuse_lost }}() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW({{ old_rows_key }})::text
-    FROM old_rows
-    WHERE old_rows.{{ end }} = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION {{ keep_order }}() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD.{{ start }} > stamp OR OLD.{{ start }} = stamp AND NOT EXISTS (
-        SELECT
-        FROM {{ table }} AS version
-        WHERE {{ version_is_old }}
-        AND version.{{ end }} = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION {{ settle }}({{ key_types }}) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened {{ table }}%ROWTYPE;
+    ended {{ table }}%ROWTYPE;
 BEGIN
-    SELECT
-        {{ opened_columns.at(8) }}
-    INTO opened
+    SELECT * INTO opened
     FROM {{ table }} AS version
-    WHERE {{ version_is_parameter }}
-    AND version.{{ end }} = 'infinity';
-    SELECT version.{{ row_hash }}, version.{{ start }}, version.{{ end }}
-    INTO ended
+    WHERE {{ version_is_parameter }} AND version.{{ end }} = 'infinity'
+    ORDER BY version.{{ start }} DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM {{ table }} AS version
-    WHERE {{ version_is_parameter }}
-    AND version.{{ end }} >= stamp
-    AND version.{{ end }} < 'infinity'
+    WHERE {{ version_is_parameter }} AND version.{{ start }} <> opened.{{ start }} AND version.{{ end }} >= "medallion"."stamp"()
     ORDER BY version.{{ end }} DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended.{{ end }} > opened.{{ start }} OR (
-        SELECT count(*) > 1
-        FROM {{ table }} AS version
-        WHERE {{ version_is_parameter }}
-        AND version.{{ end }} = 'infinity'
-    ) THEN
+    IF ended.{{ end }} > opened.{{ start }} THEN
         PERFORM "medallion"."refuse_conflict"({{ table_literal }}::regclass);
-    END IF;
-    IF opened.{{ start }} = stamp AND opened.{{ row_hash }} = ended.{{ row_hash }} THEN
+    ELSIF ended.{{ row_hash }} = opened.{{ row_hash }} AND ended.{{ end }} = opened.{{ start }} THEN
         DELETE FROM {{ table }} AS version
-        WHERE {{ version_is_parameter }}
-        AND version.{{ end }} = 'infinity';
+        WHERE {{ version_is_parameter }} AND version.{{ start }} = opened.{{ start }};
         UPDATE {{ table }} AS version
         SET
             {{ reopening.at(12) }}
-        WHERE {{ version_is_parameter }}
-        AND version.{{ start }} = ended.{{ start }};
+        WHERE {{ version_is_parameter }} AND version.{{ start }} = ended.{{ start }};
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION {{ after_insert }}() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -205,28 +108,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows.{{ end }} = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows.{{ end }} = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT {{ version_keys }}
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM {{ settle }}({{ touched_key }})
+    FROM (
+        SELECT DISTINCT {{ new_rows_key }}
         FROM new_rows
-        JOIN {{ table }} AS version
-            ON {{ version_is_new_row }}
-        WHERE new_rows.{{ end }} = 'infinity'
-        AND version.{{ end }} >= stamp
-        AND version.{{ start }} <> stamp
-    LOOP
-        PERFORM {{ settle }}({{ loop_key }});
-    END LOOP;
+        JOIN {{ table }} AS version ON {{ version_is_new_row }}
+        WHERE new_rows.{{ end }} = 'infinity' AND version.{{ end }} >= stamp AND version.{{ start }} <> stamp
+    ) AS touched;
     INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
     SELECT 'I', {{ new_columns }}, stamp
     FROM new_rows
@@ -235,42 +129,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION {{ after_update }}() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows.{{ end }} = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows.{{ end }} = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW({{ old_rows_key }})::text FROM old_rows WHERE old_rows.{{ end }} = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
     SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
     FROM old_rows
-    WHERE old_rows.{{ end }} = 'infinity'
-    AND old_rows.{{ start }} < stamp
+    WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE {{ new_row_is_old_row }}
-        AND new_rows.{{ start }} < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM {{ table }} AS version
-        WHERE {{ version_is_old_row }}
-        AND version.{{ start }} = old_rows.{{ start }}
-    ));
+        SELECT FROM new_rows WHERE {{ new_row_is_old_row }} AND new_rows.{{ start }} < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows.{{ start }} >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM {{ settle }}({{ touched_key }})
+        FROM (
+            SELECT {{ old_rows_key }} FROM old_rows WHERE shifted OR old_rows.{{ start }} >= transaction_timestamp()
+            UNION
+            SELECT {{ new_rows_key }} FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
+        SELECT 'D', {{ old_columns }}, stamp
+        FROM old_rows
+        WHERE shifted AND old_rows.{{ end }} = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM {{ table }} AS version WHERE {{ version_is_old_row }} AND version.{{ end }} = 'infinity'
+        );
+    END IF;
     INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
     SELECT 'U', {{ new_columns }}, stamp
     FROM new_rows
@@ -279,6 +187,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION {{ after_delete }}() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -289,89 +198,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows.{{ end }} = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows.{{ end }} = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW({{ old_rows_key }})::text FROM old_rows WHERE old_rows.{{ end }} = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
     SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
     FROM old_rows
-    WHERE old_rows.{{ end }} = 'infinity'
-    AND old_rows.{{ start }} < stamp
+    WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp
     ON CONFLICT ON CONSTRAINT {{ primary_key }} DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT {{ version_keys }}
+    PERFORM {{ settle }}({{ touched_key }})
+    FROM (
+        SELECT DISTINCT {{ old_rows_key }}
         FROM old_rows
-        JOIN {{ table }} AS version
-            ON {{ version_is_old_row }}
-        WHERE version.{{ end }} = 'infinity'
-    LOOP
-        PERFORM {{ settle }}({{ loop_key }});
-    END LOOP;
+        JOIN {{ table }} AS version ON {{ version_is_old_row }} AND version.{{ end }} = 'infinity'
+    ) AS touched;
     INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
     SELECT 'D', {{ old_columns }}, stamp
     FROM old_rows
     WHERE old_rows.{{ end }} = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM {{ table }} AS version
-        WHERE {{ version_is_old_row }}
-        AND version.{{ end }} = 'infinity'
+        SELECT FROM {{ table }} AS version WHERE {{ version_is_old_row }} AND version.{{ end }} = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION {{ after_update_row }}() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF {{ key_changed }} THEN
-        IF OLD.{{ start }} < stamp THEN
-            INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
-            VALUES ({{ old_record }}, OLD.{{ row_hash }}, OLD.{{ start }}, stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM {{ settle }}({{ new_key }});
-        INSERT INTO {{ journal }} ("journal_op", {{ columns }}, {{ start }})
-        SELECT 'D', {{ old_record }}, stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM {{ table }} AS version
-            WHERE {{ version_is_old }}
-            AND version.{{ end }} = 'infinity'
-        );
-    END IF;
-    PERFORM {{ settle }}({{ old_key }});
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    {{ refuse_lost }}(),
-    {{ keep_order }}(),
-    {{ after_insert }}(),
-    {{ after_update }}(),
-    {{ after_delete }}(),
-    {{ after_update_row }}()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION {{ after_insert }}(), {{ after_update }}(), {{ after_delete }}() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -381,6 +245,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ keep_closed }}();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON {{ table }}
     FOR EACH ROW
@@ -388,60 +253,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD.{{ end }} = 'infinity'
         AND OLD.{{ start }} >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD.{{ start }}, OLD.xmin)
     )
-    EXECUTE FUNCTION {{ keep_order }}();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON {{ table }}
     FOR EACH ROW
     WHEN ((NEW.{{ end }} = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION {{ before_insert }}();
+    EXECUTE FUNCTION {{ before_write }}();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON {{ table }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION {{ before_update }}();
+    EXECUTE FUNCTION {{ before_write }}();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON {{ table }}
     FOR EACH ROW
-    WHEN (
-        OLD.{{ end }} = 'infinity'
-        AND (OLD.{{ start }} >= transaction_timestamp() OR {{ key_changed }})
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION {{ after_update_row }}();
+    WHEN (OLD.{{ end }} = 'infinity' AND {{ key_changed }} AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON {{ table }}
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION {{ refuse_lost }}();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON {{ table }}
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION {{ refuse_lost }}();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON {{ table }}
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_insert }}();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON {{ table }}
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_update }}();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON {{ table }}
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -459,10 +307,8 @@ ALTER TABLE {{ table }}
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";

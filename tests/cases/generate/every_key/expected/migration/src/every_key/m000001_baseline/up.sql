@@ -74,7 +74,10 @@ CREATE TABLE "medallion"."source_position" (
     "state" text NOT NULL,
     "system_identifier" text NOT NULL,
     "database" text NOT NULL,
+    "timeline" integer NOT NULL DEFAULT 1,
     "landed_to" bigint,
+    "lsn_offset" bigint NOT NULL DEFAULT 0,
+    "epoch_lsn" bigint NOT NULL DEFAULT 0,
     "last_lsn" bigint NOT NULL DEFAULT 0,
     "last_commit_ts" timestamptz,
     "fence" text,
@@ -82,16 +85,19 @@ CREATE TABLE "medallion"."source_position" (
     "recorded_position" bigint,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
-    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming'))
+    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
 );
 
 COMMENT ON TABLE "medallion"."source_position" IS 'How far the source has been captured, a row a replication slot.';
 COMMENT ON COLUMN "medallion"."source_position"."slot" IS 'The replication slot on the source.';
-COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming.';
+COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming; resnapshotting until a later snapshot has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."system_identifier" IS 'The source server that the slot is on: another one of the same name is refused.';
 COMMENT ON COLUMN "medallion"."source_position"."database" IS 'The database there.';
-COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed.';
-COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed.';
+COMMENT ON COLUMN "medallion"."source_position"."timeline" IS 'The timeline of that server: one that was restored or has taken over has another.';
+COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed; null where another source is about to be followed.';
+COMMENT ON COLUMN "medallion"."source_position"."lsn_offset" IS 'What is added to positions of the source, so that they lie above those that landed before from elsewhere.';
+COMMENT ON COLUMN "medallion"."source_position"."epoch_lsn" IS 'The position in bronze from which on this offset holds.';
+COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed, as it is in bronze.';
 COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest system time that landed.';
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
@@ -391,30 +397,78 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
 END;
 
--- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
--- triggers run statements of their own meanwhile.
-CREATE UNLOGGED TABLE "medallion"."closed_met" (
+-- Whether a version as young as this transaction is another's.
+CREATE FUNCTION "medallion"."is_other"(start timestamptz, row_xmin xid) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT start > "medallion"."stamp"() OR start = "medallion"."stamp"() AND NOT "medallion"."wrote"(row_xmin);
+END;
+
+-- Whether a writer sets what is not his to set: a hash that is neither the row's nor what it was, a time that
+-- is neither the transaction's nor what it was, an end.
+CREATE FUNCTION "medallion"."is_given"(
+    hash bytea,
+    hash_before bytea,
+    hash_due bytea,
+    start timestamptz,
+    start_before timestamptz,
+    start_due timestamptz,
+    "end" timestamptz
+)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+BEGIN ATOMIC
+    SELECT hash <> hash_due AND (hash = hash_before) IS NOT TRUE
+        OR start <> start_due AND (start = start_before) IS NOT TRUE
+        OR "end" IS DISTINCT FROM 'infinity';
+END;
+
+-- What the rows of a statement have to tell its end: of which keys they met closed versions, and that keys were
+-- changed. By the depth of triggers, for triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."noticed" (
     "transaction" xid8 NOT NULL,
     "relation" oid NOT NULL,
     "depth" integer NOT NULL,
-    "op" text NOT NULL,
-    "key" text NOT NULL
+    "what" text NOT NULL,
+    "key" text
 );
 
-CREATE INDEX "closed_met_transaction"
-    ON "medallion"."closed_met" ("transaction");
+CREATE INDEX "noticed_transaction"
+    ON "medallion"."noticed" ("transaction");
 
-CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
+CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
-    PERFORM set_config('medallion.closed_met', 'on', true);
+    INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
+
+CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
+    RETURN NULL;
+END
+$$;
+
+-- Each notice is taken once.
+CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
+LANGUAGE sql
+BEGIN ATOMIC
+    DELETE FROM "medallion"."noticed" AS noticed
+    WHERE noticed."transaction" = pg_current_xact_id()
+    AND noticed."relation" = met.relation
+    AND noticed."depth" = pg_trigger_depth()
+    AND noticed."what" = met.what
+    RETURNING noticed."key";
+END;
 
 -- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
 -- snapshot does not see what came and went meanwhile, and must not open a key before it.
@@ -440,14 +494,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
-        AND latest.last_value > extract(epoch FROM stamp) * 1000000
-    FROM "medallion"."latest_ending" AS latest;
-END;
-
 CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -467,6 +513,49 @@ BEGIN
             HINT = 'run the transaction again';
 END
 $$;
+
+CREATE FUNCTION "medallion"."refuse_other"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."refuse_conflict"(TG_RELID);
+END
+$$;
+
+-- A key may have come and gone after a time, unseen by a transaction that keeps its snapshot.
+CREATE FUNCTION "medallion"."refuse_unseen"(relation regclass, stamp timestamptz) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        PERFORM "medallion"."refuse_conflict"(relation)
+        FROM "medallion"."latest_ending" AS latest
+        WHERE latest.last_value > extract(epoch FROM stamp) * 1000000;
+    END IF;
+END
+$$;
+
+-- Whether a statement changed keys, of which each ends one and opens another.
+CREATE FUNCTION "medallion"."shifted"(relation regclass, stamp timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."met"(relation, 'KEY');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM "medallion"."refuse_unseen"(relation, stamp);
+    PERFORM "medallion"."mark_ending"(stamp);
+    RETURN true;
+END
+$$;
+
+-- From here on a function that has settings of the planner's goes by indexes, row by row, until its end.
+CREATE FUNCTION "medallion"."go_by_index"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true);
+END;
 
 CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
 LANGUAGE plpgsql
@@ -493,13 +582,20 @@ COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written
 COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
 COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
 COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
-COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
-COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
+COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
+COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
+COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
+COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
+COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
-COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
 COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
 COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
+COMMENT ON FUNCTION "medallion"."refuse_other"() IS 'Keeps another''s version from being replaced.';
+COMMENT ON FUNCTION "medallion"."refuse_unseen"(regclass, timestamptz) IS 'Keeps a key from being opened before it ended.';
+COMMENT ON FUNCTION "medallion"."shifted"(regclass, timestamptz) IS 'Whether a statement changed keys.';
+COMMENT ON FUNCTION "medallion"."go_by_index"() IS 'Lets what follows in a function be looked up row by row.';
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
@@ -1205,13 +1301,15 @@ SECURITY DEFINER
 SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
-    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    -- Of several slots the one that was moved last: what is written as a position is one of its source.
+    epoch CONSTANT bigint := (SELECT "lsn_offset" FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1);
+    landed CONSTANT bigint := (SELECT max("landed_to" + "lsn_offset") FROM "medallion"."source_position");
     horizon "medallion"."horizon";
 BEGIN
     IF $1 > landed THEN
-        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + ($1 - epoch)
             USING ERRCODE = 'invalid_parameter_value',
-                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + (landed - epoch)),
                 HINT = 'run the warehouse, then ask again';
     END IF;
     SELECT * INTO horizon FROM "medallion"."horizon";
@@ -1257,13 +1355,29 @@ BEGIN
 END
 $$;
 
+-- Positions of a source that was followed earlier mean nothing at the one that is followed now.
 CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
+STRICT
 PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
-END;
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source "medallion"."source_position";
+    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+BEGIN
+    SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
+    landed := landed + coalesce(source."lsn_offset", 0);
+    IF landed < source."epoch_lsn" THEN
+        RAISE EXCEPTION 'the position `%` lies before the source was followed from where it is now', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'ask about a position as bronze has it in lsn, which is a number';
+    END IF;
+    RETURN "medallion"."time_of"(landed);
+END
+$$;
 
 -- For a literal, which could be either of the others.
 CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
@@ -1332,48 +1446,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_bigint_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_bigint_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_bigint_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_bigint_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -1387,122 +1476,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_bigint_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_bigint_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_bigint_hist_settle"(bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_bigint_hist"%ROWTYPE;
+    ended "silver"."by_bigint_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_bigint_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_bigint_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1513,28 +1528,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_bigint_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_bigint_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1543,42 +1549,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1587,6 +1607,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1597,89 +1618,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_bigint_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_bigint_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_bigint_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_bigint_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_bigint_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_bigint_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_bigint_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_bigint_hist_refuse_lost"(),
-    "medallion"."by_bigint_hist_keep_order"(),
-    "medallion"."by_bigint_hist_after_insert"(),
-    "medallion"."by_bigint_hist_after_update"(),
-    "medallion"."by_bigint_hist_after_delete"(),
-    "medallion"."by_bigint_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_bigint_hist_after_insert"(), "medallion"."by_bigint_hist_after_update"(), "medallion"."by_bigint_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -1689,6 +1665,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_bigint_hist"
     FOR EACH ROW
@@ -1696,60 +1673,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_bigint_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_bigint_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_bigint_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1767,12 +1727,10 @@ ALTER TABLE "silver"."by_bigint_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_bigint" AS
@@ -2019,48 +1977,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_boolean_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_boolean_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_boolean_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_boolean_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -2074,122 +2007,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_boolean_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_boolean_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_boolean_hist_settle"(boolean) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_boolean_hist"%ROWTYPE;
+    ended "silver"."by_boolean_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_boolean_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_boolean_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2200,28 +2059,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_boolean_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_boolean_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2230,42 +2080,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2274,6 +2138,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2284,89 +2149,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_boolean_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_boolean_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_boolean_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_boolean_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_boolean_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_boolean_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_boolean_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_boolean_hist_refuse_lost"(),
-    "medallion"."by_boolean_hist_keep_order"(),
-    "medallion"."by_boolean_hist_after_insert"(),
-    "medallion"."by_boolean_hist_after_update"(),
-    "medallion"."by_boolean_hist_after_delete"(),
-    "medallion"."by_boolean_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_boolean_hist_after_insert"(), "medallion"."by_boolean_hist_after_update"(), "medallion"."by_boolean_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -2376,6 +2196,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_boolean_hist"
     FOR EACH ROW
@@ -2383,60 +2204,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_boolean_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_boolean_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_boolean_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -2454,12 +2258,10 @@ ALTER TABLE "silver"."by_boolean_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_boolean" AS
@@ -2706,48 +2508,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_char_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_char_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_char_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_char_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -2761,122 +2538,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_char_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_char_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_char_hist_settle"(char(3)) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_char_hist"%ROWTYPE;
+    ended "silver"."by_char_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_char_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_char_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_char_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2887,28 +2590,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_char_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_char_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_char_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_char_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2917,42 +2611,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_char_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_char_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2961,6 +2669,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_char_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2971,89 +2680,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_char_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_char_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_char_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_char_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_char_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_char_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_char_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_char_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_char_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_char_hist_refuse_lost"(),
-    "medallion"."by_char_hist_keep_order"(),
-    "medallion"."by_char_hist_after_insert"(),
-    "medallion"."by_char_hist_after_update"(),
-    "medallion"."by_char_hist_after_delete"(),
-    "medallion"."by_char_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_char_hist_after_insert"(), "medallion"."by_char_hist_after_update"(), "medallion"."by_char_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3063,6 +2727,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_char_hist"
     FOR EACH ROW
@@ -3070,60 +2735,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_char_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_char_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_char_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_char_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_char_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3141,12 +2789,10 @@ ALTER TABLE "silver"."by_char_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_char" AS
@@ -3393,48 +3039,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_date_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_date_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_date_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_date_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -3448,122 +3069,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_date_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_date_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_date_hist_settle"(date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_date_hist"%ROWTYPE;
+    ended "silver"."by_date_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_date_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_date_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_date_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3574,28 +3121,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_date_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_date_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_date_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_date_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3604,42 +3142,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_date_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_date_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3648,6 +3200,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_date_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3658,89 +3211,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_date_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_date_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_date_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_date_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_date_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_date_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_date_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_date_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_date_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_date_hist_refuse_lost"(),
-    "medallion"."by_date_hist_keep_order"(),
-    "medallion"."by_date_hist_after_insert"(),
-    "medallion"."by_date_hist_after_update"(),
-    "medallion"."by_date_hist_after_delete"(),
-    "medallion"."by_date_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_date_hist_after_insert"(), "medallion"."by_date_hist_after_update"(), "medallion"."by_date_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3750,6 +3258,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_date_hist"
     FOR EACH ROW
@@ -3757,60 +3266,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_date_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_date_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_date_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_date_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_date_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3828,12 +3320,10 @@ ALTER TABLE "silver"."by_date_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_date" AS
@@ -4080,48 +3570,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_double_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_double_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_double_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_double_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -4135,122 +3600,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_double_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_double_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_double_hist_settle"(double precision) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_double_hist"%ROWTYPE;
+    ended "silver"."by_double_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_double_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_double_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_double_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4261,28 +3652,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_double_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_double_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_double_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_double_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4291,42 +3673,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_double_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_double_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4335,6 +3731,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_double_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4345,89 +3742,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_double_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_double_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_double_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_double_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_double_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_double_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_double_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_double_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_double_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_double_hist_refuse_lost"(),
-    "medallion"."by_double_hist_keep_order"(),
-    "medallion"."by_double_hist_after_insert"(),
-    "medallion"."by_double_hist_after_update"(),
-    "medallion"."by_double_hist_after_delete"(),
-    "medallion"."by_double_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_double_hist_after_insert"(), "medallion"."by_double_hist_after_update"(), "medallion"."by_double_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -4437,6 +3789,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_double_hist"
     FOR EACH ROW
@@ -4444,60 +3797,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_double_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_double_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_double_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_double_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_double_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -4515,12 +3851,10 @@ ALTER TABLE "silver"."by_double_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_double" AS
@@ -4767,48 +4101,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_integer_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_integer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_integer_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_integer_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -4822,122 +4131,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_integer_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_integer_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_integer_hist_settle"(integer) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_integer_hist"%ROWTYPE;
+    ended "silver"."by_integer_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_integer_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_integer_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_integer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4948,28 +4183,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_integer_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_integer_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_integer_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4978,42 +4204,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_integer_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5022,6 +4262,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_integer_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5032,89 +4273,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_integer_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_integer_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_integer_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_integer_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_integer_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_integer_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_integer_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_integer_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_integer_hist_refuse_lost"(),
-    "medallion"."by_integer_hist_keep_order"(),
-    "medallion"."by_integer_hist_after_insert"(),
-    "medallion"."by_integer_hist_after_update"(),
-    "medallion"."by_integer_hist_after_delete"(),
-    "medallion"."by_integer_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_integer_hist_after_insert"(), "medallion"."by_integer_hist_after_update"(), "medallion"."by_integer_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5124,6 +4320,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_integer_hist"
     FOR EACH ROW
@@ -5131,60 +4328,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_integer_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_integer_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_integer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_integer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_integer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5202,12 +4382,10 @@ ALTER TABLE "silver"."by_integer_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_integer" AS
@@ -5454,48 +4632,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_interval_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_interval_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_interval_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_interval_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -5509,122 +4662,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_interval_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_interval_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_interval_hist_settle"(interval) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_interval_hist"%ROWTYPE;
+    ended "silver"."by_interval_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_interval_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_interval_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_interval_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5635,28 +4714,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_interval_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_interval_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_interval_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5665,42 +4735,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_interval_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5709,6 +4793,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_interval_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5719,89 +4804,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_interval_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_interval_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_interval_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_interval_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_interval_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_interval_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_interval_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_interval_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_interval_hist_refuse_lost"(),
-    "medallion"."by_interval_hist_keep_order"(),
-    "medallion"."by_interval_hist_after_insert"(),
-    "medallion"."by_interval_hist_after_update"(),
-    "medallion"."by_interval_hist_after_delete"(),
-    "medallion"."by_interval_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_interval_hist_after_insert"(), "medallion"."by_interval_hist_after_update"(), "medallion"."by_interval_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5811,6 +4851,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_interval_hist"
     FOR EACH ROW
@@ -5818,60 +4859,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_interval_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_interval_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_interval_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_interval_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_interval_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5889,12 +4913,10 @@ ALTER TABLE "silver"."by_interval_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_interval" AS
@@ -6141,48 +5163,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_mood_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_mood_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_mood_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_mood_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -6196,122 +5193,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_mood_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_mood_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_mood_hist_settle"("silver"."mood") RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_mood_hist"%ROWTYPE;
+    ended "silver"."by_mood_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_mood_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_mood_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_mood_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6322,28 +5245,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_mood_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_mood_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_mood_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6352,42 +5266,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_mood_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6396,6 +5324,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_mood_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6406,89 +5335,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_mood_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_mood_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_mood_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_mood_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_mood_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_mood_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_mood_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_mood_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_mood_hist_refuse_lost"(),
-    "medallion"."by_mood_hist_keep_order"(),
-    "medallion"."by_mood_hist_after_insert"(),
-    "medallion"."by_mood_hist_after_update"(),
-    "medallion"."by_mood_hist_after_delete"(),
-    "medallion"."by_mood_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_mood_hist_after_insert"(), "medallion"."by_mood_hist_after_update"(), "medallion"."by_mood_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -6498,6 +5382,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_mood_hist"
     FOR EACH ROW
@@ -6505,60 +5390,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_mood_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_mood_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_mood_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_mood_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_mood_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -6576,12 +5444,10 @@ ALTER TABLE "silver"."by_mood_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_mood" AS
@@ -6828,48 +5694,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_numeric_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_numeric_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_numeric_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_numeric_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -6883,122 +5724,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_numeric_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_numeric_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_numeric_hist_settle"(numeric) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_numeric_hist"%ROWTYPE;
+    ended "silver"."by_numeric_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_numeric_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_numeric_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7009,28 +5776,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_numeric_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_numeric_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7039,42 +5797,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7083,6 +5855,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7093,89 +5866,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_numeric_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_numeric_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_numeric_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_numeric_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_numeric_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_numeric_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_numeric_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_numeric_hist_refuse_lost"(),
-    "medallion"."by_numeric_hist_keep_order"(),
-    "medallion"."by_numeric_hist_after_insert"(),
-    "medallion"."by_numeric_hist_after_update"(),
-    "medallion"."by_numeric_hist_after_delete"(),
-    "medallion"."by_numeric_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_numeric_hist_after_insert"(), "medallion"."by_numeric_hist_after_update"(), "medallion"."by_numeric_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7185,6 +5913,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_numeric_hist"
     FOR EACH ROW
@@ -7192,60 +5921,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_numeric_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_numeric_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_numeric_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -7263,12 +5975,10 @@ ALTER TABLE "silver"."by_numeric_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_numeric" AS
@@ -7519,50 +6229,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_several_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_several_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_several_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_several_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."country" OPERATOR(pg_catalog.=) OLD."country"
-        AND NEW."city" OPERATOR(pg_catalog.=) OLD."city"
-        AND NEW."since" OPERATOR(pg_catalog.=) OLD."since"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -7576,122 +6259,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_several_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_several_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_several_hist_settle"(text, text, date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_several_hist"%ROWTYPE;
+    ended "silver"."by_several_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_several_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_end" = 'infinity';
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_several_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_several_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7702,28 +6311,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."country", version."city", version."since"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+    FROM (
+        SELECT DISTINCT new_rows."country", new_rows."city", new_rows."since"
         FROM new_rows
-        JOIN "silver"."by_several_hist" AS version
-            ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
-    END LOOP;
+        JOIN "silver"."by_several_hist" AS version ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'I', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7732,42 +6332,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_several_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+        FROM (
+            SELECT old_rows."country", old_rows."city", old_rows."since" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."country", new_rows."city", new_rows."since" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
+        SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'U', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7776,6 +6390,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_several_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7786,89 +6401,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_several_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."country", version."city", version."since"
+    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+    FROM (
+        SELECT DISTINCT old_rows."country", old_rows."city", old_rows."since"
         FROM old_rows
-        JOIN "silver"."by_several_hist" AS version
-            ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
-    END LOOP;
+        JOIN "silver"."by_several_hist" AS version ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_several_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_several_hist_settle"(NEW."country", NEW."city", NEW."since");
-        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
-        SELECT 'D', OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_several_hist" AS version
-            WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_several_hist_settle"(OLD."country", OLD."city", OLD."since");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_several_hist_refuse_lost"(),
-    "medallion"."by_several_hist_keep_order"(),
-    "medallion"."by_several_hist_after_insert"(),
-    "medallion"."by_several_hist_after_update"(),
-    "medallion"."by_several_hist_after_delete"(),
-    "medallion"."by_several_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_several_hist_after_insert"(), "medallion"."by_several_hist_after_update"(), "medallion"."by_several_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7878,6 +6448,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_several_hist"
     FOR EACH ROW
@@ -7885,60 +6456,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_several_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since"))
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_several_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_several_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_several_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_several_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -7956,12 +6510,10 @@ ALTER TABLE "silver"."by_several_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_several" AS
@@ -8232,48 +6784,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_text_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_text_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_text_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_text_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -8287,122 +6814,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_text_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_text_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_text_hist_settle"(text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_text_hist"%ROWTYPE;
+    ended "silver"."by_text_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_text_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_text_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_text_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8413,28 +6866,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_text_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_text_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_text_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_text_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8443,42 +6887,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_text_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_text_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8487,6 +6945,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_text_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8497,89 +6956,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_text_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_text_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_text_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_text_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_text_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_text_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_text_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_text_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_text_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_text_hist_refuse_lost"(),
-    "medallion"."by_text_hist_keep_order"(),
-    "medallion"."by_text_hist_after_insert"(),
-    "medallion"."by_text_hist_after_update"(),
-    "medallion"."by_text_hist_after_delete"(),
-    "medallion"."by_text_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_text_hist_after_insert"(), "medallion"."by_text_hist_after_update"(), "medallion"."by_text_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -8589,6 +7003,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_text_hist"
     FOR EACH ROW
@@ -8596,60 +7011,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_text_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_text_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_text_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_text_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_text_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -8667,12 +7065,10 @@ ALTER TABLE "silver"."by_text_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_text" AS
@@ -8919,48 +7315,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_timestamp_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_timestamp_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_timestamp_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_timestamp_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -8974,122 +7345,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_timestamp_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamp_hist_settle"(timestamp) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_timestamp_hist"%ROWTYPE;
+    ended "silver"."by_timestamp_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamp_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_timestamp_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9100,28 +7397,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_timestamp_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9130,42 +7418,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9174,6 +7476,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9184,89 +7487,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamp_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_timestamp_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_timestamp_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_timestamp_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_timestamp_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_timestamp_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_timestamp_hist_refuse_lost"(),
-    "medallion"."by_timestamp_hist_keep_order"(),
-    "medallion"."by_timestamp_hist_after_insert"(),
-    "medallion"."by_timestamp_hist_after_update"(),
-    "medallion"."by_timestamp_hist_after_delete"(),
-    "medallion"."by_timestamp_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_timestamp_hist_after_insert"(), "medallion"."by_timestamp_hist_after_update"(), "medallion"."by_timestamp_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -9276,6 +7534,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
@@ -9283,60 +7542,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_timestamp_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_timestamp_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_timestamp_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -9354,12 +7596,10 @@ ALTER TABLE "silver"."by_timestamp_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamp" AS
@@ -9606,48 +7846,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_timestamptz_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_timestamptz_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -9661,122 +7876,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_settle"(timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_timestamptz_hist"%ROWTYPE;
+    ended "silver"."by_timestamptz_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamptz_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_timestamptz_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9787,28 +7928,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_timestamptz_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9817,42 +7949,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9861,6 +8007,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9871,89 +8018,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamptz_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_timestamptz_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_timestamptz_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_timestamptz_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_timestamptz_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_timestamptz_hist_refuse_lost"(),
-    "medallion"."by_timestamptz_hist_keep_order"(),
-    "medallion"."by_timestamptz_hist_after_insert"(),
-    "medallion"."by_timestamptz_hist_after_update"(),
-    "medallion"."by_timestamptz_hist_after_delete"(),
-    "medallion"."by_timestamptz_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_timestamptz_hist_after_insert"(), "medallion"."by_timestamptz_hist_after_update"(), "medallion"."by_timestamptz_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -9963,6 +8065,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
@@ -9970,60 +8073,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_timestamptz_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_timestamptz_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_timestamptz_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -10041,12 +8127,10 @@ ALTER TABLE "silver"."by_timestamptz_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamptz" AS
@@ -10293,48 +8377,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_uuid_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_uuid_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_uuid_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_uuid_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -10348,122 +8407,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_uuid_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_uuid_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_uuid_hist_settle"(uuid) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_uuid_hist"%ROWTYPE;
+    ended "silver"."by_uuid_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_uuid_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_uuid_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10474,28 +8459,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_uuid_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_uuid_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -10504,42 +8480,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -10548,6 +8538,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10558,89 +8549,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_uuid_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_uuid_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_uuid_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_uuid_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_uuid_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_uuid_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_uuid_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_uuid_hist_refuse_lost"(),
-    "medallion"."by_uuid_hist_keep_order"(),
-    "medallion"."by_uuid_hist_after_insert"(),
-    "medallion"."by_uuid_hist_after_update"(),
-    "medallion"."by_uuid_hist_after_delete"(),
-    "medallion"."by_uuid_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_uuid_hist_after_insert"(), "medallion"."by_uuid_hist_after_update"(), "medallion"."by_uuid_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -10650,6 +8596,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_uuid_hist"
     FOR EACH ROW
@@ -10657,60 +8604,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_uuid_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_uuid_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_uuid_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -10728,12 +8658,10 @@ ALTER TABLE "silver"."by_uuid_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_uuid" AS
@@ -10958,5 +8886,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    '1ff5a057732901baa9a71fc96afa6ff3b0a656a81867c19b45dce9bf2bc8adac'
+    'eb59f3488cd814b18119c3ba2212dd5cd911cc5388fad8535bb78b7ea8fe2e83'
 );
