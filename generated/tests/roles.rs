@@ -118,7 +118,7 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
             "pipeline_metadata" | "source_position" | "watermark" => "SIU",
             "quarantine" => "SI",
             "late_change" => "SID",
-            "horizon" | "warehouse" => "S",
+            "erasure" | "horizon" | "warehouse" => "S",
             _ if table.ends_with("_cdc") => "SI",
             _ if table.ends_with("_hist") || table.ends_with("_history") => "SIUD",
             _ if table.ends_with("_definition") => "S",

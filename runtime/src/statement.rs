@@ -69,3 +69,8 @@ fn failed(sql: &str, cause: sqlx::Error) -> Error {
     let first = sql.lines().next().unwrap_or_default();
     Error::new(format!("a statement of the pipeline failed: `{first} …`")).because(cause)
 }
+
+/// What stays of an erased key, which is a JSON array: who knows it can tell.
+pub fn salted_hash(salt: &str, key: &str) -> String {
+    format!("encode(sha256(convert_to({salt} || ({key})::text, 'UTF8')), 'hex')")
+}

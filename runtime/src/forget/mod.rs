@@ -16,7 +16,7 @@ use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::{apply, lock, migrate, quote, refresh, statement};
 pub use subject::Subject;
-use sweep::Sweep;
+use sweep::{LANDED, Sweep};
 
 /// What to do about a subject that the warehouse takes to be at the source still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,14 +137,17 @@ async fn trace(
     let gone: BTreeMap<String, u64> = gone.iter().map(|(table, rows)| (table.to_string(), *rows)).collect();
     let key = quote::list("forgotten.", &subject.silver.key);
     let sql = format!(
-        "INSERT INTO medallion.erasure (relation, salt, key_hash, gone) \
-         SELECT $1, salt, encode(sha256(convert_to(salt || jsonb_build_array({key})::text, 'UTF8')), 'hex'), $2::jsonb \
+        "INSERT INTO medallion.erasure (relation, salt, key_hash, landing, landed_hashes, gone) \
+         SELECT $1, salt, {}, $2, ARRAY(SELECT {} FROM {LANDED} AS landed), $3::jsonb \
          FROM {} AS forgotten CROSS JOIN (SELECT gen_random_uuid()::text AS salt) AS random",
+        statement::salted_hash("salt", &format!("jsonb_build_array({key})")),
+        statement::salted_hash("salt", "landed.key"),
         subject::table(subject.number),
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .persistent(false)
         .bind(subject.silver.table.to_string())
+        .bind(subject.silver.feed.to_string())
         .bind(serde_json::to_string(&gone).expect("a map of numbers is JSON"))
         .execute(connection)
         .await

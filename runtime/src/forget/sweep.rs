@@ -11,6 +11,9 @@ use crate::error::{During as _, Error, Result};
 use crate::quote;
 use crate::statement;
 
+/// The table of the keys by which the subject's rows had landed, each as a JSON array.
+pub const LANDED: &str = "pg_temp.forgotten_landed";
+
 /// A way through all tables.
 pub struct Sweep<'a> {
     warehouse: &'a Warehouse,
@@ -44,7 +47,34 @@ impl<'a> Sweep<'a> {
                 statement::execute(connection, &sql).await?;
             }
         }
+        statement::execute(connection, &sweep.keys_landed()).await?;
         Ok(sweep)
+    }
+
+    /// Makes the table of the keys by which rows have landed, or could not.
+    fn keys_landed(&self) -> String {
+        let landing = self.warehouse.landings.iter().find(|one| one.table == self.subject.silver.feed);
+        let key = landing.map_or(&[][..], |landing| &landing.key);
+        let of = |row: &str| {
+            let values: Vec<String> =
+                key.iter().map(|field| format!("{row} -> {}", quote::literal(field))).collect();
+            format!("jsonb_build_array({})", values.join(", "))
+        };
+        let mut queries: Vec<String> = self
+            .landings()
+            .iter()
+            .map(|table| {
+                let (key, table) = (of("change.full_row"), quote::name(table));
+                format!("SELECT {key} AS key FROM {table} AS change WHERE {}", self.is_landed())
+            })
+            .collect();
+        let table = subject::table(self.subject.number);
+        queries.push(format!(
+            "SELECT {} FROM medallion.quarantine AS kept, {table} AS forgotten WHERE {}",
+            of("kept.key"),
+            self.is_quarantined()
+        ));
+        format!("CREATE TEMPORARY TABLE forgotten_landed ON COMMIT DROP AS\n{}", queries.join("\nUNION\n"))
     }
 
     /// The relations that the subject's landing table feeds.
@@ -276,6 +306,18 @@ impl<'a> Sweep<'a> {
 
     /// What could not land is text, but for its key.
     async fn erase_quarantine(&mut self, connection: &mut PgConnection) -> Result<()> {
+        let sql = format!(
+            "DELETE FROM medallion.quarantine AS kept USING {} AS forgotten WHERE {}",
+            subject::table(self.subject.number),
+            self.is_quarantined()
+        );
+        let rows = statement::execute(connection, &sql).await?;
+        self.count(&Name::new("medallion", "quarantine"), rows);
+        Ok(())
+    }
+
+    /// Whether a row in quarantine, called `kept`, is the subject's.
+    fn is_quarantined(&self) -> String {
         let own = self.subject.silver;
         let same: Vec<String> = own
             .key
@@ -285,15 +327,7 @@ impl<'a> Sweep<'a> {
                 format!("forgotten.{}::text = kept.key ->> {field}", quote::identifier(name))
             })
             .collect();
-        let sql = format!(
-            "DELETE FROM medallion.quarantine AS kept USING {} AS forgotten WHERE kept.landing = {} AND {}",
-            subject::table(self.subject.number),
-            quote::literal(&own.feed.to_string()),
-            same.join(" AND ")
-        );
-        let rows = statement::execute(connection, &sql).await?;
-        self.count(&Name::new("medallion", "quarantine"), rows);
-        Ok(())
+        format!("kept.landing = {} AND {}", quote::literal(&own.feed.to_string()), same.join(" AND "))
     }
 
     fn count(&mut self, table: &Name, rows: u64) {

@@ -9,11 +9,15 @@ use crate::capture::RESNAPSHOT;
 use crate::descriptor::{Landing, Name};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
+use crate::statement;
 
 /// How many columns a row on the stage has.
 pub(super) const COLUMN_COUNT: i16 = 9;
 
 const COLUMNS: &str = "landing, lsn, seq, op, commit_ts, moved, key, full_row, missing";
+
+/// What is wrong with a row of a subject that was erased, when it does not tell all of itself.
+const ERASED: &str = "what was known of the row before was erased, and the change does not tell all of it";
 
 /// The statement that takes rows onto the stage.
 pub fn copy_in() -> String {
@@ -95,6 +99,7 @@ pub async fn finish(
         }
         if stage.has_partial(target).await? {
             stage.index(target).await?;
+            stage.set_erased_aside(target).await?;
             stage.follow_quarantine(target).await?;
             rows += stage.land_filled(target).await?;
             stage.refuse_unfilled(target).await?;
@@ -224,14 +229,51 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// What was known of a subject before it was erased fills no row. Such a row goes into quarantine, and the
+    /// next change of the subject that tells all of it lands.
+    async fn set_erased_aside(&self, target: &mut PgConnection) -> Result<()> {
+        let key = self.landing.key.iter();
+        let values: Vec<String> =
+            key.map(|column| format!("staged.key -> {}", quote::literal(column))).collect();
+        let sql = format!(
+            "UPDATE pg_temp.medallion_staged AS staged
+            SET problem = $2
+            FROM medallion.erasure AS erasure
+            WHERE staged.landing = $1
+            AND staged.missing <> '{{}}'
+            AND staged.problem IS NULL
+            AND NOT staged.moved
+            AND erasure.landing = $3
+            AND {} = ANY (erasure.landed_hashes)
+            AND NOT EXISTS ({})",
+            statement::salted_hash("erasure.salt", &format!("jsonb_build_array({})", values.join(", "))),
+            self.version_before("staged")
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(self.place)
+            .bind(ERASED)
+            .bind(self.landing.table.to_string())
+            .execute(target)
+            .await
+            .during(|| self.failed())?;
+        Ok(())
+    }
+
     /// A row whose version before is in quarantine goes there too, but a delete of a version that landed.
     async fn follow_quarantine(&self, target: &mut PgConnection) -> Result<()> {
         self.quarantine(target).await?;
         let sql = format!(
             "UPDATE pg_temp.medallion_staged AS staged
-            SET problem = 'the version before is in quarantine'
+            SET problem = followed.problem
             FROM (
-                SELECT partial.lsn, partial.seq
+                SELECT
+                    partial.lsn,
+                    partial.seq,
+                    CASE quarantined.problem
+                        WHEN $3 THEN $3
+                        ELSE 'the version before is in quarantine'
+                    END AS problem
                 FROM (
                     SELECT staged.lsn, staged.seq, staged.op, coalesce(before.key, staged.key) AS key
                     FROM pg_temp.medallion_staged AS staged
@@ -243,7 +285,7 @@ impl Stage<'_> {
                     WHERE staged.landing = $1 AND staged.missing <> '{{}}' AND staged.problem IS NULL
                 ) AS partial
                 CROSS JOIN LATERAL (
-                    SELECT quarantine.lsn, quarantine.seq
+                    SELECT quarantine.lsn, quarantine.seq, quarantine.problem
                     FROM medallion.quarantine AS quarantine
                     WHERE quarantine.landing = $2
                     AND quarantine.key = partial.key
@@ -264,6 +306,7 @@ impl Stage<'_> {
             .persistent(false)
             .bind(self.place)
             .bind(self.landing.table.to_string())
+            .bind(ERASED)
             .execute(target)
             .await
             .during(|| self.failed())?;
@@ -469,8 +512,8 @@ impl Stage<'_> {
         .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {RESNAPSHOT}", quote::name(source))))
     }
 
-    /// Keeps aside what has a problem; gives the finding of it.
-    async fn quarantine(&self, target: &mut PgConnection) -> Result<Option<String>> {
+    /// Keeps aside what has a problem; gives the findings of it.
+    async fn quarantine(&self, target: &mut PgConnection) -> Result<Vec<String>> {
         sqlx::query(
             "INSERT INTO medallion.quarantine (landing, lsn, seq, op, commit_ts, key, full_row, problem)
             SELECT $2, lsn, seq, op, commit_ts, key, full_row, problem
@@ -483,20 +526,31 @@ impl Stage<'_> {
         .execute(&mut *target)
         .await
         .during(|| self.failed())?;
-        let kept: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_temp.medallion_staged WHERE landing = $1 AND problem IS NOT NULL",
+        let kept = sqlx::query(
+            "SELECT count(*) FILTER (WHERE problem = $2), count(*) FILTER (WHERE problem <> $2)
+            FROM pg_temp.medallion_staged
+            WHERE landing = $1",
         )
         .bind(self.place)
+        .bind(ERASED)
         .fetch_one(target)
         .await
         .during(|| self.failed())?;
+        let (erased, refused): (i64, i64) = (kept.get(0), kept.get(1));
         let Landing { table, source, .. } = self.landing;
-        Ok((kept > 0).then(|| {
-            format!(
-                "changes of `{source}` that jsonb cannot hold (json with `\\u0000`, for one) are kept in \
-                 `medallion.quarantine` and not in `{table}`: {kept}"
-            )
-        }))
+        let aside = |what: String, rows: i64| {
+            (rows > 0)
+                .then(|| format!("{what} are kept in `medallion.quarantine` and not in `{table}`: {rows}"))
+        };
+        let refused = aside(
+            format!("changes of `{source}` that jsonb cannot hold (json with `\\u0000`, for one)"),
+            refused,
+        );
+        let erased = aside(
+            format!("changes of `{source}` that do not tell all of a row, of which the rest was erased,"),
+            erased,
+        );
+        Ok(refused.into_iter().chain(erased).collect())
     }
 
     async fn run(&self, target: &mut PgConnection, sql: &str) -> Result<u64> {

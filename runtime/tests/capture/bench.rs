@@ -26,7 +26,8 @@ const BOOKKEEPING: &str = "
     );";
 
 /// The rest of it, as emit writes it.
-const KEPT: [&str; 3] = [
+const KEPT: [&str; 4] = [
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/erasure.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/source_position.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/quarantine.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),

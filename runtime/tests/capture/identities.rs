@@ -200,3 +200,51 @@ async fn versions_before_are_found_by_an_index() {
         .await;
     assert_eq!(scans, 3);
 }
+
+/// What was erased fills no row any more: such changes are set aside, those that are whole land, and the rest of
+/// the table never waits.
+#[tokio::test]
+async fn changes_that_lack_what_was_erased_are_set_aside() {
+    let mut bench = bench("erased", "").await;
+    bench.capture().await;
+    let (one, two) = (long(1), long(2));
+    bench
+        .on_source(&format!(
+            "INSERT INTO item VALUES (1, 'a', {one}, 'x', 1), (2, 'b', {one}, 'x', 1), (3, 'c', {one}, 'x', 1)"
+        ))
+        .await;
+    bench.capture().await;
+    bench
+        .on_target(
+            "DELETE FROM bronze.item WHERE full_row ->> 'id' IN ('1', '2');
+            INSERT INTO medallion.erasure (relation, salt, key_hash, landing, landed_hashes, gone)
+            SELECT 'silver.item', 'salt', '', 'bronze.item', array_agg(encode(sha256(convert_to('salt' || key, 'UTF8')), 'hex')), '{}'
+            FROM unnest(ARRAY['[1]', '[2]']) AS key",
+        )
+        .await;
+    let finding = |rows: i32| {
+        vec![format!(
+            "changes of `public.item` that do not tell all of a row, of which the rest was erased, are kept in \
+             `medallion.quarantine` and not in `bronze.item`: {rows}"
+        )]
+    };
+    bench.on_source("UPDATE item SET n = 2").await;
+    assert_eq!(bench.capture().await.findings, finding(2));
+    // A changed key takes along that the rest is not known; one that is gone needs nothing.
+    bench.on_source("UPDATE item SET id = 4 WHERE id = 1; DELETE FROM item WHERE id = 2").await;
+    assert_eq!(bench.capture().await.findings, finding(3));
+    bench.on_source("UPDATE item SET n = 3; UPDATE item SET n = 4 WHERE id = 3").await;
+    assert_eq!(bench.capture().await.findings, finding(1));
+    // What tells all of a row makes it known again, as does another row of the same key.
+    bench
+        .on_source(&format!(
+            "UPDATE item SET note = {two} WHERE id = 4; INSERT INTO item VALUES (2, 'd', {two})"
+        ))
+        .await;
+    bench.on_source("UPDATE item SET n = 5").await;
+    assert_eq!(bench.capture().await.findings, [""; 0]);
+    bench.assert_fold().await;
+    bench.on_source("DELETE FROM item WHERE id = 4").await;
+    assert_eq!(bench.capture().await.findings, [""; 0]);
+    bench.assert_fold().await;
+}

@@ -97,7 +97,11 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             names(&["late_change"]),
         ),
         grant("What could not land is kept.", "SELECT, INSERT", names(&["quarantine"])),
-        grant("What the warehouse is.", "SELECT", names(&["horizon", "warehouse"])),
+        grant(
+            "What the warehouse is, and no longer is.",
+            "SELECT",
+            names(&["erasure", "horizon", "warehouse"]),
+        ),
         grant(
             "What takes more than that is a function of the owner's.",
             "EXECUTE",

@@ -79,8 +79,9 @@ GRANT SELECT, INSERT ON
     "medallion"."quarantine"
 TO "pagila_loader";
 
--- What the warehouse is.
+-- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."erasure",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "pagila_loader";

@@ -58,8 +58,9 @@ GRANT SELECT, INSERT ON
     "medallion"."quarantine"
 TO "select";
 
--- What the warehouse is.
+-- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."erasure",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "select";

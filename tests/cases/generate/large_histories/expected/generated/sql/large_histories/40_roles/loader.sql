@@ -43,8 +43,9 @@ GRANT SELECT, INSERT ON
     "medallion"."quarantine"
 TO "large_histories_loader";
 
--- What the warehouse is.
+-- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."erasure",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "large_histories_loader";

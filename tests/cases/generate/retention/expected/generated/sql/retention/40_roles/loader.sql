@@ -54,8 +54,9 @@ GRANT SELECT, INSERT ON
     "medallion"."quarantine"
 TO "retention_loader";
 
--- What the warehouse is.
+-- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."erasure",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "retention_loader";
