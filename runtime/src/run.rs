@@ -77,7 +77,7 @@ async fn pipeline(
         round::publish(warehouse, target, |relation, rows, elapsed| telling.done(relation, rows, elapsed))
             .await?;
     telling.end();
-    let retained = retain::retain(target).await?;
+    let retained = retain::retain(warehouse, target).await?;
     if let Some(retained) = &retained {
         let rows = count(retained.rows(), "row");
         progress.note(&format!("folded what is older than {}: {rows} went", retained.horizon));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::{Purpose, Repair, Step, Window};
-use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
+use crate::descriptor::{LookupTime, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
 use crate::statement;
@@ -112,7 +112,7 @@ impl Due {
             time_zone: warehouse.time_zone,
             counted: journal_id,
             latest: &self.latest,
-            horizon: self.horizon.as_deref(),
+            horizon: self.horizon.as_deref().filter(|_| !is_kept_whole(warehouse, silver)),
             repair: Repair::Nothing,
             purpose: Purpose::Apply,
         }
@@ -142,6 +142,17 @@ impl Due {
         .during(|| "cannot move the watermarks".to_owned())?;
         Ok(())
     }
+}
+
+/// Whether nothing of a relation is ever folded: those that others look up at a time of their own, and all that
+/// these look up.
+fn is_kept_whole(warehouse: &Warehouse, silver: &Silver) -> bool {
+    let mut lookups =
+        warehouse.silver.iter().flat_map(|reader| reader.lookups.iter().map(move |one| (reader, one)));
+    lookups.any(|(reader, lookup)| {
+        lookup.relation == silver.table
+            && (matches!(lookup.at, LookupTime::OwnTime(_)) || is_kept_whole(warehouse, reader))
+    })
 }
 
 /// How far bronze goes: what was captured, and what others have put into it.

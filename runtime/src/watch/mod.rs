@@ -345,7 +345,7 @@ impl Watch<'_> {
 
     /// Folding can wait; where it fails, it is told and tried again the next time.
     async fn retain(&self, target: &mut PgConnection) -> Result<()> {
-        match retain::retain(target).await {
+        match retain::retain(self.warehouse, target).await {
             Ok(None) => {}
             Ok(Some(retained)) => {
                 let rows = count(retained.rows(), "row");

@@ -80,12 +80,20 @@ pub async fn later(lsn: i64, ahead: i64, connection: &mut PgConnection) -> Resul
 }
 
 impl Known {
-    /// Reads bronze and the journals.
-    pub async fn read(connection: &mut PgConnection) -> Result<Self, String> {
+    /// Reads bronze and the journals, each in its schema.
+    pub async fn read(bronze: &str, journals: &str, connection: &mut PgConnection) -> Result<Self, String> {
+        let changes = |table: &str| format!("{bronze}.br_{table}_cdc");
+        let journal = |table: &str| format!("{journals}.dim_{table}_hist_journal");
         Ok(Self {
-            item: events("item", Some(&ITEM), connection).await?,
-            customer: events("customer", Some(&CUSTOMER), connection).await?,
-            sale: events("sale", None, connection).await?,
+            item: events("item", &changes("item"), Some((&journal("item"), &ITEM)), connection).await?,
+            customer: events(
+                "customer",
+                &changes("customer"),
+                Some((&journal("customer"), &CUSTOMER)),
+                connection,
+            )
+            .await?,
+            sale: events("sale", &changes("sale"), None, connection).await?,
         })
     }
 
@@ -123,18 +131,19 @@ fn map(states: BTreeMap<i64, Vec<State>>, f: impl Fn(Vec<State>) -> Vec<State>) 
 
 async fn events(
     table: &str,
-    journal: Option<&[&str]>,
+    changes: &str,
+    journal: Option<(&str, &[&str])>,
     connection: &mut PgConnection,
 ) -> Result<Vec<Event>, String> {
     let mut sql = format!(
         "SELECT (extract(epoch FROM commit_ts) * 1000000)::bigint, lsn, seq, op::text, full_row::text, false \
-         FROM bronze.br_{table}_cdc"
+         FROM {changes}"
     );
-    if let Some(columns) = journal {
+    if let Some((journal, columns)) = journal {
         sql += &format!(
             " UNION ALL SELECT (extract(epoch FROM sys_start) * 1000000)::bigint, journal_id, 0, \
              journal_op::text, to_jsonb(entry)::text, true \
-             FROM (SELECT journal_id, journal_op, sys_start, {} FROM medallion.dim_{table}_hist_journal) AS entry",
+             FROM (SELECT journal_id, journal_op, sys_start, {} FROM {journal}) AS entry",
             columns.join(", ")
         );
     }

@@ -138,7 +138,7 @@ async fn check(acts: &[Act], connection: &mut PgConnection) -> Result<(), String
         run(&sql, connection).await?;
     }
     apply(connection).await?;
-    let known = Known::read(connection).await?;
+    let known = Known::read("bronze", "medallion", connection).await?;
     for (relation, expected) in known.fold() {
         let found: BTreeSet<String> = fold::stored(relation, connection).await?;
         if expected != found {

@@ -1,16 +1,14 @@
 //! What the spec declares, by name: types, landing tables, silver relations with their typed columns. Gives
 //! every name its schema and sees to it that no two meet. Resolves no reference between relations.
 
-use std::ops::Range;
-
 use super::identity::Identity;
 use super::names::{self, Namespace};
 use super::report::Report;
-use super::scope::{ReadColumn, Readable, Scope};
+use super::scope::Scope;
 use super::type_name::{self, Unusable};
+use super::{enums, readable};
 use crate::finding::{Code, Finding};
-use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, Enum, Name, Nullability, Read, Schemas, TOOL_SCHEMA, Writes};
+use crate::model::{DataType, Enum, Name, Nullability, Schemas, TOOL_SCHEMA, Writes};
 use crate::spec::{self, At, Parsed};
 
 /// The hash of a dimension's tracked columns.
@@ -147,7 +145,7 @@ impl<'a> Catalog<'a> {
         for name in TOOL_RELATIONS {
             spaces.tool.reserve(name, "a table of medallion's own");
         }
-        let enums = enums(spec, &schemas, &mut spaces, report);
+        let enums = enums::lower(spec, &schemas, &mut spaces.readable, report);
         let then = spec.retention.as_ref().and_then(|retention| retention.then.as_ref());
         let older = match then.map(|then| then.value) {
             Some(spec::Then::Archive) => Beside::Archive,
@@ -202,7 +200,7 @@ impl<'a> Catalog<'a> {
         let joins = self.joins.iter().map(|name| name.value.clone()).collect();
         let mut scope = Scope { joins, all_named: self.all_named, ..Scope::default() };
         for relation in &self.relations {
-            for readable in readables(relation) {
+            for readable in readable::of(relation) {
                 scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);
             }
         }
@@ -503,100 +501,4 @@ struct Spaces {
     bronze: Namespace,
     tool: Namespace,
     readable: Namespace,
-}
-
-fn enums(
-    spec: &spec::Warehouse,
-    schemas: &Schemas,
-    spaces: &mut Spaces,
-    report: &mut Report<'_>,
-) -> Vec<Enum> {
-    let mut enums = Vec::new();
-    for (name, values) in &spec.types {
-        if names::check(name, "the type", report) {
-            spaces.readable.declare(name, "a type", report);
-            if type_name::is_built_in(name) {
-                let place = report.at(&name.span);
-                let message = format!("`{}` is a type of PostgreSQL's", name.value);
-                report.push(Finding::new(Code::ReservedName, message, place).help("choose another name"));
-            }
-        }
-        check_values(name, values, report);
-        enums.push(Enum {
-            name: Name::new(&schemas.silver, &name.value),
-            values: values.iter().map(|value| value.value.clone()).collect(),
-        });
-    }
-    enums
-}
-
-fn check_values(name: &At<String>, values: &At<Vec<At<String>>>, report: &mut Report<'_>) {
-    if values.is_empty() && report.has_no_holes() {
-        let place = report.at(&values.span);
-        let message = format!("the type `{}` has no values", name.value);
-        report.push(Finding::new(Code::UnfitEnum, message, place).label("at least one"));
-    }
-    let mut seen = std::collections::BTreeMap::<&str, &Range<usize>>::new();
-    for value in &values.value {
-        let place = report.at(&value.span);
-        let problem = match value.value.as_str() {
-            "" => Some("is empty".to_owned()),
-            text if text.len() > names::LONGEST => Some(format!("has more than {} bytes", names::LONGEST)),
-            text if text.contains('\0') => Some("holds a NUL".to_owned()),
-            _ => None,
-        };
-        if let Some(problem) = problem {
-            let message = format!("a value of the type `{}` {problem}", name.value);
-            report.push(Finding::new(Code::UnfitEnum, message, place.clone()));
-        }
-        if let Some(first) = seen.insert(&value.value, &value.span) {
-            let message = format!("the type `{}` has `{}` twice", name.value, value.value);
-            let first = report.at(first);
-            report.push(Finding::new(Code::UnfitEnum, message, place).also(first, "the first one"));
-        }
-    }
-}
-
-/// What marts can read of a silver relation: its table, and its current view.
-fn readables(relation: &Relation<'_>) -> Vec<Readable> {
-    let time = || Some(DataType::BuiltIn(BuiltIn::TimestampTz));
-    let added = |name: &str, data_type| ReadColumn {
-        name: name.to_owned(),
-        data_type,
-        nullability: Nullability::NotNull,
-    };
-    let own = relation
-        .columns
-        .iter()
-        .map(|column| ReadColumn {
-            name: column.name.value.clone(),
-            data_type: column.data_type.clone(),
-            nullability: column.nullability,
-        })
-        .collect::<Vec<_>>();
-
-    let mut columns = own.clone();
-    match relation.section {
-        Section::Fact { .. } => columns.push(added(SNAPSHOT, time())),
-        Section::Lookup | Section::Dimension { .. } => {
-            columns.push(added(ROW_HASH, Some(DataType::BuiltIn(BuiltIn::Bytea))));
-            columns.push(added(SYS_START, time()));
-            columns.push(added(SYS_END, time()));
-        }
-    }
-    let mut table = Readable::stored(relation.table.clone(), columns, relation.complete);
-    table.history = !relation.is_fact();
-    let mut readables = vec![table];
-    if let Some(view) = &relation.current_view {
-        let mut columns = own;
-        columns.push(added(SYS_START, time()));
-        readables.push(Readable {
-            read: Read { name: view.clone(), stored: relation.table.clone() },
-            columns,
-            complete: relation.complete,
-            clock: false,
-            history: false,
-        });
-    }
-    readables
 }

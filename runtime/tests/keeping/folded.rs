@@ -1,0 +1,381 @@
+//! The law of what is folded: whatever lands and is written, folded and erased, from the horizon on silver holds
+//! what a fold in plain Rust of all that ever was, but for what was erased, says; by its own judgement too, and a
+//! rebuild changes nothing. On the objects that `generate` writes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::forget::{self, Current, Extent, Outcome, Subject};
+use medallion_runtime::place::Place;
+use medallion_runtime::progress::Silent;
+use medallion_runtime::{apply, migrate, rebuild, refresh, retain, verify};
+use medallion_server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+
+use crate::fold::{self, Known, Time};
+use crate::folded_histories_warehouse::warehouse;
+
+/// Folds what is older than the test says, instead of a day.
+const POLICY: &str = "
+    DO $do$
+    BEGIN
+        EXECUTE regexp_replace(
+            pg_get_functiondef('medallion.retain()'::regprocedure),
+            'moved_to CONSTANT timestamptz := \\(.*?\\n    \\);',
+            'moved_to CONSTANT timestamptz := current_setting(''keeping.horizon'')::timestamptz;'
+        );
+    END
+    $do$;
+    CREATE SCHEMA whole;
+    CREATE VIEW whole.br_item_cdc AS SELECT lsn, op, full_row, commit_ts, seq FROM bronze.br_item_cdc;
+    CREATE VIEW whole.dim_item_hist_journal AS TABLE medallion.dim_item_hist_journal;
+    CREATE VIEW whole.br_customer_cdc AS
+    SELECT lsn, op, full_row, commit_ts, seq FROM bronze.br_customer_cdc
+    UNION ALL SELECT lsn, op, full_row, commit_ts, seq FROM medallion.br_customer_cdc_pruned;
+    CREATE VIEW whole.br_sale_cdc AS
+    SELECT lsn, op, full_row, commit_ts, seq FROM bronze.br_sale_cdc
+    UNION ALL SELECT lsn, op, full_row, commit_ts, seq FROM medallion.br_sale_cdc_pruned;
+    CREATE VIEW whole.dim_customer_hist_journal AS
+    TABLE medallion.dim_customer_hist_journal
+    UNION ALL
+    SELECT journal_id, journal_op, journal_by, journal_xid, customer_id, name, item_id, store, note, sys_start
+    FROM medallion.dim_customer_hist_journal_pruned;
+";
+
+/// Makes the warehouse as new; the owner may.
+const EMPTY: &str = "
+    BEGIN;
+    SELECT medallion.prune(), medallion.backfill();
+    DELETE FROM bronze.br_item_cdc;
+    DELETE FROM bronze.br_customer_cdc;
+    DELETE FROM bronze.br_sale_cdc;
+    DELETE FROM silver.dim_item_hist;
+    DELETE FROM silver.dim_customer_hist;
+    DELETE FROM medallion.dim_item_hist_journal;
+    DELETE FROM medallion.dim_customer_hist_journal;
+    DELETE FROM silver.fact_sale;
+    DELETE FROM medallion.fact_sale_history;
+    DELETE FROM gold.sales_by_store;
+    DELETE FROM gold.customers_by_note;
+    DELETE FROM medallion.watermark;
+    DELETE FROM medallion.late_change;
+    DELETE FROM medallion.horizon;
+    DELETE FROM medallion.erasure;
+    DELETE FROM medallion.br_customer_cdc_pruned;
+    DELETE FROM medallion.br_sale_cdc_pruned;
+    DELETE FROM medallion.dim_customer_hist_journal_pruned;
+    DELETE FROM medallion.dim_customer_hist_pruned;
+    DELETE FROM medallion.fact_sale_history_pruned;
+    DELETE FROM medallion.source_position;
+    INSERT INTO medallion.source_position (slot, state, system_identifier, database)
+    VALUES ('medallion_folded_histories', 'streaming', '', '');
+    COMMIT;
+";
+
+/// What happens, one thing after the other.
+#[derive(Clone, Debug)]
+enum Act {
+    /// A source transaction commits, and lands so many acts later.
+    Source {
+        changes: Vec<Change>,
+        delay: usize,
+    },
+    /// Somebody writes to the dimensions, in one transaction.
+    Write(Vec<Statement>),
+    Apply,
+    /// What is older is folded.
+    Fold,
+    /// A key of a relation is forgotten.
+    Forget(usize, i64),
+}
+
+/// Of which table and key, what is done, and the numbers that its values are made of.
+type Change = (usize, i64, u8, i64, i64);
+/// What is done, to which key, by which numbers.
+type Statement = (usize, i64, i64, i64);
+
+const RELATIONS: [&str; 3] = ["dim_item_hist", "dim_customer_hist", "fact_sale"];
+
+fn act() -> impl Strategy<Value = Act> {
+    let change = (0..3_usize, 1..4_i64, 0..12_u8, 0..4_i64, 0..3_i64);
+    let statement = (0..6_usize, 1..4_i64, 0..4_i64, 0..3_i64);
+    prop_oneof![
+        8 => (prop::collection::vec(change, 1..4), 0..5_usize)
+            .prop_map(|(changes, delay)| Act::Source { changes, delay: delay.saturating_sub(2) }),
+        4 => prop::collection::vec(statement, 1..3).prop_map(Act::Write),
+        2 => Just(Act::Apply),
+        2 => Just(Act::Fold),
+        1 => (0..3_usize, 1..4_i64).prop_map(|(relation, key)| Act::Forget(relation, key)),
+    ]
+}
+
+/// A database with the warehouse in it.
+struct Bench {
+    warehouse: Warehouse,
+    place: Place,
+    connection: PgConnection,
+    /// How many rows were folded, and how many subjects erased, in all cases.
+    folded: u64,
+    erased: u64,
+}
+
+impl Bench {
+    async fn new(name: &str) -> Self {
+        let server = Server::shared_scratch().unwrap();
+        let name = format!("folded_{name}");
+        server.ensure_database(&name).unwrap();
+        let url = server.url(&name);
+        let warehouse = warehouse();
+        let place = Place { source: url.clone(), warehouse: url.clone(), embedded: None };
+        migrate::up(&warehouse, &place).await.unwrap_or_else(|error| panic!("{error}"));
+        let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
+        connection.execute(POLICY).await.unwrap();
+        Self { warehouse, place, connection, folded: 0, erased: 0 }
+    }
+}
+
+#[test]
+fn from_the_horizon_on_silver_is_what_it_would_be() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = RefCell::new(runtime.block_on(Bench::new("law")));
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 150, ..Config::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(act(), 4..28), |acts| {
+            runtime.block_on(bench.borrow_mut().check(&acts)).map_err(TestCaseError::fail)
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let bench = bench.into_inner();
+    assert!(bench.folded > 0 && bench.erased > 0, "some of the past was folded, and some subjects erased");
+}
+
+/// A relation of which nothing is left but the end of all its keys.
+#[tokio::test]
+async fn the_last_key_of_a_relation_is_forgotten() {
+    let source = |key, what| Act::Source { changes: vec![(0, key, what, 0, 0)], delay: 0 };
+    let acts = [source(3, 4), source(3, 0), source(1, 0), Act::Fold, Act::Forget(0, 3)];
+    Bench::new("last_key").await.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A change on its way.
+struct Landing {
+    after: usize,
+    lsn: i64,
+    time: Time,
+    sql: String,
+}
+
+impl Bench {
+    async fn check(&mut self, acts: &[Act]) -> Result<(), String> {
+        self.run(EMPTY).await?;
+        let mut waiting: Vec<Landing> = Vec::new();
+        let mut lsn = 0;
+        for (number, act) in acts.iter().enumerate() {
+            match act {
+                Act::Source { changes, delay } => {
+                    lsn += 1;
+                    let time = fold::later(lsn, 0, &mut self.connection).await?;
+                    for (seq, change) in changes.iter().enumerate() {
+                        let sql = landing(change, lsn, seq, time);
+                        waiting.push(Landing { after: number + delay, lsn, time, sql });
+                    }
+                }
+                Act::Write(statements) => self.write(statements).await?,
+                Act::Apply => drop(self.apply().await?),
+                Act::Fold => self.fold().await?,
+                Act::Forget(relation, key) => self.forget(RELATIONS[*relation], *key).await?,
+            }
+            // What the horizon has passed comes too late: what it was part of is folded.
+            let horizon = self.horizon().await?;
+            let passed =
+                |one: &Landing| horizon.is_some_and(|(time, lsn)| one.time <= time || one.lsn <= lsn);
+            waiting.retain(|one| !passed(one));
+            for at in (0..waiting.len()).rev() {
+                if waiting[at].after <= number {
+                    let sql = waiting.remove(at).sql;
+                    self.run(&sql).await?;
+                }
+            }
+        }
+        for Landing { sql, .. } in waiting {
+            self.run(&sql).await?;
+        }
+        self.holds().await
+    }
+
+    /// Where nothing waits, the laws hold.
+    async fn holds(&mut self) -> Result<(), String> {
+        self.apply().await?;
+        let horizon = self.horizon().await?.map_or(Time::MIN, |(time, _)| time);
+        let known = Known::read("whole", "whole", &mut self.connection).await?;
+        for (relation, expected) in known.fold() {
+            let found = fold::stored(relation, &mut self.connection).await?;
+            let (expected, found) = (kept(&expected, horizon), kept(&found, horizon));
+            if expected != found {
+                let lacking: Vec<_> = expected.difference(&found).collect();
+                let beyond: Vec<_> = found.difference(&expected).collect();
+                return Err(format!(
+                    "{relation} lacks {lacking:#?}\nand has {beyond:#?}\nsince {horizon} of {known:#?}"
+                ));
+            }
+        }
+        let checks = verify::verify(&self.warehouse, &self.place, |_| ()).await;
+        let checks = checks.map_err(|error| error.to_string())?;
+        if let Some(check) = checks.iter().find(|check| check.broken > 0 || check.waits.is_some()) {
+            let bronze = self
+                .value("SELECT coalesce(string_agg(one::text, ' '), '') FROM whole.br_customer_cdc AS one")
+                .await?;
+            return Err(format!("{check:#?}\n{bronze} {horizon}"));
+        }
+        let rebuilt = rebuild::rebuild(&self.warehouse, &self.place, &[], &mut Silent).await;
+        let differed = rebuilt.map_err(|error| error.to_string())?.differed;
+        match differed.iter().find(|(_, rows)| *rows > 0) {
+            None => Ok(()),
+            Some(one) => Err(format!("rebuilt: {one:?}")),
+        }
+    }
+
+    /// Folds all but what is very young: a writer's stamp is never older than the horizon.
+    async fn fold(&mut self) -> Result<(), String> {
+        self.holds().await.map_err(|error| format!("before it is folded: {error}"))?;
+        let sql = "SELECT set_config('keeping.horizon', least(max(system_time), clock_timestamp() - interval '5 ms')::text, false)
+            FROM medallion.watermark";
+        self.run(sql).await?;
+        if self.value("SELECT count(*) FROM medallion.watermark").await? == "0" {
+            return Ok(());
+        }
+        let retained = retain::retain(&self.warehouse, &mut self.connection).await;
+        self.folded += retained.map_err(|error| error.to_string())?.map_or(0, |retained| retained.rows());
+        self.holds().await
+    }
+
+    async fn forget(&mut self, relation: &str, key: i64) -> Result<(), String> {
+        let key = [key.to_string()];
+        let subject = Subject::find(&self.warehouse, relation, &key).map_err(|error| error.to_string())?;
+        let outcome =
+            forget::forget(&self.warehouse, &self.place, &subject, Current::Erase, Extent::Keep).await;
+        self.erased +=
+            u64::from(matches!(outcome.map_err(|error| error.to_string())?, Outcome::Forgotten(_)));
+        self.holds().await
+    }
+
+    async fn horizon(&mut self) -> Result<Option<(Time, i64)>, String> {
+        let sql = "SELECT (extract(epoch FROM \"time\") * 1000000)::bigint, lsn FROM medallion.horizon";
+        let row = sqlx::query(sql).fetch_optional(&mut self.connection).await;
+        Ok(row.map_err(|error| error.to_string())?.map(|row| (row.get(0), row.get(1))))
+    }
+
+    /// Writes; what versioning refuses is undone as a whole.
+    async fn write(&mut self, statements: &[Statement]) -> Result<(), String> {
+        let sql: Vec<String> = statements.iter().map(statement).collect();
+        let sql = format!("BEGIN; {}; COMMIT", sql.join("; "));
+        if let Err(error) = self.connection.execute(AssertSqlSafe(sql.clone())).await {
+            let code =
+                error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+            self.run("ROLLBACK").await?;
+            // A key that is there already, or a version that is later than the writer.
+            if code != "23505" && code != "40001" {
+                return Err(format!("{sql}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self) -> Result<usize, String> {
+        let text = |error: medallion_runtime::error::Error| error.to_string();
+        self.run(
+            "UPDATE medallion.source_position SET (last_lsn, last_commit_ts) = (
+                SELECT greatest(max(lsn), last_lsn), greatest(max(commit_ts), last_commit_ts)
+                FROM (TABLE whole.br_item_cdc UNION ALL TABLE whole.br_customer_cdc UNION ALL TABLE whole.br_sale_cdc) AS landed
+            )",
+        )
+        .await?;
+        let mut transaction = self.connection.begin().await.map_err(|error| error.to_string())?;
+        apply::hold(&self.warehouse, &mut transaction).await.map_err(text)?;
+        let applied = apply::apply(&self.warehouse, &mut transaction, |_| ()).await.map_err(text)?;
+        refresh::refresh(&self.warehouse, &applied, &mut transaction, |_| ()).await.map_err(text)?;
+        transaction.commit().await.map_err(|error| error.to_string())?;
+        Ok(applied.len())
+    }
+
+    async fn run(&mut self, sql: &str) -> Result<(), String> {
+        let done = self.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        done.map(drop).map_err(|error| format!("{sql}: {error}"))
+    }
+
+    async fn value(&mut self, sql: &str) -> Result<String, String> {
+        let sql = AssertSqlSafe(format!("SELECT ({sql})::text"));
+        sqlx::query_scalar(sql).fetch_one(&mut self.connection).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Versions as far as they are kept: those that ended by the horizon are not, the others begin at it or later.
+fn kept(lines: &BTreeSet<String>, horizon: Time) -> BTreeSet<String> {
+    let clipped = |line: &String| {
+        let (values, period) = line.rsplit_once(" [")?;
+        let (since, until) = period.trim_end_matches(')').split_once(", ")?;
+        let (since, until): (Time, Time) = (since.parse().ok()?, until.parse().ok()?);
+        (until > horizon).then(|| format!("{values} [{}, {until})", since.max(horizon)))
+    };
+    lines.iter().filter_map(clipped).collect()
+}
+
+/// The statement that lands a change. What is behind it does not matter: bronze is what counts.
+fn landing((table, key, action, one, two): &Change, lsn: i64, seq: usize, time: Time) -> String {
+    let table = ["item", "customer", "sale"][*table];
+    let row: BTreeMap<&str, serde_json::Value> = match table {
+        "item" => [("item_id", (*key).into()), ("store", (*one).into())].into(),
+        "customer" => [
+            ("customer_id", (*key).into()),
+            ("name", (*two > 0).then(|| format!("n{two}")).into()),
+            ("item_id", (*one).into()),
+            ("note", (*two).into()),
+        ]
+        .into(),
+        _ => [
+            ("sale_id", (*key).into()),
+            ("sold_at", fold::moment(time - 4_000 * *two).into()),
+            ("item_id", (*one).into()),
+            ("customer_id", (*two).into()),
+            ("amount", (*one).into()),
+        ]
+        .into(),
+    };
+    let (op, image) = match action {
+        0 => ("T", "NULL".to_owned()),
+        1..=3 => ("D", format!("'{}'", serde_json::to_string(&row).unwrap())),
+        _ => ("U", format!("'{}'", serde_json::to_string(&row).unwrap())),
+    };
+    format!(
+        "INSERT INTO bronze.br_{table}_cdc (lsn, op, full_row, commit_ts, seq) VALUES \
+         ({lsn}, '{op}', {image}, '{}', {seq})",
+        fold::moment(time)
+    )
+}
+
+fn statement((what, key, one, two): &Statement) -> String {
+    match what {
+        0 => format!("INSERT INTO silver.dim_item_hist (item_id, store) VALUES ({key}, {one})"),
+        1 => format!(
+            "UPDATE silver.dim_item_hist SET store = {one} WHERE item_id = {key} AND sys_end = 'infinity'"
+        ),
+        2 => format!(
+            "INSERT INTO silver.dim_customer_hist (customer_id, name, item_id, store, note) \
+             VALUES ({key}, 'w{two}', {one}, {two}, {two})"
+        ),
+        3 => format!(
+            "UPDATE silver.dim_customer_hist SET name = 'w{two}' WHERE customer_id = {key} AND sys_end = 'infinity'"
+        ),
+        4 => format!(
+            "UPDATE silver.dim_customer_hist SET store = {one} + 7, item_id = {two} \
+             WHERE customer_id = {key} AND sys_end = 'infinity'"
+        ),
+        _ => {
+            format!("DELETE FROM silver.dim_customer_hist WHERE customer_id = {key} AND sys_end = 'infinity'")
+        }
+    }
+}
