@@ -164,6 +164,8 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
+    "landing" text NOT NULL,
+    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -175,6 +177,8 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
+COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -2106,5 +2110,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    '03d935327642b874f467ff6e252c6f120e6c6710e90948afd73fc64c35699c06'
+    'e7fc8fb7deb8c1dec0ec7df94f8ddd6d300e75c317661dd60d989ded18ef5d47'
 );

@@ -164,6 +164,8 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
+    "landing" text NOT NULL,
+    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -175,6 +177,8 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
+COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -1229,5 +1233,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'ddfdeaf13d9af7104356fd8b3993bff97664486e9c8511408c4f6d23ca447868'
+    '26366ea841154cd53059d9961a8b719c3b645f2bfac785b6336128e9354d589a'
 );

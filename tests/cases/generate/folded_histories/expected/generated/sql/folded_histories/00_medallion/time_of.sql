@@ -10,13 +10,15 @@ SECURITY DEFINER
 SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
-    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    -- Of several slots the one that was moved last: what is written as a position is one of its source.
+    epoch CONSTANT bigint := (SELECT "lsn_offset" FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1);
+    landed CONSTANT bigint := (SELECT max("landed_to" + "lsn_offset") FROM "medallion"."source_position");
     horizon "medallion"."horizon";
 BEGIN
     IF $1 > landed THEN
-        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + ($1 - epoch)
             USING ERRCODE = 'invalid_parameter_value',
-                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + (landed - epoch)),
                 HINT = 'run the warehouse, then ask again';
     END IF;
     SELECT * INTO horizon FROM "medallion"."horizon";
@@ -40,13 +42,29 @@ BEGIN
 END
 $$;
 
+-- Positions of a source that was followed earlier mean nothing at the one that is followed now.
 CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
+STRICT
 PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
-END;
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source "medallion"."source_position";
+    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+BEGIN
+    SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
+    landed := landed + coalesce(source."lsn_offset", 0);
+    IF landed < source."epoch_lsn" THEN
+        RAISE EXCEPTION 'the position `%` lies before the source was followed from where it is now', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'ask about a position as bronze has it in lsn, which is a number';
+    END IF;
+    RETURN "medallion"."time_of"(landed);
+END
+$$;
 
 -- For a literal, which could be either of the others.
 CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz

@@ -60,30 +60,78 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
 END;
 
--- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
--- triggers run statements of their own meanwhile.
-CREATE UNLOGGED TABLE "medallion"."closed_met" (
+-- Whether a version as young as this transaction is another's.
+CREATE FUNCTION "medallion"."is_other"(start timestamptz, row_xmin xid) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT start > "medallion"."stamp"() OR start = "medallion"."stamp"() AND NOT "medallion"."wrote"(row_xmin);
+END;
+
+-- Whether a writer sets what is not his to set: a hash that is neither the row's nor what it was, a time that
+-- is neither the transaction's nor what it was, an end.
+CREATE FUNCTION "medallion"."is_given"(
+    hash bytea,
+    hash_before bytea,
+    hash_due bytea,
+    start timestamptz,
+    start_before timestamptz,
+    start_due timestamptz,
+    "end" timestamptz
+)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+BEGIN ATOMIC
+    SELECT hash <> hash_due AND (hash = hash_before) IS NOT TRUE
+        OR start <> start_due AND (start = start_before) IS NOT TRUE
+        OR "end" IS DISTINCT FROM 'infinity';
+END;
+
+-- What the rows of a statement have to tell its end: of which keys they met closed versions, and that keys were
+-- changed. By the depth of triggers, for triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."noticed" (
     "transaction" xid8 NOT NULL,
     "relation" oid NOT NULL,
     "depth" integer NOT NULL,
-    "op" text NOT NULL,
-    "key" text NOT NULL
+    "what" text NOT NULL,
+    "key" text
 );
 
-CREATE INDEX "closed_met_transaction"
-    ON "medallion"."closed_met" ("transaction");
+CREATE INDEX "noticed_transaction"
+    ON "medallion"."noticed" ("transaction");
 
-CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
+CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
-    PERFORM set_config('medallion.closed_met', 'on', true);
+    INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
+
+CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
+    RETURN NULL;
+END
+$$;
+
+-- Each notice is taken once.
+CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
+LANGUAGE sql
+BEGIN ATOMIC
+    DELETE FROM "medallion"."noticed" AS noticed
+    WHERE noticed."transaction" = pg_current_xact_id()
+    AND noticed."relation" = met.relation
+    AND noticed."depth" = pg_trigger_depth()
+    AND noticed."what" = met.what
+    RETURNING noticed."key";
+END;
 
 -- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
 -- snapshot does not see what came and went meanwhile, and must not open a key before it.
@@ -109,14 +157,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
-        AND latest.last_value > extract(epoch FROM stamp) * 1000000
-    FROM "medallion"."latest_ending" AS latest;
-END;
-
 CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -136,6 +176,49 @@ BEGIN
             HINT = 'run the transaction again';
 END
 $$;
+
+CREATE FUNCTION "medallion"."refuse_other"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."refuse_conflict"(TG_RELID);
+END
+$$;
+
+-- A key may have come and gone after a time, unseen by a transaction that keeps its snapshot.
+CREATE FUNCTION "medallion"."refuse_unseen"(relation regclass, stamp timestamptz) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        PERFORM "medallion"."refuse_conflict"(relation)
+        FROM "medallion"."latest_ending" AS latest
+        WHERE latest.last_value > extract(epoch FROM stamp) * 1000000;
+    END IF;
+END
+$$;
+
+-- Whether a statement changed keys, of which each ends one and opens another.
+CREATE FUNCTION "medallion"."shifted"(relation regclass, stamp timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."met"(relation, 'KEY');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM "medallion"."refuse_unseen"(relation, stamp);
+    PERFORM "medallion"."mark_ending"(stamp);
+    RETURN true;
+END
+$$;
+
+-- From here on a function that has settings of the planner's goes by indexes, row by row, until its end.
+CREATE FUNCTION "medallion"."go_by_index"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true);
+END;
 
 CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
 LANGUAGE plpgsql
@@ -162,12 +245,19 @@ COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written
 COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
 COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
 COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
-COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
-COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
+COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
+COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
+COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
+COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
+COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
-COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
 COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
 COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
+COMMENT ON FUNCTION "medallion"."refuse_other"() IS 'Keeps another''s version from being replaced.';
+COMMENT ON FUNCTION "medallion"."refuse_unseen"(regclass, timestamptz) IS 'Keeps a key from being opened before it ended.';
+COMMENT ON FUNCTION "medallion"."shifted"(regclass, timestamptz) IS 'Whether a statement changed keys.';
+COMMENT ON FUNCTION "medallion"."go_by_index"() IS 'Lets what follows in a function be looked up row by row.';
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';

@@ -66,7 +66,10 @@ CREATE TABLE "medallion"."source_position" (
     "state" text NOT NULL,
     "system_identifier" text NOT NULL,
     "database" text NOT NULL,
+    "timeline" integer NOT NULL DEFAULT 1,
     "landed_to" bigint,
+    "lsn_offset" bigint NOT NULL DEFAULT 0,
+    "epoch_lsn" bigint NOT NULL DEFAULT 0,
     "last_lsn" bigint NOT NULL DEFAULT 0,
     "last_commit_ts" timestamptz,
     "fence" text,
@@ -74,16 +77,19 @@ CREATE TABLE "medallion"."source_position" (
     "recorded_position" bigint,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
-    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming'))
+    CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
 );
 
 COMMENT ON TABLE "medallion"."source_position" IS 'How far the source has been captured, a row a replication slot.';
 COMMENT ON COLUMN "medallion"."source_position"."slot" IS 'The replication slot on the source.';
-COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming.';
+COMMENT ON COLUMN "medallion"."source_position"."state" IS 'creating until the snapshot has landed, then streaming; resnapshotting until a later snapshot has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."system_identifier" IS 'The source server that the slot is on: another one of the same name is refused.';
 COMMENT ON COLUMN "medallion"."source_position"."database" IS 'The database there.';
-COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed.';
-COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed.';
+COMMENT ON COLUMN "medallion"."source_position"."timeline" IS 'The timeline of that server: one that was restored or has taken over has another.';
+COMMENT ON COLUMN "medallion"."source_position"."landed_to" IS 'The end position on the source up to which all has landed; null where another source is about to be followed.';
+COMMENT ON COLUMN "medallion"."source_position"."lsn_offset" IS 'What is added to positions of the source, so that they lie above those that landed before from elsewhere.';
+COMMENT ON COLUMN "medallion"."source_position"."epoch_lsn" IS 'The position in bronze from which on this offset holds.';
+COMMENT ON COLUMN "medallion"."source_position"."last_lsn" IS 'The highest position that landed, as it is in bronze.';
 COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest system time that landed.';
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
@@ -387,30 +393,78 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
 END;
 
--- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
--- triggers run statements of their own meanwhile.
-CREATE UNLOGGED TABLE "medallion"."closed_met" (
+-- Whether a version as young as this transaction is another's.
+CREATE FUNCTION "medallion"."is_other"(start timestamptz, row_xmin xid) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT start > "medallion"."stamp"() OR start = "medallion"."stamp"() AND NOT "medallion"."wrote"(row_xmin);
+END;
+
+-- Whether a writer sets what is not his to set: a hash that is neither the row's nor what it was, a time that
+-- is neither the transaction's nor what it was, an end.
+CREATE FUNCTION "medallion"."is_given"(
+    hash bytea,
+    hash_before bytea,
+    hash_due bytea,
+    start timestamptz,
+    start_before timestamptz,
+    start_due timestamptz,
+    "end" timestamptz
+)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+BEGIN ATOMIC
+    SELECT hash <> hash_due AND (hash = hash_before) IS NOT TRUE
+        OR start <> start_due AND (start = start_before) IS NOT TRUE
+        OR "end" IS DISTINCT FROM 'infinity';
+END;
+
+-- What the rows of a statement have to tell its end: of which keys they met closed versions, and that keys were
+-- changed. By the depth of triggers, for triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."noticed" (
     "transaction" xid8 NOT NULL,
     "relation" oid NOT NULL,
     "depth" integer NOT NULL,
-    "op" text NOT NULL,
-    "key" text NOT NULL
+    "what" text NOT NULL,
+    "key" text
 );
 
-CREATE INDEX "closed_met_transaction"
-    ON "medallion"."closed_met" ("transaction");
+CREATE INDEX "noticed_transaction"
+    ON "medallion"."noticed" ("transaction");
 
-CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
+CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
-    PERFORM set_config('medallion.closed_met', 'on', true);
+    INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
+
+CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
+    RETURN NULL;
+END
+$$;
+
+-- Each notice is taken once.
+CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
+LANGUAGE sql
+BEGIN ATOMIC
+    DELETE FROM "medallion"."noticed" AS noticed
+    WHERE noticed."transaction" = pg_current_xact_id()
+    AND noticed."relation" = met.relation
+    AND noticed."depth" = pg_trigger_depth()
+    AND noticed."what" = met.what
+    RETURNING noticed."key";
+END;
 
 -- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
 -- snapshot does not see what came and went meanwhile, and must not open a key before it.
@@ -436,14 +490,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
-        AND latest.last_value > extract(epoch FROM stamp) * 1000000
-    FROM "medallion"."latest_ending" AS latest;
-END;
-
 CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -463,6 +509,49 @@ BEGIN
             HINT = 'run the transaction again';
 END
 $$;
+
+CREATE FUNCTION "medallion"."refuse_other"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."refuse_conflict"(TG_RELID);
+END
+$$;
+
+-- A key may have come and gone after a time, unseen by a transaction that keeps its snapshot.
+CREATE FUNCTION "medallion"."refuse_unseen"(relation regclass, stamp timestamptz) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        PERFORM "medallion"."refuse_conflict"(relation)
+        FROM "medallion"."latest_ending" AS latest
+        WHERE latest.last_value > extract(epoch FROM stamp) * 1000000;
+    END IF;
+END
+$$;
+
+-- Whether a statement changed keys, of which each ends one and opens another.
+CREATE FUNCTION "medallion"."shifted"(relation regclass, stamp timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."met"(relation, 'KEY');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM "medallion"."refuse_unseen"(relation, stamp);
+    PERFORM "medallion"."mark_ending"(stamp);
+    RETURN true;
+END
+$$;
+
+-- From here on a function that has settings of the planner's goes by indexes, row by row, until its end.
+CREATE FUNCTION "medallion"."go_by_index"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true);
+END;
 
 CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
 LANGUAGE plpgsql
@@ -489,13 +578,20 @@ COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written
 COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
 COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
 COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
-COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
-COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
+COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
+COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
+COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
+COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
+COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
-COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
 COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
 COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
+COMMENT ON FUNCTION "medallion"."refuse_other"() IS 'Keeps another''s version from being replaced.';
+COMMENT ON FUNCTION "medallion"."refuse_unseen"(regclass, timestamptz) IS 'Keeps a key from being opened before it ended.';
+COMMENT ON FUNCTION "medallion"."shifted"(regclass, timestamptz) IS 'Whether a statement changed keys.';
+COMMENT ON FUNCTION "medallion"."go_by_index"() IS 'Lets what follows in a function be looked up row by row.';
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
@@ -772,13 +868,15 @@ SECURITY DEFINER
 SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
-    landed CONSTANT bigint := (SELECT max("landed_to") FROM "medallion"."source_position");
+    -- Of several slots the one that was moved last: what is written as a position is one of its source.
+    epoch CONSTANT bigint := (SELECT "lsn_offset" FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1);
+    landed CONSTANT bigint := (SELECT max("landed_to" + "lsn_offset") FROM "medallion"."source_position");
     horizon "medallion"."horizon";
 BEGIN
     IF $1 > landed THEN
-        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + $1
+        RAISE EXCEPTION 'the position `%` has not landed yet', '0/0'::pg_lsn + ($1 - epoch)
             USING ERRCODE = 'invalid_parameter_value',
-                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + landed),
+                DETAIL = format('Changes have landed up to `%s`.', '0/0'::pg_lsn + (landed - epoch)),
                 HINT = 'run the warehouse, then ask again';
     END IF;
     SELECT * INTO horizon FROM "medallion"."horizon";
@@ -802,13 +900,29 @@ BEGIN
 END
 $$;
 
+-- Positions of a source that was followed earlier mean nothing at the one that is followed now.
 CREATE FUNCTION "medallion"."time_of"("position" pg_lsn) RETURNS timestamptz
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
+STRICT
 PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT "medallion"."time_of"(($1 - '0/0'::pg_lsn)::bigint);
-END;
+SECURITY DEFINER
+SET "search_path" = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source "medallion"."source_position";
+    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+BEGIN
+    SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
+    landed := landed + coalesce(source."lsn_offset", 0);
+    IF landed < source."epoch_lsn" THEN
+        RAISE EXCEPTION 'the position `%` lies before the source was followed from where it is now', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'ask about a position as bronze has it in lsn, which is a number';
+    END IF;
+    RETURN "medallion"."time_of"(landed);
+END
+$$;
 
 -- For a literal, which could be either of the others.
 CREATE FUNCTION "medallion"."time_of"("position" text) RETURNS timestamptz
@@ -875,48 +989,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("store")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."dim_item_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."dim_item_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."dim_item_row_hash"(NEW."store");
 BEGIN
-    NEW."row_hash" := "silver"."dim_item_row_hash"(NEW."store");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."dim_item_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."dim_item_row_hash"(NEW."store");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -930,120 +1019,47 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."item_id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."item_id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."dim_item_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."item_id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."dim_item_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."dim_item_hist" AS version
-        WHERE version."item_id" = OLD."item_id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."dim_item_hist_settle"(bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."dim_item_hist"%ROWTYPE;
+    ended "silver"."dim_item_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."dim_item_hist" AS version
-    WHERE version."item_id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."item_id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."dim_item_hist" AS version
-    WHERE version."item_id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."item_id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."dim_item_hist" AS version
-        WHERE version."item_id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."dim_item_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."dim_item_hist" AS version
-        WHERE version."item_id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."item_id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."dim_item_hist" AS version
         SET
             "sys_end" = 'infinity'
-        WHERE version."item_id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."item_id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."dim_item_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1054,28 +1070,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."item_id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."dim_item_hist_settle"(touched."item_id")
+    FROM (
+        SELECT DISTINCT new_rows."item_id"
         FROM new_rows
-        JOIN "silver"."dim_item_hist" AS version
-            ON version."item_id" = new_rows."item_id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."dim_item_hist_settle"(key."item_id");
-    END LOOP;
+        JOIN "silver"."dim_item_hist" AS version ON version."item_id" = new_rows."item_id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."dim_item_hist_journal" ("journal_op", "item_id", "store", "sys_start")
     SELECT 'I', new_rows."item_id", new_rows."store", stamp
     FROM new_rows
@@ -1084,42 +1091,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."dim_item_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."item_id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."item_id" = old_rows."item_id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."dim_item_hist" AS version
-        WHERE version."item_id" = old_rows."item_id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."dim_item_hist_settle"(touched."item_id")
+        FROM (
+            SELECT old_rows."item_id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."item_id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."dim_item_hist_journal" ("journal_op", "item_id", "store", "sys_start")
+        SELECT 'D', old_rows."item_id", old_rows."store", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."dim_item_hist" AS version WHERE version."item_id" = old_rows."item_id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."dim_item_hist_journal" ("journal_op", "item_id", "store", "sys_start")
     SELECT 'U', new_rows."item_id", new_rows."store", stamp
     FROM new_rows
@@ -1128,6 +1149,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."dim_item_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1138,89 +1160,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."item_id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "dim_item_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."item_id"
+    PERFORM "medallion"."dim_item_hist_settle"(touched."item_id")
+    FROM (
+        SELECT DISTINCT old_rows."item_id"
         FROM old_rows
-        JOIN "silver"."dim_item_hist" AS version
-            ON version."item_id" = old_rows."item_id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."dim_item_hist_settle"(key."item_id");
-    END LOOP;
+        JOIN "silver"."dim_item_hist" AS version ON version."item_id" = old_rows."item_id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."dim_item_hist_journal" ("journal_op", "item_id", "store", "sys_start")
     SELECT 'D', old_rows."item_id", old_rows."store", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."dim_item_hist" AS version
-        WHERE version."item_id" = old_rows."item_id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."dim_item_hist" AS version WHERE version."item_id" = old_rows."item_id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."dim_item_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."item_id" <> OLD."item_id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."item_id", OLD."store", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."dim_item_hist_settle"(NEW."item_id");
-        INSERT INTO "medallion"."dim_item_hist_journal" ("journal_op", "item_id", "store", "sys_start")
-        SELECT 'D', OLD."item_id", OLD."store", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."dim_item_hist" AS version
-            WHERE version."item_id" = OLD."item_id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."dim_item_hist_settle"(OLD."item_id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."dim_item_hist_refuse_lost"(),
-    "medallion"."dim_item_hist_keep_order"(),
-    "medallion"."dim_item_hist_after_insert"(),
-    "medallion"."dim_item_hist_after_update"(),
-    "medallion"."dim_item_hist_after_delete"(),
-    "medallion"."dim_item_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."dim_item_hist_after_insert"(), "medallion"."dim_item_hist_after_update"(), "medallion"."dim_item_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -1230,6 +1207,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."dim_item_hist"
     FOR EACH ROW
@@ -1237,60 +1215,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."dim_item_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."dim_item_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_item_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."dim_item_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."dim_item_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_item_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."dim_item_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."dim_item_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."item_id" <> OLD."item_id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."dim_item_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."item_id" <> OLD."item_id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."dim_item_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."dim_item_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."dim_item_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."dim_item_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."dim_item_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."dim_item_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."dim_item_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1308,12 +1269,10 @@ ALTER TABLE "silver"."dim_item_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."dim_item" AS
@@ -1563,48 +1522,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name", "item_id", "store")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."dim_customer_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."dim_customer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."dim_customer_row_hash"(NEW."name", NEW."item_id", NEW."store");
 BEGIN
-    NEW."row_hash" := "silver"."dim_customer_row_hash"(NEW."name", NEW."item_id", NEW."store");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."dim_customer_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."dim_customer_row_hash"(NEW."name", NEW."item_id", NEW."store");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -1618,122 +1552,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."customer_id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."customer_id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."dim_customer_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."customer_id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."dim_customer_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = OLD."customer_id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."dim_customer_hist_settle"(bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."dim_customer_hist"%ROWTYPE;
+    ended "silver"."dim_customer_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."dim_customer_hist" AS version
-    WHERE version."customer_id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."customer_id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."dim_customer_hist" AS version
-    WHERE version."customer_id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."customer_id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."dim_customer_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."customer_id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."dim_customer_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."customer_id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."customer_id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."dim_customer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1744,28 +1604,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."customer_id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
+    FROM (
+        SELECT DISTINCT new_rows."customer_id"
         FROM new_rows
-        JOIN "silver"."dim_customer_hist" AS version
-            ON version."customer_id" = new_rows."customer_id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."dim_customer_hist_settle"(key."customer_id");
-    END LOOP;
+        JOIN "silver"."dim_customer_hist" AS version ON version."customer_id" = new_rows."customer_id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."dim_customer_hist_journal" ("journal_op", "customer_id", "name", "item_id", "store", "note", "sys_start")
     SELECT 'I', new_rows."customer_id", new_rows."name", new_rows."item_id", new_rows."store", new_rows."note", stamp
     FROM new_rows
@@ -1774,42 +1625,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."dim_customer_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."customer_id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."customer_id" = old_rows."customer_id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = old_rows."customer_id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
+        FROM (
+            SELECT old_rows."customer_id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."customer_id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."dim_customer_hist_journal" ("journal_op", "customer_id", "name", "item_id", "store", "note", "sys_start")
+        SELECT 'D', old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."dim_customer_hist" AS version WHERE version."customer_id" = old_rows."customer_id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."dim_customer_hist_journal" ("journal_op", "customer_id", "name", "item_id", "store", "note", "sys_start")
     SELECT 'U', new_rows."customer_id", new_rows."name", new_rows."item_id", new_rows."store", new_rows."note", stamp
     FROM new_rows
@@ -1818,6 +1683,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."dim_customer_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1828,89 +1694,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."customer_id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "dim_customer_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."customer_id"
+    PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
+    FROM (
+        SELECT DISTINCT old_rows."customer_id"
         FROM old_rows
-        JOIN "silver"."dim_customer_hist" AS version
-            ON version."customer_id" = old_rows."customer_id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."dim_customer_hist_settle"(key."customer_id");
-    END LOOP;
+        JOIN "silver"."dim_customer_hist" AS version ON version."customer_id" = old_rows."customer_id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."dim_customer_hist_journal" ("journal_op", "customer_id", "name", "item_id", "store", "note", "sys_start")
     SELECT 'D', old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = old_rows."customer_id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."dim_customer_hist" AS version WHERE version."customer_id" = old_rows."customer_id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."dim_customer_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."customer_id" <> OLD."customer_id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."customer_id", OLD."name", OLD."item_id", OLD."store", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."dim_customer_hist_settle"(NEW."customer_id");
-        INSERT INTO "medallion"."dim_customer_hist_journal" ("journal_op", "customer_id", "name", "item_id", "store", "note", "sys_start")
-        SELECT 'D', OLD."customer_id", OLD."name", OLD."item_id", OLD."store", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."dim_customer_hist" AS version
-            WHERE version."customer_id" = OLD."customer_id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."dim_customer_hist_settle"(OLD."customer_id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."dim_customer_hist_refuse_lost"(),
-    "medallion"."dim_customer_hist_keep_order"(),
-    "medallion"."dim_customer_hist_after_insert"(),
-    "medallion"."dim_customer_hist_after_update"(),
-    "medallion"."dim_customer_hist_after_delete"(),
-    "medallion"."dim_customer_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."dim_customer_hist_after_insert"(), "medallion"."dim_customer_hist_after_update"(), "medallion"."dim_customer_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -1920,6 +1741,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."dim_customer_hist"
     FOR EACH ROW
@@ -1927,60 +1749,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."dim_customer_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."dim_customer_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."dim_customer_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."customer_id" <> OLD."customer_id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."customer_id" <> OLD."customer_id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."dim_customer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."dim_customer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."dim_customer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."dim_customer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1998,12 +1803,10 @@ ALTER TABLE "silver"."dim_customer_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."dim_customer" AS
@@ -2778,5 +2581,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '2fc83b281de435fc3d3f2e0a64cb67e5652a6791fb1be60facd98f359af357e3'
+    '99a6d6e906b63da3faeb507ca845d2d3b609dabadb60cde7e99117e447ed0899'
 );

@@ -180,6 +180,8 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
+    "landing" text NOT NULL,
+    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -191,6 +193,8 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
+COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -1515,8 +1519,9 @@ GRANT SELECT, INSERT ON
     "medallion"."quarantine"
 TO "select";
 
--- What the warehouse is.
+-- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."erasure",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "select";
@@ -1580,5 +1585,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '11a90617a5ec04f7fbeb5b0c44442996dbbd8d43b77d45a9885788b455b88df5'
+    'bf3f5e91c452f7ec6f7e7cd9b5c3f09c1dea732fcc15282f1367a2b383b855e9'
 );

@@ -164,6 +164,8 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
+    "landing" text NOT NULL,
+    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -175,6 +177,8 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
+COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -1472,5 +1476,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    'beded64d507f143184c8b231fbc612eb7ad12703929ab518062f580d29fd5442'
+    'c43c47bc7d954911fa88d6a9e292ae3889235883cdd6b7df03535223c1c04f94'
 );
