@@ -50,11 +50,15 @@ pub async fn stage(
         statement::analyze(connection, &step.table("own"), changed).await?;
         staged += statement::execute(connection, &bases(step, &reread)).await?;
     }
+    let mut conflicts = Vec::new();
     if versioned && (changed > 0 || landed.truncates) {
-        let conflicts = repair_conflicts(step, landed.truncates, connection).await?;
-        if conflicts > 0 {
-            step.repair = Repair::Keys;
-        }
+        conflicts = conflicting(step, landed.truncates, connection).await?;
+    }
+    if !lookups.is_empty() && (changed > 0 || !reread.is_empty()) {
+        conflicts.extend(given_since(step));
+    }
+    if !conflicts.is_empty() {
+        repair_conflicts(step, &conflicts, connection).await?;
     }
     if step.repair == Repair::Keys {
         let own = step.table("own");
@@ -293,13 +297,9 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
     format!("INSERT INTO {own}\n{}", queries.join("\nUNION ALL\n"))
 }
 
-/// Moves keys over to those that are repaired where something stands that is not earlier than what landed:
-/// the version of a writer, or one that begins as a writer's in a lookup does. Returns how many.
-async fn repair_conflicts(
-    step: &mut Step<'_>,
-    truncates: bool,
-    connection: &mut PgConnection,
-) -> Result<u64> {
+/// Queries of the keys where something stands that is not earlier than what landed: the version of a writer,
+/// or one that begins as a writer's in a lookup does.
+async fn conflicting(step: &Step<'_>, truncates: bool, connection: &mut PgConnection) -> Result<Vec<String>> {
     let silver = step.silver;
     let own = step.table("own");
     let late = format!(
@@ -307,7 +307,7 @@ async fn repair_conflicts(
         quote::literal(step.latest)
     );
     if !truncates && statement::scalar(connection, &late, &[]).await? == 0 {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let key = key_list(silver, "");
     let mut conflicts = vec![format!(
@@ -336,16 +336,47 @@ async fn repair_conflicts(
             ));
         }
     }
+    Ok(conflicts)
+}
+
+/// A query of the keys of which a writer has said once more what their version has from its lookups, without
+/// beginning a version by it. Such a version is not cut where it was said, and only the journal knows.
+fn given_since(step: &Step<'_>) -> Option<String> {
+    let SilverKind::Dimension { start, journal: Some(journal), .. } = &step.silver.kind else {
+        return None;
+    };
+    let start = quote::identifier(start);
+    Some(format!(
+        "SELECT {} FROM {} AS own JOIN {} AS entry ON {}\n\
+         WHERE own.m$base AND entry.{start} > own.m$since AND entry.{start} > {}::timestamptz",
+        key_list(step.silver, "own."),
+        step.table("own"),
+        quote::name(journal),
+        statement::equal("own.", "entry.", &step.silver.key, &step.silver.key),
+        quote::literal(&step.window.after_time),
+    ))
+}
+
+/// Moves the keys over to those that are repaired.
+async fn repair_conflicts(
+    step: &mut Step<'_>,
+    conflicts: &[String],
+    connection: &mut PgConnection,
+) -> Result<()> {
+    let before = step.repair;
     super::repair::create_keys(step, connection).await?;
-    let repair = step.table("repair");
+    let (own, repair) = (step.table("own"), step.table("repair"));
     let sql = format!("INSERT INTO {repair}\n{}", conflicts.join("\nUNION\n"));
     let found = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &repair, found).await?;
     if found > 0 {
+        statement::analyze(connection, &repair, found).await?;
         let sql = format!("DELETE FROM {own} AS own WHERE {}", is_repaired(step, "own"));
         statement::execute(connection, &sql).await?;
+    } else if before == Repair::Nothing {
+        statement::execute(connection, &format!("DROP TABLE {repair}")).await?;
+        step.repair = Repair::Nothing;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Whether a row's key is repaired, as a condition.

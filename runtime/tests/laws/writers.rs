@@ -86,14 +86,7 @@ fn act() -> impl Strategy<Value = Act> {
 #[test]
 fn dimensions_hold_what_their_feed_and_their_writers_say() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = Server::shared_scratch().unwrap();
-    server.ensure_database("writers").unwrap();
-    let url = server.url("writers");
-    let connection = RefCell::new(runtime.block_on(async {
-        let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
-        connection.execute(OBJECTS).await.unwrap();
-        connection
-    }));
+    let connection = RefCell::new(runtime.block_on(open("writers")));
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     TestRunner::new(config)
@@ -101,6 +94,33 @@ fn dimensions_hold_what_their_feed_and_their_writers_say() {
             runtime.block_on(check(&acts, &mut connection.borrow_mut())).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A writer says what a lookup gives in the transaction that changes what is looked up, and begins no version by
+/// it: the version is not cut there, whenever it is read again.
+#[tokio::test]
+async fn what_a_writer_says_of_a_lookup_stands_until_the_lookup_changes() {
+    let mut connection = open("writers_given").await;
+    let source =
+        |table, action, one| Act::Source { changes: vec![(table, 1, action, one, 0)], ahead: 0, delay: 0 };
+    let before = [Act::Write(vec![(3, 1, 2, 1)]), Act::Write(vec![(0, 2, 0, 0), (6, 1, 0, 0)]), Act::Apply];
+    let item = Act::Source { changes: vec![(0, 2, 5, 3, 0)], ahead: 0, delay: 0 };
+    for then in [
+        vec![source(1, 0, 0)],
+        vec![source(1, 5, 2)],
+        vec![item.clone()],
+        vec![item, Act::Apply, source(1, 5, 2)],
+    ] {
+        check(&[before.to_vec(), then].concat(), &mut connection).await.unwrap();
+    }
+}
+
+async fn open(name: &str) -> PgConnection {
+    let server = Server::shared_scratch().unwrap();
+    server.ensure_database(name).unwrap();
+    let mut connection = connection::connect(Database::Warehouse, &server.url(name)).await.unwrap();
+    connection.execute(OBJECTS).await.unwrap();
+    connection
 }
 
 async fn check(acts: &[Act], connection: &mut PgConnection) -> Result<(), String> {
