@@ -3,6 +3,7 @@
 //! its own and a stretch of positions; a batch is landed, and applied.
 
 use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::Warehouse;
 use medallion_runtime::{apply, verify};
 use medallion_server::Server;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -186,11 +187,14 @@ fn time(lsn: i64) -> String {
 
 /// Returns how many relations changed.
 pub async fn run(connection: &mut PgConnection) -> Result<usize, String> {
-    let warehouse = warehouse();
+    apply_to(&warehouse(), connection).await
+}
+
+pub async fn apply_to(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<usize, String> {
     let text = |error: medallion_runtime::error::Error| error.to_string();
     let mut transaction = connection.begin().await.unwrap();
-    apply::hold(&warehouse, &mut transaction).await.map_err(text)?;
-    let applied = apply::apply(&warehouse, &mut transaction, |_| ()).await.map_err(text)?;
+    apply::hold(warehouse, &mut transaction).await.map_err(text)?;
+    let applied = apply::apply(warehouse, &mut transaction, |_| ()).await.map_err(text)?;
     transaction.commit().await.unwrap();
     Ok(applied.len())
 }

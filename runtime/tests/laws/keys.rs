@@ -11,9 +11,9 @@ use crate::arrivals::{open, run, verified};
 use crate::every_key_warehouse::warehouse;
 
 /// A dimension's name, its key's columns with their types, and two keys.
-struct Kind {
-    name: &'static str,
-    key: &'static [(&'static str, &'static str)],
+pub struct Kind {
+    pub name: &'static str,
+    pub key: &'static [(&'static str, &'static str)],
     keys: [&'static [&'static str]; 2],
 }
 
@@ -25,7 +25,7 @@ const fn one(
     Kind { name, key: column, keys }
 }
 
-const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 14] = [
     one("integer", &[("id", "integer")], [&["-2147483648"], &["2147483647"]]),
     one("bigint", &[("id", "bigint")], [&["9223372036854775806"], &["9223372036854775807"]]),
     one("numeric", &[("id", "numeric")], [&["123456789012345678901234567890.1"], &["NaN"]]),
@@ -56,18 +56,18 @@ impl Kind {
         format!("silver.by_{}_hist", self.name)
     }
 
-    fn columns(&self) -> String {
+    pub fn columns(&self) -> String {
         let names: Vec<&str> = self.key.iter().map(|(name, _)| *name).collect();
         names.join(", ")
     }
 
     /// A key as values, in the order of its columns.
-    fn values(&self, number: usize) -> Vec<String> {
+    pub fn values(&self, number: usize) -> Vec<String> {
         let values = self.key.iter().zip(self.keys[number - 1]);
         values.map(|((_, kind), value)| format!("'{}'::{kind}", value.replace('\'', "''"))).collect()
     }
 
-    fn is(&self, number: usize) -> String {
+    pub fn is(&self, number: usize) -> String {
         format!("({}) = ({})", self.columns(), self.values(number).join(", "))
     }
 

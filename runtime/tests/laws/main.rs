@@ -7,6 +7,7 @@
 mod arrivals;
 mod fold;
 mod keys;
+mod recorded;
 mod shop;
 mod writers;
 

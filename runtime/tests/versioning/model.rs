@@ -33,9 +33,10 @@ struct Committed {
 }
 
 /// An open transaction: what it saw at its start if that is all that it sees, what it made of the keys that it
-/// touched, and the same as of its savepoints.
+/// touched, and the same as of its savepoints; and whether it may fail when it commits.
 #[derive(Clone, Debug, Default)]
 struct Transaction {
+    serializable: bool,
     snapshot: Option<Committed>,
     written: BTreeMap<i64, Option<Row>>,
     savepoints: Vec<BTreeMap<i64, Option<Row>>>,
@@ -43,12 +44,19 @@ struct Transaction {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Begin { repeatable: bool },
+    Begin(Isolation),
     Commit,
     Rollback,
     Savepoint,
     Back,
     Write { statement: Statement, guarded: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +108,12 @@ fn statement() -> impl Strategy<Value = Statement> {
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        2 => any::<bool>().prop_map(|repeatable| Action::Begin { repeatable }),
+        2 => prop_oneof![
+            2 => Just(Isolation::ReadCommitted),
+            1 => Just(Isolation::RepeatableRead),
+            1 => Just(Isolation::Serializable),
+        ]
+        .prop_map(Action::Begin),
         3 => Just(Action::Commit),
         1 => Just(Action::Rollback),
         1 => Just(Action::Savepoint),
@@ -152,9 +165,9 @@ async fn check(actions: &[(usize, Action)], sessions: &mut [Session]) -> Result<
     for (number, action) in actions {
         let session = &mut sessions[*number];
         match action {
-            Action::Begin { repeatable } => {
+            Action::Begin(isolation) => {
                 if !open.contains_key(number) {
-                    open.insert(*number, begin(*repeatable, &committed, session).await);
+                    open.insert(*number, begin(*isolation, &committed, session).await);
                 }
             }
             Action::Commit => {
@@ -188,7 +201,7 @@ async fn check(actions: &[(usize, Action)], sessions: &mut [Session]) -> Result<
                         open.remove(number);
                     }
                 } else {
-                    let mut transaction = begin(false, &committed, session).await;
+                    let mut transaction = begin(Isolation::ReadCommitted, &committed, session).await;
                     if write(statement, *guarded, &mut transaction, &committed, session).await? {
                         commit(transaction, &mut committed, session).await?;
                     } else {
@@ -204,13 +217,22 @@ async fn check(actions: &[(usize, Action)], sessions: &mut [Session]) -> Result<
     compare(&committed, &mut sessions[CONNECTIONS]).await
 }
 
-async fn begin(repeatable: bool, committed: &Committed, session: &mut Session) -> Transaction {
-    if !repeatable {
-        session.does("BEGIN").await;
-        return Transaction::default();
+async fn begin(isolation: Isolation, committed: &Committed, session: &mut Session) -> Transaction {
+    let level = match isolation {
+        Isolation::ReadCommitted => {
+            session.does("BEGIN").await;
+            return Transaction::default();
+        }
+        Isolation::RepeatableRead => "REPEATABLE READ",
+        Isolation::Serializable => "SERIALIZABLE",
+    };
+    // The first question takes the snapshot.
+    session.does(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await;
+    Transaction {
+        serializable: isolation == Isolation::Serializable,
+        snapshot: Some(committed.clone()),
+        ..Transaction::default()
     }
-    session.does("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM silver.dim_customer_hist").await;
-    Transaction { snapshot: Some(committed.clone()), ..Transaction::default() }
 }
 
 /// Runs a statement and does the same to the model. Returns whether the transaction goes on.
@@ -447,6 +469,10 @@ async fn commit(
         .await
         .remove(0);
     if let Err((code, message)) = session.run("COMMIT").await {
+        if transaction.serializable && code == "40001" {
+            session.does("ROLLBACK").await;
+            return Ok(());
+        }
         return Err(format!("cannot commit: {code} {message}"));
     }
     for (key, after) in transaction.written {
