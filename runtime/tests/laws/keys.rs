@@ -25,7 +25,7 @@ const fn one(
     Kind { name, key: column, keys }
 }
 
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 15] = [
     one("integer", &[("id", "integer")], [&["-2147483648"], &["2147483647"]]),
     one("bigint", &[("id", "bigint")], [&["9223372036854775806"], &["9223372036854775807"]]),
     one("numeric", &[("id", "numeric")], [&["123456789012345678901234567890.1"], &["NaN"]]),
@@ -48,6 +48,18 @@ pub const KINDS: [Kind; 14] = [
         "several",
         &[("country", "text"), ("city", "text"), ("since", "date")],
         [&["de", "Halle", "2000-01-01"], &["de", "Halle", "infinity"]],
+    ),
+    // Names that the triggers' own words could be taken for.
+    one(
+        "odd",
+        &[
+            ("stamp", "text"),
+            (r#""Version""#, "integer"),
+            (r#""it's ""x""""#, "text"),
+            ("old_rows", "boolean"),
+            ("key", "date"),
+        ],
+        [&["now", "1", "'", "true", "2024-02-29"], &["now", "1", "\"", "true", "2024-02-29"]],
     ),
 ];
 
@@ -77,7 +89,7 @@ impl Kind {
             .key
             .iter()
             .zip(self.values(number))
-            .map(|((name, _), value)| format!("'{name}', {value}"))
+            .map(|((name, _), value)| format!("{}, {value}", unquoted(name)))
             .collect();
         format!(
             "INSERT INTO bronze.br_by_{} (lsn, op, full_row, commit_ts, seq) VALUES ({lsn}, '{op}', \
@@ -101,6 +113,12 @@ impl Kind {
             self.table()
         )
     }
+}
+
+/// The literal of a column's name.
+fn unquoted(name: &str) -> String {
+    let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+    format!("'{}'", name.replace("\"\"", "\"").replace('\'', "''"))
 }
 
 async fn does(sql: &str, connection: &mut PgConnection) {

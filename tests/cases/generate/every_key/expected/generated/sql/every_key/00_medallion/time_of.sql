@@ -50,6 +50,8 @@ BEGIN
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_numeric" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_by_odd" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_several" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_text" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)

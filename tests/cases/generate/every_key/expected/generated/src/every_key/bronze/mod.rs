@@ -13,6 +13,7 @@ pub mod br_by_integer;
 pub mod br_by_interval;
 pub mod br_by_mood;
 pub mod br_by_numeric;
+pub mod br_by_odd;
 pub mod br_by_several;
 pub mod br_by_text;
 pub mod br_by_timestamp;

@@ -11,6 +11,7 @@ pub use super::br_by_integer::Entity as BrByInteger;
 pub use super::br_by_interval::Entity as BrByInterval;
 pub use super::br_by_mood::Entity as BrByMood;
 pub use super::br_by_numeric::Entity as BrByNumeric;
+pub use super::br_by_odd::Entity as BrByOdd;
 pub use super::br_by_several::Entity as BrBySeveral;
 pub use super::br_by_text::Entity as BrByText;
 pub use super::br_by_timestamp::Entity as BrByTimestamp;

@@ -22,6 +22,8 @@ pub mod by_mood;
 pub mod by_mood_hist;
 pub mod by_numeric;
 pub mod by_numeric_hist;
+pub mod by_odd;
+pub mod by_odd_hist;
 pub mod by_several;
 pub mod by_several_hist;
 pub mod by_text;

@@ -20,6 +20,8 @@ pub use super::by_mood::Entity as ByMood;
 pub use super::by_mood_hist::Entity as ByMoodHist;
 pub use super::by_numeric::Entity as ByNumeric;
 pub use super::by_numeric_hist::Entity as ByNumericHist;
+pub use super::by_odd::Entity as ByOdd;
+pub use super::by_odd_hist::Entity as ByOddHist;
 pub use super::by_several::Entity as BySeveral;
 pub use super::by_several_hist::Entity as BySeveralHist;
 pub use super::by_text::Entity as ByText;

@@ -172,8 +172,6 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
-    "landing" text NOT NULL,
-    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -185,8 +183,6 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
-COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
-COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -401,78 +397,30 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
 END;
 
--- Whether a version as young as this transaction is another's.
-CREATE FUNCTION "medallion"."is_other"(start timestamptz, row_xmin xid) RETURNS boolean
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT start > "medallion"."stamp"() OR start = "medallion"."stamp"() AND NOT "medallion"."wrote"(row_xmin);
-END;
-
--- Whether a writer sets what is not his to set: a hash that is neither the row's nor what it was, a time that
--- is neither the transaction's nor what it was, an end.
-CREATE FUNCTION "medallion"."is_given"(
-    hash bytea,
-    hash_before bytea,
-    hash_due bytea,
-    start timestamptz,
-    start_before timestamptz,
-    start_due timestamptz,
-    "end" timestamptz
-)
-RETURNS boolean
-LANGUAGE sql
-IMMUTABLE
-BEGIN ATOMIC
-    SELECT hash <> hash_due AND (hash = hash_before) IS NOT TRUE
-        OR start <> start_due AND (start = start_before) IS NOT TRUE
-        OR "end" IS DISTINCT FROM 'infinity';
-END;
-
--- What the rows of a statement have to tell its end: of which keys they met closed versions, and that keys were
--- changed. By the depth of triggers, for triggers run statements of their own meanwhile.
-CREATE UNLOGGED TABLE "medallion"."noticed" (
+-- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
+-- triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."closed_met" (
     "transaction" xid8 NOT NULL,
     "relation" oid NOT NULL,
     "depth" integer NOT NULL,
-    "what" text NOT NULL,
-    "key" text
+    "op" text NOT NULL,
+    "key" text NOT NULL
 );
 
-CREATE INDEX "noticed_transaction"
-    ON "medallion"."noticed" ("transaction");
+CREATE INDEX "closed_met_transaction"
+    ON "medallion"."closed_met" ("transaction");
 
-CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
+CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
-    PERFORM set_config('medallion.noticed', 'on', true);
+    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
+    PERFORM set_config('medallion.closed_met', 'on', true);
 END
 $$;
-
-CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
-    RETURN NULL;
-END
-$$;
-
--- Each notice is taken once.
-CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
-LANGUAGE sql
-BEGIN ATOMIC
-    DELETE FROM "medallion"."noticed" AS noticed
-    WHERE noticed."transaction" = pg_current_xact_id()
-    AND noticed."relation" = met.relation
-    AND noticed."depth" = pg_trigger_depth()
-    AND noticed."what" = met.what
-    RETURNING noticed."key";
-END;
 
 -- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
 -- snapshot does not see what came and went meanwhile, and must not open a key before it.
@@ -498,6 +446,14 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+        AND latest.last_value > extract(epoch FROM stamp) * 1000000
+    FROM "medallion"."latest_ending" AS latest;
+END;
+
 CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -517,49 +473,6 @@ BEGIN
             HINT = 'run the transaction again';
 END
 $$;
-
-CREATE FUNCTION "medallion"."refuse_other"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."refuse_conflict"(TG_RELID);
-END
-$$;
-
--- A key may have come and gone after a time, unseen by a transaction that keeps its snapshot.
-CREATE FUNCTION "medallion"."refuse_unseen"(relation regclass, stamp timestamptz) RETURNS void
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-        PERFORM "medallion"."refuse_conflict"(relation)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value > extract(epoch FROM stamp) * 1000000;
-    END IF;
-END
-$$;
-
--- Whether a statement changed keys, of which each ends one and opens another.
-CREATE FUNCTION "medallion"."shifted"(relation regclass, stamp timestamptz) RETURNS boolean
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."met"(relation, 'KEY');
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    PERFORM "medallion"."refuse_unseen"(relation, stamp);
-    PERFORM "medallion"."mark_ending"(stamp);
-    RETURN true;
-END
-$$;
-
--- From here on a function that has settings of the planner's goes by indexes, row by row, until its end.
-CREATE FUNCTION "medallion"."go_by_index"() RETURNS void
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true);
-END;
 
 CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
 LANGUAGE plpgsql
@@ -586,20 +499,13 @@ COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written
 COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
 COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
 COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
-COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
-COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
-COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
-COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
-COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
-COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
+COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
+COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
+COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
 COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
 COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
-COMMENT ON FUNCTION "medallion"."refuse_other"() IS 'Keeps another''s version from being replaced.';
-COMMENT ON FUNCTION "medallion"."refuse_unseen"(regclass, timestamptz) IS 'Keeps a key from being opened before it ended.';
-COMMENT ON FUNCTION "medallion"."shifted"(regclass, timestamptz) IS 'Whether a statement changed keys.';
-COMMENT ON FUNCTION "medallion"."go_by_index"() IS 'Lets what follows in a function be looked up row by row.';
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
@@ -1098,6 +1004,45 @@ COMMENT ON COLUMN "bronze"."br_by_numeric"."load_ts" IS 'When the change landed.
 COMMENT ON COLUMN "bronze"."br_by_numeric"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "bronze"."br_by_numeric"."seq" IS 'The ordinal of the change within its transaction.';
 
+-- bronze.br_by_odd
+
+CREATE TABLE "bronze"."br_by_odd" (
+    "lsn" bigint NOT NULL,
+    "op" char(1) NOT NULL,
+    "full_row" jsonb,
+    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    "commit_ts" timestamptz NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT "br_by_odd_pkey" PRIMARY KEY ("lsn", "seq"),
+    CONSTRAINT "br_by_odd_op_check" CHECK ("op" IN ('I', 'U', 'D', 'T')),
+    CONSTRAINT "br_by_odd_full_row_check" CHECK (("op" = 'T') = ("full_row" IS NULL))
+);
+
+CREATE TRIGGER "refuse_change"
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON "bronze"."br_by_odd"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."refuse_change"();
+
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_by_odd"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
+ALTER TABLE "bronze"."br_by_odd"
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
+
+COMMENT ON TABLE "bronze"."br_by_odd" IS 'Every change of public.by_odd, as it came.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."lsn" IS 'The commit position of the source transaction; it only rises.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."op" IS 'I, U, D or T: an insert, update, delete or truncate.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."full_row" IS 'The whole row after the change; before it for D; null for T.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."load_ts" IS 'When the change landed.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."commit_ts" IS 'The system time of the source transaction.';
+COMMENT ON COLUMN "bronze"."br_by_odd"."seq" IS 'The ordinal of the change within its transaction.';
+
 -- bronze.br_by_several
 
 CREATE TABLE "bronze"."br_by_several" (
@@ -1345,6 +1290,8 @@ BEGIN
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_numeric" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_by_odd" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_several" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_text" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
@@ -1450,23 +1397,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_bigint_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_bigint_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_bigint_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_bigint_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -1480,48 +1452,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_bigint_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_bigint_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_bigint_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_bigint_hist_settle"(bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_bigint_hist"%ROWTYPE;
-    ended "silver"."by_bigint_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_bigint_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_bigint_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_bigint_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1532,19 +1578,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_bigint_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_bigint_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1553,56 +1608,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_bigint_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1611,7 +1652,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1622,44 +1662,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_bigint_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_bigint_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_bigint_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_bigint_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_bigint_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_bigint_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_bigint_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_bigint_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_bigint_hist_after_insert"(), "medallion"."by_bigint_hist_after_update"(), "medallion"."by_bigint_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_bigint_hist_refuse_lost"(),
+    "medallion"."by_bigint_hist_keep_order"(),
+    "medallion"."by_bigint_hist_after_insert"(),
+    "medallion"."by_bigint_hist_after_update"(),
+    "medallion"."by_bigint_hist_after_delete"(),
+    "medallion"."by_bigint_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -1669,7 +1754,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_bigint_hist"
     FOR EACH ROW
@@ -1677,43 +1761,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_bigint_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_bigint_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_bigint_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1731,10 +1832,12 @@ ALTER TABLE "silver"."by_bigint_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_bigint" AS
@@ -1981,23 +2084,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_boolean_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_boolean_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_boolean_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_boolean_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -2011,48 +2139,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_boolean_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_boolean_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_boolean_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_boolean_hist_settle"(boolean) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_boolean_hist"%ROWTYPE;
-    ended "silver"."by_boolean_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_boolean_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_boolean_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_boolean_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2063,19 +2265,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_boolean_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_boolean_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2084,56 +2295,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_boolean_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2142,7 +2339,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2153,44 +2349,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_boolean_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_boolean_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_boolean_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_boolean_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_boolean_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_boolean_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_boolean_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_boolean_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_boolean_hist_after_insert"(), "medallion"."by_boolean_hist_after_update"(), "medallion"."by_boolean_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_boolean_hist_refuse_lost"(),
+    "medallion"."by_boolean_hist_keep_order"(),
+    "medallion"."by_boolean_hist_after_insert"(),
+    "medallion"."by_boolean_hist_after_update"(),
+    "medallion"."by_boolean_hist_after_delete"(),
+    "medallion"."by_boolean_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -2200,7 +2441,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_boolean_hist"
     FOR EACH ROW
@@ -2208,43 +2448,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_boolean_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_boolean_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_boolean_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -2262,10 +2519,12 @@ ALTER TABLE "silver"."by_boolean_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_boolean" AS
@@ -2512,23 +2771,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_char_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_char_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_char_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_char_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -2542,48 +2826,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_char_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_char_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_char_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_char_hist_settle"(char(3)) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_char_hist"%ROWTYPE;
-    ended "silver"."by_char_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_char_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_char_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_char_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_char_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2594,19 +2952,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_char_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_char_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_char_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_char_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2615,56 +2982,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_char_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_char_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_char_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2673,7 +3026,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_char_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2684,44 +3036,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_char_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_char_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_char_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_char_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_char_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_char_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_char_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_char_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_char_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_char_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_char_hist_after_insert"(), "medallion"."by_char_hist_after_update"(), "medallion"."by_char_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_char_hist_refuse_lost"(),
+    "medallion"."by_char_hist_keep_order"(),
+    "medallion"."by_char_hist_after_insert"(),
+    "medallion"."by_char_hist_after_update"(),
+    "medallion"."by_char_hist_after_delete"(),
+    "medallion"."by_char_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -2731,7 +3128,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_char_hist"
     FOR EACH ROW
@@ -2739,43 +3135,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_char_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_char_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_char_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_char_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -2793,10 +3206,12 @@ ALTER TABLE "silver"."by_char_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_char" AS
@@ -3043,23 +3458,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_date_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_date_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_date_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_date_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -3073,48 +3513,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_date_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_date_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_date_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_date_hist_settle"(date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_date_hist"%ROWTYPE;
-    ended "silver"."by_date_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_date_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_date_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_date_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_date_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3125,19 +3639,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_date_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_date_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_date_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_date_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3146,56 +3669,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_date_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_date_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_date_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3204,7 +3713,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_date_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3215,44 +3723,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_date_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_date_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_date_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_date_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_date_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_date_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_date_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_date_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_date_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_date_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_date_hist_after_insert"(), "medallion"."by_date_hist_after_update"(), "medallion"."by_date_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_date_hist_refuse_lost"(),
+    "medallion"."by_date_hist_keep_order"(),
+    "medallion"."by_date_hist_after_insert"(),
+    "medallion"."by_date_hist_after_update"(),
+    "medallion"."by_date_hist_after_delete"(),
+    "medallion"."by_date_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3262,7 +3815,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_date_hist"
     FOR EACH ROW
@@ -3270,43 +3822,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_date_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_date_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_date_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_date_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3324,10 +3893,12 @@ ALTER TABLE "silver"."by_date_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_date" AS
@@ -3574,23 +4145,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_double_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_double_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_double_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_double_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -3604,48 +4200,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_double_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_double_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_double_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_double_hist_settle"(double precision) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_double_hist"%ROWTYPE;
-    ended "silver"."by_double_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_double_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_double_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_double_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_double_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3656,19 +4326,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_double_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_double_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_double_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_double_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3677,56 +4356,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_double_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_double_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_double_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3735,7 +4400,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_double_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3746,44 +4410,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_double_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_double_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_double_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_double_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_double_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_double_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_double_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_double_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_double_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_double_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_double_hist_after_insert"(), "medallion"."by_double_hist_after_update"(), "medallion"."by_double_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_double_hist_refuse_lost"(),
+    "medallion"."by_double_hist_keep_order"(),
+    "medallion"."by_double_hist_after_insert"(),
+    "medallion"."by_double_hist_after_update"(),
+    "medallion"."by_double_hist_after_delete"(),
+    "medallion"."by_double_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3793,7 +4502,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_double_hist"
     FOR EACH ROW
@@ -3801,43 +4509,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_double_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_double_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_double_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_double_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3855,10 +4580,12 @@ ALTER TABLE "silver"."by_double_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_double" AS
@@ -4105,23 +4832,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_integer_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_integer_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_integer_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_integer_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -4135,48 +4887,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_integer_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_integer_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_integer_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_integer_hist_settle"(integer) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_integer_hist"%ROWTYPE;
-    ended "silver"."by_integer_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_integer_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_integer_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_integer_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_integer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4187,19 +5013,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_integer_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_integer_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_integer_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4208,56 +5043,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_integer_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_integer_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_integer_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4266,7 +5087,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_integer_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4277,44 +5097,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_integer_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_integer_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_integer_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_integer_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_integer_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_integer_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_integer_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_integer_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_integer_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_integer_hist_after_insert"(), "medallion"."by_integer_hist_after_update"(), "medallion"."by_integer_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_integer_hist_refuse_lost"(),
+    "medallion"."by_integer_hist_keep_order"(),
+    "medallion"."by_integer_hist_after_insert"(),
+    "medallion"."by_integer_hist_after_update"(),
+    "medallion"."by_integer_hist_after_delete"(),
+    "medallion"."by_integer_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -4324,7 +5189,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_integer_hist"
     FOR EACH ROW
@@ -4332,43 +5196,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_integer_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_integer_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_integer_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_integer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -4386,10 +5267,12 @@ ALTER TABLE "silver"."by_integer_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_integer" AS
@@ -4636,23 +5519,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_interval_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_interval_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_interval_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_interval_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -4666,48 +5574,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_interval_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_interval_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_interval_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_interval_hist_settle"(interval) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_interval_hist"%ROWTYPE;
-    ended "silver"."by_interval_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_interval_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_interval_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_interval_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_interval_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4718,19 +5700,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_interval_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_interval_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_interval_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4739,56 +5730,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_interval_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_interval_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_interval_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4797,7 +5774,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_interval_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4808,44 +5784,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_interval_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_interval_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_interval_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_interval_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_interval_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_interval_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_interval_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_interval_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_interval_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_interval_hist_after_insert"(), "medallion"."by_interval_hist_after_update"(), "medallion"."by_interval_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_interval_hist_refuse_lost"(),
+    "medallion"."by_interval_hist_keep_order"(),
+    "medallion"."by_interval_hist_after_insert"(),
+    "medallion"."by_interval_hist_after_update"(),
+    "medallion"."by_interval_hist_after_delete"(),
+    "medallion"."by_interval_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -4855,7 +5876,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_interval_hist"
     FOR EACH ROW
@@ -4863,43 +5883,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_interval_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_interval_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_interval_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_interval_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -4917,10 +5954,12 @@ ALTER TABLE "silver"."by_interval_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_interval" AS
@@ -5167,23 +6206,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_mood_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_mood_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_mood_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_mood_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -5197,48 +6261,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_mood_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_mood_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_mood_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_mood_hist_settle"("silver"."mood") RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_mood_hist"%ROWTYPE;
-    ended "silver"."by_mood_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_mood_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_mood_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_mood_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_mood_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5249,19 +6387,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_mood_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_mood_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_mood_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5270,56 +6417,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_mood_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_mood_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_mood_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5328,7 +6461,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_mood_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5339,44 +6471,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_mood_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_mood_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_mood_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_mood_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_mood_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_mood_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_mood_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_mood_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_mood_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_mood_hist_after_insert"(), "medallion"."by_mood_hist_after_update"(), "medallion"."by_mood_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_mood_hist_refuse_lost"(),
+    "medallion"."by_mood_hist_keep_order"(),
+    "medallion"."by_mood_hist_after_insert"(),
+    "medallion"."by_mood_hist_after_update"(),
+    "medallion"."by_mood_hist_after_delete"(),
+    "medallion"."by_mood_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5386,7 +6563,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_mood_hist"
     FOR EACH ROW
@@ -5394,43 +6570,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_mood_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_mood_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_mood_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_mood_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5448,10 +6641,12 @@ ALTER TABLE "silver"."by_mood_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_mood" AS
@@ -5698,23 +6893,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_numeric_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_numeric_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_numeric_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_numeric_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -5728,48 +6948,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_numeric_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_numeric_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_numeric_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_numeric_hist_settle"(numeric) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_numeric_hist"%ROWTYPE;
-    ended "silver"."by_numeric_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_numeric_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_numeric_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_numeric_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5780,19 +7074,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_numeric_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_numeric_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5801,56 +7104,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_numeric_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5859,7 +7148,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5870,44 +7158,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_numeric_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_numeric_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_numeric_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_numeric_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_numeric_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_numeric_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_numeric_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_numeric_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_numeric_hist_after_insert"(), "medallion"."by_numeric_hist_after_update"(), "medallion"."by_numeric_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_numeric_hist_refuse_lost"(),
+    "medallion"."by_numeric_hist_keep_order"(),
+    "medallion"."by_numeric_hist_after_insert"(),
+    "medallion"."by_numeric_hist_after_update"(),
+    "medallion"."by_numeric_hist_after_delete"(),
+    "medallion"."by_numeric_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5917,7 +7250,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_numeric_hist"
     FOR EACH ROW
@@ -5925,43 +7257,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_numeric_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_numeric_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_numeric_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5979,10 +7328,12 @@ ALTER TABLE "silver"."by_numeric_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_numeric" AS
@@ -6175,6 +7526,753 @@ COMMENT ON COLUMN "medallion"."by_numeric_hist_journal"."journal_xid" IS 'The tr
 COMMENT ON COLUMN "medallion"."by_numeric_hist_journal"."sys_start" IS 'The system time of the transaction.';
 COMMENT ON FUNCTION "silver"."by_numeric_row_hash" IS 'The `row_hash` of a row of `by_numeric_hist` with these attributes.';
 
+-- silver.by_odd_hist
+
+CREATE TABLE "silver"."by_odd_hist" (
+    "stamp" text NOT NULL,
+    "Version" integer NOT NULL,
+    "it's ""x""" text NOT NULL,
+    "old_rows" boolean NOT NULL,
+    "key" date NOT NULL,
+    "name" text,
+    "note" text,
+    "row_hash" bytea NOT NULL,
+    "sys_start" timestamptz NOT NULL,
+    "sys_end" timestamptz NOT NULL DEFAULT 'infinity',
+    CONSTRAINT "by_odd_hist_pkey" PRIMARY KEY ("stamp", "Version", "it's ""x""", "old_rows", "key", "sys_start"),
+    CONSTRAINT "by_odd_hist_period_check" CHECK ("sys_start" < "sys_end")
+)
+WITH (fillfactor = 85);
+
+-- One current version a key.
+CREATE UNIQUE INDEX "by_odd_hist_current_key"
+    ON "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key")
+    WHERE "sys_end" = 'infinity';
+
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "by_odd_hist_period_brin"
+    ON "silver"."by_odd_hist" USING brin ("sys_start", "sys_end");
+
+-- Writes that reached the dimension past its feed: what each key was after them.
+CREATE TABLE "medallion"."by_odd_hist_journal" (
+    "journal_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "journal_op" char(1) NOT NULL,
+    "journal_by" text NOT NULL DEFAULT session_user,
+    "journal_xid" xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    "stamp" text,
+    "Version" integer,
+    "it's ""x""" text,
+    "old_rows" boolean,
+    "key" date,
+    "name" text,
+    "note" text,
+    "sys_start" timestamptz NOT NULL,
+    CONSTRAINT "by_odd_hist_journal_pkey" PRIMARY KEY ("journal_id")
+);
+
+-- Entries come in the order of their times, so that a small index finds them.
+CREATE INDEX "by_odd_hist_journal_sys_start_idx"
+    ON "medallion"."by_odd_hist_journal" USING brin ("sys_start");
+
+-- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
+-- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
+-- session's settings go in as they are sent.
+CREATE FUNCTION "silver"."by_odd_row_hash"(
+    "name" text
+)
+RETURNS bytea
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
+END;
+
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_odd_hist_before_insert"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_odd_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp"
+        AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version"
+        AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x"""
+        AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows"
+        AND NEW."key" OPERATOR(pg_catalog.=) OLD."key"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
+        NEW."sys_start" := OLD."sys_start";
+    ELSE
+        NEW."sys_start" := "medallion"."stamp"();
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- A closed version is left as it is, unless versioning itself opens it again. Its key is remembered.
+CREATE FUNCTION "medallion"."by_odd_hist_keep_closed"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
+        RETURN NEW;
+    END IF;
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
+    RETURN NULL;
+END
+$$;
+
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_odd_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_odd_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_odd_hist" AS version
+        WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
+CREATE FUNCTION "medallion"."by_odd_hist_settle"(text, integer, text, boolean, date) RETURNS void
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
+BEGIN
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
+    FROM "silver"."by_odd_hist" AS version
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
+    FROM "silver"."by_odd_hist" AS version
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
+    ORDER BY version."sys_end" DESC
+    LIMIT 1;
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_odd_hist" AS version
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
+        AND version."sys_end" = 'infinity'
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"('"silver"."by_odd_hist"'::regclass);
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+        DELETE FROM "silver"."by_odd_hist" AS version
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
+        AND version."sys_end" = 'infinity';
+        UPDATE "silver"."by_odd_hist" AS version
+        SET
+            "note" = opened."note",
+            "sys_end" = 'infinity'
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
+        AND version."sys_start" = ended."sys_start";
+    END IF;
+END
+$$;
+
+-- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+CREATE FUNCTION "medallion"."by_odd_hist_after_insert"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp timestamptz;
+    key record;
+BEGIN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+        RETURN NULL;
+    END IF;
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+        FROM new_rows
+        JOIN "silver"."by_odd_hist" AS version
+            ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
+    END LOOP;
+    INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+    SELECT 'I', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
+    FROM new_rows
+    WHERE new_rows."sys_end" = 'infinity';
+    RETURN NULL;
+END
+$$;
+
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
+CREATE FUNCTION "medallion"."by_odd_hist_after_update"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_nestloop = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+BEGIN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+        RETURN NULL;
+    END IF;
+    stamp := "medallion"."stamp"();
+    INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
+    SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
+    AND NOT EXISTS (
+        SELECT
+        FROM new_rows
+        WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_odd_hist" AS version
+        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
+    INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+    SELECT 'U', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
+    FROM new_rows
+    WHERE new_rows."sys_end" = 'infinity';
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_odd_hist_after_delete"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp timestamptz;
+    key record;
+BEGIN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+        RETURN NULL;
+    END IF;
+    stamp := "medallion"."stamp"();
+    INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
+    SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
+    ON CONFLICT ON CONSTRAINT "by_odd_hist_pkey" DO NOTHING;
+    PERFORM "medallion"."mark_ending"(stamp);
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+        FROM old_rows
+        JOIN "silver"."by_odd_hist" AS version
+            ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
+    END LOOP;
+    INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+    SELECT 'D', old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_odd_hist" AS version
+        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
+        AND version."sys_end" = 'infinity'
+    );
+    RETURN NULL;
+END
+$$;
+
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_odd_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key") THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_odd_hist_settle"(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key");
+        INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+        SELECT 'D', OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_odd_hist" AS version
+            WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_odd_hist_settle"(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key");
+    RETURN NULL;
+END
+$$;
+
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION
+    "medallion"."by_odd_hist_refuse_lost"(),
+    "medallion"."by_odd_hist_keep_order"(),
+    "medallion"."by_odd_hist_after_insert"(),
+    "medallion"."by_odd_hist_after_update"(),
+    "medallion"."by_odd_hist_after_delete"(),
+    "medallion"."by_odd_hist_after_update_row"()
+FROM PUBLIC;
+
+-- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
+-- versioned too.
+CREATE TRIGGER "zz_versioning_1_closed"
+    BEFORE UPDATE OR DELETE ON "silver"."by_odd_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_keep_closed"();
+
+CREATE TRIGGER "zz_versioning_2_order"
+    BEFORE UPDATE OR DELETE ON "silver"."by_odd_hist"
+    FOR EACH ROW
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND OLD."sys_start" >= transaction_timestamp()
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_odd_hist_keep_order"();
+
+CREATE TRIGGER "zz_versioning_3_insert"
+    BEFORE INSERT ON "silver"."by_odd_hist"
+    FOR EACH ROW
+    WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_insert"();
+
+CREATE TRIGGER "zz_versioning_3_update"
+    BEFORE UPDATE ON "silver"."by_odd_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_update"();
+
+CREATE TRIGGER "zz_versioning_4_updated_row"
+    AFTER UPDATE ON "silver"."by_odd_hist"
+    FOR EACH ROW
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key"))
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_odd_hist_after_update_row"();
+
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_odd_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_odd_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
+    AFTER INSERT ON "silver"."by_odd_hist"
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_after_insert"();
+
+CREATE TRIGGER "zz_versioning_6_updated"
+    AFTER UPDATE ON "silver"."by_odd_hist"
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_after_update"();
+
+CREATE TRIGGER "zz_versioning_6_deleted"
+    AFTER DELETE ON "silver"."by_odd_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."by_odd_hist_after_delete"();
+
+CREATE TRIGGER "zz_versioning_truncate"
+    BEFORE TRUNCATE ON "silver"."by_odd_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."refuse_truncate"();
+
+-- A session that plays a replica silences ordinary triggers; these speak.
+ALTER TABLE "silver"."by_odd_hist"
+    ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
+
+CREATE VIEW "silver"."by_odd" AS
+SELECT
+    "stamp",
+    "Version",
+    "it's ""x""",
+    "old_rows",
+    "key",
+    "name",
+    "note",
+    "sys_start"
+FROM "silver"."by_odd_hist"
+WHERE "sys_end" = 'infinity';
+
+-- The planner inlines it, which STRICT, SECURITY DEFINER or SET would prevent. Infinity means now: the
+-- last finite time lies within the current versions, whose end is infinity.
+CREATE FUNCTION "silver"."by_odd_as_of"("at" timestamptz)
+RETURNS SETOF "silver"."by_odd"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "stamp",
+        "Version",
+        "it's ""x""",
+        "old_rows",
+        "key",
+        "name",
+        "note",
+        "sys_start"
+    FROM "silver"."by_odd_hist"
+    WHERE "sys_start" <= $1
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE VIEW "as_of"."by_odd" AS
+SELECT
+    "stamp",
+    "Version",
+    "it's ""x""",
+    "old_rows",
+    "key",
+    "name",
+    "note",
+    "sys_start"
+FROM "silver"."by_odd_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"())
+AND "sys_end" > (SELECT "medallion"."as_of_time"());
+
+-- A version that ended later was, then, the current one.
+CREATE VIEW "as_of"."by_odd_hist" AS
+SELECT
+    "stamp",
+    "Version",
+    "it's ""x""",
+    "old_rows",
+    "key",
+    "name",
+    "note",
+    "row_hash",
+    "sys_start",
+    CASE
+        WHEN "sys_end" > (SELECT "medallion"."as_of_time"()) THEN 'infinity'::timestamptz
+        ELSE "sys_end"
+    END AS "sys_end"
+FROM "silver"."by_odd_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
+
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "silver"."by_odd_as_of"("at" timestamptz, "stamp" text, "Version" integer, "it's ""x""" text, "old_rows" boolean, "key" date)
+RETURNS SETOF "silver"."by_odd"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "stamp",
+        "Version",
+        "it's ""x""",
+        "old_rows",
+        "key",
+        "name",
+        "note",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "silver"."by_odd_hist"
+        WHERE "stamp" = $2
+        AND "Version" = $3
+        AND "it's ""x""" = $4
+        AND "old_rows" = $5
+        AND "key" = $6
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."by_odd_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."by_odd_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "stamp",
+        "Version",
+        "it's ""x""",
+        "old_rows",
+        "key",
+        "name",
+        "note",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."by_odd_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."by_odd_history"("stamp" text, "Version" integer, "it's ""x""" text, "old_rows" boolean, "key" date)
+RETURNS SETOF "as_of"."by_odd_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "stamp",
+        "Version",
+        "it's ""x""",
+        "old_rows",
+        "key",
+        "name",
+        "note",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."by_odd_hist"
+    WHERE "stamp" = $1
+    AND "Version" = $2
+    AND "it's ""x""" = $3
+    AND "old_rows" = $4
+    AND "key" = $5
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "silver"."by_odd_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "stamp" text,
+    "Version" integer,
+    "it's ""x""" text,
+    "old_rows" boolean,
+    "key" date,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."stamp", "after"."stamp"),
+        COALESCE("before"."Version", "after"."Version"),
+        COALESCE("before"."it's ""x""", "after"."it's ""x"""),
+        COALESCE("before"."old_rows", "after"."old_rows"),
+        COALESCE("before"."key", "after"."key"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "silver"."by_odd_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "silver"."by_odd_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."stamp" = "after"."stamp"
+        AND "before"."Version" = "after"."Version"
+        AND "before"."it's ""x""" = "after"."it's ""x"""
+        AND "before"."old_rows" = "after"."old_rows"
+        AND "before"."key" = "after"."key"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('name', "before"."name"::text, "after"."name"::text, record_image_ne(ROW("before"."name"), ROW("after"."name"))),
+            ('note', "before"."note"::text, "after"."note"::text, record_image_ne(ROW("before"."note"), ROW("after"."note")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
+COMMENT ON TABLE "silver"."by_odd_hist" IS 'Every version of `by_odd`.';
+COMMENT ON COLUMN "silver"."by_odd_hist"."row_hash" IS 'The hash of the attributes that make a version.';
+COMMENT ON COLUMN "silver"."by_odd_hist"."sys_start" IS 'Since when the row was so, in system time.';
+COMMENT ON COLUMN "silver"."by_odd_hist"."sys_end" IS 'Until when the row was so; infinity in the current version.';
+COMMENT ON VIEW "silver"."by_odd" IS 'The current versions of `by_odd_hist`.';
+COMMENT ON COLUMN "silver"."by_odd"."sys_start" IS 'Since when the row is so, in system time.';
+COMMENT ON FUNCTION "silver"."by_odd_as_of"(timestamptz) IS '`by_odd` as it was at a time; infinity means now.';
+COMMENT ON VIEW "as_of"."by_odd" IS '`by_odd` as of the setting `medallion.as_of`.';
+COMMENT ON VIEW "as_of"."by_odd_hist" IS 'The versions of `by_odd_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "silver"."by_odd_as_of"(timestamptz, text, integer, text, boolean, date) IS 'One key of `by_odd` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "silver"."by_odd_between"(timestamptz, timestamptz) IS 'The versions of `by_odd_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "silver"."by_odd_history"(text, integer, text, boolean, date) IS 'Every version of a key of `by_odd_hist`, in order.';
+COMMENT ON FUNCTION "silver"."by_odd_changes"(timestamptz, timestamptz) IS 'What changed in `by_odd` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `by_odd` as of the one time it makes that of the other.';
+COMMENT ON TABLE "medallion"."by_odd_hist_journal" IS 'Writes that reached `by_odd_hist` past its feed: what each key was after them.';
+COMMENT ON COLUMN "medallion"."by_odd_hist_journal"."journal_id" IS 'Counts them, in the order of their statements.';
+COMMENT ON COLUMN "medallion"."by_odd_hist_journal"."journal_op" IS 'I, U, or D of a key that was gone then; its row before.';
+COMMENT ON COLUMN "medallion"."by_odd_hist_journal"."journal_by" IS 'Who wrote.';
+COMMENT ON COLUMN "medallion"."by_odd_hist_journal"."journal_xid" IS 'The transaction: what a snapshot saw of the journal is told by it.';
+COMMENT ON COLUMN "medallion"."by_odd_hist_journal"."sys_start" IS 'The system time of the transaction.';
+COMMENT ON FUNCTION "silver"."by_odd_row_hash" IS 'The `row_hash` of a row of `by_odd_hist` with these attributes.';
+
 -- silver.by_several_hist
 
 CREATE TABLE "silver"."by_several_hist" (
@@ -6233,23 +8331,50 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_several_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_several_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_several_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_several_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."country" OPERATOR(pg_catalog.=) OLD."country"
+        AND NEW."city" OPERATOR(pg_catalog.=) OLD."city"
+        AND NEW."since" OPERATOR(pg_catalog.=) OLD."since"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -6263,48 +8388,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_several_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_several_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_several_hist" AS version
+        WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_several_hist_settle"(text, text, date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_several_hist"%ROWTYPE;
-    ended "silver"."by_several_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_several_hist" AS version
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_several_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = opened."sys_start";
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_several_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = ended."sys_start";
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_several_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6315,19 +8514,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
-    FROM (
-        SELECT DISTINCT new_rows."country", new_rows."city", new_rows."since"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."country", version."city", version."since"
         FROM new_rows
-        JOIN "silver"."by_several_hist" AS version ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_several_hist" AS version
+            ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
+    END LOOP;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'I', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6336,56 +8544,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_several_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
-        FROM (
-            SELECT old_rows."country", old_rows."city", old_rows."since" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."country", new_rows."city", new_rows."since" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
-        SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_several_hist" AS version
+        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'U', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6394,7 +8588,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_several_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6405,44 +8598,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_several_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
-    FROM (
-        SELECT DISTINCT old_rows."country", old_rows."city", old_rows."since"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."country", version."city", version."since"
         FROM old_rows
-        JOIN "silver"."by_several_hist" AS version ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_several_hist" AS version
+            ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
+    END LOOP;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_several_hist" AS version
+        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_several_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_several_hist_settle"(NEW."country", NEW."city", NEW."since");
+        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
+        SELECT 'D', OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_several_hist" AS version
+            WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_several_hist_settle"(OLD."country", OLD."city", OLD."since");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_several_hist_after_insert"(), "medallion"."by_several_hist_after_update"(), "medallion"."by_several_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_several_hist_refuse_lost"(),
+    "medallion"."by_several_hist_keep_order"(),
+    "medallion"."by_several_hist_after_insert"(),
+    "medallion"."by_several_hist_after_update"(),
+    "medallion"."by_several_hist_after_delete"(),
+    "medallion"."by_several_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -6452,7 +8690,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_several_hist"
     FOR EACH ROW
@@ -6460,43 +8697,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since"))
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_several_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_several_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_several_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_several_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -6514,10 +8768,12 @@ ALTER TABLE "silver"."by_several_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_several" AS
@@ -6788,23 +9044,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_text_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_text_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_text_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_text_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -6818,48 +9099,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_text_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_text_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_text_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_text_hist_settle"(text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_text_hist"%ROWTYPE;
-    ended "silver"."by_text_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_text_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_text_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_text_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_text_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6870,19 +9225,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_text_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_text_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_text_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_text_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6891,56 +9255,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_text_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_text_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_text_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6949,7 +9299,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_text_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6960,44 +9309,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_text_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_text_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_text_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_text_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_text_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_text_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_text_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_text_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_text_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_text_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_text_hist_after_insert"(), "medallion"."by_text_hist_after_update"(), "medallion"."by_text_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_text_hist_refuse_lost"(),
+    "medallion"."by_text_hist_keep_order"(),
+    "medallion"."by_text_hist_after_insert"(),
+    "medallion"."by_text_hist_after_update"(),
+    "medallion"."by_text_hist_after_delete"(),
+    "medallion"."by_text_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7007,7 +9401,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_text_hist"
     FOR EACH ROW
@@ -7015,43 +9408,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_text_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_text_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_text_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_text_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -7069,10 +9479,12 @@ ALTER TABLE "silver"."by_text_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_text" AS
@@ -7319,23 +9731,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_timestamp_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_timestamp_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_timestamp_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_timestamp_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -7349,48 +9786,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_timestamp_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_timestamp_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamp_hist_settle"(timestamp) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_timestamp_hist"%ROWTYPE;
-    ended "silver"."by_timestamp_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_timestamp_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamp_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_timestamp_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7401,19 +9912,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_timestamp_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7422,56 +9942,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_timestamp_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7480,7 +9986,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7491,44 +9996,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamp_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_timestamp_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_timestamp_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_timestamp_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_timestamp_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_timestamp_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_timestamp_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_timestamp_hist_after_insert"(), "medallion"."by_timestamp_hist_after_update"(), "medallion"."by_timestamp_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_timestamp_hist_refuse_lost"(),
+    "medallion"."by_timestamp_hist_keep_order"(),
+    "medallion"."by_timestamp_hist_after_insert"(),
+    "medallion"."by_timestamp_hist_after_update"(),
+    "medallion"."by_timestamp_hist_after_delete"(),
+    "medallion"."by_timestamp_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7538,7 +10088,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
@@ -7546,43 +10095,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_timestamp_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_timestamp_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_timestamp_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -7600,10 +10166,12 @@ ALTER TABLE "silver"."by_timestamp_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamp" AS
@@ -7850,23 +10418,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_timestamptz_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_timestamptz_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -7880,48 +10473,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_timestamptz_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_settle"(timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_timestamptz_hist"%ROWTYPE;
-    ended "silver"."by_timestamptz_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_timestamptz_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamptz_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_timestamptz_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7932,19 +10599,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_timestamptz_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7953,56 +10629,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_timestamptz_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8011,7 +10673,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8022,44 +10683,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamptz_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_timestamptz_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_timestamptz_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_timestamptz_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_timestamptz_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_timestamptz_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_timestamptz_hist_after_insert"(), "medallion"."by_timestamptz_hist_after_update"(), "medallion"."by_timestamptz_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_timestamptz_hist_refuse_lost"(),
+    "medallion"."by_timestamptz_hist_keep_order"(),
+    "medallion"."by_timestamptz_hist_after_insert"(),
+    "medallion"."by_timestamptz_hist_after_update"(),
+    "medallion"."by_timestamptz_hist_after_delete"(),
+    "medallion"."by_timestamptz_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -8069,7 +10775,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
@@ -8077,43 +10782,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_timestamptz_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_timestamptz_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_timestamptz_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -8131,10 +10853,12 @@ ALTER TABLE "silver"."by_timestamptz_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamptz" AS
@@ -8381,23 +11105,48 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
-CREATE FUNCTION "medallion"."by_uuid_hist_before_write"() RETURNS trigger
+-- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
+CREATE FUNCTION "medallion"."by_uuid_hist_before_insert"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
-    hash CONSTANT bytea := "silver"."by_uuid_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
+    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
+        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+    NEW."sys_start" := stamp;
+    NEW."sys_end" := 'infinity';
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION "medallion"."by_uuid_hist_before_update"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    given CONSTANT bytea := NEW."row_hash";
+BEGIN
+    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
+    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
+        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
+        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
+    THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."sys_end" := 'infinity';
+    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+    THEN
+        -- Nothing tracked has changed: the version goes on.
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := stamp;
+        NEW."sys_start" := "medallion"."stamp"();
     END IF;
     RETURN NEW;
 END
@@ -8411,48 +11160,122 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
--- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+-- A statement that met a closed version must have reached the current one as well, or what it wanted would be
+-- lost in silence.
+CREATE FUNCTION "medallion"."by_uuid_hist_refuse_lost"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lost text;
+BEGIN
+    WITH met AS (
+        DELETE FROM "medallion"."closed_met" AS met
+        WHERE met."transaction" = pg_current_xact_id()
+        AND met."relation" = TG_RELID
+        AND met."depth" = pg_trigger_depth()
+        AND met."op" = TG_OP
+        RETURNING met."key"
+    )
+    SELECT met."key"
+    INTO lost
+    FROM met
+    EXCEPT
+    SELECT ROW(old_rows."id")::text
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE FUNCTION "medallion"."by_uuid_hist_keep_order"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
+        SELECT
+        FROM "silver"."by_uuid_hist" AS version
+        WHERE version."id" = OLD."id"
+        AND version."sys_end" = 'infinity'
+        AND "medallion"."wrote"(version.xmin)
+    ) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
+-- attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_uuid_hist_settle"(uuid) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    opened "silver"."by_uuid_hist"%ROWTYPE;
-    ended "silver"."by_uuid_hist"%ROWTYPE;
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    opened record;
+    ended record;
 BEGIN
-    SELECT * INTO opened
+    SELECT
+        version."row_hash",
+        version."sys_start",
+        version."note"
+    INTO opened
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
-    ORDER BY version."sys_start" DESC
-    LIMIT 1;
-    SELECT * INTO ended
+    WHERE version."id" = $1
+    AND version."sys_end" = 'infinity';
+    SELECT version."row_hash", version."sys_start", version."sys_end"
+    INTO ended
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    WHERE version."id" = $1
+    AND version."sys_end" >= stamp
+    AND version."sys_end" < 'infinity'
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    IF ended."sys_end" > opened."sys_start" THEN
+    -- A second current version is one that another transaction ended since this one took its snapshot.
+    IF ended."sys_end" > opened."sys_start" OR (
+        SELECT count(*) > 1
+        FROM "silver"."by_uuid_hist" AS version
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity'
+    ) THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_uuid_hist"'::regclass);
-    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+    END IF;
+    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
         DELETE FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_end" = 'infinity';
         UPDATE "silver"."by_uuid_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1
+        AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8463,19 +11286,28 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF stamp IS NULL THEN
+    -- Versions that versioning itself closes come by here too.
+    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
-    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
-    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT new_rows."id"
+    stamp := "medallion"."stamp"();
+    IF "medallion"."ended_unseen"(stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    END IF;
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM new_rows
-        JOIN "silver"."by_uuid_hist" AS version ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
-    ) AS touched;
+        JOIN "silver"."by_uuid_hist" AS version
+            ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity'
+        AND version."sys_end" >= stamp
+        AND version."sys_start" <> stamp
+    LOOP
+        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8484,56 +11316,42 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
--- versions that this transaction has opened.
+-- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
+-- was seen to row by row, some have ended already.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
-SET enable_hashjoin = on
-SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
-    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+    stamp timestamptz;
+    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
-    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
-        PERFORM "medallion"."go_by_index"();
-        PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
-        FROM (
-            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
-            UNION
-            SELECT new_rows."id" FROM new_rows WHERE shifted
-        ) AS touched;
-        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
-        FROM old_rows
-        WHERE shifted AND old_rows."sys_end" = 'infinity'
-        AND NOT EXISTS (
-            SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-        );
-    END IF;
+        SELECT
+        FROM new_rows
+        WHERE new_rows."id" = old_rows."id"
+        AND new_rows."sys_start" < stamp
+    )
+    AND NOT (shifted AND EXISTS (
+        SELECT
+        FROM "silver"."by_uuid_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_start" = old_rows."sys_start"
+    ));
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8542,7 +11360,6 @@ BEGIN
 END
 $$;
 
--- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8553,44 +11370,89 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp timestamptz;
+    key record;
 BEGIN
-    IF current_setting('medallion.noticed', true) = 'on' THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
-        FROM (
-            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
-            EXCEPT
-            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
-        ) AS lost;
-    END IF;
-    IF stamp IS NULL THEN
+    -- A statement that reached nothing takes no time.
+    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
         RETURN NULL;
     END IF;
+    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity'
+    AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_uuid_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
-    FROM (
-        SELECT DISTINCT old_rows."id"
+    -- A MERGE may have opened the key already.
+    FOR key IN
+        SELECT DISTINCT version."id"
         FROM old_rows
-        JOIN "silver"."by_uuid_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
-    ) AS touched;
+        JOIN "silver"."by_uuid_hist" AS version
+            ON version."id" = old_rows."id"
+        WHERE version."sys_end" = 'infinity'
+    LOOP
+        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
+    END LOOP;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        SELECT
+        FROM "silver"."by_uuid_hist" AS version
+        WHERE version."id" = old_rows."id"
+        AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
+-- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
+CREATE FUNCTION "medallion"."by_uuid_hist_after_update_row"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+BEGIN
+    IF NEW."id" <> OLD."id" THEN
+        IF OLD."sys_start" < stamp THEN
+            INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
+        END IF;
+        IF "medallion"."ended_unseen"(stamp) THEN
+            PERFORM "medallion"."refuse_conflict"(TG_RELID);
+        END IF;
+        PERFORM "medallion"."mark_ending"(stamp);
+        PERFORM set_config('medallion.shifted', 'on', true);
+        PERFORM "medallion"."by_uuid_hist_settle"(NEW."id");
+        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
+        WHERE NOT EXISTS (
+            SELECT
+            FROM "silver"."by_uuid_hist" AS version
+            WHERE version."id" = OLD."id"
+            AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    PERFORM "medallion"."by_uuid_hist_settle"(OLD."id");
+    RETURN NULL;
+END
+$$;
+
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION "medallion"."by_uuid_hist_after_insert"(), "medallion"."by_uuid_hist_after_update"(), "medallion"."by_uuid_hist_after_delete"() FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    "medallion"."by_uuid_hist_refuse_lost"(),
+    "medallion"."by_uuid_hist_keep_order"(),
+    "medallion"."by_uuid_hist_after_insert"(),
+    "medallion"."by_uuid_hist_after_update"(),
+    "medallion"."by_uuid_hist_after_delete"(),
+    "medallion"."by_uuid_hist_after_update_row"()
+FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -8600,7 +11462,6 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_closed"();
 
--- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_uuid_hist"
     FOR EACH ROW
@@ -8608,43 +11469,60 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
-        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."refuse_other"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_order"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_insert"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_update"();
 
-CREATE TRIGGER "zz_versioning_4_key"
+CREATE TRIGGER "zz_versioning_4_updated_row"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
+        AND NOT "medallion"."backfilling"()
+    )
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update_row"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_5_update_lost"
+    AFTER UPDATE ON "silver"."by_uuid_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_5_delete_lost"
+    AFTER DELETE ON "silver"."by_uuid_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('medallion.closed_met', true) = 'on')
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
+
+CREATE TRIGGER "zz_versioning_6_inserted"
     AFTER INSERT ON "silver"."by_uuid_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_6_updated"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_6_deleted"
     AFTER DELETE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -8662,10 +11540,12 @@ ALTER TABLE "silver"."by_uuid_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_uuid" AS
@@ -8890,5 +11770,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    '57423045d96900893b6652dfb1b1caf749010bd6071ff198e6dc4cee08ee5381'
+    'de3310730c2b40b4e5df87176285ae7f8f2537ce29f958b561a9c9340b06bf6e'
 );
