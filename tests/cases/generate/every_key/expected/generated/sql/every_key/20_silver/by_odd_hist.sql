@@ -60,52 +60,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_odd_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_odd_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_odd_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_odd_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp"
-        AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version"
-        AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x"""
-        AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows"
-        AND NEW."key" OPERATOR(pg_catalog.=) OLD."key"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -119,122 +90,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_odd_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_odd_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_odd_hist_settle"(text, integer, text, boolean, date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_odd_hist"%ROWTYPE;
+    ended "silver"."by_odd_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_odd_hist" AS version
-    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_odd_hist" AS version
-    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_odd_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_end" = 'infinity';
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_odd_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_odd_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -245,28 +142,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+    FROM (
+        SELECT DISTINCT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key"
         FROM new_rows
-        JOIN "silver"."by_odd_hist" AS version
-            ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
-    END LOOP;
+        JOIN "silver"."by_odd_hist" AS version ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'I', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -275,42 +163,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_odd_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+        FROM (
+            SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+        SELECT 'D', old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_odd_hist" AS version WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'U', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -319,6 +221,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_odd_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -329,89 +232,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_odd_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+    PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+    FROM (
+        SELECT DISTINCT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key"
         FROM old_rows
-        JOIN "silver"."by_odd_hist" AS version
-            ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
-    END LOOP;
+        JOIN "silver"."by_odd_hist" AS version ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'D', old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_odd_hist" AS version WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_odd_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key") THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_odd_hist_settle"(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key");
-        INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
-        SELECT 'D', OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_odd_hist" AS version
-            WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_odd_hist_settle"(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_odd_hist_refuse_lost"(),
-    "medallion"."by_odd_hist_keep_order"(),
-    "medallion"."by_odd_hist_after_insert"(),
-    "medallion"."by_odd_hist_after_update"(),
-    "medallion"."by_odd_hist_after_delete"(),
-    "medallion"."by_odd_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_odd_hist_after_insert"(), "medallion"."by_odd_hist_after_update"(), "medallion"."by_odd_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -421,6 +279,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_odd_hist"
     FOR EACH ROW
@@ -428,60 +287,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_odd_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_odd_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_odd_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_odd_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_odd_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_odd_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key"))
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_odd_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key") AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_odd_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_odd_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_odd_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_odd_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_odd_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -499,12 +341,10 @@ ALTER TABLE "silver"."by_odd_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_odd" AS

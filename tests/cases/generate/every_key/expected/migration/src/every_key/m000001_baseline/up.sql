@@ -172,6 +172,8 @@ CREATE TABLE "medallion"."erasure" (
     "relation" text NOT NULL,
     "salt" text NOT NULL,
     "key_hash" text NOT NULL,
+    "landing" text NOT NULL,
+    "landed_hashes" text[] NOT NULL,
     "gone" jsonb NOT NULL,
     CONSTRAINT "erasure_pkey" PRIMARY KEY ("erasure_id")
 );
@@ -183,6 +185,8 @@ COMMENT ON COLUMN "medallion"."erasure"."erased_by" IS 'By whom.';
 COMMENT ON COLUMN "medallion"."erasure"."relation" IS 'Of which relation: schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."erasure"."salt" IS 'What the key was hashed with: random, another each time.';
 COMMENT ON COLUMN "medallion"."erasure"."key_hash" IS 'The SHA-256 of the salt and the key''s values as a JSON array: who knows the key can tell.';
+COMMENT ON COLUMN "medallion"."erasure"."landing" IS 'Its landing table, likewise.';
+COMMENT ON COLUMN "medallion"."erasure"."landed_hashes" IS 'The same of the keys by which its rows had landed: what comes later of them may lack what was erased.';
 COMMENT ON COLUMN "medallion"."erasure"."gone" IS 'How many rows went, or lost what they had copied, by table.';
 
 -- medallion: late_change
@@ -397,30 +401,78 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT (row_xmin::text::bigint - own."number") & 4294967295) AS distance ("ahead");
 END;
 
--- The keys of which a statement has met closed versions, until its end; by the depth of its triggers, for
--- triggers run statements of their own meanwhile.
-CREATE UNLOGGED TABLE "medallion"."closed_met" (
+-- Whether a version as young as this transaction is another's.
+CREATE FUNCTION "medallion"."is_other"(start timestamptz, row_xmin xid) RETURNS boolean
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT start > "medallion"."stamp"() OR start = "medallion"."stamp"() AND NOT "medallion"."wrote"(row_xmin);
+END;
+
+-- Whether a writer sets what is not his to set: a hash that is neither the row's nor what it was, a time that
+-- is neither the transaction's nor what it was, an end.
+CREATE FUNCTION "medallion"."is_given"(
+    hash bytea,
+    hash_before bytea,
+    hash_due bytea,
+    start timestamptz,
+    start_before timestamptz,
+    start_due timestamptz,
+    "end" timestamptz
+)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE
+BEGIN ATOMIC
+    SELECT hash <> hash_due AND (hash = hash_before) IS NOT TRUE
+        OR start <> start_due AND (start = start_before) IS NOT TRUE
+        OR "end" IS DISTINCT FROM 'infinity';
+END;
+
+-- What the rows of a statement have to tell its end: of which keys they met closed versions, and that keys were
+-- changed. By the depth of triggers, for triggers run statements of their own meanwhile.
+CREATE UNLOGGED TABLE "medallion"."noticed" (
     "transaction" xid8 NOT NULL,
     "relation" oid NOT NULL,
     "depth" integer NOT NULL,
-    "op" text NOT NULL,
-    "key" text NOT NULL
+    "what" text NOT NULL,
+    "key" text
 );
 
-CREATE INDEX "closed_met_transaction"
-    ON "medallion"."closed_met" ("transaction");
+CREATE INDEX "noticed_transaction"
+    ON "medallion"."noticed" ("transaction");
 
-CREATE FUNCTION "medallion"."meet_closed"(relation oid, op text, key text) RETURNS void
+CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO "medallion"."closed_met" ("transaction", "relation", "depth", "op", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), op, key);
-    PERFORM set_config('medallion.closed_met', 'on', true);
+    INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
+    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
+
+CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
+    RETURN NULL;
+END
+$$;
+
+-- Each notice is taken once.
+CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
+LANGUAGE sql
+BEGIN ATOMIC
+    DELETE FROM "medallion"."noticed" AS noticed
+    WHERE noticed."transaction" = pg_current_xact_id()
+    AND noticed."relation" = met.relation
+    AND noticed."depth" = pg_trigger_depth()
+    AND noticed."what" = met.what
+    RETURNING noticed."key";
+END;
 
 -- The latest time, in microseconds, at which a key ended; no rollback undoes it. A transaction that keeps its
 -- snapshot does not see what came and went meanwhile, and must not open a key before it.
@@ -446,14 +498,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."ended_unseen"(stamp timestamptz) RETURNS boolean
-LANGUAGE sql
-BEGIN ATOMIC
-    SELECT current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
-        AND latest.last_value > extract(epoch FROM stamp) * 1000000
-    FROM "medallion"."latest_ending" AS latest;
-END;
-
 CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -473,6 +517,49 @@ BEGIN
             HINT = 'run the transaction again';
 END
 $$;
+
+CREATE FUNCTION "medallion"."refuse_other"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."refuse_conflict"(TG_RELID);
+END
+$$;
+
+-- A key may have come and gone after a time, unseen by a transaction that keeps its snapshot.
+CREATE FUNCTION "medallion"."refuse_unseen"(relation regclass, stamp timestamptz) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        PERFORM "medallion"."refuse_conflict"(relation)
+        FROM "medallion"."latest_ending" AS latest
+        WHERE latest.last_value > extract(epoch FROM stamp) * 1000000;
+    END IF;
+END
+$$;
+
+-- Whether a statement changed keys, of which each ends one and opens another.
+CREATE FUNCTION "medallion"."shifted"(relation regclass, stamp timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM "medallion"."met"(relation, 'KEY');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM "medallion"."refuse_unseen"(relation, stamp);
+    PERFORM "medallion"."mark_ending"(stamp);
+    RETURN true;
+END
+$$;
+
+-- From here on a function that has settings of the planner's goes by indexes, row by row, until its end.
+CREATE FUNCTION "medallion"."go_by_index"() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT set_config('enable_nestloop', 'on', true), set_config('enable_hashjoin', 'off', true);
+END;
 
 CREATE FUNCTION "medallion"."refuse_closed"(relation regclass, key text) RETURNS void
 LANGUAGE plpgsql
@@ -499,13 +586,20 @@ COMMENT ON FUNCTION "medallion"."backfilling"() IS 'Whether versions are written
 COMMENT ON FUNCTION "medallion"."settling"() IS 'Whether versioning itself is writing.';
 COMMENT ON FUNCTION "medallion"."stamp"() IS 'The system time of this transaction''s writes.';
 COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote a row that it sees, by the row''s xmin.';
-COMMENT ON TABLE "medallion"."closed_met" IS 'The keys of which a running statement has met closed versions.';
-COMMENT ON FUNCTION "medallion"."meet_closed"(oid, text, text) IS 'Remembers that a statement has met a closed version.';
+COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
+COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
+COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
+COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
+COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
-COMMENT ON FUNCTION "medallion"."ended_unseen"(timestamptz) IS 'Whether a key may have come and gone after a time, unseen by this transaction.';
 COMMENT ON FUNCTION "medallion"."refuse_period"(regclass) IS 'Keeps writers from setting hash and period.';
 COMMENT ON FUNCTION "medallion"."refuse_conflict"(regclass) IS 'Keeps a key''s time from running backwards.';
+COMMENT ON FUNCTION "medallion"."refuse_other"() IS 'Keeps another''s version from being replaced.';
+COMMENT ON FUNCTION "medallion"."refuse_unseen"(regclass, timestamptz) IS 'Keeps a key from being opened before it ended.';
+COMMENT ON FUNCTION "medallion"."shifted"(regclass, timestamptz) IS 'Whether a statement changed keys.';
+COMMENT ON FUNCTION "medallion"."go_by_index"() IS 'Lets what follows in a function be looked up row by row.';
 COMMENT ON FUNCTION "medallion"."refuse_closed"(regclass, text) IS 'Keeps a write from being lost on closed versions.';
 COMMENT ON FUNCTION "medallion"."refuse_truncate"() IS 'Keeps a versioned dimension from being emptied.';
 
@@ -1397,48 +1491,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_bigint_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_bigint_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_bigint_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_bigint_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_bigint_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -1452,122 +1521,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_bigint_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_bigint_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_bigint_hist_settle"(bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_bigint_hist"%ROWTYPE;
+    ended "silver"."by_bigint_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_bigint_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_bigint_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_bigint_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1578,28 +1573,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_bigint_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_bigint_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1608,42 +1594,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -1652,6 +1652,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1662,89 +1663,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_bigint_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_bigint_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_bigint_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_bigint_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_bigint_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_bigint_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_bigint_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_bigint_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_bigint_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_bigint_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_bigint_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_bigint_hist_refuse_lost"(),
-    "medallion"."by_bigint_hist_keep_order"(),
-    "medallion"."by_bigint_hist_after_insert"(),
-    "medallion"."by_bigint_hist_after_update"(),
-    "medallion"."by_bigint_hist_after_delete"(),
-    "medallion"."by_bigint_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_bigint_hist_after_insert"(), "medallion"."by_bigint_hist_after_update"(), "medallion"."by_bigint_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -1754,6 +1710,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_bigint_hist"
     FOR EACH ROW
@@ -1761,60 +1718,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_bigint_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_bigint_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_bigint_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_bigint_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_bigint_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_bigint_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_bigint_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1832,12 +1772,10 @@ ALTER TABLE "silver"."by_bigint_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_bigint" AS
@@ -2084,48 +2022,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_boolean_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_boolean_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_boolean_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_boolean_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_boolean_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -2139,122 +2052,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_boolean_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_boolean_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_boolean_hist_settle"(boolean) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_boolean_hist"%ROWTYPE;
+    ended "silver"."by_boolean_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_boolean_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_boolean_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_boolean_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2265,28 +2104,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_boolean_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_boolean_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2295,42 +2125,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2339,6 +2183,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2349,89 +2194,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_boolean_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_boolean_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_boolean_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_boolean_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_boolean_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_boolean_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_boolean_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_boolean_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_boolean_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_boolean_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_boolean_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_boolean_hist_refuse_lost"(),
-    "medallion"."by_boolean_hist_keep_order"(),
-    "medallion"."by_boolean_hist_after_insert"(),
-    "medallion"."by_boolean_hist_after_update"(),
-    "medallion"."by_boolean_hist_after_delete"(),
-    "medallion"."by_boolean_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_boolean_hist_after_insert"(), "medallion"."by_boolean_hist_after_update"(), "medallion"."by_boolean_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -2441,6 +2241,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_boolean_hist"
     FOR EACH ROW
@@ -2448,60 +2249,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_boolean_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_boolean_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_boolean_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_boolean_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_boolean_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_boolean_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_boolean_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -2519,12 +2303,10 @@ ALTER TABLE "silver"."by_boolean_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_boolean" AS
@@ -2771,48 +2553,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_char_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_char_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_char_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_char_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_char_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -2826,122 +2583,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_char_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_char_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_char_hist_settle"(char(3)) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_char_hist"%ROWTYPE;
+    ended "silver"."by_char_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_char_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_char_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_char_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_char_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2952,28 +2635,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_char_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_char_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_char_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_char_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -2982,42 +2656,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_char_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_char_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3026,6 +2714,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_char_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3036,89 +2725,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_char_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_char_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_char_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_char_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_char_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_char_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_char_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_char_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_char_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_char_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_char_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_char_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_char_hist_refuse_lost"(),
-    "medallion"."by_char_hist_keep_order"(),
-    "medallion"."by_char_hist_after_insert"(),
-    "medallion"."by_char_hist_after_update"(),
-    "medallion"."by_char_hist_after_delete"(),
-    "medallion"."by_char_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_char_hist_after_insert"(), "medallion"."by_char_hist_after_update"(), "medallion"."by_char_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3128,6 +2772,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_char_hist"
     FOR EACH ROW
@@ -3135,60 +2780,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_char_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_char_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_char_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_char_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_char_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_char_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_char_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_char_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_char_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_char_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_char_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3206,12 +2834,10 @@ ALTER TABLE "silver"."by_char_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_char" AS
@@ -3458,48 +3084,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_date_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_date_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_date_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_date_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_date_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -3513,122 +3114,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_date_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_date_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_date_hist_settle"(date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_date_hist"%ROWTYPE;
+    ended "silver"."by_date_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_date_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_date_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_date_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_date_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3639,28 +3166,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_date_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_date_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_date_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_date_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3669,42 +3187,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_date_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_date_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -3713,6 +3245,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_date_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3723,89 +3256,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_date_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_date_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_date_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_date_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_date_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_date_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_date_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_date_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_date_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_date_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_date_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_date_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_date_hist_refuse_lost"(),
-    "medallion"."by_date_hist_keep_order"(),
-    "medallion"."by_date_hist_after_insert"(),
-    "medallion"."by_date_hist_after_update"(),
-    "medallion"."by_date_hist_after_delete"(),
-    "medallion"."by_date_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_date_hist_after_insert"(), "medallion"."by_date_hist_after_update"(), "medallion"."by_date_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -3815,6 +3303,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_date_hist"
     FOR EACH ROW
@@ -3822,60 +3311,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_date_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_date_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_date_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_date_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_date_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_date_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_date_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_date_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_date_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_date_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_date_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -3893,12 +3365,10 @@ ALTER TABLE "silver"."by_date_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_date" AS
@@ -4145,48 +3615,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_double_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_double_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_double_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_double_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_double_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -4200,122 +3645,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_double_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_double_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_double_hist_settle"(double precision) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_double_hist"%ROWTYPE;
+    ended "silver"."by_double_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_double_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_double_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_double_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_double_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4326,28 +3697,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_double_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_double_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_double_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_double_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4356,42 +3718,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_double_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_double_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -4400,6 +3776,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_double_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4410,89 +3787,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_double_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_double_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_double_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_double_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_double_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_double_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_double_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_double_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_double_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_double_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_double_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_double_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_double_hist_refuse_lost"(),
-    "medallion"."by_double_hist_keep_order"(),
-    "medallion"."by_double_hist_after_insert"(),
-    "medallion"."by_double_hist_after_update"(),
-    "medallion"."by_double_hist_after_delete"(),
-    "medallion"."by_double_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_double_hist_after_insert"(), "medallion"."by_double_hist_after_update"(), "medallion"."by_double_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -4502,6 +3834,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_double_hist"
     FOR EACH ROW
@@ -4509,60 +3842,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_double_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_double_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_double_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_double_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_double_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_double_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_double_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_double_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_double_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_double_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_double_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -4580,12 +3896,10 @@ ALTER TABLE "silver"."by_double_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_double" AS
@@ -4832,48 +4146,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_integer_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_integer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_integer_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_integer_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_integer_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -4887,122 +4176,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_integer_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_integer_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_integer_hist_settle"(integer) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_integer_hist"%ROWTYPE;
+    ended "silver"."by_integer_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_integer_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_integer_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_integer_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_integer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5013,28 +4228,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_integer_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_integer_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_integer_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5043,42 +4249,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_integer_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5087,6 +4307,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_integer_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5097,89 +4318,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_integer_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_integer_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_integer_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_integer_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_integer_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_integer_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_integer_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_integer_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_integer_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_integer_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_integer_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_integer_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_integer_hist_refuse_lost"(),
-    "medallion"."by_integer_hist_keep_order"(),
-    "medallion"."by_integer_hist_after_insert"(),
-    "medallion"."by_integer_hist_after_update"(),
-    "medallion"."by_integer_hist_after_delete"(),
-    "medallion"."by_integer_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_integer_hist_after_insert"(), "medallion"."by_integer_hist_after_update"(), "medallion"."by_integer_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5189,6 +4365,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_integer_hist"
     FOR EACH ROW
@@ -5196,60 +4373,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_integer_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_integer_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_integer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_integer_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_integer_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_integer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_integer_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_integer_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_integer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_integer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_integer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5267,12 +4427,10 @@ ALTER TABLE "silver"."by_integer_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_integer" AS
@@ -5519,48 +4677,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_interval_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_interval_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_interval_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_interval_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_interval_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -5574,122 +4707,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_interval_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_interval_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_interval_hist_settle"(interval) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_interval_hist"%ROWTYPE;
+    ended "silver"."by_interval_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_interval_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_interval_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_interval_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_interval_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5700,28 +4759,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_interval_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_interval_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_interval_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5730,42 +4780,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_interval_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -5774,6 +4838,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_interval_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5784,89 +4849,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_interval_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_interval_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_interval_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_interval_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_interval_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_interval_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_interval_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_interval_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_interval_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_interval_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_interval_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_interval_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_interval_hist_refuse_lost"(),
-    "medallion"."by_interval_hist_keep_order"(),
-    "medallion"."by_interval_hist_after_insert"(),
-    "medallion"."by_interval_hist_after_update"(),
-    "medallion"."by_interval_hist_after_delete"(),
-    "medallion"."by_interval_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_interval_hist_after_insert"(), "medallion"."by_interval_hist_after_update"(), "medallion"."by_interval_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -5876,6 +4896,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_interval_hist"
     FOR EACH ROW
@@ -5883,60 +4904,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_interval_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_interval_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_interval_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_interval_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_interval_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_interval_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_interval_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_interval_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_interval_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_interval_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_interval_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -5954,12 +4958,10 @@ ALTER TABLE "silver"."by_interval_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_interval" AS
@@ -6206,48 +5208,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_mood_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_mood_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_mood_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_mood_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_mood_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -6261,122 +5238,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_mood_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_mood_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_mood_hist_settle"("silver"."mood") RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_mood_hist"%ROWTYPE;
+    ended "silver"."by_mood_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_mood_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_mood_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_mood_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_mood_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6387,28 +5290,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_mood_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_mood_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_mood_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6417,42 +5311,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_mood_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -6461,6 +5369,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_mood_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6471,89 +5380,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_mood_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_mood_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_mood_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_mood_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_mood_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_mood_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_mood_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_mood_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_mood_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_mood_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_mood_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_mood_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_mood_hist_refuse_lost"(),
-    "medallion"."by_mood_hist_keep_order"(),
-    "medallion"."by_mood_hist_after_insert"(),
-    "medallion"."by_mood_hist_after_update"(),
-    "medallion"."by_mood_hist_after_delete"(),
-    "medallion"."by_mood_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_mood_hist_after_insert"(), "medallion"."by_mood_hist_after_update"(), "medallion"."by_mood_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -6563,6 +5427,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_mood_hist"
     FOR EACH ROW
@@ -6570,60 +5435,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_mood_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_mood_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_mood_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_mood_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_mood_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_mood_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_mood_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_mood_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_mood_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_mood_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_mood_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -6641,12 +5489,10 @@ ALTER TABLE "silver"."by_mood_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_mood" AS
@@ -6893,48 +5739,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_numeric_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_numeric_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_numeric_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_numeric_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_numeric_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -6948,122 +5769,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_numeric_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_numeric_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_numeric_hist_settle"(numeric) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_numeric_hist"%ROWTYPE;
+    ended "silver"."by_numeric_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_numeric_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_numeric_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_numeric_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7074,28 +5821,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_numeric_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_numeric_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7104,42 +5842,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7148,6 +5900,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7158,89 +5911,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_numeric_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_numeric_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_numeric_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_numeric_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_numeric_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_numeric_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_numeric_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_numeric_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_numeric_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_numeric_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_numeric_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_numeric_hist_refuse_lost"(),
-    "medallion"."by_numeric_hist_keep_order"(),
-    "medallion"."by_numeric_hist_after_insert"(),
-    "medallion"."by_numeric_hist_after_update"(),
-    "medallion"."by_numeric_hist_after_delete"(),
-    "medallion"."by_numeric_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_numeric_hist_after_insert"(), "medallion"."by_numeric_hist_after_update"(), "medallion"."by_numeric_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7250,6 +5958,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_numeric_hist"
     FOR EACH ROW
@@ -7257,60 +5966,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_numeric_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_numeric_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_numeric_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_numeric_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_numeric_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_numeric_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_numeric_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -7328,12 +6020,10 @@ ALTER TABLE "silver"."by_numeric_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_numeric" AS
@@ -7588,52 +6278,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_odd_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_odd_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_odd_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_odd_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_odd_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp"
-        AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version"
-        AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x"""
-        AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows"
-        AND NEW."key" OPERATOR(pg_catalog.=) OLD."key"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -7647,122 +6308,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_odd_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_odd_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_odd_hist_settle"(text, integer, text, boolean, date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_odd_hist"%ROWTYPE;
+    ended "silver"."by_odd_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_odd_hist" AS version
-    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_odd_hist" AS version
-    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_odd_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_end" = 'infinity';
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_odd_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."stamp" = $1 AND version."Version" = $2 AND version."it's ""x""" = $3 AND version."old_rows" = $4 AND version."key" = $5 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_odd_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7773,28 +6360,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+    FROM (
+        SELECT DISTINCT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key"
         FROM new_rows
-        JOIN "silver"."by_odd_hist" AS version
-            ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
-    END LOOP;
+        JOIN "silver"."by_odd_hist" AS version ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'I', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7803,42 +6381,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_odd_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+        FROM (
+            SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
+        SELECT 'D', old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_odd_hist" AS version WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'U', new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -7847,6 +6439,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_odd_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7857,89 +6450,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_odd_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."stamp", version."Version", version."it's ""x""", version."old_rows", version."key"
+    PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
+    FROM (
+        SELECT DISTINCT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key"
         FROM old_rows
-        JOIN "silver"."by_odd_hist" AS version
-            ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_odd_hist_settle"(key."stamp", key."Version", key."it's ""x""", key."old_rows", key."key");
-    END LOOP;
+        JOIN "silver"."by_odd_hist" AS version ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
     SELECT 'D', old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_odd_hist" AS version
-        WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_odd_hist" AS version WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_odd_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key") THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_odd_hist_settle"(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key");
-        INSERT INTO "medallion"."by_odd_hist_journal" ("journal_op", "stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "sys_start")
-        SELECT 'D', OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_odd_hist" AS version
-            WHERE version."stamp" = OLD."stamp" AND version."Version" = OLD."Version" AND version."it's ""x""" = OLD."it's ""x""" AND version."old_rows" = OLD."old_rows" AND version."key" = OLD."key"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_odd_hist_settle"(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_odd_hist_refuse_lost"(),
-    "medallion"."by_odd_hist_keep_order"(),
-    "medallion"."by_odd_hist_after_insert"(),
-    "medallion"."by_odd_hist_after_update"(),
-    "medallion"."by_odd_hist_after_delete"(),
-    "medallion"."by_odd_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_odd_hist_after_insert"(), "medallion"."by_odd_hist_after_update"(), "medallion"."by_odd_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -7949,6 +6497,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_odd_hist"
     FOR EACH ROW
@@ -7956,60 +6505,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_odd_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_odd_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_odd_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_odd_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_odd_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_odd_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_odd_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key"))
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_odd_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."stamp", NEW."Version", NEW."it's ""x""", NEW."old_rows", NEW."key") <> ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key") AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_odd_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_odd_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_odd_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_odd_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_odd_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_odd_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_odd_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -8027,12 +6559,10 @@ ALTER TABLE "silver"."by_odd_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_odd" AS
@@ -8331,50 +6861,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_several_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_several_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_several_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_several_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_several_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."country" OPERATOR(pg_catalog.=) OLD."country"
-        AND NEW."city" OPERATOR(pg_catalog.=) OLD."city"
-        AND NEW."since" OPERATOR(pg_catalog.=) OLD."since"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -8388,122 +6891,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_several_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_several_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_several_hist_settle"(text, text, date) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_several_hist"%ROWTYPE;
+    ended "silver"."by_several_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_several_hist" AS version
-    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_several_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_end" = 'infinity';
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_several_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."country" = $1 AND version."city" = $2 AND version."since" = $3 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_several_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8514,28 +6943,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."country", version."city", version."since"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+    FROM (
+        SELECT DISTINCT new_rows."country", new_rows."city", new_rows."since"
         FROM new_rows
-        JOIN "silver"."by_several_hist" AS version
-            ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
-    END LOOP;
+        JOIN "silver"."by_several_hist" AS version ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'I', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8544,42 +6964,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_several_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+        FROM (
+            SELECT old_rows."country", old_rows."city", old_rows."since" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."country", new_rows."city", new_rows."since" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
+        SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'U', new_rows."country", new_rows."city", new_rows."since", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -8588,6 +7022,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_several_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8598,89 +7033,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."country", old_rows."city", old_rows."since")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_several_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."country", version."city", version."since"
+    PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
+    FROM (
+        SELECT DISTINCT old_rows."country", old_rows."city", old_rows."since"
         FROM old_rows
-        JOIN "silver"."by_several_hist" AS version
-            ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_several_hist_settle"(key."country", key."city", key."since");
-    END LOOP;
+        JOIN "silver"."by_several_hist" AS version ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
     SELECT 'D', old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_several_hist" AS version
-        WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_several_hist" AS version WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_several_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_several_hist_settle"(NEW."country", NEW."city", NEW."since");
-        INSERT INTO "medallion"."by_several_hist_journal" ("journal_op", "country", "city", "since", "name", "note", "sys_start")
-        SELECT 'D', OLD."country", OLD."city", OLD."since", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_several_hist" AS version
-            WHERE version."country" = OLD."country" AND version."city" = OLD."city" AND version."since" = OLD."since"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_several_hist_settle"(OLD."country", OLD."city", OLD."since");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_several_hist_refuse_lost"(),
-    "medallion"."by_several_hist_keep_order"(),
-    "medallion"."by_several_hist_after_insert"(),
-    "medallion"."by_several_hist_after_update"(),
-    "medallion"."by_several_hist_after_delete"(),
-    "medallion"."by_several_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_several_hist_after_insert"(), "medallion"."by_several_hist_after_update"(), "medallion"."by_several_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -8690,6 +7080,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_several_hist"
     FOR EACH ROW
@@ -8697,60 +7088,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_several_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_several_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_several_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_several_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since"))
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_several_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."country", NEW."city", NEW."since") <> ROW(OLD."country", OLD."city", OLD."since") AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_several_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_several_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_several_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_several_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_several_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_several_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -8768,12 +7142,10 @@ ALTER TABLE "silver"."by_several_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_several" AS
@@ -9044,48 +7416,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_text_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_text_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_text_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_text_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_text_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -9099,122 +7446,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_text_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_text_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_text_hist_settle"(text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_text_hist"%ROWTYPE;
+    ended "silver"."by_text_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_text_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_text_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_text_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_text_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9225,28 +7498,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_text_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_text_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_text_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_text_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9255,42 +7519,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_text_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_text_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9299,6 +7577,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_text_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9309,89 +7588,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_text_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_text_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_text_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_text_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_text_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_text_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_text_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_text_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_text_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_text_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_text_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_text_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_text_hist_refuse_lost"(),
-    "medallion"."by_text_hist_keep_order"(),
-    "medallion"."by_text_hist_after_insert"(),
-    "medallion"."by_text_hist_after_update"(),
-    "medallion"."by_text_hist_after_delete"(),
-    "medallion"."by_text_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_text_hist_after_insert"(), "medallion"."by_text_hist_after_update"(), "medallion"."by_text_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -9401,6 +7635,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_text_hist"
     FOR EACH ROW
@@ -9408,60 +7643,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_text_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_text_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_text_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_text_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_text_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_text_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_text_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_text_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_text_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_text_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_text_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -9479,12 +7697,10 @@ ALTER TABLE "silver"."by_text_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_text" AS
@@ -9731,48 +7947,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_timestamp_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_timestamp_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_timestamp_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_timestamp_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_timestamp_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -9786,122 +7977,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_timestamp_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamp_hist_settle"(timestamp) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_timestamp_hist"%ROWTYPE;
+    ended "silver"."by_timestamp_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_timestamp_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamp_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_timestamp_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9912,28 +8029,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_timestamp_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9942,42 +8050,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -9986,6 +8108,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9996,89 +8119,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamp_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_timestamp_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_timestamp_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamp_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamp_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_timestamp_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_timestamp_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_timestamp_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_timestamp_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_timestamp_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_timestamp_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_timestamp_hist_refuse_lost"(),
-    "medallion"."by_timestamp_hist_keep_order"(),
-    "medallion"."by_timestamp_hist_after_insert"(),
-    "medallion"."by_timestamp_hist_after_update"(),
-    "medallion"."by_timestamp_hist_after_delete"(),
-    "medallion"."by_timestamp_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_timestamp_hist_after_insert"(), "medallion"."by_timestamp_hist_after_update"(), "medallion"."by_timestamp_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -10088,6 +8166,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
@@ -10095,60 +8174,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_timestamp_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_timestamp_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_timestamp_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamp_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_timestamp_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamp_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_timestamp_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -10166,12 +8228,10 @@ ALTER TABLE "silver"."by_timestamp_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamp" AS
@@ -10418,48 +8478,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_timestamptz_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_timestamptz_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_timestamptz_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_timestamptz_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -10473,122 +8508,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_settle"(timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_timestamptz_hist"%ROWTYPE;
+    ended "silver"."by_timestamptz_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_timestamptz_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_timestamptz_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_timestamptz_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10599,28 +8560,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_timestamptz_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -10629,42 +8581,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -10673,6 +8639,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10683,89 +8650,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_timestamptz_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_timestamptz_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_timestamptz_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_timestamptz_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_timestamptz_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_timestamptz_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_timestamptz_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_timestamptz_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_timestamptz_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_timestamptz_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_timestamptz_hist_refuse_lost"(),
-    "medallion"."by_timestamptz_hist_keep_order"(),
-    "medallion"."by_timestamptz_hist_after_insert"(),
-    "medallion"."by_timestamptz_hist_after_update"(),
-    "medallion"."by_timestamptz_hist_after_delete"(),
-    "medallion"."by_timestamptz_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_timestamptz_hist_after_insert"(), "medallion"."by_timestamptz_hist_after_update"(), "medallion"."by_timestamptz_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -10775,6 +8697,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
@@ -10782,60 +8705,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_timestamptz_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_timestamptz_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_timestamptz_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_timestamptz_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_timestamptz_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_timestamptz_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -10853,12 +8759,10 @@ ALTER TABLE "silver"."by_timestamptz_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_timestamptz" AS
@@ -11105,48 +9009,23 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(rtrim(ROW("name")::text, ',)'), 'UTF8'));
 END;
 
--- These fire as the writer, whose search path may hide PostgreSQL's operators: they name them in full.
-CREATE FUNCTION "medallion"."by_uuid_hist_before_insert"() RETURNS trigger
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."by_uuid_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    given CONSTANT bytea := NEW."row_hash";
     stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."by_uuid_row_hash"(NEW."name");
 BEGIN
-    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
-    IF given OPERATOR(pg_catalog.<>) NEW."row_hash"
-        OR NEW."sys_start" OPERATOR(pg_catalog.<>) stamp
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     END IF;
-    NEW."sys_start" := stamp;
-    NEW."sys_end" := 'infinity';
-    RETURN NEW;
-END
-$$;
-
-CREATE FUNCTION "medallion"."by_uuid_hist_before_update"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    given CONSTANT bytea := NEW."row_hash";
-BEGIN
-    NEW."row_hash" := "silver"."by_uuid_row_hash"(NEW."name");
-    IF (given OPERATOR(pg_catalog.<>) OLD."row_hash" AND given OPERATOR(pg_catalog.<>) NEW."row_hash")
-        OR (NEW."sys_start" OPERATOR(pg_catalog.<>) OLD."sys_start" AND NEW."sys_start" OPERATOR(pg_catalog.<>) "medallion"."stamp"())
-        OR NEW."sys_end" OPERATOR(pg_catalog.<>) 'infinity'
-    THEN
-        PERFORM "medallion"."refuse_period"(TG_RELID);
-    END IF;
-    NEW."sys_end" := 'infinity';
-    IF NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
-        AND NEW."id" OPERATOR(pg_catalog.=) OLD."id"
-    THEN
-        -- Nothing tracked has changed: the version goes on.
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
         NEW."sys_start" := OLD."sys_start";
     ELSE
-        NEW."sys_start" := "medallion"."stamp"();
+        NEW."sys_start" := stamp;
     END IF;
     RETURN NEW;
 END
@@ -11160,122 +9039,48 @@ BEGIN
     IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
         RETURN NEW;
     END IF;
-    PERFORM "medallion"."meet_closed"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
     RETURN NULL;
 END
 $$;
 
--- A statement that met a closed version must have reached the current one as well, or what it wanted would be
--- lost in silence.
-CREATE FUNCTION "medallion"."by_uuid_hist_refuse_lost"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    lost text;
-BEGIN
-    WITH met AS (
-        DELETE FROM "medallion"."closed_met" AS met
-        WHERE met."transaction" = pg_current_xact_id()
-        AND met."relation" = TG_RELID
-        AND met."depth" = pg_trigger_depth()
-        AND met."op" = TG_OP
-        RETURNING met."key"
-    )
-    SELECT met."key"
-    INTO lost
-    FROM met
-    EXCEPT
-    SELECT ROW(old_rows."id")::text
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    LIMIT 1;
-    IF FOUND THEN
-        PERFORM "medallion"."refuse_closed"(TG_RELID, lost);
-    END IF;
-    RETURN NULL;
-END
-$$;
-
--- A version as young as this transaction is either its own, or another's that it must not replace.
-CREATE FUNCTION "medallion"."by_uuid_hist_keep_order"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF OLD."sys_start" > stamp OR OLD."sys_start" = stamp AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = OLD."id"
-        AND version."sys_end" = 'infinity'
-        AND "medallion"."wrote"(version.xmin)
-    ) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- Where a transaction ended a version and opened one of the same key: a later end is another's, and equal
--- attributes mean that nothing has happened, so that the ended version goes on.
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
 CREATE FUNCTION "medallion"."by_uuid_hist_settle"(uuid) RETURNS void
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-    opened record;
-    ended record;
+    opened "silver"."by_uuid_hist"%ROWTYPE;
+    ended "silver"."by_uuid_hist"%ROWTYPE;
 BEGIN
-    SELECT
-        version."row_hash",
-        version."sys_start",
-        version."note"
-    INTO opened
+    SELECT * INTO opened
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" = 'infinity';
-    SELECT version."row_hash", version."sys_start", version."sys_end"
-    INTO ended
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
     FROM "silver"."by_uuid_hist" AS version
-    WHERE version."id" = $1
-    AND version."sys_end" >= stamp
-    AND version."sys_end" < 'infinity'
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
     ORDER BY version."sys_end" DESC
     LIMIT 1;
-    -- A second current version is one that another transaction ended since this one took its snapshot.
-    IF ended."sys_end" > opened."sys_start" OR (
-        SELECT count(*) > 1
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity'
-    ) THEN
+    IF ended."sys_end" > opened."sys_start" THEN
         PERFORM "medallion"."refuse_conflict"('"silver"."by_uuid_hist"'::regclass);
-    END IF;
-    IF opened."sys_start" = stamp AND opened."row_hash" = ended."row_hash" THEN
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = $1
-        AND version."sys_end" = 'infinity';
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
         UPDATE "silver"."by_uuid_hist" AS version
         SET
             "note" = opened."note",
             "sys_end" = 'infinity'
-        WHERE version."id" = $1
-        AND version."sys_start" = ended."sys_start";
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
     END IF;
 END
 $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
--- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one.
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -11286,28 +9091,19 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- Versions that versioning itself closes come by here too.
-    IF NOT EXISTS (SELECT FROM new_rows WHERE new_rows."sys_end" = 'infinity') THEN
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
-    IF "medallion"."ended_unseen"(stamp) THEN
-        PERFORM "medallion"."refuse_conflict"(TG_RELID);
-    END IF;
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
         FROM new_rows
-        JOIN "silver"."by_uuid_hist" AS version
-            ON version."id" = new_rows."id"
-        WHERE new_rows."sys_end" = 'infinity'
-        AND version."sys_end" >= stamp
-        AND version."sys_start" <> stamp
-    LOOP
-        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_uuid_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'I', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -11316,42 +9112,56 @@ BEGIN
 END
 $$;
 
--- Every version that began before this transaction and does not go on ends now. Where keys were shifted, which
--- was seen to row by row, some have ended already.
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_update"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    shifted CONSTANT boolean := coalesce(current_setting('medallion.shifted', true), '') = 'on';
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     AND NOT EXISTS (
-        SELECT
-        FROM new_rows
-        WHERE new_rows."id" = old_rows."id"
-        AND new_rows."sys_start" < stamp
-    )
-    AND NOT (shifted AND EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_start" = old_rows."sys_start"
-    ));
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'U', new_rows."id", new_rows."name", new_rows."note", stamp
     FROM new_rows
@@ -11360,6 +9170,7 @@ BEGIN
 END
 $$;
 
+-- A MERGE may have opened a key that it deletes already.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_delete"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -11370,89 +9181,44 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp timestamptz;
-    key record;
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
 BEGIN
-    -- A statement that reached nothing takes no time.
-    IF NOT EXISTS (SELECT FROM old_rows WHERE old_rows."sys_end" = 'infinity') THEN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    stamp := "medallion"."stamp"();
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
     FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity'
-    AND old_rows."sys_start" < stamp
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
     ON CONFLICT ON CONSTRAINT "by_uuid_hist_pkey" DO NOTHING;
     PERFORM "medallion"."mark_ending"(stamp);
-    -- A MERGE may have opened the key already.
-    FOR key IN
-        SELECT DISTINCT version."id"
+    PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
         FROM old_rows
-        JOIN "silver"."by_uuid_hist" AS version
-            ON version."id" = old_rows."id"
-        WHERE version."sys_end" = 'infinity'
-    LOOP
-        PERFORM "medallion"."by_uuid_hist_settle"(key."id");
-    END LOOP;
+        JOIN "silver"."by_uuid_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
     INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
     SELECT 'D', old_rows."id", old_rows."name", old_rows."note", stamp
     FROM old_rows
     WHERE old_rows."sys_end" = 'infinity'
     AND NOT EXISTS (
-        SELECT
-        FROM "silver"."by_uuid_hist" AS version
-        WHERE version."id" = old_rows."id"
-        AND version."sys_end" = 'infinity'
+        SELECT FROM "silver"."by_uuid_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
     );
     RETURN NULL;
 END
 $$;
 
--- The rare cases of an update, row by row: a changed key, and a version that this transaction opened.
-CREATE FUNCTION "medallion"."by_uuid_hist_after_update_row"() RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
-BEGIN
-    IF NEW."id" <> OLD."id" THEN
-        IF OLD."sys_start" < stamp THEN
-            INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-            VALUES (OLD."id", OLD."name", OLD."note", OLD."row_hash", OLD."sys_start", stamp);
-        END IF;
-        IF "medallion"."ended_unseen"(stamp) THEN
-            PERFORM "medallion"."refuse_conflict"(TG_RELID);
-        END IF;
-        PERFORM "medallion"."mark_ending"(stamp);
-        PERFORM set_config('medallion.shifted', 'on', true);
-        PERFORM "medallion"."by_uuid_hist_settle"(NEW."id");
-        INSERT INTO "medallion"."by_uuid_hist_journal" ("journal_op", "id", "name", "note", "sys_start")
-        SELECT 'D', OLD."id", OLD."name", OLD."note", stamp
-        WHERE NOT EXISTS (
-            SELECT
-            FROM "silver"."by_uuid_hist" AS version
-            WHERE version."id" = OLD."id"
-            AND version."sys_end" = 'infinity'
-        );
-    END IF;
-    PERFORM "medallion"."by_uuid_hist_settle"(OLD."id");
-    RETURN NULL;
-END
-$$;
-
 -- What runs as the owner would do so on anybody's table, made into a trigger there.
-REVOKE ALL ON FUNCTION
-    "medallion"."by_uuid_hist_refuse_lost"(),
-    "medallion"."by_uuid_hist_keep_order"(),
-    "medallion"."by_uuid_hist_after_insert"(),
-    "medallion"."by_uuid_hist_after_update"(),
-    "medallion"."by_uuid_hist_after_delete"(),
-    "medallion"."by_uuid_hist_after_update_row"()
-FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."by_uuid_hist_after_insert"(), "medallion"."by_uuid_hist_after_update"(), "medallion"."by_uuid_hist_after_delete"() FROM PUBLIC;
 
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
@@ -11462,6 +9228,7 @@ CREATE TRIGGER "zz_versioning_1_closed"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_closed"();
 
+-- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
     BEFORE UPDATE OR DELETE ON "silver"."by_uuid_hist"
     FOR EACH ROW
@@ -11469,60 +9236,43 @@ CREATE TRIGGER "zz_versioning_2_order"
         OLD."sys_end" = 'infinity'
         AND OLD."sys_start" >= transaction_timestamp()
         AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
     )
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_keep_order"();
+    EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
     BEFORE INSERT ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_insert"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_update"();
+    EXECUTE FUNCTION "medallion"."by_uuid_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_updated_row"
+CREATE TRIGGER "zz_versioning_4_key"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     FOR EACH ROW
-    WHEN (
-        OLD."sys_end" = 'infinity'
-        AND (OLD."sys_start" >= transaction_timestamp() OR NEW."id" <> OLD."id")
-        AND NOT "medallion"."backfilling"()
-    )
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update_row"();
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
 
-CREATE TRIGGER "zz_versioning_5_update_lost"
-    AFTER UPDATE ON "silver"."by_uuid_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_5_delete_lost"
-    AFTER DELETE ON "silver"."by_uuid_hist"
-    REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT
-    WHEN (current_setting('medallion.closed_met', true) = 'on')
-    EXECUTE FUNCTION "medallion"."by_uuid_hist_refuse_lost"();
-
-CREATE TRIGGER "zz_versioning_6_inserted"
+CREATE TRIGGER "zz_versioning_5_inserted"
     AFTER INSERT ON "silver"."by_uuid_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_6_updated"
+CREATE TRIGGER "zz_versioning_5_updated"
     AFTER UPDATE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."by_uuid_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_6_deleted"
+CREATE TRIGGER "zz_versioning_5_deleted"
     AFTER DELETE ON "silver"."by_uuid_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -11540,12 +9290,10 @@ ALTER TABLE "silver"."by_uuid_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated_row",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_update_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_delete_lost",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_6_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."by_uuid" AS
@@ -11770,5 +9518,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    'de3310730c2b40b4e5df87176285ae7f8f2537ce29f958b561a9c9340b06bf6e'
+    'cc88340a8591b5459caa4817394ba0de9cdc28a054e177a4cf738d20789a40bb'
 );
