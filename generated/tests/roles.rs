@@ -115,7 +115,7 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
         ("loader", "temporal_silver") if !view => "SIUD",
         ("loader", "simple_gold") if !view => "SID",
         ("loader", "medallion") => match table {
-            "pipeline_metadata" | "source_position" | "watermark" => "SIU",
+            "pipeline_metadata" | "source_position" | "captured_table" | "watermark" => "SIU",
             "quarantine" => "SI",
             "late_change" => "SID",
             "erasure" | "horizon" | "warehouse" => "S",

@@ -13,6 +13,7 @@ use super::preflight::{Ready, Site, SourceTable};
 use super::recorded_log;
 use super::slot;
 use super::snapshot::{Past, Snapshot};
+use super::standing;
 use super::{Point, Progress, Way};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
@@ -105,7 +106,8 @@ fn not_ours(slot: &str) -> Error {
 /// One transaction at the source sees the recorded log and every table as of one moment; one transaction at
 /// the warehouse takes it all.
 async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, past: Past) -> Result<()> {
-    let Taken { fence, fence_until, time: taken_at } = take_snapshot(way, ready).await?;
+    let Taken { fence, fence_until, time: taken_at } =
+        take_snapshot(way, &ready.tables.iter().collect::<Vec<_>>()).await?;
     let source = &mut way.source;
     way.progress.reached(Point::SnapshotTaken)?;
 
@@ -152,6 +154,7 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, pas
         let place = Place { lsn: place.0, seq: 0, time: time.0 };
         let snapshot = Snapshot { table, landings, at, place, past };
         let (rows, findings) = snapshot.land(source, &mut target).await?;
+        standing::write(&mut target, landing, &table.identity, Lsn(place.lsn), None).await?;
         for finding in findings {
             way.captured.finding(finding);
         }
@@ -197,10 +200,10 @@ pub struct Taken {
 }
 
 /// Begins the transaction that reads the past.
-pub async fn take_snapshot(way: &mut Way<'_>, ready: &Ready) -> Result<Taken> {
+pub async fn take_snapshot(way: &mut Way<'_>, tables: &[&SourceTable]) -> Result<Taken> {
     let failed = || "cannot take a snapshot of the source".to_owned();
     let source = &mut way.source;
-    begin_snapshot(source, ready, way.progress).await?;
+    begin_snapshot(source, tables, way.progress).await?;
     let fence = slot::snapshot(source).await?;
     let sql = format!("SELECT {}", SystemTime::of_sql("now()"));
     let now = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *source).await.during(failed)?;
@@ -215,10 +218,14 @@ pub async fn take_snapshot(way: &mut Way<'_>, ready: &Ready) -> Result<Taken> {
 /// Begins the transaction that reads the past, with the tables held against TRUNCATE: a table that is
 /// truncated after the snapshot and before it is read would look empty. Waits without standing in a queue,
 /// so that nobody at the source can get into a deadlock with us.
-async fn begin_snapshot(source: &mut PgConnection, ready: &Ready, progress: &mut dyn Progress) -> Result<()> {
+async fn begin_snapshot(
+    source: &mut PgConnection,
+    tables: &[&SourceTable],
+    progress: &mut dyn Progress,
+) -> Result<()> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const PATIENCE: Duration = Duration::from_secs(2);
-    let tables: Vec<String> = ready.tables.iter().map(SourceTable::table_sql).collect();
+    let tables: Vec<String> = tables.iter().map(|table| table.table_sql()).collect();
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", tables.join(", "));
     let started = Instant::now();
     let mut told = false;

@@ -9,6 +9,7 @@ use super::json::{self, Field, Shape, Unreadable};
 use super::pgoutput::{Message, Old, Relation, Tuple, Value};
 use super::position::{CLOCK_AHEAD, Lsn, SourcePosition, SystemTime};
 use super::preflight::Layout;
+use super::standing::Brings;
 use crate::descriptor::{Landing, Name};
 use crate::error::{Error, Result};
 use crate::land::{Chunk, Follows, Op, Place, Rows, To, Unfinished};
@@ -17,7 +18,7 @@ use crate::quote;
 /// The plugin's messages become rows here, one message after the other.
 pub struct Decoder<'a> {
     landings: &'a [Landing],
-    layouts: &'a [Layout],
+    tables: &'a [Fed],
     care: Care,
     relations: BTreeMap<u32, Option<Table>>,
     /// How far it has come: what is written down when the batch is complete.
@@ -45,9 +46,27 @@ pub enum Care {
     EachRow,
 }
 
+/// What a landing table is fed from.
+#[derive(Clone, Debug)]
+pub struct Fed {
+    /// Where its rows stand.
+    pub layout: Layout,
+    /// What the stream brings to it; nothing as long as its snapshot is due.
+    pub brings: Option<Brings>,
+}
+
+impl Fed {
+    /// Whether it takes a transaction's changes of a relation.
+    fn takes(&self, relation: u32, commit: Lsn, xid: u32) -> bool {
+        let brings = self.brings.as_ref().filter(|brings| brings.oid == i64::from(relation));
+        brings.is_some_and(|brings| brings.takes(commit, xid))
+    }
+}
+
 /// The transaction whose changes are coming.
 struct Transaction {
     lsn: Lsn,
+    xid: u32,
     time: SystemTime,
     seq: i64,
     fate: Fate,
@@ -118,11 +137,11 @@ enum Unwritable {
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder for one batch; the layouts are those of the landing tables' sources, in their order.
-    pub fn new(landings: &'a [Landing], layouts: &'a [Layout], position: SourcePosition, care: Care) -> Self {
+    /// A decoder for one batch; the tables are the landing tables' sources, in their order.
+    pub fn new(landings: &'a [Landing], tables: &'a [Fed], position: SourcePosition, care: Care) -> Self {
         Self {
             landings,
-            layouts,
+            tables,
             care,
             relations: BTreeMap::new(),
             position,
@@ -181,7 +200,7 @@ impl<'a> Decoder<'a> {
         for (at, landing) in self.landings.iter().enumerate() {
             if is_source(landing, relation) {
                 let key = table.names.iter().map(|name| landing.key.contains(name)).collect();
-                let layout = self.layouts.get(at).copied().unwrap_or(Layout::Plain);
+                let layout = self.tables.get(at).map_or(Layout::Plain, |table| table.layout);
                 table.feeds.push(Feed { landing: at, key, layout });
             }
         }
@@ -249,7 +268,7 @@ impl<'a> Decoder<'a> {
             self.finding(CLOCK_AHEAD);
         }
         let time = time.max(self.position.last_time.next());
-        self.open = Some(Transaction { lsn, time, seq: 0, fate });
+        self.open = Some(Transaction { lsn, xid, time, seq: 0, fate });
         Ok(())
     }
 
@@ -284,7 +303,11 @@ impl<'a> Decoder<'a> {
         let lsn = self.position.epoch.place(transaction.lsn).0;
         let place = Place { lsn, seq: transaction.seq + 1, time: transaction.time.0 };
         let mut full = None;
-        for feed in &table.feeds {
+        let (commit, xid) = (transaction.lsn, transaction.xid);
+        let takes = |feed: &&Feed| {
+            self.tables.get(feed.landing).is_none_or(|table| table.takes(relation, commit, xid))
+        };
+        for feed in table.feeds.iter().filter(takes) {
             let rows = &mut self.rows[feed.landing];
             let before = rows.len() + self.staged.len();
             let mut out = Out { rows, staged: &mut self.staged, key: &mut self.key, care: self.care };
@@ -312,10 +335,18 @@ impl<'a> Decoder<'a> {
         }
         match self.relations.get(&relation) {
             Some(Some(table)) => {
+                let (commit, xid) = (transaction.lsn, transaction.xid);
+                let takes = |feed: &&Feed| {
+                    self.tables.get(feed.landing).is_none_or(|table| table.takes(relation, commit, xid))
+                };
+                let feeds: Vec<&Feed> = table.feeds.iter().filter(takes).collect();
+                if feeds.is_empty() {
+                    return Ok(());
+                }
                 transaction.seq += 1;
                 let lsn = self.position.epoch.place(transaction.lsn).0;
                 let place = Place { lsn, seq: transaction.seq, time: transaction.time.0 };
-                for feed in &table.feeds {
+                for feed in feeds {
                     let rows = &mut self.rows[feed.landing];
                     let before = rows.len();
                     rows.push_null(place, Op::Truncate);

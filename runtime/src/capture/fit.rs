@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 
 use super::column::{self, Column, TooNarrow};
 use super::preflight::SourceTable;
+use super::standing::Standing;
 use super::unique;
 use crate::descriptor::{ColumnFrom, Landing, Name, Silver, Warehouse};
 use crate::error::Result;
@@ -44,10 +45,21 @@ pub async fn look(
     let reads = reads(warehouse, tables);
 
     let mut fit = Fit::default();
-    fit.misfits.extend(unique::look(source, &warehouse.landings).await?);
+    let fed: Vec<&Landing> = warehouse
+        .landings
+        .iter()
+        .zip(tables)
+        .filter(|(_, table)| lands(table))
+        .map(|(landing, _)| landing)
+        .collect();
+    fit.misfits.extend(unique::look(source, &fed).await?);
     fit.misfits.extend(missing(&reads, &declared, &warehouse.source.publication));
     fit.types(&reads, &declared, &silver);
     Ok(fit)
+}
+
+fn lands(table: &SourceTable) -> bool {
+    table.standing != Standing::Waits
 }
 
 /// A field of a landing table's rows that a column of silver takes.
@@ -72,8 +84,8 @@ fn reads<'a>(warehouse: &'a Warehouse, tables: &'a [SourceTable]) -> Vec<Read<'a
     };
     let mut reads = Vec::new();
     for silver in &warehouse.silver {
-        // What another relation of silver feeds is no column of the source.
-        let Some(table) = fed(silver) else { continue };
+        // What another relation of silver feeds is no column of the source; and nothing comes of what waits.
+        let Some(table) = fed(silver).filter(|table| lands(table)) else { continue };
         for column in &silver.columns {
             if let ColumnFrom::Field(field) = &column.from {
                 reads.push(Read { table, field, silver, column: &column.name });

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 
 use super::position::Lsn;
+use super::standing::Standing;
 use super::stream::{self, Empty, Reading};
-use super::{Captured, Progress, Way, slot};
+use super::{Captured, Progress, Way, join, slot};
 use crate::descriptor::Warehouse;
 use crate::error::Result;
 
@@ -46,7 +47,11 @@ impl<'a> Follower<'a> {
         target: &'a mut PgConnection,
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
-        let (way, ready, _) = super::set_out(warehouse, source_url, target, progress).await?;
+        let (mut way, mut ready, goal) = super::set_out(warehouse, source_url, target, progress).await?;
+        if ready.tables.iter().any(|table| table.standing == Standing::Joins) {
+            stream::catch_up(&mut way, &mut Reading::of(source_url, &ready), goal).await?;
+            join::join(&mut way, &mut ready).await?;
+        }
         let (reading, now) = (Reading::of(source_url, &ready), Instant::now());
         Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now })
     }
@@ -55,7 +60,8 @@ impl<'a> Follower<'a> {
     pub async fn next(&mut self) -> Result<Round> {
         if self.asked.elapsed() >= ASKS_EVERY {
             let before = super::before(&mut self.way).await?.unwrap_or(super::Before::Nothing);
-            let ready = super::ask(&mut self.way, &before, super::Trace::Kept).await?;
+            let mut ready = super::ask(&mut self.way, &before, super::Trace::Kept).await?;
+            join::join(&mut self.way, &mut ready).await?;
             self.reading.is_now(&ready);
             self.asked = Instant::now();
         }

@@ -4,7 +4,8 @@
 //!
 //! The way, a module a step: `preflight`, `identity` and `publication` ask whether the source can be captured, `fit`
 //! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
-//! `snapshot`) and `resnapshot` goes over what was missed, `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
+//! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
+//! tells them), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
 //! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same.
 
 mod begin;
@@ -13,6 +14,7 @@ mod decoder;
 mod fit;
 pub mod follow;
 mod identity;
+mod join;
 mod json;
 mod pgoutput;
 mod position;
@@ -25,6 +27,7 @@ pub mod resnapshot;
 mod slot;
 mod snapshot;
 mod source_type;
+mod standing;
 mod stream;
 mod unique;
 
@@ -41,6 +44,7 @@ use crate::error::{During as _, Result};
 use begin::Wanted;
 use position::{Lock, State};
 use preflight::{Before, Problems, Ready};
+use stream::Reading;
 
 /// What is told on the way. Every method may be called any number of times.
 pub trait Progress: Send {
@@ -133,7 +137,6 @@ pub(crate) const RESNAPSHOT: &str =
 /// What the steps work with.
 struct Way<'a> {
     warehouse: &'a Warehouse,
-    source_url: &'a str,
     source: PgConnection,
     target: &'a mut PgConnection,
     progress: &'a mut dyn Progress,
@@ -149,7 +152,7 @@ impl<'a> Way<'a> {
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
         let source = connect(source_url).await?;
-        Ok(Self { warehouse, source_url, source, target, progress, captured: Captured::default() })
+        Ok(Self { warehouse, source, target, progress, captured: Captured::default() })
     }
 
     /// The replication slot's name.
@@ -175,8 +178,14 @@ pub async fn capture(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Captured> {
-    let (mut way, ready, goal) = set_out(warehouse, source_url, target, progress).await?;
-    stream::catch_up(&mut way, &ready, goal).await?;
+    let (mut way, mut ready, goal) = set_out(warehouse, source_url, target, progress).await?;
+    let mut reading = Reading::of(source_url, &ready);
+    stream::catch_up(&mut way, &mut reading, goal).await?;
+    if join::join(&mut way, &mut ready).await? {
+        reading.is_now(&ready);
+        let goal = slot::flushed(&mut way.source).await?;
+        stream::catch_up(&mut way, &mut reading, goal).await?;
+    }
     Ok(way.captured)
 }
 
@@ -204,10 +213,13 @@ async fn set_out<'a>(
 /// What has been captured before; none where not even the slot was announced.
 async fn before(way: &mut Way<'_>) -> Result<Option<Before>> {
     let position = position::read(way.target, &way.warehouse.source.slot, Lock::None).await?;
-    Ok(position.map(|position| match position.state {
-        State::Streaming => Before::Something(position.site),
-        State::Creating | State::Resnapshotting => Before::Nothing,
-    }))
+    Ok(match position {
+        None => None,
+        Some(position) => Some(match position.state {
+            State::Streaming => Before::Something(position.site, standing::known(way.target).await?),
+            State::Creating | State::Resnapshotting => Before::Nothing,
+        }),
+    })
 }
 
 /// Whether what asking makes at the source, a publication, stays there.
@@ -232,8 +244,8 @@ async fn ask(way: &mut Way<'_>, before: &Before, trace: Trace) -> Result<Ready> 
         Trace::Kept => transaction.commit().await.during(failed)?,
         Trace::Undone => transaction.rollback().await.during(failed)?,
     }
-    for warning in fit.warnings {
-        way.captured.finding(warning);
+    for finding in ready.findings.iter().chain(&fit.warnings) {
+        way.captured.finding(finding.clone());
     }
     Ok(ready)
 }

@@ -351,6 +351,30 @@ pub async fn write_streaming(
     Ok(())
 }
 
+/// Writes down that a snapshot has landed above all that had, while the stream stays where it is.
+pub async fn write_joined(target: &mut PgConnection, slot: &str, position: &SourcePosition) -> Result<()> {
+    let sql = format!(
+        "UPDATE medallion.source_position SET
+            last_lsn = $2,
+            last_commit_ts = {},
+            lsn_offset = $4,
+            epoch_lsn = $5,
+            updated_at = now()
+        WHERE slot = $1",
+        SystemTime::to_sql("$3::bigint")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(slot)
+        .bind(position.last_lsn.0)
+        .bind(position.last_time.0)
+        .bind(position.epoch.offset)
+        .bind(position.epoch.begins.0)
+        .execute(target)
+        .await
+        .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
+    Ok(())
+}
+
 /// Writes down how far a batch has landed.
 pub async fn write_landed(target: &mut PgConnection, slot: &str, position: &SourcePosition) -> Result<()> {
     let sql = format!(

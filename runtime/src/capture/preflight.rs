@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::standing::{self, Brings, Identity, KnownTables, Standing};
 use super::{RESNAPSHOT, identity, publication};
 use crate::descriptor::{Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -34,6 +35,8 @@ pub struct Ready {
     pub site: Site,
     /// The source table of each landing table, in the order of the landing tables.
     pub tables: Vec<SourceTable>,
+    /// What somebody should look at.
+    pub findings: Vec<String>,
 }
 
 /// A table at the source.
@@ -45,6 +48,12 @@ pub struct SourceTable {
     pub layout: Layout,
     /// The columns that the publication publishes, in order.
     pub columns: Vec<String>,
+    /// Which table it is.
+    pub identity: Identity,
+    /// How it stands with what is captured.
+    pub standing: Standing,
+    /// What the stream brings to its landing table.
+    pub brings: Option<Brings>,
 }
 
 impl SourceTable {
@@ -71,8 +80,18 @@ pub enum Layout {
 pub enum Before {
     /// Nothing: a publication that is absent can be created.
     Nothing,
-    /// Something, from here: a publication that is absent leaves a gap.
-    Something(Site),
+    /// Something, from here, and of these tables: a publication that is absent leaves a gap.
+    Something(Site, KnownTables),
+}
+
+impl Before {
+    /// Whether a landing table has been fed: its source may have gone since.
+    fn knows(&self, landing: &Landing) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Something(_, known) => known.contains_key(&landing.table.to_string()),
+        }
+    }
 }
 
 /// What is wrong with a source, with the way out of each.
@@ -122,24 +141,58 @@ pub(super) struct Seen {
     pub version: i32,
     /// The tables that are there.
     pub layouts: BTreeMap<Name, Layout>,
+    /// Those that were captured, and are not.
+    pub gone: Vec<Name>,
+    /// Those that are there, and that the publication lacks: they join what is captured already.
+    pub lacking: Vec<Name>,
     /// What the publication publishes; none where there is no publication.
     pub published: Option<publication::Published>,
 }
 
-/// Checks a source, and creates the publication where there is none yet.
+/// Checks a source, creates the publication where there is none yet, and adds to it what joins.
 pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Before) -> Result<Ready> {
     let mut problems = Problems::default();
     let seen = look(source, warehouse, before, &mut problems).await?;
     problems.refuse()?;
     let publication = &warehouse.source.publication;
+    let mut findings: Vec<String> = seen.gone.iter().map(|name| gone(name).what).collect();
     let published = match seen.published {
-        Some(published) => published,
+        Some(published) if seen.lacking.is_empty() => published,
+        Some(_) => {
+            for name in &seen.lacking {
+                let layout = seen.layouts.get(name).copied().unwrap_or(Layout::Plain);
+                findings.extend(publication::add(source, publication, name, layout).await?);
+            }
+            publication::published(source, publication, seen.version).await?
+        }
         None => publication::create(source, publication, &seen.layouts, seen.version).await?,
     };
     let mut problems = Problems::default();
-    let tables = tables(warehouse, &seen.layouts, &published, &mut problems);
+    let mut tables = tables(warehouse, &seen.layouts, &published, before, &mut problems);
     problems.refuse()?;
-    Ok(Ready { site: seen.site, tables })
+    let identities = standing::identities(source, publication, seen.layouts.keys()).await?;
+    for (table, landing) in tables.iter_mut().zip(&warehouse.landings) {
+        let identity = identities.get(&table.name);
+        if let Some(identity) = identity {
+            table.identity.clone_from(identity);
+        }
+        if let Before::Something(_, known) = before {
+            let published = identity.filter(|_| published.contains_key(&table.name));
+            let known = known.get(&landing.table.to_string());
+            (table.standing, table.brings) = standing::stands(known, published);
+        } else {
+            table.brings = Some(Brings { oid: table.identity.oid, fence: None });
+        }
+    }
+    Ok(Ready { site: seen.site, tables, findings })
+}
+
+/// What is said of a table that was captured and is gone.
+pub(super) fn gone(name: &Name) -> Problem {
+    Problem {
+        what: format!("`{name}` is gone from the source: what landed of it stays as it was"),
+        remedy: "bring it back, and what differs lands; or take it out of the spec".to_owned(),
+    }
 }
 
 /// Looks at a source and changes nothing.
@@ -152,13 +205,23 @@ pub(super) async fn look(
     let (site, version) = check_server(source, problems).await?;
     if version < OLDEST_VERSION || !is_site(&site, before, problems) {
         // The rest would be questions that it does not understand, or answers about something else.
-        return Ok(Seen { site, version, layouts: BTreeMap::new(), published: None });
+        let layouts = BTreeMap::new();
+        return Ok(Seen { site, version, layouts, gone: vec![], lacking: vec![], published: None });
     }
-    let layouts = check_tables(source, &warehouse.landings, problems).await?;
+    let may_be_gone = |name: &Name| {
+        let mut landings = warehouse.landings.iter().filter(|landing| landing.source == *name);
+        landings.all(|landing| before.knows(landing))
+    };
+    let (layouts, gone) = check_tables(source, &warehouse.landings, may_be_gone, problems).await?;
     identity::check(source, &warehouse.landings, problems).await?;
     let publication = &warehouse.source.publication;
     let published = publication::look(source, publication, &layouts, before, version, problems).await?;
-    Ok(Seen { site, version, layouts, published })
+    let lacks = |name: &&Name| published.as_ref().is_some_and(|published| !published.contains_key(*name));
+    let lacking = match before {
+        Before::Nothing => vec![],
+        Before::Something(..) => layouts.keys().filter(lacks).cloned().collect(),
+    };
+    Ok(Seen { site, version, layouts, gone, lacking, published })
 }
 
 /// The source table of each landing table, as it is published.
@@ -166,6 +229,7 @@ pub(super) fn tables(
     warehouse: &Warehouse,
     layouts: &BTreeMap<Name, Layout>,
     published: &publication::Published,
+    before: &Before,
     problems: &mut Problems,
 ) -> Vec<SourceTable> {
     let mut tables = Vec::new();
@@ -173,7 +237,9 @@ pub(super) fn tables(
         let name = &landing.source;
         let columns = published.get(name).cloned().unwrap_or_default();
         let missing: Vec<&String> = landing.key.iter().filter(|key| !columns.contains(key)).collect();
-        for column in &missing {
+        // Of what is not published nothing comes, and nothing is to be asked of it.
+        let waits = *before != Before::Nothing && !published.contains_key(name);
+        for column in missing.iter().filter(|_| !waits) {
             problems.add(
                 format!(
                     "`{name}` publishes no column `{column}`, which is of the key of `{}`",
@@ -183,7 +249,9 @@ pub(super) fn tables(
             );
         }
         let layout = layouts.get(name).copied().unwrap_or(Layout::Plain);
-        tables.push(SourceTable { name: name.clone(), layout, columns });
+        let identity = Identity { oid: 0, membership: String::new() };
+        let standing = if waits { Standing::Waits } else { Standing::Captured };
+        tables.push(SourceTable { name: name.clone(), layout, columns, identity, standing, brings: None });
     }
     tables
 }
@@ -246,7 +314,7 @@ async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Res
 
 /// Whether it is where was captured before: positions of one server mean nothing on another.
 fn is_site(site: &Site, before: &Before, problems: &mut Problems) -> bool {
-    let Before::Something(known) = before else {
+    let Before::Something(known, _) = before else {
         return true;
     };
     if known.system_identifier != site.system_identifier {
@@ -297,8 +365,9 @@ fn name(row: &PgRow) -> Result<Name, sqlx::Error> {
 async fn check_tables(
     source: &mut PgConnection,
     landings: &[Landing],
+    may_be_gone: impl Fn(&Name) -> bool,
     problems: &mut Problems,
-) -> Result<BTreeMap<Name, Layout>> {
+) -> Result<(BTreeMap<Name, Layout>, Vec<Name>)> {
     let unasked = || "cannot ask the source for its tables".to_owned();
     let (schemas, tables) = names(landings);
     let rows = sqlx::query(
@@ -321,13 +390,17 @@ async fn check_tables(
     .await
     .during(unasked)?;
 
-    let mut layouts = BTreeMap::new();
+    let (mut layouts, mut gone) = (BTreeMap::new(), Vec::new());
     for row in &rows {
         let name = name(row).during(unasked)?;
         let kind: Option<String> = row.try_get("kind").during(unasked)?;
         let role: String = row.try_get("role").during(unasked)?;
         let role = quote::identifier(&role);
         match kind.as_deref() {
+            None if may_be_gone(&name) => {
+                gone.push(name);
+                continue;
+            }
             None => {
                 problems.add(
                     format!("it has no table `{name}`"),
@@ -364,5 +437,5 @@ async fn check_tables(
             );
         }
     }
-    Ok(layouts)
+    Ok((layouts, gone))
 }

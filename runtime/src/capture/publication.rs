@@ -10,7 +10,7 @@ use super::RESNAPSHOT;
 use super::preflight::{Before, Layout, Problems};
 use crate::descriptor::Name;
 use crate::error::{During as _, Error, Result};
-use crate::quote;
+use crate::{quote, statement};
 
 /// From this release on a publication says whether it publishes stored generated columns. Where it does not,
 /// the source lets no update of a table pass that has them and writes whole old rows to the log.
@@ -89,7 +89,8 @@ pub(super) async fn look(
 
     let (published, filtered) = read(source, publication, version).await?;
     for (name, layout) in tables {
-        if !published.contains_key(name) {
+        // What joins is added.
+        if !published.contains_key(name) && *before == Before::Nothing {
             problems.add(
                 format!("publication `{publication}` lacks `{name}`"),
                 format!("ALTER PUBLICATION {quoted} ADD TABLE {};", table(name, *layout)),
@@ -125,6 +126,38 @@ pub async fn create(
     }
     let (published, _) = read(source, publication, version).await?;
     Ok(published)
+}
+
+/// Adds a table that joins what is captured already; says so where the role may not.
+pub async fn add(
+    source: &mut PgConnection,
+    publication: &str,
+    name: &Name,
+    layout: Layout,
+) -> Result<Option<String>> {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    let sql =
+        format!("ALTER PUBLICATION {} ADD TABLE {}", quote::identifier(publication), table(name, layout));
+    statement::execute(source, "SAVEPOINT table_joins").await?;
+    match statement::execute(source, &sql).await {
+        Ok(_) => {
+            statement::execute(source, "RELEASE SAVEPOINT table_joins").await?;
+            Ok(None)
+        }
+        // The others are not kept waiting.
+        Err(error) if error.sqlstate().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => {
+            statement::execute(source, "ROLLBACK TO SAVEPOINT table_joins").await?;
+            Ok(Some(format!(
+                "publication `{publication}` lacks `{name}`, and nothing of it lands: let the owner of both run: {sql};"
+            )))
+        }
+        Err(error) => Err(error.within(format!("cannot add `{name}` to publication `{publication}`"))),
+    }
+}
+
+/// The columns that it publishes, of each table.
+pub async fn published(source: &mut PgConnection, publication: &str, version: i32) -> Result<Published> {
+    Ok(read(source, publication, version).await?.0)
 }
 
 /// The statement that creates it.

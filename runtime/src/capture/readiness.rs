@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnection;
 use super::position::{self, Lock, State};
 use super::preflight::{self, Before, Problem, Problems, Seen};
 use super::slot::{self, Slot};
+use super::standing::{self, KnownTables};
 use super::{fit, publication};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
@@ -82,12 +83,18 @@ pub async fn check(
         None => None,
     };
     let before = match &position {
-        Some(position) if position.state == State::Streaming => Before::Something(position.site.clone()),
+        Some(position) if position.state == State::Streaming => {
+            let known = match &mut target {
+                Some(target) => standing::known(target).await?,
+                None => KnownTables::new(),
+            };
+            Before::Something(position.site.clone(), known)
+        }
         _ => Before::Nothing,
     };
     let seen = preflight::look(&mut source, warehouse, &before, &mut problems).await?;
     if let Some(published) = &seen.published {
-        let tables = preflight::tables(warehouse, &seen.layouts, published, &mut problems);
+        let tables = preflight::tables(warehouse, &seen.layouts, published, &before, &mut problems);
         let whole = seen.layouts.len() == warehouse.landings.len();
         if let (true, Some(target)) = (whole, target) {
             let fit = fit::look(&mut source, target, warehouse, &tables).await?;
@@ -103,6 +110,16 @@ pub async fn check(
     }
     for Problem { what, remedy } in problems.into_list() {
         readiness.stops(what, remedy);
+    }
+    for name in &seen.gone {
+        let Problem { what, remedy } = preflight::gone(name);
+        readiness.warns(what, remedy);
+    }
+    for name in &seen.lacking {
+        readiness.warns(
+            format!("publication `{}` lacks `{name}`", warehouse.source.publication),
+            "the next run adds it, with a snapshot of its own, where the role owns both",
+        );
     }
     functions(&mut source, &mut readiness).await?;
     if seen.published.is_none() && !seen.layouts.is_empty() && before == Before::Nothing {

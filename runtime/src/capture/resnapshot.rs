@@ -52,7 +52,7 @@ pub async fn rehearse(
 ) -> Result<Resnapshot> {
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
     let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
-    let taken = begin::take_snapshot(&mut way, &ready).await?;
+    let taken = begin::take_snapshot(&mut way, &ready.tables.iter().collect::<Vec<_>>()).await?;
 
     let failed = || "cannot compare the source with bronze".to_owned();
     let mut target = way.target.begin().await.during(failed)?;
@@ -111,6 +111,14 @@ async fn differences(
 ) -> Result<BTreeMap<Name, Differences>> {
     let mut all = BTreeMap::new();
     for landing in landings {
+        all.insert(landing.table.clone(), Differences::at(target, landing, place).await?);
+    }
+    Ok(all)
+}
+
+impl Differences {
+    /// What landed at a place.
+    pub(super) async fn at(target: &mut PgConnection, landing: &Landing, place: Lsn) -> Result<Self> {
         let uncounted = || format!("cannot count what differs in `{}`", landing.table);
         let sql = format!(
             "SELECT
@@ -127,14 +135,12 @@ async fn differences(
             .fetch_one(&mut *target)
             .await
             .during(uncounted)?;
-        let differences = Differences {
+        Ok(Self {
             new: row.try_get("new").during(uncounted)?,
             changed: row.try_get("changed").during(uncounted)?,
             gone: row.try_get("gone").during(uncounted)?,
-        };
-        all.insert(landing.table.clone(), differences);
+        })
     }
-    Ok(all)
 }
 
 fn told(

@@ -7,10 +7,10 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::decoder::{Care, Decoder};
+use super::decoder::{Care, Decoder, Fed};
 use super::pgoutput::{Message, Relation};
 use super::position::{self, Lock, Lsn, State};
-use super::preflight::{Layout, Ready};
+use super::preflight::{Ready, SourceTable};
 use super::slot::{self, Busy, Slot};
 use super::source_type::SourceTypes;
 use super::{Point, Way};
@@ -24,10 +24,9 @@ const BATCH: u64 = 50_000;
 
 /// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
 /// that an idle slot moves on.
-pub async fn catch_up(way: &mut Way<'_>, ready: &Ready, goal: Lsn) -> Result<()> {
-    let mut reading = Reading::of(way.source_url, ready);
+pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Result<()> {
     loop {
-        let batch = next(way, &mut reading, Empty::Moves).await?;
+        let batch = next(way, reading, Empty::Moves).await?;
         if batch.landed_to >= goal {
             return Ok(());
         }
@@ -76,7 +75,7 @@ pub async fn next(way: &mut Way<'_>, reading: &mut Reading, empty: Empty) -> Res
 
 /// Lands one batch.
 async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty: Empty) -> Result<Batch> {
-    let Reading { layouts, types } = reading;
+    let Reading { tables, types } = reading;
     let name = way.warehouse.source.slot.as_str();
     let landings = &way.warehouse.landings;
     let unlanded = || "cannot land a batch in one transaction of the warehouse".to_owned();
@@ -101,7 +100,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
 
     let (send, chunks) = mpsc::channel(2);
     let (give_back, used) = mpsc::channel(8);
-    let mut decoder = Decoder::new(landings, layouts, position, care);
+    let mut decoder = Decoder::new(landings, tables, position, care);
     let statement = peek(name, &way.warehouse.source.publication, upto);
     let decoding = decode(&mut way.source, &statement, &mut decoder, types, Buffers { send, used });
     // Both end by themselves where either fails: the channel between them closes.
@@ -222,21 +221,22 @@ fn only_field(row: &[u8], first: bool) -> Option<&[u8]> {
 
 /// What reading the stream takes, beside the way.
 pub struct Reading {
-    layouts: Vec<Layout>,
+    tables: Vec<Fed>,
     types: Types,
 }
 
 impl Reading {
     /// Of a source that is ready.
     pub fn of(source_url: &str, ready: &Ready) -> Self {
-        let mut reading = Self { layouts: Vec::new(), types: Types::of(source_url) };
+        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url) };
         reading.is_now(ready);
         reading
     }
 
     /// The source may have changed.
     pub fn is_now(&mut self, ready: &Ready) {
-        self.layouts = ready.tables.iter().map(|table| table.layout).collect();
+        let fed = |table: &SourceTable| Fed { layout: table.layout, brings: table.brings.clone() };
+        self.tables = ready.tables.iter().map(fed).collect();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::quote;
 type Uniques = BTreeMap<Name, Vec<Vec<String>>>;
 
 /// Looks for landing tables whose keys may find several rows.
-pub async fn look(source: &mut PgConnection, landings: &[Landing]) -> Result<Vec<Misfit>> {
+pub async fn look(source: &mut PgConnection, landings: &[&Landing]) -> Result<Vec<Misfit>> {
     let uniques = read(source, landings).await?;
     let none = Vec::new();
     let mut misfits = Vec::new();
@@ -59,7 +59,7 @@ fn misfit(landing: &Landing, own: Option<&Vec<String>>) -> Misfit {
 }
 
 /// While a deferrable constraint waits, two rows do share their columns, and their changes would mix.
-async fn read(source: &mut PgConnection, landings: &[Landing]) -> Result<Uniques> {
+async fn read(source: &mut PgConnection, landings: &[&Landing]) -> Result<Uniques> {
     let unasked = || "cannot ask the source for unique columns".to_owned();
     let names: BTreeSet<&Name> = landings.iter().map(|landing| &landing.source).collect();
     let (schemas, tables): (Vec<&str>, Vec<&str>) =

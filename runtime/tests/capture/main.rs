@@ -9,6 +9,7 @@ mod drawn;
 mod epochs;
 mod fit;
 mod identities;
+mod joining;
 mod known;
 mod readiness;
 mod refusals;

@@ -54,6 +54,10 @@ struct PipelineMetadataSql;
 struct SourcePositionSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/captured_table.sql", escape = "none")]
+struct CapturedTableSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/quarantine.sql", escape = "none")]
 struct QuarantineSql;
 
@@ -127,6 +131,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("warehouse", &WarehouseSql),
         table("pipeline_metadata", &PipelineMetadataSql),
         table("source_position", &SourcePositionSql),
+        table("captured_table", &CapturedTableSql),
         table("quarantine", &QuarantineSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),

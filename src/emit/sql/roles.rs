@@ -89,7 +89,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         grant(
             "The bookkeeping of a run.",
             "SELECT, INSERT, UPDATE",
-            names(&["pipeline_metadata", "source_position", "watermark"]),
+            names(&["pipeline_metadata", "source_position", "captured_table", "watermark"]),
         ),
         grant(
             "What others landed is noted until it is applied.",

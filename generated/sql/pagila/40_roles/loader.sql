@@ -66,6 +66,7 @@ TO "pagila_loader";
 GRANT SELECT, INSERT, UPDATE ON
     "medallion"."pipeline_metadata",
     "medallion"."source_position",
+    "medallion"."captured_table",
     "medallion"."watermark"
 TO "pagila_loader";
 

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "79d1d1dccfea28c7737882f0187d32aa157da65564d66f6d9723761ad30bcf71";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8fe28e450d5056089772177552935242f853e7c87ebe9973b90532e23b113b9a";
+pub const OBJECTS_HASH: &str = "997680e0e9233a334ae87d4f2733d1b7578444fc1cab45e023d7798c675d7d64";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

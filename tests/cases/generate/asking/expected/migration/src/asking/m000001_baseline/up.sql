@@ -96,6 +96,30 @@ COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position f
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: captured_table
+
+CREATE TABLE "medallion"."captured_table" (
+    "landing" text NOT NULL,
+    "source_table" bigint NOT NULL,
+    "membership" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "fence" text,
+    "fence_until" bigint,
+    "leaves" jsonb NOT NULL DEFAULT '{}',
+    "updated_at" timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
+);
+
+COMMENT ON TABLE "medallion"."captured_table" IS 'Which table of the source each landing table is fed from: one made anew under its name, or published anew, is another.';
+COMMENT ON COLUMN "medallion"."captured_table"."landing" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."captured_table"."source_table" IS 'The OID of the table at the source.';
+COMMENT ON COLUMN "medallion"."captured_table"."membership" IS 'By which rows of the source''s catalog it is published, and which transactions wrote them.';
+COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze at which its snapshot landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
+COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
+
 -- medallion: quarantine
 
 CREATE TABLE "medallion"."quarantine" (
@@ -2110,5 +2134,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'e7fc8fb7deb8c1dec0ec7df94f8ddd6d300e75c317661dd60d989ded18ef5d47'
+    'e68c9e608fe51ec946f5e00459bb39f5e070918380f02599d789d2c53d7b333a'
 );

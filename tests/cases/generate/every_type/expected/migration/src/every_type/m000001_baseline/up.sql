@@ -104,6 +104,30 @@ COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position f
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: captured_table
+
+CREATE TABLE "medallion"."captured_table" (
+    "landing" text NOT NULL,
+    "source_table" bigint NOT NULL,
+    "membership" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "fence" text,
+    "fence_until" bigint,
+    "leaves" jsonb NOT NULL DEFAULT '{}',
+    "updated_at" timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
+);
+
+COMMENT ON TABLE "medallion"."captured_table" IS 'Which table of the source each landing table is fed from: one made anew under its name, or published anew, is another.';
+COMMENT ON COLUMN "medallion"."captured_table"."landing" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."captured_table"."source_table" IS 'The OID of the table at the source.';
+COMMENT ON COLUMN "medallion"."captured_table"."membership" IS 'By which rows of the source''s catalog it is published, and which transactions wrote them.';
+COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze at which its snapshot landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
+COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
+
 -- medallion: quarantine
 
 CREATE TABLE "medallion"."quarantine" (
@@ -1395,5 +1419,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    'deb1233276d87b0c29d5a57b4dcba1b9d3acabe0087b5c26cd2be39634b0bbb5'
+    '99fe11e7831a442a9cb1052300bc94ac84b3914c85143b6993b56e797384ff26'
 );

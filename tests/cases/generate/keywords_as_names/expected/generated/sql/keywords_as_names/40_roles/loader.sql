@@ -45,6 +45,7 @@ TO "select";
 GRANT SELECT, INSERT, UPDATE ON
     "medallion"."pipeline_metadata",
     "medallion"."source_position",
+    "medallion"."captured_table",
     "medallion"."watermark"
 TO "select";
 

@@ -30,6 +30,7 @@ TO "large_histories_loader";
 GRANT SELECT, INSERT, UPDATE ON
     "medallion"."pipeline_metadata",
     "medallion"."source_position",
+    "medallion"."captured_table",
     "medallion"."watermark"
 TO "large_histories_loader";
 

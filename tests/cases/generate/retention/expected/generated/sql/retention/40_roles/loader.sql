@@ -41,6 +41,7 @@ TO "retention_loader";
 GRANT SELECT, INSERT, UPDATE ON
     "medallion"."pipeline_metadata",
     "medallion"."source_position",
+    "medallion"."captured_table",
     "medallion"."watermark"
 TO "retention_loader";
 

@@ -1,0 +1,219 @@
+//! Tables that come later than the others, or come again: each gets a snapshot of its own, nothing of it is lost or
+//! doubled, and the others stream on.
+
+use medallion_runtime::capture::Point;
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::{Landing, Name};
+
+use crate::bench::{At, Bench, Stop, Writer, run};
+
+const TABLES: &str = "
+    CREATE TABLE item (id integer PRIMARY KEY, name text);
+    CREATE TABLE entry (id integer PRIMARY KEY, name text);
+    CREATE TABLE later (id integer PRIMARY KEY, name text);
+    INSERT INTO item SELECT n, 'old' FROM generate_series(1, 20) AS n;
+    INSERT INTO later SELECT n, 'old' FROM generate_series(1, 20) AS n";
+
+const CAPTURED: &[(&str, &[&str])] = &[("item", &["id"]), ("entry", &["id"]), ("later", &["id"])];
+
+/// Captures without the last table, which then comes into the spec.
+async fn bench(name: &str) -> Bench {
+    let mut bench = Bench::new(name, TABLES, CAPTURED).await;
+    let later = bench.warehouse.landings.pop().expect("three");
+    bench.capture().await;
+    bench
+        .on_source("UPDATE item SET name = 'new' WHERE id = 1; UPDATE later SET name = 'unseen' WHERE id = 1")
+        .await;
+    bench.capture().await;
+    bench.on_source("UPDATE item SET name = 'newer' WHERE id = 1").await;
+    bench.warehouse.landings.push(later);
+    bench
+}
+
+#[tokio::test]
+async fn a_table_added_later_comes_with_a_snapshot_of_its_own() {
+    let mut bench = bench("join_later").await;
+    let before: i64 = bench.target_value("SELECT count(*) FROM bronze.item").await;
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 21, "{captured:?}");
+    bench.assert_fold().await;
+    bench
+        .on_source(
+            "UPDATE later SET name = 'streamed' WHERE id < 3; DELETE FROM item WHERE id = 9; TRUNCATE entry",
+        )
+        .await;
+    assert_eq!(bench.capture().await.rows(), 4);
+    let after: i64 = bench.target_value("SELECT count(*) FROM bronze.item").await;
+    assert_eq!(after, before + 2, "the others go on as they were");
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+#[tokio::test]
+async fn killed_while_it_joins_it_joins_the_next_time() {
+    let mut bench = bench("join_killed").await;
+    for (round, point) in [Point::SnapshotTaken, Point::PastCopied, Point::PastLanded].into_iter().enumerate()
+    {
+        let error = bench.capture_with(&mut Stop(point)).await.expect_err("it stops").to_string();
+        assert!(error.contains("stopped"), "{point:?}: {error}");
+        bench.on_source(&format!("UPDATE later SET name = 'round {round}' WHERE id % 4 = {round}")).await;
+    }
+    let snapshots: i64 = bench.target_value("SELECT count(*) FROM bronze.later WHERE op = 'I'").await;
+    assert_eq!(snapshots, 20);
+    assert_eq!(bench.capture().await.rows(), 5, "only the last round has not landed");
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+/// Who wrote to it before it was published, and commits later, is waited for; who writes while its snapshot is
+/// read comes by the stream.
+#[tokio::test]
+async fn writers_at_work_while_it_joins_lose_nothing() {
+    let mut bench = bench("join_busy").await;
+    let open = Writer::new(&bench.source_url);
+    open.run("BEGIN; UPDATE later SET name = 'open' WHERE id = 5");
+    let captured = bench.capture().await;
+    assert!(
+        captured.findings.iter().any(|said| said.contains("`public.later` is not captured yet")),
+        "{captured:?}"
+    );
+    assert_eq!(captured.rows(), 1, "the others go on");
+    open.run("UPDATE later SET name = 'open' WHERE id = 6; COMMIT");
+    bench.on_source("DELETE FROM later WHERE id = 7").await;
+    let quick = Writer::new(&bench.source_url);
+    let mut actions = At(|point| {
+        if point == Point::SnapshotTaken {
+            quick.run("INSERT INTO later VALUES (100, 'while it is read'); DELETE FROM later WHERE id = 8");
+            quick.run("INSERT INTO item VALUES (100, 'beside it')");
+            open.run("BEGIN; INSERT INTO later VALUES (101, 'open'); INSERT INTO item VALUES (101, 'open')");
+        }
+    });
+    let captured = bench.capture_with(&mut actions).await.expect("captured");
+    assert_eq!(captured.rows(), 19 + 2 + 1, "{captured:?}");
+    open.run("COMMIT");
+    assert_eq!(bench.capture().await.rows(), 2);
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+#[tokio::test]
+async fn a_table_dropped_stays_as_it_was_and_what_comes_back_differs() {
+    let mut bench = Bench::new("join_again", TABLES, CAPTURED).await;
+    bench.capture().await;
+    bench.on_source("UPDATE later SET name = 'last' WHERE id = 1; DROP TABLE later; UPDATE item SET name = 'on' WHERE id = 1").await;
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 2, "what it had still comes, and the others go on");
+    assert_eq!(
+        captured.findings,
+        ["`public.later` is gone from the source: what landed of it stays as it was"]
+    );
+
+    bench
+        .on_source(
+            "CREATE TABLE later (id integer PRIMARY KEY, name text, more integer);
+            INSERT INTO later VALUES (1, 'last', 1), (30, 'new', 2);
+            UPDATE item SET name = 'on and on' WHERE id = 1",
+        )
+        .await;
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 1 + 1 + 1 + 19, "{captured:?}");
+    assert_eq!(
+        captured.findings,
+        [
+            "`public.later` was made anew at the source: what differs from what it was has landed as one step: 1 new, 1 changed, 19 gone"
+        ]
+    );
+    bench.on_source("DELETE FROM later WHERE id = 1").await;
+    assert_eq!(bench.capture().await.rows(), 1);
+    bench.assert_fold().await;
+    bench.assert_times().await;
+
+    // Dropped and made anew between two runs; another in its place, by its name.
+    bench
+        .on_source(
+            "DROP TABLE later; CREATE TABLE later (id integer PRIMARY KEY); INSERT INTO later VALUES (2)",
+        )
+        .await;
+    bench.capture().await;
+    bench.assert_fold().await;
+    bench.on_source("CREATE TABLE heir (id integer PRIMARY KEY); INSERT INTO heir VALUES (3); ALTER TABLE later RENAME TO former; ALTER TABLE heir RENAME TO later; INSERT INTO former VALUES (4)").await;
+    bench.capture().await;
+    bench.on_source("INSERT INTO former VALUES (5); INSERT INTO later VALUES (6)").await;
+    assert_eq!(bench.capture().await.rows(), 1);
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+/// A publication that was changed for a while, and is as before: nothing tells what it left out.
+#[tokio::test]
+async fn what_a_publication_has_left_out_is_found() {
+    let mut bench = Bench::new("join_published", TABLES, CAPTURED).await;
+    bench.capture().await;
+    for (round, (leave, take)) in [
+        ("ALTER PUBLICATION bench DROP TABLE later", "ALTER PUBLICATION bench ADD TABLE later"),
+        (
+            "ALTER PUBLICATION bench SET (publish = 'insert')",
+            "ALTER PUBLICATION bench SET (publish = 'insert, update, delete, truncate')",
+        ),
+        // Left to the next run to take in again.
+        ("ALTER PUBLICATION bench DROP TABLE later", "SELECT 1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bench
+            .on_source(&format!("{leave}; UPDATE later SET name = 'left out {round}' WHERE id < 5; {take}; UPDATE later SET name = 'told {round}' WHERE id = 9"))
+            .await;
+        let captured = bench.capture().await;
+        let left_out = "what the publication may have left out of `public.later` while it was changed has landed as one step";
+        assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
+        bench.assert_fold().await;
+        bench.assert_times().await;
+    }
+    assert_eq!(bench.capture().await.findings, [""; 0]);
+}
+
+/// Where the loader owns neither, the others go on, and it is said what to do.
+#[tokio::test]
+async fn a_table_that_may_not_be_published_keeps_nobody_waiting() {
+    let mut bench = bench("join_owned").await;
+    bench
+        .on_source(
+            "CREATE ROLE join_owned_loader LOGIN REPLICATION;
+            GRANT SELECT ON ALL TABLES IN SCHEMA public TO join_owned_loader",
+        )
+        .await;
+    let owner = bench.source_url.clone();
+    bench.source_url = owner.replace("user=medallion", "user=join_owned_loader");
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 1);
+    let says = "let the owner of both run: ALTER PUBLICATION \"bench\" ADD TABLE ONLY \"public\".\"later\";";
+    assert!(captured.findings.iter().any(|said| said.contains(says)), "{captured:?}");
+    bench.on_source("ALTER PUBLICATION bench ADD TABLE ONLY public.later; UPDATE later SET name = 'told' WHERE id = 2").await;
+    assert_eq!(bench.capture().await.rows(), 20);
+    bench.assert_fold().await;
+    let mut source = connection::connect(Database::Source, &owner).await.expect("a session");
+    run(&mut source, "DROP OWNED BY join_owned_loader; DROP ROLE join_owned_loader").await;
+}
+
+/// A second landing table of a table that is captured already.
+#[tokio::test]
+async fn a_second_landing_table_of_the_same_source_begins_by_itself() {
+    let mut bench = Bench::new("join_second", TABLES, &CAPTURED[..1]).await;
+    bench.capture().await;
+    bench.on_target("CREATE TABLE bronze.again (LIKE bronze.item INCLUDING ALL)").await;
+    bench.warehouse.landings.push(Landing {
+        table: Name::new("bronze", "again"),
+        source: Name::new("public", "item"),
+        key: vec!["id".to_owned()],
+    });
+    bench.on_source("UPDATE item SET name = 'on' WHERE id = 1").await;
+    assert_eq!(bench.capture().await.rows(), 1 + 20);
+    bench.on_source("UPDATE item SET name = 'and on' WHERE id = 1").await;
+    assert_eq!(bench.capture().await.rows(), 2);
+    let (item, again): (i64, i64) = (
+        bench.target_value("SELECT count(*) FROM bronze.item").await,
+        bench.target_value("SELECT count(*) FROM bronze.again").await,
+    );
+    assert_eq!((item, again), (22, 21));
+}
