@@ -26,9 +26,10 @@ const BOOKKEEPING: &str = "
     );";
 
 /// The rest of it, as emit writes it.
-const KEPT: [&str; 4] = [
+const KEPT: [&str; 5] = [
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/erasure.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/source_position.sql"),
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/captured_table.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/quarantine.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),
 ];

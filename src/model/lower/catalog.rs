@@ -27,6 +27,7 @@ pub(super) const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid",
 
 /// What stands in the tool's schema whatever the spec says.
 const TOOL_RELATIONS: &[&str] = &[
+    "captured_table",
     "erasure",
     "horizon",
     "latest_ending",
