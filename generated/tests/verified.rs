@@ -1,11 +1,15 @@
 //! The warehouse held against its laws, on the sample and its traffic: clean as it is; whatever the owner
 //! damages is found and named, and a rebuild brings back exactly what stood there.
 
-use medallion_runtime::connection::Database;
+use medallion_runtime::capture::{self, Point};
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::{Name, Source};
+use medallion_runtime::error::Error;
 use medallion_runtime::progress::Silent;
 use medallion_runtime::verify::Check;
-use medallion_runtime::{rebuild, script, verify};
+use medallion_runtime::{apply, rebuild, refresh, script, verify};
 use medallion_server::Server;
+use sqlx::Connection as _;
 
 use crate::support::{Shop, compare};
 
@@ -132,6 +136,84 @@ async fn what_lands_late_is_repaired_by_the_next_run() {
     assert_eq!(broken(&shop).await, [""; 0]);
     let outcome = shop.run().await;
     assert!(outcome.is_empty(), "{outcome:?}");
+}
+
+/// Somebody lands a later position by hand, and it is applied, while a batch is on its way that has looked at the
+/// watermark already: what the batch lands is found below it all the same.
+#[tokio::test]
+async fn a_batch_that_is_passed_on_its_way_is_applied_by_the_next_run() {
+    let mut shop = Shop::open(Server::shared_scratch().unwrap(), "passed").await;
+    let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
+    script::execute(Database::Source, &shop.place.source, "sample.sql", sample).await.unwrap();
+    shop.migrate().await;
+    shop.run().await;
+    let level =
+        "SELECT count(*) FROM medallion.watermark WHERE lsn <> streamed_lsn OR system_time <> streamed_time";
+    assert_eq!(compare::value(&mut shop.warehouse, level).await, "0");
+
+    shop.change("UPDATE customer SET last_name = 'Streamed' WHERE customer_id IN (5, 6)").await;
+    let mut target = connection::connect(Database::Warehouse, &shop.place.warehouse).await.unwrap();
+    let mut hook =
+        Passed { url: shop.place.warehouse.clone(), source: shop.descriptor.source.clone(), times: 0 };
+    let captured =
+        capture::capture(&shop.descriptor, &shop.place.source, &mut target, &mut hook).await.unwrap();
+    assert_eq!((captured.rows(), hook.times), (2, 1));
+    let waits = checks(&shop).await;
+    assert!(waits.iter().all(|check| check.broken == 0), "{waits:#?}");
+    assert!(waits.iter().any(|check| check.waits.is_some()), "{waits:#?}");
+
+    let outcome = shop.run().await;
+    assert!(outcome.applied.iter().any(|one| one.relation.table == "dim_customer_hist"), "{outcome:?}");
+    let names = "SELECT customer_id, last_name FROM temporal_silver.dim_customer WHERE customer_id IN (5, 6)";
+    assert_eq!(compare::rows(&mut shop.warehouse, names).await, ["5\tByHand", "6\tStreamed"]);
+    let versions = "SELECT count(*) FROM temporal_silver.dim_customer_hist
+        WHERE customer_id = 5 AND last_name = 'Streamed'";
+    assert_eq!(compare::value(&mut shop.warehouse, versions).await, "1");
+    assert_eq!(broken(&shop).await, [""; 0]);
+    let outcome = shop.run().await;
+    assert!(outcome.is_empty(), "{outcome:?}");
+}
+
+/// Lands a row above the stream's position and publishes it, when a batch has been copied and not committed.
+struct Passed {
+    url: String,
+    source: Source,
+    times: usize,
+}
+
+impl capture::Progress for Passed {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
+
+    fn reached(&mut self, point: Point) -> Result<(), Error> {
+        if point != Point::BatchCopied || self.times > 0 {
+            return Ok(());
+        }
+        self.times += 1;
+        let (url, source) = (self.url.clone(), self.source.clone());
+        let publishing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(publish_later_row(&url, source));
+        });
+        publishing.join().unwrap();
+        Ok(())
+    }
+}
+
+async fn publish_later_row(url: &str, source: Source) {
+    let mut session = connection::connect(Database::Warehouse, url).await.unwrap();
+    let row = "INSERT INTO cdc_bronze.br_customer_cdc (lsn, op, full_row, commit_ts, seq)
+        SELECT (pg_current_wal_lsn() - '0/0')::bigint * 2, 'U', full_row || '{\"last_name\": \"ByHand\"}', clock_timestamp(), 1
+        FROM cdc_bronze.br_customer_cdc WHERE full_row ->> 'customer_id' = '5' ORDER BY lsn DESC LIMIT 1";
+    compare::execute(&mut session, row).await;
+    let mut descriptor = warehouse::pagila::warehouse();
+    descriptor.source = source;
+    let mut transaction = session.begin().await.unwrap();
+    apply::hold(&descriptor, &mut transaction).await.unwrap();
+    let applied = apply::apply(&descriptor, &mut transaction, |_| ()).await.unwrap();
+    refresh::refresh(&descriptor, &applied, &mut transaction, |_| ()).await.unwrap();
+    transaction.commit().await.unwrap();
 }
 
 /// Only the owner can switch a guard off, and it shows until it is on again.

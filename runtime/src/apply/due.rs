@@ -20,10 +20,16 @@ pub(crate) struct Mark {
     pub time: String,
     /// Every entry of its journal up to this one.
     pub journal_id: i64,
+    /// How far the stream had come by then.
+    streamed_lsn: i64,
+    /// Whether what others landed was beyond it, in position or in time.
+    beyond_stream: bool,
 }
 
 /// What there is to apply, as of the transaction's snapshot.
 pub(crate) struct Due {
+    /// How far the stream has come, and its system time.
+    streamed: (i64, String),
     /// The highest position that landed.
     pub to_lsn: i64,
     to_time: String,
@@ -72,7 +78,7 @@ pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection)
     let late = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
     let waits = |silver: &Silver| {
         let mark = due.mark(silver);
-        mark.lsn < due.to_lsn || mark.journal_id < due.journal_id(silver)
+        mark.lsn < due.to_lsn || mark.journal_id < due.journal_id(silver) || due.passed(silver).is_some()
     };
     Ok(late > 0 || warehouse.silver.iter().any(waits))
 }
@@ -88,12 +94,26 @@ impl Due {
             return Ok(None);
         }
         let (latest, horizon) = times(warehouse, &to_time, connection).await?;
-        Ok(Some(Self { to_lsn, to_time, latest, horizon, marks, journals }))
+        let streamed = streamed(warehouse, connection).await?;
+        Ok(Some(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals }))
+    }
+
+    /// The position above which the stream may have landed what a relation's watermark had passed by then: others
+    /// had landed later ones, while a batch was on its way that could not know of the watermark.
+    pub fn passed(&self, silver: &Silver) -> Option<i64> {
+        let mark = self.mark(silver);
+        (mark.beyond_stream && self.streamed.0 > mark.streamed_lsn).then_some(mark.streamed_lsn)
     }
 
     /// How far a relation has been applied.
     pub fn mark(&self, silver: &Silver) -> Mark {
-        let never = || Mark { lsn: -1, time: "-infinity".to_owned(), journal_id: 0 };
+        let never = || Mark {
+            lsn: -1,
+            time: "-infinity".to_owned(),
+            journal_id: 0,
+            streamed_lsn: -1,
+            beyond_stream: false,
+        };
         self.marks.get(&silver.table.to_string()).cloned().unwrap_or_else(never)
     }
 
@@ -104,7 +124,7 @@ impl Due {
 
     /// A relation's way through the apply.
     pub fn step<'a>(&'a self, warehouse: &'a Warehouse, silver: &'a Silver, number: usize) -> Step<'a> {
-        let Mark { lsn, time, journal_id } = self.mark(silver);
+        let Mark { lsn, time, journal_id, .. } = self.mark(silver);
         Step {
             silver,
             number,
@@ -113,6 +133,7 @@ impl Due {
             counted: journal_id,
             latest: &self.latest,
             horizon: self.horizon.as_deref().filter(|_| !is_kept_whole(warehouse, silver)),
+            passed: self.passed(silver),
             repair: Repair::Nothing,
             purpose: Purpose::Apply,
         }
@@ -123,20 +144,24 @@ impl Due {
         let relations: Vec<String> = warehouse.silver.iter().map(|one| one.table.to_string()).collect();
         let counted: Vec<i64> = warehouse.silver.iter().map(|one| self.journal_id(one)).collect();
         sqlx::query(
-            "INSERT INTO medallion.watermark AS mark (relation, lsn, system_time, journal_id) \
-             SELECT relation, $3, $4::timestamptz, journal_id \
+            "INSERT INTO medallion.watermark AS mark \
+             (relation, lsn, system_time, streamed_lsn, streamed_time, journal_id) \
+             SELECT relation, $3, $4::timestamptz, $5, $6::timestamptz, journal_id \
              FROM unnest($1::text[], $2::bigint[]) AS applied (relation, journal_id) \
              ON CONFLICT (relation) DO UPDATE \
              SET lsn = greatest(mark.lsn, excluded.lsn), \
              system_time = greatest(mark.system_time, excluded.system_time), \
+             streamed_lsn = excluded.streamed_lsn, streamed_time = excluded.streamed_time, \
              journal_id = greatest(mark.journal_id, excluded.journal_id), updated_at = now() \
              WHERE mark.lsn < excluded.lsn OR mark.system_time < excluded.system_time \
-             OR mark.journal_id < excluded.journal_id",
+             OR mark.streamed_lsn <> excluded.streamed_lsn OR mark.journal_id < excluded.journal_id",
         )
         .bind(relations)
         .bind(counted)
         .bind(self.to_lsn)
         .bind(&self.to_time)
+        .bind(self.streamed.0)
+        .bind(&self.streamed.1)
         .execute(connection)
         .await
         .during(|| "cannot move the watermarks".to_owned())?;
@@ -180,6 +205,19 @@ async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<
     Ok((row.get(0), row.get(1)))
 }
 
+/// How far the stream has come.
+async fn streamed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<(i64, String)> {
+    let row = sqlx::query(
+        "SELECT coalesce(max(last_lsn), -1), coalesce(max(last_commit_ts), '-infinity')::text \
+         FROM medallion.source_position WHERE slot = $1",
+    )
+    .bind(&warehouse.source.slot)
+    .fetch_one(connection)
+    .await
+    .during(|| "cannot read how far the stream has come".to_owned())?;
+    Ok((row.get(0), row.get(1)))
+}
+
 async fn journals(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<BTreeMap<Name, i64>> {
     let mut last = BTreeMap::new();
     for silver in &warehouse.silver {
@@ -217,11 +255,19 @@ async fn times(
 }
 
 async fn marks(connection: &mut PgConnection) -> Result<BTreeMap<String, Mark>> {
-    let rows = sqlx::query("SELECT relation, lsn, system_time::text, journal_id FROM medallion.watermark")
-        .fetch_all(connection)
-        .await
-        .during(|| "cannot read the watermarks".to_owned())?;
-    let mark =
-        |row: &sqlx::postgres::PgRow| Mark { lsn: row.get(1), time: row.get(2), journal_id: row.get(3) };
+    let rows = sqlx::query(
+        "SELECT relation, lsn, system_time::text, journal_id, streamed_lsn, \
+         lsn > streamed_lsn OR system_time > streamed_time FROM medallion.watermark",
+    )
+    .fetch_all(connection)
+    .await
+    .during(|| "cannot read the watermarks".to_owned())?;
+    let mark = |row: &sqlx::postgres::PgRow| Mark {
+        lsn: row.get(1),
+        time: row.get(2),
+        journal_id: row.get(3),
+        streamed_lsn: row.get(4),
+        beyond_stream: row.get(5),
+    };
     Ok(rows.iter().map(|row| (row.get(0), mark(row))).collect())
 }

@@ -35,7 +35,7 @@ use crate::statement;
 pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
 pub(crate) use due::{Due, is_due};
-pub(crate) use own::stage_everything;
+pub(crate) use own::{single, stage_everything};
 pub(crate) use state::stored_versions;
 
 /// What one relation's apply did.
@@ -98,6 +98,8 @@ pub(crate) struct Step<'a> {
     pub latest: &'a str,
     /// Before it nothing is kept.
     pub horizon: Option<&'a str>,
+    /// Of what landed above this position and below the window, some may never have been applied.
+    pub passed: Option<i64>,
     pub repair: Repair,
     pub purpose: Purpose,
 }
@@ -155,7 +157,7 @@ async fn work_through(
     // What is applied has its own times and hashes, and repairs what has ended: versioning lets it pass, in
     // this transaction.
     statement::execute(connection, "SELECT \"medallion\".\"backfill\"()").await?;
-    let late = repair::take_late(connection).await?;
+    let late = repair::take_late(warehouse, &due, connection).await?;
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {

@@ -1,28 +1,38 @@
 //! Which keys of a relation are repaired: those of changes that came late, those of writers who began before
 //! what was applied meanwhile, and those that look up a key whose past has changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row as _};
 
 use super::own::{key_list, single};
-use super::{Context, LookupSource, Repair, Step, state};
-use crate::descriptor::{SilverKind, Tracking};
+use super::{Context, Due, LookupSource, Repair, Step, state};
+use crate::descriptor::{Name, SilverKind, Tracking, Warehouse};
 use crate::error::{During as _, Result};
 use crate::quote;
 use crate::statement;
 
-/// Takes over what was noted of late changes into `late`; returns the landing tables that have some.
-pub async fn take_late(connection: &mut PgConnection) -> Result<BTreeSet<String>> {
-    if statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await? == 0 {
+/// Takes over into `late` what was noted of late changes, and what the stream landed where the watermark had passed
+/// by; returns the landing tables that have some.
+pub async fn take_late(
+    warehouse: &Warehouse,
+    due: &Due,
+    connection: &mut PgConnection,
+) -> Result<BTreeSet<String>> {
+    let passed: BTreeMap<&Name, i64> =
+        warehouse.silver.iter().filter_map(|silver| Some((&silver.feed, due.passed(silver)?))).collect();
+    let noted = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
+    if noted == 0 && passed.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let taken = statement::execute(
-        connection,
-        "CREATE TEMPORARY TABLE late ON COMMIT DROP AS\n\
-         SELECT relation, lsn, seq\nFROM medallion.late_change",
-    )
-    .await?;
+    let mut queries = vec!["SELECT relation, lsn, seq\nFROM medallion.late_change".to_owned()];
+    // What others have landed there is repaired once more, to what it is.
+    queries.extend(passed.into_iter().map(|(feed, after_lsn)| {
+        let (relation, table) = (quote::literal(&feed.to_string()), quote::name(feed));
+        format!("SELECT {relation}, lsn, seq\nFROM {table}\nWHERE lsn > {after_lsn}")
+    }));
+    let sql = format!("CREATE TEMPORARY TABLE late ON COMMIT DROP AS\n{}", queries.join("\nUNION\n"));
+    let taken = statement::execute(connection, &sql).await?;
     statement::execute(
         connection,
         "DELETE FROM medallion.late_change AS noted\nUSING pg_temp.late AS late\n\

@@ -78,6 +78,11 @@ impl Fold<'_> {
                 step.counted
             ));
         }
+        if let Some(after) = step.passed {
+            let passed = format!("change.lsn > {after} AND change.lsn <= {}", step.window.after_lsn);
+            let key = quote::list("", &silver.key);
+            queries.push(format!("SELECT {key} FROM (\n{}\n) AS passed", apply::single(step, &passed)));
+        }
         for source in lookups.iter().filter(|source| waiting.contains(&source.relation.table)) {
             let (mine, theirs): (Vec<_>, Vec<_>) = source.lookup.on.iter().cloned().unzip();
             for versions in [apply::stored_versions(silver), step.table("version")] {

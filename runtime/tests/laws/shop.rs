@@ -176,6 +176,7 @@ pub const OBJECTS: &str = "
     INSERT INTO medallion.source_position VALUES ('t', 0, NULL);
     CREATE TABLE medallion.watermark (
         relation text PRIMARY KEY, lsn bigint NOT NULL, system_time timestamptz NOT NULL,
+        streamed_lsn bigint NOT NULL DEFAULT -1, streamed_time timestamptz NOT NULL DEFAULT '-infinity',
         journal_id bigint NOT NULL DEFAULT 0, updated_at timestamptz NOT NULL DEFAULT now()
     );
     CREATE TABLE medallion.horizon (time timestamptz, lsn bigint);
