@@ -17,6 +17,8 @@ struct Parted<'a> {
     sql_type: &'a str,
     /// Which of the versions go there.
     which: &'static str,
+    /// Whether writers put rows there as well, who make no partition: one is made for what they end next.
+    ahead: bool,
 }
 
 /// Makes the missing partitions.
@@ -55,6 +57,7 @@ fn parted<'a>(step: &Step<'a>) -> Option<Parted<'a>> {
             every: closed.every,
             sql_type: "timestamptz",
             which: "m$present AND m$known_to < 'infinity'",
+            ahead: silver.journal().is_some(),
         }),
         SilverKind::Fact { partition_by, partition_every, .. } => Some(Parted {
             table: &silver.table,
@@ -66,6 +69,7 @@ fn parted<'a>(step: &Step<'a>) -> Option<Parted<'a>> {
                 .find(|column| &column.name == partition_by)
                 .map_or("timestamptz", |column| column.sql_type.as_str()),
             which: "m$present AND NOT m$base AND m$known_to = 'infinity'",
+            ahead: false,
         }),
     }
 }
@@ -95,12 +99,19 @@ fn needed(step: &Step<'_>, parted: &Parted<'_>) -> String {
     } else {
         (format!("{column}::timestamp"), "start".to_owned(), next)
     };
+    let now = format!("date_trunc('{unit}', now() AT TIME ZONE {zone})");
+    let ahead = match parted.ahead {
+        true => format!(
+            "SELECT {now} + step FROM (VALUES (interval '0'), (interval '{step_by}')) AS ahead (step)"
+        ),
+        false => "SELECT NULL::timestamp WHERE false".to_owned(),
+    };
     format!(
         "SELECT to_char(start, '{pattern}') AS suffix,\n({from})::{sql_type}::text AS \"from\",\n\
          ({to})::{sql_type}::text AS \"to\"\n\
-         FROM (\nSELECT DISTINCT date_trunc('{unit}', {local}) AS start\nFROM {version}\n\
+         FROM (\nSELECT date_trunc('{unit}', {local}) AS start\nFROM {version}\n\
          WHERE {which}\n\
-         AND {column} >= '0001-01-02' AND {column} < '9999-01-01'\n) AS needed\n\
+         AND {column} >= '0001-01-02' AND {column} < '9999-01-01'\nUNION\n{ahead}\n) AS needed\n\
          WHERE to_regclass(format('%I.%I', {schema}, {table} || '_' || to_char(start, '{pattern}'))) IS NULL\n\
          ORDER BY start",
         version = step.table("version"),

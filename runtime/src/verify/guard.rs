@@ -24,36 +24,40 @@ const VERSIONS: &str = "zz_versioning_";
 pub fn of(silver: &Silver) -> (&Name, &'static str) {
     match &silver.kind {
         SilverKind::Dimension { journal: Some(_), .. } => (&silver.table, VERSIONS),
-        SilverKind::Dimension { closed: Some(closed), .. } => (&closed.table, KEEPS),
         SilverKind::Dimension { .. } => (&silver.table, KEEPS),
         SilverKind::Fact { archive, .. } => (archive, KEEPS),
     }
 }
 
-/// The triggers of a table that do not fire always.
+/// The triggers of a table, and of its partitions, that do not fire always.
 pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -> Result<Broken> {
     let rows = sqlx::query(
         "SELECT tgname::text,
-            CASE tgenabled WHEN 'A' THEN 'always' WHEN 'D' THEN 'never' ELSE 'unless the session silences it' END
+            CASE tgenabled WHEN 'A' THEN 'always' WHEN 'D' THEN 'never' ELSE 'unless the session silences it' END,
+            nullif(tgrelid, $1::regclass)::regclass::text
         FROM pg_trigger
-        WHERE tgrelid = $1::regclass AND NOT tgisinternal AND starts_with(tgname, $2)
-        ORDER BY tgname",
+        WHERE tgrelid IN (SELECT $1::regclass UNION SELECT relid FROM pg_partition_tree($1::regclass))
+        AND NOT tgisinternal AND starts_with(tgname, $2)
+        ORDER BY tgname, tgrelid",
     )
     .bind(quote::name(table))
     .bind(begins)
     .fetch_all(connection)
     .await
     .during(|| format!("cannot look at the triggers of `{table}`"))?;
-    let mut found: Vec<(String, Option<String>)> =
-        rows.iter().map(|row| (row.get(0), Some(row.get(1)))).collect();
+    let mut found: Vec<(String, Option<String>, Option<String>)> =
+        rows.iter().map(|row| (row.get(0), Some(row.get(1)), row.get(2))).collect();
     if found.is_empty() {
-        found.push((begins.to_owned(), None));
+        found.push((begins.to_owned(), None, None));
     }
-    found.retain(|(_, fires)| fires.as_deref() != Some("always"));
+    found.retain(|(_, fires, _)| fires.as_deref() != Some("always"));
     let findings: Vec<Finding> = found
         .into_iter()
-        .map(|(trigger, fires)| Finding {
-            key: object(json!({ "trigger": trigger })),
+        .map(|(trigger, fires, partition)| Finding {
+            key: match partition {
+                Some(partition) => object(json!({ "trigger": trigger, "of": partition })),
+                None => object(json!({ "trigger": trigger })),
+            },
             since: None,
             until: None,
             stands: fires.map(|fires| object(json!({ "fires": fires }))),

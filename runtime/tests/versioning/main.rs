@@ -8,3 +8,9 @@ mod model;
 mod neighbours;
 mod rules;
 mod support;
+
+/// What `generate` writes for the case of that name; the tool's tests hold it to the templates.
+const OBJECTS: &str = include_str!(
+    "../../../tests/cases/generate/system_versioning/expected/migration/src/system_versioning/m000001_baseline/up.sql"
+);
+const LAYOUT: support::Layout = support::Layout::Together;

@@ -8,7 +8,8 @@ use super::dimension::{LookupIndex, column_definition, lookup_indexes};
 use super::lines::Lines;
 use super::quote::{derived, identifier, identifiers, relation};
 use super::script::comment;
-use crate::model::{Dimension, Name, Silver};
+use super::versioning;
+use crate::model::{Dimension, Name, Silver, Writes};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/20_silver/apart.sql", escape = "none")]
@@ -28,13 +29,16 @@ struct ApartSql {
     period_check: String,
     period_index: String,
     lookups: Vec<LookupIndex>,
+    versioning: Option<String>,
 }
 
 pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
     let constraint = |suffix: &str| identifier(&derived(&silver.name.name, suffix));
     let tables = [current(silver), closed(silver), closed_default(silver)].map(|table| relation(&table));
     let table = relation(&silver.name);
-    let emptied = [&table].into_iter().chain(&tables).cloned().collect();
+    let versioned = dimension.writes == Writes::Versioned;
+    // Versioning says by itself that its table is not emptied.
+    let emptied = (!versioned).then_some(&table).into_iter().chain(&tables).cloned().collect();
     let [current, closed, closed_default] = tables;
     super::render(&ApartSql {
         table,
@@ -51,6 +55,7 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         period_check: constraint("period_check"),
         period_index: constraint("period_brin"),
         lookups: lookup_indexes(silver),
+        versioning: versioned.then(|| versioning::definition(silver, dimension)),
     })
 }
 
@@ -76,6 +81,7 @@ fn closed_default(silver: &Silver) -> Name {
     Name::new(&silver.name.schema, derived(&silver.name.name, "closed_default"))
 }
 
-fn current(silver: &Silver) -> Name {
+/// The table of the current versions.
+pub(super) fn current(silver: &Silver) -> Name {
     Name::new(&silver.name.schema, derived(&silver.name.name, "current"))
 }

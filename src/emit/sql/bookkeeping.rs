@@ -248,6 +248,7 @@ fn versioning() -> Script {
         "FUNCTION \"medallion\".\"met\"(oid, text)",
         "FUNCTION \"medallion\".\"notice_key\"()",
         "FUNCTION \"medallion\".\"notice\"(oid, text, text)",
+        "FUNCTION \"medallion\".\"whole\"(oid)",
         "TABLE \"medallion\".\"noticed\"",
         "FUNCTION \"medallion\".\"is_given\"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz)",
         "FUNCTION \"medallion\".\"is_other\"(timestamptz, xid)",

@@ -77,7 +77,7 @@ pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
         current_index: constraint("current_key"),
         period_index: declared.then(|| constraint("period_brin")),
         lookups: lookup_indexes(silver),
-        versioning: (dimension.writes == Writes::Versioned)
+        versioning: (dimension.writes == Writes::Versioned && dimension.closed == Closed::Together)
             .then(|| versioning::definition(silver, dimension)),
         asking: declared.then(|| asking::definition(silver, dimension)),
         apart: (dimension.closed != Closed::Together).then(|| apart::definition(silver, dimension)),

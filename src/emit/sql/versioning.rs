@@ -3,17 +3,25 @@
 
 use askama::Template;
 
+use super::apart;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, literal, relation};
 use super::script::{comment, comment_column};
 use crate::model::data_type::BuiltIn;
-use crate::model::{Column, DataType, Dimension, Name, Silver, TOOL_SCHEMA, Tracking};
+use crate::model::{Closed, Column, DataType, Dimension, Name, Silver, TOOL_SCHEMA, Tracking};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/20_silver/versioning.sql", escape = "none")]
 struct VersioningSql {
     table: String,
     table_literal: String,
+    /// Whether closed versions stand in tables of their own.
+    apart: bool,
+    /// Where current versions stand, and where closed ones do.
+    current: String,
+    closed: String,
+    /// The tables that a statement can name to write current versions.
+    statements: Vec<String>,
     primary_key: String,
     row_hash: String,
     start: String,
@@ -71,12 +79,23 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
     let (row_hash, start, end) =
         (identifier(&dimension.row_hash), identifier(&dimension.start), identifier(&dimension.end));
     let journal = journal(silver);
+    let table = relation(&silver.name);
+    let apart = dimension.closed != Closed::Together;
+    let (current, closed) = match dimension.closed {
+        Closed::Together => (table.clone(), table.clone()),
+        Closed::Apart { .. } => (relation(&apart::current(silver)), relation(&apart::closed(silver))),
+    };
+    let statements = [&table].into_iter().chain(apart.then_some(&current)).cloned().collect();
     let [before_write, keep_closed, settle, after_insert, after_update, after_delete] =
         FUNCTIONS.map(|suffix| relation(&function(silver, suffix)));
     let reopened = untracked.iter().map(|name| format!("{name} = opened.{name}"));
     super::render(&VersioningSql {
-        table: relation(&silver.name),
-        table_literal: literal(&relation(&silver.name)),
+        table_literal: literal(&table),
+        table,
+        apart,
+        current,
+        closed,
+        statements,
         primary_key: identifier(&derived(&silver.name.name, "pkey")),
         columns: columns.join(", "),
         nullable_definitions: silver

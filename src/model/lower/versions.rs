@@ -19,7 +19,7 @@ pub(super) fn lower(
         check_key(relation, refused, report);
     }
     if let Some(apart) = apart {
-        check_company(relation, written, apart, refused, report);
+        check_company(relation, apart, refused, report);
     }
     let every = |apart: &At<spec::ClosedApart>| apart.every.as_ref().map(|every| silver::unit(every.value));
     (
@@ -52,7 +52,6 @@ fn check_key(relation: &Relation<'_>, refused: &At<spec::Overlaps>, report: &mut
 /// What cannot stand beside closed versions in a table of their own.
 fn check_company(
     relation: &Relation<'_>,
-    written: &spec::Dimension,
     apart: &At<spec::ClosedApart>,
     refused: Option<&At<spec::Overlaps>>,
     report: &mut Report<'_>,
@@ -63,15 +62,6 @@ fn check_company(
         let finding = Finding::new(Code::KeysDisagree, message, report.at(&refused.span))
             .label("a constraint sees one table")
             .also(report.at(&apart.span), "makes several")
-            .help("leave one of the two out");
-        report.push(finding);
-    }
-    let versioned = written.system_versioning.as_ref().filter(|versioning| versioning.value);
-    if let Some(versioning) = versioned {
-        let message = format!("`{name}` cannot be versioned where closed versions stand apart");
-        let finding = Finding::new(Code::KeysDisagree, message, report.at(&apart.span))
-            .label("only the loader moves versions from table to table")
-            .also(report.at(&versioning.span), "lets others write")
             .help("leave one of the two out");
         report.push(finding);
     }

@@ -30,12 +30,20 @@ CREATE INDEX {{ period_index }}
 CREATE INDEX {{ lookup.name }}
     ON {{ current }} ({{ lookup.columns }});
 {%- endfor %}
+{%- if let Some(versioning) = versioning %}
+
+{{ versioning }}
+{%- else %}
 
 CREATE TRIGGER "keep_history"
     BEFORE UPDATE OR DELETE ON {{ table }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE {{ table }}
+    ENABLE ALWAYS TRIGGER "keep_history";
+{%- endif %}
 {%- for table in emptied %}
 
 CREATE TRIGGER "keep_history_truncate"
@@ -43,9 +51,6 @@ CREATE TRIGGER "keep_history_truncate"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."keep_history"();
 {%- endfor %}
-
-ALTER TABLE {{ table }}
-    ENABLE ALWAYS TRIGGER "keep_history";
 {%- for table in emptied %}
 
 ALTER TABLE ONLY {{ table }}

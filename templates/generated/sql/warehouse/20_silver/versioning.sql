@@ -54,8 +54,14 @@ CREATE FUNCTION {{ keep_closed }}() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW.{{ end }} OPERATOR(pg_catalog.<>) OLD.{{ end }} AND "medallion"."settling"() THEN
-        RETURN NEW;
+{%- if apart %}
+    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' AND OLD.{{ end }} OPERATOR(pg_catalog.=) "medallion"."stamp"()
+{%- else %}
+    IF NEW.{{ end }} OPERATOR(pg_catalog.<>) OLD.{{ end }}
+{%- endif %}
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW({{ old_key }})::text);
     RETURN NULL;
@@ -85,12 +91,20 @@ BEGIN
     IF ended.{{ end }} > opened.{{ start }} THEN
         PERFORM "medallion"."refuse_conflict"({{ table_literal }}::regclass);
     ELSIF ended.{{ row_hash }} = opened.{{ row_hash }} AND ended.{{ end }} = opened.{{ start }} THEN
+{%- if apart %}
+        DELETE FROM {{ table }} AS version
+        WHERE {{ version_is_parameter }} AND version.{{ end }} = ended.{{ end }};
+        UPDATE {{ table }} AS version
+        SET {{ start }} = ended.{{ start }}
+        WHERE {{ version_is_parameter }} AND version.{{ end }} = 'infinity';
+{%- else %}
         DELETE FROM {{ table }} AS version
         WHERE {{ version_is_parameter }} AND version.{{ start }} = opened.{{ start }};
         UPDATE {{ table }} AS version
         SET
             {{ reopening.at(12) }}
         WHERE {{ version_is_parameter }} AND version.{{ start }} = ended.{{ start }};
+{%- endif %}
     END IF;
 END
 $$;
@@ -240,14 +254,14 @@ REVOKE ALL ON FUNCTION {{ after_insert }}(), {{ after_update }}(), {{ after_dele
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
 CREATE TRIGGER "zz_versioning_1_closed"
-    BEFORE UPDATE OR DELETE ON {{ table }}
+    BEFORE UPDATE OR DELETE ON {{ closed }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ keep_closed }}();
 
 -- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
-    BEFORE UPDATE OR DELETE ON {{ table }}
+    BEFORE UPDATE OR DELETE ON {{ current }}
     FOR EACH ROW
     WHEN (
         OLD.{{ end }} = 'infinity'
@@ -258,43 +272,61 @@ CREATE TRIGGER "zz_versioning_2_order"
     EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
-    BEFORE INSERT ON {{ table }}
+    BEFORE INSERT ON {{ current }}
     FOR EACH ROW
     WHEN ((NEW.{{ end }} = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ before_write }}();
+{%- if apart %}
+
+CREATE TRIGGER "zz_versioning_3_insert"
+    BEFORE INSERT ON {{ closed }}
+    FOR EACH ROW
+    WHEN (NOT "medallion"."settling"() AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION {{ before_write }}();
+
+-- A version that goes on after all begins earlier again.
+CREATE TRIGGER "zz_versioning_3_update"
+    BEFORE UPDATE ON {{ current }}
+    FOR EACH ROW
+    WHEN (NOT (NEW.{{ start }} < OLD.{{ start }} AND "medallion"."settling"()) AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION {{ before_write }}();
+{%- else %}
 
 CREATE TRIGGER "zz_versioning_3_update"
     BEFORE UPDATE ON {{ table }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} = 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ before_write }}();
+{%- endif %}
 
 CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON {{ table }}
+    AFTER UPDATE ON {{ current }}
     FOR EACH ROW
     WHEN (OLD.{{ end }} = 'infinity' AND {{ key_changed }} AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."notice_key"();
+{%- for written in statements %}
 
 CREATE TRIGGER "zz_versioning_5_inserted"
-    AFTER INSERT ON {{ table }}
+    AFTER INSERT ON {{ written }}
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_insert }}();
 
 CREATE TRIGGER "zz_versioning_5_updated"
-    AFTER UPDATE ON {{ table }}
+    AFTER UPDATE ON {{ written }}
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_update }}();
 
 CREATE TRIGGER "zz_versioning_5_deleted"
-    AFTER DELETE ON {{ table }}
+    AFTER DELETE ON {{ written }}
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_delete }}();
+{%- endfor %}
 
 CREATE TRIGGER "zz_versioning_truncate"
     BEFORE TRUNCATE ON {{ table }}
@@ -302,6 +334,26 @@ CREATE TRIGGER "zz_versioning_truncate"
     EXECUTE FUNCTION "medallion"."refuse_truncate"();
 
 -- A session that plays a replica silences ordinary triggers; these speak.
+{%- if apart %}
+ALTER TABLE {{ closed }}
+    ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert";
+
+ALTER TABLE {{ current }}
+    ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted";
+
+ALTER TABLE ONLY {{ table }}
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
+{%- else %}
 ALTER TABLE {{ table }}
     ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
@@ -312,3 +364,4 @@ ALTER TABLE {{ table }}
     ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
     ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
+{%- endif %}

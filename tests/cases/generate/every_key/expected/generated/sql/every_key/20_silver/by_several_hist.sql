@@ -83,8 +83,10 @@ CREATE FUNCTION "medallion"."by_several_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."country", OLD."city", OLD."since")::text);
     RETURN NULL;

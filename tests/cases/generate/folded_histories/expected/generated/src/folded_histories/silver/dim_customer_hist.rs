@@ -63,7 +63,10 @@ impl Entity {
                 start: descriptor::column(Column::SysStart),
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_customer_hist_journal")),
-                closed: None,
+                closed: Some(descriptor::Closed {
+                    table: descriptor::Name::new("silver", "dim_customer_hist_closed"),
+                    every: descriptor::Unit::Month,
+                }),
             },
         }
     }

@@ -42,6 +42,9 @@ CREATE TRIGGER "keep_history"
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."keep_history"();
 
+ALTER TABLE "silver"."dim_customer_hist"
+    ENABLE ALWAYS TRIGGER "keep_history";
+
 CREATE TRIGGER "keep_history_truncate"
     BEFORE TRUNCATE ON "silver"."dim_customer_hist"
     FOR EACH STATEMENT
@@ -61,9 +64,6 @@ CREATE TRIGGER "keep_history_truncate"
     BEFORE TRUNCATE ON "silver"."dim_customer_hist_closed_default"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."keep_history"();
-
-ALTER TABLE "silver"."dim_customer_hist"
-    ENABLE ALWAYS TRIGGER "keep_history";
 
 ALTER TABLE ONLY "silver"."dim_customer_hist"
     ENABLE ALWAYS TRIGGER "keep_history_truncate";

@@ -100,6 +100,14 @@ CREATE UNLOGGED TABLE "medallion"."noticed" (
 CREATE INDEX "noticed_transaction"
     ON "medallion"."noticed" ("transaction");
 
+-- A statement names a table, and rows stand in its partitions.
+CREATE FUNCTION "medallion"."whole"(relation oid) RETURNS regclass
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(pg_partition_root(relation::regclass), relation::regclass);
+END;
+
 CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -107,7 +115,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    VALUES (pg_current_xact_id(), "medallion"."whole"(relation), pg_trigger_depth(), what, key);
     PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
@@ -127,7 +135,7 @@ LANGUAGE sql
 BEGIN ATOMIC
     DELETE FROM "medallion"."noticed" AS noticed
     WHERE noticed."transaction" = pg_current_xact_id()
-    AND noticed."relation" = met.relation
+    AND noticed."relation" = "medallion"."whole"(met.relation)
     AND noticed."depth" = pg_trigger_depth()
     AND noticed."what" = met.what
     RETURNING noticed."key";
@@ -161,7 +169,7 @@ CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', relation
+    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', "medallion"."whole"(relation)
         USING ERRCODE = 'generated_always',
             HINT = 'leave these columns out: versioning sets them';
 END
@@ -171,7 +179,7 @@ CREATE FUNCTION "medallion"."refuse_conflict"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', relation
+    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', "medallion"."whole"(relation)
         USING ERRCODE = 'serialization_failure',
             HINT = 'run the transaction again';
 END
@@ -248,6 +256,7 @@ COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote 
 COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
 COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
 COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';

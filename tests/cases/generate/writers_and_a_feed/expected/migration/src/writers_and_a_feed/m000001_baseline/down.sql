@@ -72,6 +72,7 @@ DROP SEQUENCE "medallion"."latest_ending";
 DROP FUNCTION "medallion"."met"(oid, text);
 DROP FUNCTION "medallion"."notice_key"();
 DROP FUNCTION "medallion"."notice"(oid, text, text);
+DROP FUNCTION "medallion"."whole"(oid);
 DROP TABLE "medallion"."noticed";
 DROP FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz);
 DROP FUNCTION "medallion"."is_other"(timestamptz, xid);
