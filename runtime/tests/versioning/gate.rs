@@ -182,3 +182,21 @@ async fn the_loader_writes_versions_as_they_are() {
     assert_eq!(session.versions().await, "1:a 1:b|");
     assert_eq!(session.ask("SELECT count(*) FROM medallion.dim_customer_hist_journal").await, ["0"]);
 }
+
+/// Who may write versions as they are says so first.
+#[tokio::test]
+async fn the_owner_changes_no_closed_version_by_mistake() {
+    let mut session = Session::alone("owners_mistake").await;
+    session
+        .does("INSERT INTO silver.dim_customer_hist (region, customer_id, name) VALUES ('eu', 1, 'a')")
+        .await;
+    session.does("UPDATE silver.dim_customer_hist SET name = 'b'").await;
+    for sql in [
+        "UPDATE silver.dim_customer_hist SET sys_end = now() WHERE sys_end < 'infinity'",
+        "UPDATE silver.dim_customer_hist SET sys_end = 'infinity' WHERE name = 'a'",
+        "DELETE FROM silver.dim_customer_hist WHERE sys_end < 'infinity'",
+    ] {
+        assert_eq!(session.fails(sql).await, "23001", "{sql}");
+    }
+    assert_eq!(session.versions().await, "1:a 1:b…");
+}
