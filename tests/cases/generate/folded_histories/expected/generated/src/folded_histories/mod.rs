@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "511fba8d6168d773a8f46b2686694682b80108c923057ef19b791339bef96646";
+pub const SPEC_HASH: &str = "a7dfac9a2f02a2fe7c2d1cfa1c18c7ee2d1d0225e049d85e5e8feb7bcad04ab5";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4895f232f06e9a3a13231961d956ffc6acc1950fbc6b8abe7f6a2005ca643c26";
+pub const OBJECTS_HASH: &str = "5fc69cf06db7d8e83389305481080ccb1b306183f7a752e78c74b6b8ccda8f9b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

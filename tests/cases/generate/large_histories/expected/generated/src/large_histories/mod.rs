@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "79d1d1dccfea28c7737882f0187d32aa157da65564d66f6d9723761ad30bcf71";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "997680e0e9233a334ae87d4f2733d1b7578444fc1cab45e023d7798c675d7d64";
+pub const OBJECTS_HASH: &str = "04db6cca5d5da61b5c6f42c81e11ab1bcd86c33f8b95a482c958b7f61c276088";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

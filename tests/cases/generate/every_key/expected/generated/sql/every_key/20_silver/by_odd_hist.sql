@@ -87,8 +87,10 @@ CREATE FUNCTION "medallion"."by_odd_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."stamp", OLD."Version", OLD."it's ""x""", OLD."old_rows", OLD."key")::text);
     RETURN NULL;

@@ -152,6 +152,8 @@ CREATE TABLE "medallion"."watermark" (
     "relation" text NOT NULL,
     "lsn" bigint NOT NULL,
     "system_time" timestamptz NOT NULL,
+    "streamed_lsn" bigint NOT NULL DEFAULT -1,
+    "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
@@ -161,6 +163,8 @@ COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has be
 COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
+COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
@@ -457,6 +461,14 @@ CREATE UNLOGGED TABLE "medallion"."noticed" (
 CREATE INDEX "noticed_transaction"
     ON "medallion"."noticed" ("transaction");
 
+-- A statement names a table, and rows stand in its partitions.
+CREATE FUNCTION "medallion"."whole"(relation oid) RETURNS regclass
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(pg_partition_root(relation::regclass), relation::regclass);
+END;
+
 CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -464,7 +476,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    VALUES (pg_current_xact_id(), "medallion"."whole"(relation), pg_trigger_depth(), what, key);
     PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
@@ -484,7 +496,7 @@ LANGUAGE sql
 BEGIN ATOMIC
     DELETE FROM "medallion"."noticed" AS noticed
     WHERE noticed."transaction" = pg_current_xact_id()
-    AND noticed."relation" = met.relation
+    AND noticed."relation" = "medallion"."whole"(met.relation)
     AND noticed."depth" = pg_trigger_depth()
     AND noticed."what" = met.what
     RETURNING noticed."key";
@@ -518,7 +530,7 @@ CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', relation
+    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', "medallion"."whole"(relation)
         USING ERRCODE = 'generated_always',
             HINT = 'leave these columns out: versioning sets them';
 END
@@ -528,7 +540,7 @@ CREATE FUNCTION "medallion"."refuse_conflict"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', relation
+    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', "medallion"."whole"(relation)
         USING ERRCODE = 'serialization_failure',
             HINT = 'run the transaction again';
 END
@@ -605,6 +617,7 @@ COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote 
 COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
 COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
 COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
@@ -640,14 +653,20 @@ BEGIN
         RAISE EXCEPTION '`%` is no partition of this warehouse', partition
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format(
-        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
-        'silver',
-        partition,
-        parted,
-        "from",
-        "to"
-    );
+    BEGIN
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+            'silver',
+            partition,
+            parted,
+            "from",
+            "to"
+        );
+    EXCEPTION
+        -- Rows of it stand in the default partition already, and what comes joins them there.
+        WHEN check_violation THEN
+            RETURN;
+    END;
     -- What keeps history from being emptied is not handed down to partitions.
     IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parted AND tgname = 'keep_history_truncate') THEN
         EXECUTE format(
@@ -1040,8 +1059,10 @@ CREATE FUNCTION "medallion"."dim_item_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."item_id")::text);
     RETURN NULL;
@@ -1483,6 +1504,8 @@ COMMENT ON FUNCTION "silver"."dim_item_row_hash" IS 'The `row_hash` of a row of 
 
 -- silver.dim_customer_hist
 
+-- What is current never shares a table with what has ended, and both are read by this name. A key has one
+-- version that ends at a time: so it has one that is current, whose end is infinity.
 CREATE TABLE "silver"."dim_customer_hist" (
     "customer_id" bigint NOT NULL,
     "name" text,
@@ -1492,24 +1515,29 @@ CREATE TABLE "silver"."dim_customer_hist" (
     "row_hash" bytea NOT NULL,
     "sys_start" timestamptz NOT NULL,
     "sys_end" timestamptz NOT NULL DEFAULT 'infinity',
-    CONSTRAINT "dim_customer_hist_pkey" PRIMARY KEY ("customer_id", "sys_start"),
+    CONSTRAINT "dim_customer_hist_pkey" PRIMARY KEY ("customer_id", "sys_end"),
     CONSTRAINT "dim_customer_hist_period_check" CHECK ("sys_start" < "sys_end")
 )
-WITH (fillfactor = 85);
+PARTITION BY RANGE ("sys_end");
 
--- One current version a key.
-CREATE UNIQUE INDEX "dim_customer_hist_current_key"
-    ON "silver"."dim_customer_hist" ("customer_id")
-    WHERE "sys_end" = 'infinity';
+CREATE TABLE "silver"."dim_customer_hist_current"
+    PARTITION OF "silver"."dim_customer_hist" FOR VALUES FROM ('infinity') TO (MAXVALUE);
+
+CREATE TABLE "silver"."dim_customer_hist_closed"
+    PARTITION OF "silver"."dim_customer_hist" FOR VALUES FROM (MINVALUE) TO ('infinity')
+    PARTITION BY RANGE ("sys_end");
+
+-- The others are made as versions end.
+CREATE TABLE "silver"."dim_customer_hist_closed_default"
+    PARTITION OF "silver"."dim_customer_hist_closed" DEFAULT;
 
 -- Questions about all keys at a time, or about a stretch of it.
 CREATE INDEX "dim_customer_hist_period_brin"
-    ON "silver"."dim_customer_hist" USING brin ("sys_start", "sys_end");
+    ON "silver"."dim_customer_hist_closed" USING brin ("sys_start", "sys_end");
 
 -- A change of what `favourite` means finds the current versions that read it.
 CREATE INDEX "dim_customer_hist_favourite_idx"
-    ON "silver"."dim_customer_hist" ("item_id")
-    WHERE "sys_end" = 'infinity';
+    ON "silver"."dim_customer_hist_current" ("item_id");
 
 -- Writes that reached the dimension past its feed: what each key was after them.
 CREATE TABLE "medallion"."dim_customer_hist_journal" (
@@ -1573,8 +1601,10 @@ CREATE FUNCTION "medallion"."dim_customer_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' AND OLD."sys_end" OPERATOR(pg_catalog.=) "medallion"."stamp"()
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."customer_id")::text);
     RETURN NULL;
@@ -1605,12 +1635,10 @@ BEGIN
         PERFORM "medallion"."refuse_conflict"('"silver"."dim_customer_hist"'::regclass);
     ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
         DELETE FROM "silver"."dim_customer_hist" AS version
-        WHERE version."customer_id" = $1 AND version."sys_start" = opened."sys_start";
+        WHERE version."customer_id" = $1 AND version."sys_end" = ended."sys_end";
         UPDATE "silver"."dim_customer_hist" AS version
-        SET
-            "note" = opened."note",
-            "sys_end" = 'infinity'
-        WHERE version."customer_id" = $1 AND version."sys_start" = ended."sys_start";
+        SET "sys_start" = ended."sys_start"
+        WHERE version."customer_id" = $1 AND version."sys_end" = 'infinity';
     END IF;
 END
 $$;
@@ -1760,14 +1788,14 @@ REVOKE ALL ON FUNCTION "medallion"."dim_customer_hist_after_insert"(), "medallio
 -- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
 -- versioned too.
 CREATE TRIGGER "zz_versioning_1_closed"
-    BEFORE UPDATE OR DELETE ON "silver"."dim_customer_hist"
+    BEFORE UPDATE OR DELETE ON "silver"."dim_customer_hist_closed"
     FOR EACH ROW
     WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_keep_closed"();
 
 -- A version as young as this transaction is either its own, or another's that it must not replace.
 CREATE TRIGGER "zz_versioning_2_order"
-    BEFORE UPDATE OR DELETE ON "silver"."dim_customer_hist"
+    BEFORE UPDATE OR DELETE ON "silver"."dim_customer_hist_current"
     FOR EACH ROW
     WHEN (
         OLD."sys_end" = 'infinity'
@@ -1778,19 +1806,26 @@ CREATE TRIGGER "zz_versioning_2_order"
     EXECUTE FUNCTION "medallion"."refuse_other"();
 
 CREATE TRIGGER "zz_versioning_3_insert"
-    BEFORE INSERT ON "silver"."dim_customer_hist"
+    BEFORE INSERT ON "silver"."dim_customer_hist_current"
     FOR EACH ROW
     WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_3_update"
-    BEFORE UPDATE ON "silver"."dim_customer_hist"
+CREATE TRIGGER "zz_versioning_3_insert"
+    BEFORE INSERT ON "silver"."dim_customer_hist_closed"
     FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
+    WHEN (NOT "medallion"."settling"() AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
+
+-- A version that goes on after all begins earlier again.
+CREATE TRIGGER "zz_versioning_3_update"
+    BEFORE UPDATE ON "silver"."dim_customer_hist_current"
+    FOR EACH ROW
+    WHEN (NOT (NEW."sys_start" < OLD."sys_start" AND "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
 CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON "silver"."dim_customer_hist"
+    AFTER UPDATE ON "silver"."dim_customer_hist_current"
     FOR EACH ROW
     WHEN (OLD."sys_end" = 'infinity' AND NEW."customer_id" <> OLD."customer_id" AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."notice_key"();
@@ -1816,22 +1851,75 @@ CREATE TRIGGER "zz_versioning_5_deleted"
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_delete"();
 
+CREATE TRIGGER "zz_versioning_5_inserted"
+    AFTER INSERT ON "silver"."dim_customer_hist_current"
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
+
+CREATE TRIGGER "zz_versioning_5_updated"
+    AFTER UPDATE ON "silver"."dim_customer_hist_current"
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
+
+CREATE TRIGGER "zz_versioning_5_deleted"
+    AFTER DELETE ON "silver"."dim_customer_hist_current"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."dim_customer_hist_after_delete"();
+
 CREATE TRIGGER "zz_versioning_truncate"
     BEFORE TRUNCATE ON "silver"."dim_customer_hist"
     FOR EACH STATEMENT
     EXECUTE FUNCTION "medallion"."refuse_truncate"();
 
 -- A session that plays a replica silences ordinary triggers; these speak.
-ALTER TABLE "silver"."dim_customer_hist"
+ALTER TABLE "silver"."dim_customer_hist_closed"
     ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert";
+
+ALTER TABLE "silver"."dim_customer_hist_current"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
     ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
     ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
     ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted";
+
+ALTER TABLE ONLY "silver"."dim_customer_hist"
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
     ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "silver"."dim_customer_hist_current"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "silver"."dim_customer_hist_closed"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+CREATE TRIGGER "keep_history_truncate"
+    BEFORE TRUNCATE ON "silver"."dim_customer_hist_closed_default"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."keep_history"();
+
+ALTER TABLE ONLY "silver"."dim_customer_hist_current"
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
+ALTER TABLE ONLY "silver"."dim_customer_hist_closed"
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
+
+ALTER TABLE ONLY "silver"."dim_customer_hist_closed_default"
+    ENABLE ALWAYS TRIGGER "keep_history_truncate";
 
 CREATE VIEW "silver"."dim_customer" AS
 SELECT
@@ -1894,7 +1982,7 @@ SELECT
 FROM "silver"."dim_customer_hist"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
 
--- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+-- One key at one time, whatever the number of its versions: the first that had not ended, if it had begun.
 CREATE FUNCTION "silver"."dim_customer_as_of"("at" timestamptz, "customer_id" bigint)
 RETURNS SETOF "silver"."dim_customer"
 LANGUAGE sql
@@ -1912,11 +2000,11 @@ BEGIN ATOMIC
         SELECT *
         FROM "silver"."dim_customer_hist"
         WHERE "customer_id" = $2
-        AND "sys_start" <= $1
-        ORDER BY "sys_start" DESC
+        AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+        ORDER BY "sys_end"
         LIMIT 1
     ) AS "version"
-    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    WHERE "sys_start" <= $1
     AND "medallion"."since_horizon"($1);
 END;
 
@@ -2027,6 +2115,9 @@ COMMENT ON COLUMN "silver"."dim_customer"."sys_start" IS 'Since when the row is 
 COMMENT ON FUNCTION "silver"."dim_customer_as_of"(timestamptz) IS '`dim_customer` as it was at a time; infinity means now.';
 COMMENT ON VIEW "as_of"."dim_customer" IS '`dim_customer` as of the setting `medallion.as_of`.';
 COMMENT ON VIEW "as_of"."dim_customer_hist" IS 'The versions of `dim_customer_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON TABLE "silver"."dim_customer_hist_current" IS 'The current versions of `dim_customer_hist`.';
+COMMENT ON TABLE "silver"."dim_customer_hist_closed" IS 'The closed versions of `dim_customer_hist`, by when they ended.';
+COMMENT ON TABLE "silver"."dim_customer_hist_closed_default" IS 'The closed versions of `dim_customer_hist` that no other partition holds.';
 COMMENT ON FUNCTION "silver"."dim_customer_as_of"(timestamptz, bigint) IS 'One key of `dim_customer` as it was at a time; infinity means now.';
 COMMENT ON FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz) IS 'The versions of `dim_customer_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
 COMMENT ON FUNCTION "silver"."dim_customer_history"(bigint) IS 'Every version of a key of `dim_customer_hist`, in order.';
@@ -2605,5 +2696,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '4895f232f06e9a3a13231961d956ffc6acc1950fbc6b8abe7f6a2005ca643c26'
+    '5fc69cf06db7d8e83389305481080ccb1b306183f7a752e78c74b6b8ccda8f9b'
 );

@@ -66,6 +66,7 @@ DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
 DROP TABLE "medallion"."quarantine";
+DROP TABLE "medallion"."captured_table";
 DROP TABLE "medallion"."source_position";
 DROP TABLE "medallion"."pipeline_metadata";
 DROP TABLE "medallion"."warehouse";

@@ -96,6 +96,30 @@ COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position f
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
+-- medallion: captured_table
+
+CREATE TABLE "medallion"."captured_table" (
+    "landing" text NOT NULL,
+    "source_table" bigint NOT NULL,
+    "membership" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "fence" text,
+    "fence_until" bigint,
+    "leaves" jsonb NOT NULL DEFAULT '{}',
+    "updated_at" timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
+);
+
+COMMENT ON TABLE "medallion"."captured_table" IS 'Which table of the source each landing table is fed from: one made anew under its name, or published anew, is another.';
+COMMENT ON COLUMN "medallion"."captured_table"."landing" IS 'The landing table: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."captured_table"."source_table" IS 'The OID of the table at the source.';
+COMMENT ON COLUMN "medallion"."captured_table"."membership" IS 'By which rows of the source''s catalog it is published, and which transactions wrote them.';
+COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze at which its snapshot landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
+COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
+COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
+
 -- medallion: quarantine
 
 CREATE TABLE "medallion"."quarantine" (
@@ -1566,5 +1590,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'versioned_apart',
-    '83e9eabd709021afe6147b30d2436923213bf44307676d7bacef1a2139cb6aab'
+    '9cd789f7b5a8ef60bfa13365e7509d361150ce906f4f322791cc5c96f799a522'
 );

@@ -152,6 +152,8 @@ CREATE TABLE "medallion"."watermark" (
     "relation" text NOT NULL,
     "lsn" bigint NOT NULL,
     "system_time" timestamptz NOT NULL,
+    "streamed_lsn" bigint NOT NULL DEFAULT -1,
+    "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
@@ -161,6 +163,8 @@ COMMENT ON TABLE "medallion"."watermark" IS 'How far each silver relation has be
 COMMENT ON COLUMN "medallion"."watermark"."relation" IS 'Schema and table, with a dot between them, unquoted.';
 COMMENT ON COLUMN "medallion"."watermark"."lsn" IS 'The position of the last transaction that was applied.';
 COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
+COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
+COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
@@ -457,6 +461,14 @@ CREATE UNLOGGED TABLE "medallion"."noticed" (
 CREATE INDEX "noticed_transaction"
     ON "medallion"."noticed" ("transaction");
 
+-- A statement names a table, and rows stand in its partitions.
+CREATE FUNCTION "medallion"."whole"(relation oid) RETURNS regclass
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT coalesce(pg_partition_root(relation::regclass), relation::regclass);
+END;
+
 CREATE FUNCTION "medallion"."notice"(relation oid, what text, key text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -464,7 +476,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO "medallion"."noticed" ("transaction", "relation", "depth", "what", "key")
-    VALUES (pg_current_xact_id(), relation, pg_trigger_depth(), what, key);
+    VALUES (pg_current_xact_id(), "medallion"."whole"(relation), pg_trigger_depth(), what, key);
     PERFORM set_config('medallion.noticed', 'on', true);
 END
 $$;
@@ -484,7 +496,7 @@ LANGUAGE sql
 BEGIN ATOMIC
     DELETE FROM "medallion"."noticed" AS noticed
     WHERE noticed."transaction" = pg_current_xact_id()
-    AND noticed."relation" = met.relation
+    AND noticed."relation" = "medallion"."whole"(met.relation)
     AND noticed."depth" = pg_trigger_depth()
     AND noticed."what" = met.what
     RETURNING noticed."key";
@@ -518,7 +530,7 @@ CREATE FUNCTION "medallion"."refuse_period"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', relation
+    RAISE EXCEPTION 'the hash and the period of a version of `%` are not for a writer to set', "medallion"."whole"(relation)
         USING ERRCODE = 'generated_always',
             HINT = 'leave these columns out: versioning sets them';
 END
@@ -528,7 +540,7 @@ CREATE FUNCTION "medallion"."refuse_conflict"(relation regclass) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', relation
+    RAISE EXCEPTION 'a version of `%` that another transaction wrote is not earlier than this transaction', "medallion"."whole"(relation)
         USING ERRCODE = 'serialization_failure',
             HINT = 'run the transaction again';
 END
@@ -605,6 +617,7 @@ COMMENT ON FUNCTION "medallion"."wrote"(xid) IS 'Whether this transaction wrote 
 COMMENT ON FUNCTION "medallion"."is_other"(timestamptz, xid) IS 'Whether a version as young as this transaction is another''s.';
 COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz) IS 'Whether a writer sets what is not his to set.';
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
+COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
 COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
@@ -640,14 +653,20 @@ BEGIN
         RAISE EXCEPTION '`%` is no partition of this warehouse', partition
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format(
-        'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
-        'silver',
-        partition,
-        parted,
-        "from",
-        "to"
-    );
+    BEGIN
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS %I.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+            'silver',
+            partition,
+            parted,
+            "from",
+            "to"
+        );
+    EXCEPTION
+        -- Rows of it stand in the default partition already, and what comes joins them there.
+        WHEN check_violation THEN
+            RETURN;
+    END;
     -- What keeps history from being emptied is not handed down to partitions.
     IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parted AND tgname = 'keep_history_truncate') THEN
         EXECUTE format(
@@ -1040,8 +1059,10 @@ CREATE FUNCTION "medallion"."dim_item_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."item_id")::text);
     RETURN NULL;
@@ -1573,8 +1594,10 @@ CREATE FUNCTION "medallion"."dim_customer_hist_keep_closed"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end" AND "medallion"."settling"() THEN
-        RETURN NEW;
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
     END IF;
     PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."customer_id")::text);
     RETURN NULL;
@@ -2217,5 +2240,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'writers_and_a_feed',
-    'a6dc599ae1ec0f45f31418bf050627efc07270f8429bd78099e78e029fc69ac2'
+    '0ec3d2102cd2afb1ce4ede18835f792c8799ab7a4f84740ad44b0aaf854ecf61'
 );
