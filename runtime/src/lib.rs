@@ -23,6 +23,7 @@ pub mod retain;
 mod round;
 pub mod run;
 pub mod script;
+pub mod staging;
 mod statement;
 pub mod survey;
 pub mod system_time;

@@ -10,6 +10,7 @@ use crate::connection;
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::refresh::{self, Refreshed};
+use crate::staging::Staging;
 use crate::statement;
 
 /// What a round published.
@@ -31,24 +32,56 @@ pub async fn prepare_session(connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Brings silver and gold up to what has landed; reports each relation as it is done.
+/// Whether it is known that something waits to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// It is asked first: a transaction holds writers up.
+    Perhaps,
+    /// Something has landed.
+    Surely,
+}
+
+/// Brings silver and gold up to what has landed; reports each relation as it is done. The staging is the
+/// session's.
 pub async fn publish(
     warehouse: &Warehouse,
+    waits: Waits,
+    staging: &Staging,
+    target: &mut PgConnection,
+    report: impl FnMut(&Name, u64, Duration),
+) -> Result<Published> {
+    if waits == Waits::Perhaps && !apply::is_due(warehouse, target).await? {
+        return Ok(Published { system_time: system_time(target).await?, ..Published::default() });
+    }
+    let published = publish_all(warehouse, staging, target, report).await;
+    if published.is_err() {
+        staging.forget();
+    }
+    published
+}
+
+/// For small rounds the planner is told what is so: that a plan serves many times, and that what changes all the
+/// time is in memory.
+const SETTINGS: &str = "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
+
+async fn publish_all(
+    warehouse: &Warehouse,
+    staging: &Staging,
     target: &mut PgConnection,
     mut report: impl FnMut(&Name, u64, Duration),
 ) -> Result<Published> {
-    if !apply::is_due(warehouse, target).await? {
-        return Ok(Published { system_time: system_time(target).await?, ..Published::default() });
-    }
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
-    statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
-    let applied = apply::apply(warehouse, &mut transaction, |one| {
+    sqlx::raw_sql(SETTINGS)
+        .execute(&mut *transaction)
+        .await
+        .during(|| "cannot set a round's memory and planning".to_owned())?;
+    let applied = apply::apply_in(warehouse, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
     })
     .await?;
-    let refreshed = refresh::refresh(warehouse, &applied, &mut transaction, |one| {
+    let refreshed = refresh::refresh_in(warehouse, &applied, staging, &mut transaction, |one| {
         report(&one.mart, one.rows, one.elapsed);
     })
     .await?;

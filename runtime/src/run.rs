@@ -16,7 +16,8 @@ use crate::place::Place;
 use crate::progress::{Progress, Step, count};
 use crate::refresh::Refreshed;
 use crate::retain::{self, Retained};
-use crate::round::{self, Published};
+use crate::round::{self, Published, Waits};
+use crate::staging::Staging;
 use crate::{lock, migrate, record};
 
 /// What a run did.
@@ -74,8 +75,10 @@ async fn pipeline(
     }
 
     let published =
-        round::publish(warehouse, target, |relation, rows, elapsed| telling.done(relation, rows, elapsed))
-            .await?;
+        round::publish(warehouse, Waits::Perhaps, &Staging::default(), target, |relation, rows, elapsed| {
+            telling.done(relation, rows, elapsed);
+        })
+        .await?;
     telling.end();
     let retained = retain::retain(warehouse, target).await?;
     if let Some(retained) = &retained {

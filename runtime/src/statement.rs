@@ -1,7 +1,9 @@
 //! Running the pipeline's statements: one way to execute and to count, errors that carry the statement,
 //! and the few pieces of SQL that several steps write. Knows no relation and no step.
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
 
 use crate::error::{Error, Result};
 use crate::quote;
@@ -9,10 +11,55 @@ use crate::quote;
 /// Rows from which on a table's statistics are taken: below it the planner does well without.
 const WORTH_ANALYZING: u64 = 1_000;
 
+/// How a statement is planned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plan {
+    /// For what is there, each time.
+    #[default]
+    Anew,
+    /// Once a session, as far as nothing that it reads is altered.
+    Kept,
+}
+
+/// What a statement whose plan is kept is told by number: `$1` and `$2` are positions, `$3` and `$4` times.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// The positions.
+    pub positions: [i64; 2],
+    /// The times, as PostgreSQL writes them.
+    pub times: [String; 2],
+}
+
 /// Executes one statement that was built from descriptors (never from data); returns the rows it touched.
 pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))
         .persistent(false)
+        .execute(connection)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|cause| failed(sql, cause))
+}
+
+/// The same, planned as is said, of what is bound.
+pub async fn execute_as(connection: &mut PgConnection, plan: Plan, sql: &str, bound: &Bound) -> Result<u64> {
+    query_as(plan, sql, bound)
+        .execute(connection)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|cause| failed(sql, cause))
+}
+
+/// The same, of texts by number.
+pub async fn execute_with(
+    connection: &mut PgConnection,
+    plan: Plan,
+    sql: &str,
+    texts: &[Option<String>],
+) -> Result<u64> {
+    let query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(plan == Plan::Kept);
+    texts
+        .iter()
+        .fold(query, |query, text| query.bind(text))
         .execute(connection)
         .await
         .map(|done| done.rows_affected())
@@ -27,6 +74,31 @@ pub async fn scalar(connection: &mut PgConnection, sql: &str, bound: &[i64]) -> 
     }
     let row = query.fetch_one(connection).await.map_err(|cause| failed(sql, cause))?;
     row.try_get(0).map_err(|cause| failed(sql, cause))
+}
+
+/// The same, planned as is said, of what is bound.
+pub async fn scalar_as(connection: &mut PgConnection, plan: Plan, sql: &str, bound: &Bound) -> Result<i64> {
+    let row = query_as(plan, sql, bound).fetch_one(connection).await.map_err(|cause| failed(sql, cause))?;
+    row.try_get(0).map_err(|cause| failed(sql, cause))
+}
+
+/// Asks for rows, planned as is said.
+pub async fn rows_as(
+    connection: &mut PgConnection,
+    plan: Plan,
+    sql: &str,
+    bound: &Bound,
+) -> Result<Vec<PgRow>> {
+    query_as(plan, sql, bound).fetch_all(connection).await.map_err(|cause| failed(sql, cause))
+}
+
+fn query_as<'q>(plan: Plan, sql: &str, bound: &'q Bound) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(AssertSqlSafe(sql.to_owned()))
+        .persistent(plan == Plan::Kept)
+        .bind(bound.positions[0])
+        .bind(bound.positions[1])
+        .bind(&bound.times[0])
+        .bind(&bound.times[1])
 }
 
 /// Takes a table's statistics when so many rows came in that the planner must know.

@@ -52,14 +52,7 @@ pub async fn stage(step: &Step<'_>, uncounted: bool, connection: &mut PgConnecti
             end = quote::identifier(end),
         ));
     }
-    let sql = format!(
-        "CREATE TEMPORARY TABLE change_{} ON COMMIT DROP AS\n{}",
-        step.number,
-        queries.join("\nUNION ALL\n")
-    );
-    let rows = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &step.table("change"), rows).await?;
-    Ok(rows)
+    step.fill("change", &queries.join("\nUNION ALL\n"), connection).await
 }
 
 /// Adds the rows that others wrote as they are now, everything being merged.
@@ -103,12 +96,9 @@ pub async fn stage_keys(step: &Step<'_>, uncounted: bool, connection: &mut PgCon
     if uncounted {
         queries.push(format!("SELECT {key}, m$stamp\nFROM {}", step.table("uncounted")));
     }
-    let sql = format!(
-        "CREATE TEMPORARY TABLE changed_{} ON COMMIT DROP AS\n\
-         SELECT {key}, min(m$from) AS m$from\nFROM (\n{}\n) AS changed\nGROUP BY {key}",
-        step.number,
+    let query = format!(
+        "SELECT {key}, min(m$from) AS m$from\nFROM (\n{}\n) AS changed\nGROUP BY {key}",
         queries.join("\nUNION ALL\n")
     );
-    let rows = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &step.table("changed"), rows).await
+    step.fill("changed", &query, connection).await.map(drop)
 }

@@ -23,16 +23,14 @@ pub(crate) async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Res
         .enumerate()
         .map(|(place, column)| format!("stored.{} AS {}", quote::identifier(&column.name), was(place)))
         .collect();
-    let sql = format!(
-        "CREATE TEMPORARY TABLE differ_{number} ON COMMIT DROP AS\n\
-         SELECT computed.m$known_from IS NOT NULL AS m$is, {columns}, computed.m$hash, computed.m$known_from,\n\
+    let query = format!(
+        "SELECT computed.m$known_from IS NOT NULL AS m$is, {columns}, computed.m$hash, computed.m$known_from,\n\
          computed.m$known_to, stored.m$table, stored.m$row, stored.m$hash AS m$was_hash,\n\
          stored.m$known_from AS m$was_from, stored.m$known_to AS m$was_to, {was}\n\
          FROM (\n{computed}\n) AS computed\nFULL JOIN (\n{stored}\n) AS stored\n\
          ON {same} AND stored.m$compared_from = computed.m$known_from AND stored.m$known_to = computed.m$known_to\n\
          WHERE computed.m$known_from IS NULL OR stored.m$known_from IS NULL\n\
          OR ROW({computed_image})::record *<> ROW({stored_image})::record",
-        number = step.number,
         columns = quote::list("computed.", silver.columns.iter().map(|column| &column.name)),
         was = was.join(", "),
         computed = computed(step),
@@ -41,9 +39,7 @@ pub(crate) async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Res
         computed_image = image(silver, "computed."),
         stored_image = image(silver, "stored."),
     );
-    let rows = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &step.table("differ"), rows).await?;
-    Ok(rows)
+    step.fill("differ", &query, connection).await
 }
 
 /// The name of a stored version's column in `differ_<n>`, by its place.

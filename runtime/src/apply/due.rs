@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::{Purpose, Repair, Step, Window};
+use super::{Purpose, Repair, Step, Waiting, Window};
 use crate::descriptor::{LookupTime, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
+use crate::staging::{SMALL, Staging};
 use crate::statement;
 
 /// How far one relation has been applied.
@@ -123,7 +124,13 @@ impl Due {
     }
 
     /// A relation's way through the apply.
-    pub fn step<'a>(&'a self, warehouse: &'a Warehouse, silver: &'a Silver, number: usize) -> Step<'a> {
+    pub fn step<'a>(
+        &'a self,
+        warehouse: &'a Warehouse,
+        silver: &'a Silver,
+        number: usize,
+        staging: &'a Staging,
+    ) -> Step<'a> {
         let Mark { lsn, time, journal_id, .. } = self.mark(silver);
         Step {
             silver,
@@ -136,7 +143,54 @@ impl Due {
             passed: self.passed(silver),
             repair: Repair::Nothing,
             purpose: Purpose::Apply,
+            waiting: Waiting::default(),
+            staging,
         }
+    }
+
+    /// What of its landing table waits for each relation. Changes are counted up to where it matters no more; of
+    /// those beyond, it is asked whether there is a truncate.
+    pub async fn waiting(
+        &self,
+        warehouse: &Warehouse,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<Waiting>> {
+        let limit = SMALL + 1;
+        let queries: Vec<String> = warehouse
+            .silver
+            .iter()
+            .enumerate()
+            .map(|(number, silver)| {
+                format!(
+                    "SELECT {number} AS number, count(*) AS changes, count(*) FILTER (WHERE op = 'T') AS truncates\n\
+                     FROM (\nSELECT op FROM {feed}\nWHERE lsn > ($1::bigint[])[{place}] AND lsn <= $2\nLIMIT {limit}\n) AS change",
+                    feed = quote::name(&silver.feed),
+                    place = number + 1,
+                )
+            })
+            .collect();
+        let marks: Vec<i64> = warehouse.silver.iter().map(|silver| self.mark(silver).lsn).collect();
+        let counted =
+            sqlx::query(AssertSqlSafe(format!("{}\nORDER BY number", queries.join("\nUNION ALL\n"))))
+                .bind(&marks)
+                .bind(self.to_lsn)
+                .fetch_all(&mut *connection)
+                .await
+                .during(|| "cannot tell what waits to be applied".to_owned())?;
+        let mut waiting = Vec::new();
+        for ((silver, row), after) in warehouse.silver.iter().zip(&counted).zip(&marks) {
+            let (changes, mut truncates): (i64, i64) = (row.get(1), row.get(2));
+            let changes = u64::try_from(changes).unwrap_or_default();
+            if changes > SMALL && truncates == 0 {
+                let sql = format!(
+                    "SELECT count(*) FROM {} WHERE lsn > $1 AND lsn <= $2 AND op = 'T'",
+                    quote::name(&silver.feed)
+                );
+                truncates = statement::scalar(connection, &sql, &[*after, self.to_lsn]).await?;
+            }
+            waiting.push(Waiting { changes, truncates: truncates > 0 });
+        }
+        Ok(waiting)
     }
 
     /// Writes down that all of it has been applied.
@@ -198,7 +252,6 @@ async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<
         ends.join("\nUNION ALL\n")
     );
     let row = sqlx::query(AssertSqlSafe(sql))
-        .persistent(false)
         .fetch_one(connection)
         .await
         .during(|| "cannot read what has landed".to_owned())?;
@@ -247,7 +300,6 @@ async fn times(
         latest.join(", ")
     );
     let row = sqlx::query(AssertSqlSafe(sql))
-        .persistent(false)
         .fetch_one(connection)
         .await
         .during(|| format!("cannot tell what is stored up to {to_time}"))?;

@@ -8,7 +8,7 @@ use super::own::key_list;
 use crate::descriptor::SilverKind;
 use crate::error::Result;
 use crate::quote;
-use crate::statement;
+use crate::statement::{self, Bound, Plan};
 
 /// Stages `uncounted_<n>`: the keys with entries that no apply has counted, and the time of the first of
 /// them. Returns how many keys there are; without any there is no such table.
@@ -21,14 +21,14 @@ pub async fn stage_uncounted(step: &Step<'_>, connection: &mut PgConnection) -> 
     if statement::scalar(connection, &last, &[step.counted]).await? == 0 {
         return Ok(0);
     }
-    let sql = format!(
-        "CREATE TEMPORARY TABLE uncounted_{} ON COMMIT DROP AS\n\
-         SELECT {key}, min({}) AS m$stamp\nFROM {journal}\nWHERE journal_id > {}\nGROUP BY {key}",
-        step.number,
+    let query = format!(
+        "SELECT {key}, min({}) AS m$stamp\nFROM {journal}\nWHERE journal_id > {}\nGROUP BY {key}",
         quote::identifier(start),
         step.counted,
     );
-    let rows = statement::execute(connection, &sql).await?;
+    // The last entry's number stands in it: there is no plan to keep.
+    let table = format!("uncounted_{}", step.number);
+    let rows = step.staging.fill(&table, &query, Plan::Anew, &Bound::default(), connection).await?;
     statement::analyze(connection, &step.table("uncounted"), rows).await?;
     Ok(rows)
 }

@@ -23,26 +23,27 @@ pub async fn dimension(step: &Step<'_>, connection: &mut PgConnection) -> Result
         let name = quote::identifier(&column.name);
         set.push(format!("{name} = version.{name}"));
     }
-    let ended = statement::execute(
-        connection,
-        &format!(
-            "UPDATE {table} AS stored\nSET {}\nFROM {version} AS version\n\
+    let ended = step
+        .execute(
+            &format!(
+                "UPDATE {table} AS stored\nSET {}\nFROM {version} AS version\n\
              WHERE version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
              AND {}\nAND stored.{end} = 'infinity'",
-            set.join(",\n"),
-            statement::equal("stored.", "version.", &silver.key, &silver.key),
-        ),
-    )
-    .await?;
+                set.join(",\n"),
+                statement::equal("stored.", "version.", &silver.key, &silver.key),
+            ),
+            connection,
+        )
+        .await?;
     let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
-    let began = statement::execute(
-        connection,
+    let began = step.execute(
         &format!(
             "INSERT INTO {table} ({columns}, {}, {}, {end})\n\
              SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {version}\nWHERE m$present AND NOT m$base AND NOT m$repair",
             quote::identifier(row_hash),
             quote::identifier(start),
         ),
+        connection,
     )
     .await?;
     let mut repaired = 0;
@@ -73,26 +74,27 @@ pub async fn fact(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64>
     let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
     let stored = quote::list("stored.", silver.columns.iter().map(|column| &column.name));
     let same = statement::equal("stored.", "version.", &silver.key, &silver.key);
-    let gone = statement::execute(
-        connection,
-        &format!(
-            "WITH gone AS (\nDELETE FROM {table} AS stored\nUSING {version} AS version\n\
+    let gone = step
+        .execute(
+            &format!(
+                "WITH gone AS (\nDELETE FROM {table} AS stored\nUSING {version} AS version\n\
              WHERE version.m$base AND version.m$known_to < 'infinity' AND {same}\n\
              RETURNING {stored}, stored.{snapshot} AS m$known_from, version.m$known_to\n)\n\
              INSERT INTO {archive} ({columns}, sys_start, sys_end)\n\
              SELECT {columns}, m$known_from, m$known_to FROM gone\nUNION ALL\n\
              SELECT {columns}, m$known_from, m$known_to FROM {version}\n\
              WHERE m$present AND NOT m$base AND NOT m$repair AND m$known_to < 'infinity'",
-            archive = quote::name(archive),
-        ),
-    )
-    .await?;
-    let came = statement::execute(
-        connection,
+                archive = quote::name(archive),
+            ),
+            connection,
+        )
+        .await?;
+    let came = step.execute(
         &format!(
             "INSERT INTO {table} ({columns}, {snapshot})\nSELECT {columns}, m$known_from\nFROM {version}\n\
              WHERE m$present AND NOT m$base AND NOT m$repair AND m$known_to = 'infinity'"
         ),
+        connection,
     )
     .await?;
     let mut repaired = 0;

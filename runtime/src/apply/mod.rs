@@ -30,7 +30,9 @@ use sqlx::PgConnection;
 
 use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
 use crate::error::{Error, Result};
-use crate::statement;
+use crate::quote;
+use crate::staging::Staging;
+use crate::statement::{self, Bound, Plan};
 
 pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
@@ -102,11 +104,84 @@ pub(crate) struct Step<'a> {
     pub passed: Option<i64>,
     pub repair: Repair,
     pub purpose: Purpose,
+    /// What of its landing table waits in the window.
+    pub waiting: Waiting,
+    pub staging: &'a Staging,
+}
+
+/// What of a landing table waits to be applied to one relation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// How many changes, or more than are counted.
+    pub changes: u64,
+    /// Whether a truncate is among them.
+    pub truncates: bool,
 }
 
 impl Step<'_> {
     pub fn table(&self, what: &str) -> String {
         format!("pg_temp.{what}_{}", self.number)
+    }
+
+    /// What is repaired is planned for what is there.
+    pub fn plan(&self) -> Plan {
+        match self.repair {
+            Repair::Nothing => self.staging.plan(),
+            Repair::Keys | Repair::Everything => Plan::Anew,
+        }
+    }
+
+    /// Fills one of the step's tables; returns how many rows it has.
+    pub async fn fill(&self, what: &str, query: &str, connection: &mut PgConnection) -> Result<u64> {
+        let table = format!("{what}_{}", self.number);
+        let rows = self.staging.fill(&table, query, self.plan(), &self.bound(), connection).await?;
+        statement::analyze(connection, &self.table(what), rows).await?;
+        Ok(rows)
+    }
+
+    pub async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
+        statement::execute_as(connection, self.plan(), sql, &self.bound()).await
+    }
+
+    pub async fn scalar(&self, sql: &str, connection: &mut PgConnection) -> Result<i64> {
+        statement::scalar_as(connection, self.plan(), sql, &self.bound()).await
+    }
+
+    pub fn bound(&self) -> Bound {
+        Bound {
+            positions: [self.window.after_lsn, self.window.to_lsn],
+            times: [self.window.after_time.clone(), self.latest.to_owned()],
+        }
+    }
+
+    /// The window's edge, as an expression.
+    pub fn after_lsn(&self) -> String {
+        self.said("$1", || self.window.after_lsn.to_string())
+    }
+
+    /// The window's other edge.
+    pub fn to_lsn(&self) -> String {
+        self.said("$2", || self.window.to_lsn.to_string())
+    }
+
+    /// The system time of the window's edge.
+    pub fn after_time(&self) -> String {
+        let time = self.said("$3", || quote::literal(&self.window.after_time));
+        format!("{time}::timestamptz")
+    }
+
+    /// The latest time at which anything stored began or ended.
+    pub fn latest(&self) -> String {
+        let time = self.said("$4", || quote::literal(self.latest));
+        format!("{time}::timestamptz")
+    }
+
+    /// A kept plan is told each time, another one is made of it.
+    fn said(&self, bound: &str, literal: impl FnOnce() -> String) -> String {
+        match self.plan() {
+            Plan::Kept => bound.to_owned(),
+            Plan::Anew => literal(),
+        }
     }
 }
 
@@ -117,7 +192,18 @@ pub async fn apply(
     connection: &mut PgConnection,
     report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    rebuild(warehouse, &BTreeSet::new(), connection, report).await
+    apply_in(warehouse, &Staging::default(), connection, report).await
+}
+
+/// The same, on a session that has done so before.
+pub async fn apply_in(
+    warehouse: &Warehouse,
+    staging: &Staging,
+    connection: &mut PgConnection,
+    report: impl FnMut(&Applied),
+) -> Result<Vec<Applied>> {
+    let nothing = Asked { whole: &BTreeSet::new(), keys: &BTreeMap::new() };
+    work_through(warehouse, &nothing, staging, connection, report).await
 }
 
 /// The same; and some keys are recomputed from all that is known of them: by relation, the table of them.
@@ -126,7 +212,8 @@ pub(crate) async fn repair_keys(
     keys: &BTreeMap<Name, String>,
     connection: &mut PgConnection,
 ) -> Result<Vec<Applied>> {
-    work_through(warehouse, &Asked { whole: &BTreeSet::new(), keys }, connection, |_| {}).await
+    let asked = Asked { whole: &BTreeSet::new(), keys };
+    work_through(warehouse, &asked, &Staging::default(), connection, |_| {}).await
 }
 
 /// The same; and some relations are recomputed as a whole, reported whether they changed or not.
@@ -136,7 +223,8 @@ pub(crate) async fn rebuild(
     connection: &mut PgConnection,
     report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    work_through(warehouse, &Asked { whole, keys: &BTreeMap::new() }, connection, report).await
+    let asked = Asked { whole, keys: &BTreeMap::new() };
+    work_through(warehouse, &asked, &Staging::default(), connection, report).await
 }
 
 /// What is recomputed although nothing waits.
@@ -148,6 +236,7 @@ struct Asked<'a> {
 async fn work_through(
     warehouse: &Warehouse,
     all_asked: &Asked<'_>,
+    staging: &Staging,
     connection: &mut PgConnection,
     mut report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
@@ -158,6 +247,8 @@ async fn work_through(
     // this transaction.
     statement::execute(connection, "SELECT \"medallion\".\"backfill\"()").await?;
     let late = repair::take_late(warehouse, &due, connection).await?;
+    let waiting = due.waiting(warehouse, connection).await?;
+    staging.expect(waiting.iter().map(|waiting| waiting.changes).sum());
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {
@@ -165,14 +256,15 @@ async fn work_through(
         let keys = all_asked.keys.get(&silver.table).map(String::as_str);
         let mark = due.mark(silver);
         let lookups = lookup_sources(warehouse, silver, &changed);
-        let idle = mark.lsn >= due.to_lsn
+        let idle = waiting[number].changes == 0
             && mark.journal_id >= due.journal_id(silver)
             && !late.contains(&silver.feed.to_string())
             && lookups.iter().all(|source| source.changed.is_none());
         if idle && !asked && keys.is_none() {
             continue;
         }
-        let mut step = due.step(warehouse, silver, number);
+        let mut step = due.step(warehouse, silver, number, staging);
+        step.waiting = waiting[number];
         if asked {
             step.repair = Repair::Everything;
         }

@@ -33,22 +33,18 @@ pub async fn stage(
     }
     let reread: Vec<&LookupSource<'_>> = lookups.iter().filter(|source| source.changed.is_some()).collect();
     // None where nothing came, which most relations have most of the time: asked first, for a table costs more.
-    if needed == Needed::Perhaps && step.repair == Repair::Nothing && reread.is_empty() {
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT FROM {} AS change WHERE {} LIMIT 1) AS one",
-            quote::name(&step.silver.feed),
-            within_window(step, "change")
-        );
-        if statement::scalar(connection, &sql, &[]).await? == 0 {
-            return Ok(0);
-        }
+    if needed == Needed::Perhaps
+        && step.repair == Repair::Nothing
+        && reread.is_empty()
+        && step.waiting.changes == 0
+    {
+        return Ok(0);
     }
-    let landed = landed_since(step, connection).await?;
-    let changed = statement::execute(connection, &create(step, &landed)).await?;
+    let landed = landed_since(step);
+    let changed = step.fill("own", &states(step, &landed, "false"), connection).await?;
     let mut staged = changed;
     if changed > 0 || !reread.is_empty() {
-        statement::analyze(connection, &step.table("own"), changed).await?;
-        staged += statement::execute(connection, &bases(step, &reread)).await?;
+        staged += step.execute(&bases(step, &reread), connection).await?;
     }
     let mut conflicts = Vec::new();
     if versioned && (changed > 0 || landed.truncates) {
@@ -72,10 +68,7 @@ pub async fn stage(
 /// Stages the states of every key, from all that bronze and the journal know.
 pub async fn stage_everything(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
     let query = states(step, &history(step, connection).await?, "true");
-    let sql = format!("CREATE TEMPORARY TABLE own_{} ON COMMIT DROP AS\n{query}", step.number);
-    let staged = statement::execute(connection, &sql).await?;
-    statement::analyze(connection, &step.table("own"), staged).await?;
-    Ok(staged)
+    step.fill("own", &query, connection).await
 }
 
 /// What the states are made of: `WITH change AS (…)` and what is left out of it.
@@ -83,14 +76,6 @@ struct Changes {
     with: String,
     without: String,
     truncates: bool,
-}
-
-fn create(step: &Step<'_>, changes: &Changes) -> String {
-    format!(
-        "CREATE TEMPORARY TABLE own_{} ON COMMIT DROP AS\n{}",
-        step.number,
-        states(step, changes, "false")
-    )
 }
 
 /// The last state of a key at each time: a writer's comes after what landed at the same.
@@ -108,7 +93,7 @@ fn states(step: &Step<'_>, changes: &Changes, repair: &str) -> String {
 }
 
 /// The window's changes of the keys that are not repaired.
-async fn landed_since(step: &Step<'_>, connection: &mut PgConnection) -> Result<Changes> {
+fn landed_since(step: &Step<'_>) -> Changes {
     let within = |alias: &str| within_window(step, alias);
     let standing = format!(
         "SELECT {} FROM {} AS stored WHERE {}",
@@ -117,7 +102,7 @@ async fn landed_since(step: &Step<'_>, connection: &mut PgConnection) -> Result<
         is_current(step.silver, "stored"),
     );
     let single = single(step, &within("change"));
-    let truncates = truncates(step, &within("change"), connection).await?;
+    let truncates = step.waiting.truncates;
     let with = if truncates {
         with_truncates(step, &single, &standing, &within("gone"))
     } else {
@@ -127,11 +112,11 @@ async fn landed_since(step: &Step<'_>, connection: &mut PgConnection) -> Result<
         Repair::Nothing => String::new(),
         Repair::Keys | Repair::Everything => format!("WHERE NOT {}\n", is_repaired(step, "change")),
     };
-    Ok(Changes { with, without, truncates })
+    Changes { with, without, truncates }
 }
 
 fn within_window(step: &Step<'_>, alias: &str) -> String {
-    format!("{alias}.lsn > {} AND {alias}.lsn <= {}", step.window.after_lsn, step.window.to_lsn)
+    format!("{alias}.lsn > {} AND {alias}.lsn <= {}", step.after_lsn(), step.to_lsn())
 }
 
 /// Everything that is known of the keys that are repaired.
@@ -302,11 +287,8 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
 async fn conflicting(step: &Step<'_>, truncates: bool, connection: &mut PgConnection) -> Result<Vec<String>> {
     let silver = step.silver;
     let own = step.table("own");
-    let late = format!(
-        "SELECT count(*) FROM {own} WHERE NOT m$base AND m$since <= {}::timestamptz",
-        quote::literal(step.latest)
-    );
-    if !truncates && statement::scalar(connection, &late, &[]).await? == 0 {
+    let late = format!("SELECT count(*) FROM {own} WHERE NOT m$base AND m$since <= {}", step.latest());
+    if !truncates && step.scalar(&late, connection).await? == 0 {
         return Ok(Vec::new());
     }
     let key = key_list(silver, "");
@@ -348,12 +330,12 @@ fn given_since(step: &Step<'_>) -> Option<String> {
     let start = quote::identifier(start);
     Some(format!(
         "SELECT {} FROM {} AS own JOIN {} AS entry ON {}\n\
-         WHERE own.m$base AND entry.{start} > own.m$since AND entry.{start} > {}::timestamptz",
+         WHERE own.m$base AND entry.{start} > own.m$since AND entry.{start} > {}",
         key_list(step.silver, "own."),
         step.table("own"),
         quote::name(journal),
         statement::equal("own.", "entry.", &step.silver.key, &step.silver.key),
-        quote::literal(&step.window.after_time),
+        step.after_time(),
     ))
 }
 
@@ -363,20 +345,18 @@ async fn repair_conflicts(
     conflicts: &[String],
     connection: &mut PgConnection,
 ) -> Result<()> {
-    let before = step.repair;
+    let conflicts = conflicts.join("\nUNION\n");
+    // Mostly there are none, and to ask costs less than a table.
+    let any = format!("SELECT count(*) FROM (\n{conflicts}\n) AS conflict");
+    if step.scalar(&any, connection).await? == 0 {
+        return Ok(());
+    }
     super::repair::create_keys(step, connection).await?;
     let (own, repair) = (step.table("own"), step.table("repair"));
-    let sql = format!("INSERT INTO {repair}\n{}", conflicts.join("\nUNION\n"));
-    let found = statement::execute(connection, &sql).await?;
-    if found > 0 {
-        statement::analyze(connection, &repair, found).await?;
-        let sql = format!("DELETE FROM {own} AS own WHERE {}", is_repaired(step, "own"));
-        statement::execute(connection, &sql).await?;
-    } else if before == Repair::Nothing {
-        statement::execute(connection, &format!("DROP TABLE {repair}")).await?;
-        step.repair = Repair::Nothing;
-    }
-    Ok(())
+    let found = step.execute(&format!("INSERT INTO {repair}\n{conflicts}"), connection).await?;
+    statement::analyze(connection, &repair, found).await?;
+    let sql = format!("DELETE FROM {own} AS own WHERE {}", is_repaired(step, "own"));
+    statement::execute(connection, &sql).await.map(drop)
 }
 
 /// Whether a row's key is repaired, as a condition.

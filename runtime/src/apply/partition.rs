@@ -1,7 +1,7 @@
 //! Makes the partitions that new rows need: of facts, and of closed versions where those stand apart. Times
 //! that no partition can be cut for (infinity, beyond year 9999) go to the default partition.
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::Step;
 use crate::descriptor::{Name, SilverKind, Unit};
@@ -27,9 +27,7 @@ pub async fn make(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> 
         return Ok(());
     };
     let table = parted.table;
-    let rows = sqlx::query(AssertSqlSafe(needed(step, &parted)))
-        .persistent(false)
-        .fetch_all(&mut *connection)
+    let rows = statement::rows_as(connection, step.plan(), &needed(step, &parted), &step.bound())
         .await
         .during(|| format!("cannot tell which partitions `{table}` needs"))?;
     for row in &rows {

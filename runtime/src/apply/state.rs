@@ -21,10 +21,8 @@ pub async fn stage(
         // A barrier, so that each hash is computed once.
         return Ok(format!("(\n{}\nOFFSET 0\n) AS state", hashed(step, &step.table("own"))));
     }
-    let rows = statement::execute(connection, &states(step, lookups)).await?;
-    let state = step.table("state");
-    statement::analyze(connection, &state, rows).await?;
-    Ok(state)
+    step.fill("state", &states(step, lookups), connection).await?;
+    Ok(step.table("state"))
 }
 
 fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
@@ -34,8 +32,7 @@ fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
         with.push(fill(step, source, number));
     }
     format!(
-        "CREATE TEMPORARY TABLE state_{number} ON COMMIT DROP AS\nWITH {with}\n{hashed}",
-        number = step.number,
+        "WITH {with}\n{hashed}",
         with = with.join(", "),
         hashed = hashed(step, &format!("segment_{}", lookups.len())),
     )
@@ -169,10 +166,10 @@ fn own_time(step: &Step<'_>, column: &str) -> String {
 
 /// Nothing that a lookup did before the window can cut anything anew, but in what is repaired.
 fn after(step: &Step<'_>) -> String {
-    let after = quote::literal(&step.window.after_time);
+    let after = step.after_time();
     match step.repair {
-        Repair::Nothing => format!("AND bound.m$at > {after}::timestamptz"),
-        Repair::Keys => format!("AND (segment.m$repair OR bound.m$at > {after}::timestamptz)"),
+        Repair::Nothing => format!("AND bound.m$at > {after}"),
+        Repair::Keys => format!("AND (segment.m$repair OR bound.m$at > {after})"),
         Repair::Everything => String::new(),
     }
 }

@@ -6,14 +6,12 @@ use sqlx::PgConnection;
 use super::{Repair, Step, own};
 use crate::error::Result;
 use crate::quote;
-use crate::statement;
 
 /// Stages `version_<n>`: the relation's columns, `m$present`, `m$base`, `m$repair`, `m$hash`,
 /// `m$touched_in_place`, `m$known_from`, `m$known_to`. A base row is the version that stands already, with the
 /// end and the untracked values that it shall have; of a repaired key every version is here.
 pub async fn stage(step: &Step<'_>, states: &str, connection: &mut PgConnection) -> Result<()> {
-    let rows = statement::execute(connection, &versions(step, states)).await?;
-    statement::analyze(connection, &step.table("version"), rows).await
+    step.fill("version", &versions(step, states), connection).await.map(drop)
 }
 
 /// The number of versions that begin, end or are updated in place, repaired keys apart.
@@ -25,7 +23,7 @@ pub async fn count_windowed(step: &Step<'_>, connection: &mut PgConnection) -> R
         "SELECT count(*) FROM {} WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place)",
         step.table("version")
     );
-    Ok(u64::try_from(statement::scalar(connection, &changes, &[]).await?).unwrap_or_default())
+    Ok(u64::try_from(step.scalar(&changes, connection).await?).unwrap_or_default())
 }
 
 fn versions(step: &Step<'_>, states: &str) -> String {
@@ -54,7 +52,7 @@ fn versions(step: &Step<'_>, states: &str) -> String {
         format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), last.join(", "))
     };
     format!(
-        "CREATE TEMPORARY TABLE version_{number} ON COMMIT DROP AS\nWITH compared AS (\n\
+        "WITH compared AS (\n\
          SELECT *,\nROW(m$present, m$hash) IS DISTINCT FROM\n\
          ROW(lag(m$present, 1, false) OVER history, lag(m$hash) OVER history) AS m$begins\n\
          FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)\n), numbered AS (\n\
@@ -66,7 +64,6 @@ fn versions(step: &Step<'_>, states: &str) -> String {
          SELECT {names}, m$present, m$base, m$repair, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
          lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
          FROM latest\nWHERE m$begins",
-        number = step.number,
         columns = columns.join(", "),
         names = quote::list("", silver.columns.iter().map(|column| &column.name)),
     )

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
 use crate::descriptor::{Mart, Name, UnitColumn};
-use crate::error::{During as _, Result};
+use crate::error::Result;
 use crate::quote;
-use crate::statement::{self, row_text};
+use crate::staging::Staging;
+use crate::statement::{self, Bound, Plan, row_text};
 
 /// Recomputing more than this part of a mart's units costs more than recomputing the whole.
 const WHOLE_IS_CHEAPER_FROM: f64 = 0.3;
 
-/// Up to so many units are named one by one: what is said of a constant goes down through all of a definition's
-/// joins and windows, what is said of a column of another table does not.
+/// Up to so many units are recomputed one by one: what is said of a constant goes down through all of a
+/// definition's joins and windows, what is said of a column of another table does not.
 const FEW: u64 = 8;
 
 /// How much of a mart is recomputed.
@@ -24,8 +26,15 @@ enum Extent {
     Whole,
     /// The units in the table of units.
     Many,
-    /// The units of which each condition says one.
-    Few(Vec<String>),
+    /// These units.
+    Few(Vec<Unit>),
+}
+
+/// A unit's values, as text, and their types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unit {
+    values: Vec<Option<String>>,
+    types: Vec<String>,
 }
 
 /// A mart that is a table.
@@ -34,6 +43,18 @@ pub struct Stored<'a> {
     pub number: usize,
     pub definition: &'a Name,
     pub unit: &'a [UnitColumn],
+    pub staging: &'a Staging,
+}
+
+impl Stored<'_> {
+    async fn fill(&self, what: &str, query: &str, connection: &mut PgConnection) -> Result<u64> {
+        let table = format!("{what}_{}", self.number);
+        self.staging.fill(&table, query, self.staging.plan(), &Bound::default(), connection).await
+    }
+
+    async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
+        statement::execute_as(connection, self.staging.plan(), sql, &Bound::default()).await
+    }
 }
 
 /// Refreshes it; returns how many rows went or came.
@@ -44,14 +65,14 @@ pub async fn refresh(
 ) -> Result<u64> {
     let extent = match touched(stored, reads) {
         Some(sql) => {
-            let units = statement::execute(connection, &sql).await?;
+            let units = stored.fill("unit", &sql, connection).await?;
             if units == 0 {
                 return Ok(0);
             }
             if whole_is_cheaper(stored, units, connection).await? {
                 Extent::Whole
             } else if units <= FEW {
-                Extent::Few(conditions(stored, connection).await?)
+                Extent::Few(units_of(stored, connection).await?)
             } else {
                 Extent::Many
             }
@@ -59,10 +80,10 @@ pub async fn refresh(
         None => Extent::Whole,
     };
     let partly = extent != Extent::Whole;
-    let fresh = statement::execute(connection, &fresh(stored, &extent)).await?;
+    let fresh = recompute(stored, &extent, connection).await?;
     statement::analyze(connection, &fresh_table(stored), fresh).await?;
-    let gone = statement::execute(connection, &delete(stored, partly)).await?;
-    let came = statement::execute(connection, &insert(stored, partly)).await?;
+    let gone = stored.execute(&delete(stored, partly), connection).await?;
+    let came = stored.execute(&insert(stored, partly), connection).await?;
     statement::analyze(connection, &quote::name(&stored.mart.table), came).await?;
     Ok(gone + came)
 }
@@ -83,16 +104,12 @@ fn touched(stored: &Stored<'_>, reads: &BTreeMap<&Name, Option<&str>>) -> Option
         }
         queries.push(format!("SELECT {}\nFROM {changes}", values.join(", ")));
     }
-    Some(format!(
-        "CREATE TEMPORARY TABLE unit_{} ON COMMIT DROP AS\n{}",
-        stored.number,
-        // A single query of a UNION would keep its doubles.
-        if queries.len() == 1 {
-            queries.remove(0).replacen("SELECT", "SELECT DISTINCT", 1)
-        } else {
-            queries.join("\nUNION\n")
-        }
-    ))
+    // A single query of a UNION would keep its doubles.
+    Some(if queries.len() == 1 {
+        queries.remove(0).replacen("SELECT", "SELECT DISTINCT", 1)
+    } else {
+        queries.join("\nUNION\n")
+    })
 }
 
 async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgConnection) -> Result<bool> {
@@ -101,37 +118,70 @@ async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgCo
         "SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {}) AS unit",
         quote::name(&stored.mart.table)
     );
-    let all = statement::scalar(connection, &sql, &[]).await?;
+    let all = statement::scalar_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts needs no more")]
     let part = units as f64 / all.max(1) as f64;
     Ok(part > WHOLE_IS_CHEAPER_FROM)
 }
 
-/// Each unit as a condition on the definition's rows.
-async fn conditions(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<String>> {
-    let parts: Vec<String> = stored
-        .unit
-        .iter()
-        .map(|column| {
-            let name = quote::identifier(&column.column);
-            let said = quote::literal(&format!("fresh.{name}"));
-            format!("{said} || coalesce(' = ' || quote_literal(unit.{name}), ' IS NULL')")
-        })
-        .collect();
-    let sql = format!("SELECT {} FROM {} AS unit", parts.join(" || ' AND ' || "), unit_table(stored));
-    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-        .persistent(false)
-        .fetch_all(connection)
-        .await
-        .during(|| format!("cannot read which units of `{}` are touched", stored.mart.table))
+async fn units_of(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<Unit>> {
+    let columns: Vec<String> = stored.unit.iter().map(|column| quote::identifier(&column.column)).collect();
+    let values: Vec<String> = columns.iter().map(|name| format!("{name}::text")).collect();
+    let types: Vec<String> = columns.iter().map(|name| format!("pg_typeof({name})::text")).collect();
+    let sql = format!("SELECT {}, {} FROM {}", values.join(", "), types.join(", "), unit_table(stored));
+    let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
+    let width = columns.len();
+    let unit = |row: &PgRow| Unit {
+        values: (0..width).map(|at| row.get(at)).collect(),
+        types: (width..2 * width).map(|at| row.get(at)).collect(),
+    };
+    Ok(rows.iter().map(unit).collect())
 }
 
-/// The rows as they shall be. Of many units, those without NULL are looked up by equality, which goes down into
-/// the definition's grouping and can use an index; those with NULL apart.
-fn fresh(stored: &Stored<'_>, extent: &Extent) -> String {
+/// Stages `fresh_<n>`: the rows as they shall be; returns how many.
+async fn recompute(stored: &Stored<'_>, extent: &Extent, connection: &mut PgConnection) -> Result<u64> {
+    let all = format!(
+        "SELECT {}\nFROM {} AS fresh",
+        quote::list("fresh.", &stored.mart.columns),
+        quote::name(stored.definition)
+    );
+    match extent {
+        Extent::Whole => stored.fill("fresh", &all, connection).await,
+        Extent::Many => stored.fill("fresh", &of_many(stored), connection).await,
+        Extent::Few(units) => {
+            let mut rows = stored.fill("fresh", &format!("{all}\nWHERE false"), connection).await?;
+            for unit in units {
+                rows += of_one(stored, &all, unit, connection).await?;
+            }
+            Ok(rows)
+        }
+    }
+}
+
+/// Adds the rows of one unit.
+async fn of_one(stored: &Stored<'_>, all: &str, unit: &Unit, connection: &mut PgConnection) -> Result<u64> {
+    let plan = stored.staging.plan();
+    let conditions: Vec<String> = (1..)
+        .zip(stored.unit)
+        .zip(unit.values.iter().zip(&unit.types))
+        .map(|((number, column), (value, of_type))| {
+            let name = format!("fresh.{}", quote::identifier(&column.column));
+            match (value, plan) {
+                (None, _) => format!("{name} IS NULL"),
+                (Some(_), Plan::Kept) => format!("{name} = ${number}::{of_type}"),
+                (Some(value), Plan::Anew) => format!("{name} = {}::{of_type}", quote::literal(value)),
+            }
+        })
+        .collect();
+    let sql = format!("INSERT INTO {}\n{all}\nWHERE {}", fresh_table(stored), conditions.join(" AND "));
+    statement::execute_with(connection, plan, &sql, &unit.values).await
+}
+
+/// The rows of many units. Those without NULL are looked up by equality, which goes down into the definition's
+/// grouping and can use an index; those with NULL apart.
+fn of_many(stored: &Stored<'_>) -> String {
     let columns = quote::list("fresh.", &stored.mart.columns);
     let definition = quote::name(stored.definition);
-    let create = format!("CREATE TEMPORARY TABLE fresh_{} ON COMMIT DROP AS", stored.number);
     let unit: Vec<&String> = stored.unit.iter().map(|column| &column.column).collect();
     let is_null = is_null("unit.", &unit);
     let branch = |which: String, matches: String| {
@@ -141,21 +191,11 @@ fn fresh(stored: &Stored<'_>, extent: &Extent) -> String {
             units = unit_table(stored),
         )
     };
-    match extent {
-        Extent::Whole => format!("{create}\nSELECT {columns}\nFROM {definition} AS fresh"),
-        Extent::Few(conditions) => {
-            let units: Vec<String> = conditions
-                .iter()
-                .map(|condition| format!("SELECT {columns}\nFROM {definition} AS fresh\nWHERE {condition}"))
-                .collect();
-            format!("{create}\n{}", units.join("\nUNION ALL\n"))
-        }
-        Extent::Many => format!(
-            "{create}\n{}\nUNION ALL\n{}",
-            branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", &unit, &unit)),
-            branch(format!("({is_null})"), not_distinct("fresh.", "unit.", &unit)),
-        ),
-    }
+    format!(
+        "{}\nUNION ALL\n{}",
+        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", &unit, &unit)),
+        branch(format!("({is_null})"), not_distinct("fresh.", "unit.", &unit)),
+    )
 }
 
 fn delete(stored: &Stored<'_>, partly: bool) -> String {

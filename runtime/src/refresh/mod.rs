@@ -12,6 +12,7 @@ use crate::apply::Applied;
 use crate::descriptor::{Mart, Name, Storage, Warehouse};
 use crate::error::Result;
 use crate::quote;
+use crate::staging::Staging;
 use crate::statement;
 
 /// What one mart's refresh did.
@@ -32,7 +33,18 @@ pub async fn refresh(
     connection: &mut PgConnection,
     report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
-    rebuild(warehouse, applied, &BTreeSet::new(), connection, report).await
+    refresh_in(warehouse, applied, &Staging::default(), connection, report).await
+}
+
+/// The same, on a session that has done so before.
+pub async fn refresh_in(
+    warehouse: &Warehouse,
+    applied: &[Applied],
+    staging: &Staging,
+    connection: &mut PgConnection,
+    report: impl FnMut(&Refreshed),
+) -> Result<Vec<Refreshed>> {
+    work_through(warehouse, applied, &BTreeSet::new(), staging, connection, report).await
 }
 
 /// The same; and some marts are recomputed as a whole, whatever changed.
@@ -40,6 +52,17 @@ pub(crate) async fn rebuild(
     warehouse: &Warehouse,
     applied: &[Applied],
     whole: &BTreeSet<Name>,
+    connection: &mut PgConnection,
+    report: impl FnMut(&Refreshed),
+) -> Result<Vec<Refreshed>> {
+    work_through(warehouse, applied, whole, &Staging::default(), connection, report).await
+}
+
+async fn work_through(
+    warehouse: &Warehouse,
+    applied: &[Applied],
+    whole: &BTreeSet<Name>,
+    staging: &Staging,
     connection: &mut PgConnection,
     mut report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
@@ -58,7 +81,7 @@ pub(crate) async fn rebuild(
             continue;
         }
         let started = Instant::now();
-        let rows = refresh_one(mart, number, &reads, connection)
+        let rows = refresh_one(mart, number, &reads, staging, connection)
             .await
             .map_err(|error| error.within(format!("cannot refresh `{}`", mart.table)))?;
         let Some(rows) = rows else {
@@ -81,6 +104,7 @@ async fn refresh_one(
     mart: &Mart,
     number: usize,
     reads: &BTreeMap<&Name, Option<&str>>,
+    staging: &Staging,
     connection: &mut PgConnection,
 ) -> Result<Option<u64>> {
     match &mart.storage {
@@ -94,7 +118,7 @@ async fn refresh_one(
             Ok(Some(u64::try_from(rows).unwrap_or_default()))
         }
         Storage::Incremental { definition, unit } => {
-            let stored = incremental::Stored { mart, number, definition, unit };
+            let stored = incremental::Stored { mart, number, definition, unit, staging };
             incremental::refresh(&stored, reads, connection).await.map(Some)
         }
     }

@@ -12,6 +12,7 @@ use crate::apply::{self, Due, LookupSource, Purpose, Repair, Step};
 use crate::descriptor::{Column, Silver, Warehouse};
 use crate::error::{During as _, Result};
 use crate::progress::count;
+use crate::staging::Staging;
 use crate::{quote, statement};
 
 /// One relation's comparison.
@@ -19,13 +20,14 @@ pub struct Fold<'a> {
     pub warehouse: &'a Warehouse,
     pub due: &'a Due,
     pub number: usize,
+    pub staging: &'a Staging,
 }
 
 impl Fold<'_> {
     /// What is stored and should not be, or is not and should.
     pub async fn broken(&self, waiting: &mut Waiting, connection: &mut PgConnection) -> Result<Broken> {
         let silver = &self.warehouse.silver[self.number];
-        let mut step = self.due.step(self.warehouse, silver, self.number);
+        let mut step = self.due.step(self.warehouse, silver, self.number, self.staging);
         step.purpose = Purpose::Verify;
         step.repair = Repair::Everything;
         step.window.to_lsn = step.window.after_lsn;

@@ -21,6 +21,7 @@ use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::place::Place;
+use crate::staging::Staging;
 use crate::{migrate, round, statement};
 
 /// One law on one relation.
@@ -96,6 +97,7 @@ async fn all(
     }
     let due = Due::read(warehouse, connection).await?;
     let mut waiting = Waiting::new();
+    let staging = Staging::default();
     for (number, silver) in warehouse.silver.iter().enumerate() {
         let started = Instant::now();
         let (kept, triggers) = guard::of(silver);
@@ -108,7 +110,7 @@ async fn all(
         }
         if let Some(due) = &due {
             let started = Instant::now();
-            let step = fold::Fold { warehouse, due, number };
+            let step = fold::Fold { warehouse, due, number, staging: &staging };
             let broken = step.broken(&mut waiting, connection).await.map_err(|error| {
                 error.within(format!("cannot compare `{}` with what landed", silver.table))
             })?;

@@ -29,6 +29,8 @@ use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
+use crate::round::Waits;
+use crate::staging::Staging;
 use crate::{lock, migrate, record, retain, round};
 
 /// How a watch paces itself.
@@ -294,10 +296,12 @@ impl Watch<'_> {
         let mut said = String::new();
         let mut recorded = Instant::now();
         let mut retained: Option<Instant> = None;
+        let staging = Staging::default();
+        let mut waits = Waits::Perhaps;
         while !leave.is_stopped() {
             let level = self.pulse.level();
             landed.mark_unchanged();
-            match round::publish(self.warehouse, target, |_, _, _| {}).await {
+            match round::publish(self.warehouse, waits, &staging, target, |_, _, _| {}).await {
                 Ok(published) => {
                     if !said.is_empty() {
                         said.clear();
@@ -334,11 +338,14 @@ impl Watch<'_> {
                 recorded = Instant::now();
                 record.update(target, &self.metrics()).await?;
             }
-            tokio::select! {
-                changed = landed.changed() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(PUBLISHES_EVERY) => {}
-                () = leave.stopped() => {}
-            }
+            waits = tokio::select! {
+                changed = landed.changed() => match changed {
+                    Ok(()) => Waits::Surely,
+                    Err(_) => return Ok(()),
+                },
+                () = tokio::time::sleep(PUBLISHES_EVERY) => Waits::Perhaps,
+                () = leave.stopped() => Waits::Perhaps,
+            };
         }
         Ok(())
     }
