@@ -60,8 +60,7 @@ pub async fn publish(
     published
 }
 
-/// For small rounds the planner is told what is so: that a plan serves many times, and that what changes all the
-/// time is in memory.
+/// A plan that is kept serves whatever is bound.
 const SETTINGS: &str = "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
 
 async fn publish_all(

@@ -1,14 +1,20 @@
-//! The tables that a round works in. They are made once a session and emptied as each transaction ends: tables made
-//! anew each time would fill the catalogs, and no plan over them could be kept. A small round goes by plans that are
-//! kept: parsing and planning would take it longer than its rows do. Knows no relation and no step.
+//! The tables that a round works in, and how its statements are planned. Small rounds keep both for the session: tables
+//! made anew each time would fill the catalogs, and parsing and planning would take longer than a few rows do. Large
+//! ones make tables and plans of their own. Knows no relation and no step.
+//!
+//! What is kept is emptied when it is filled the next time: emptied at commit, each table would be a millisecond's work,
+//! for the sake of the index of its large values.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use sqlx::PgConnection;
 
 use crate::error::Result;
 use crate::statement::{self, Bound, Plan};
+
+/// A kept table is made anew when so many rows have gone through it: what has gone leaves traces.
+const WORN: u64 = 50_000;
 
 /// Rounds with more changes than this are planned for what is there.
 pub(crate) const SMALL: u64 = 2_000;
@@ -19,7 +25,8 @@ pub struct Staging(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    made: BTreeSet<String>,
+    /// The tables that are kept, and how many rows have gone through each.
+    kept: BTreeMap<String, u64>,
     plan: Plan,
 }
 
@@ -36,7 +43,13 @@ impl Staging {
 
     /// A transaction was rolled back, and with it what was made in it.
     pub(crate) fn forget(&self) {
-        self.with(|state| state.made.clear());
+        self.with(|state| state.kept.clear());
+    }
+
+    /// Leaves nothing behind of what went through.
+    pub(crate) async fn clear(&self, connection: &mut PgConnection) -> Result<()> {
+        self.forget();
+        statement::execute(connection, "DISCARD TEMP").await.map(drop)
     }
 
     /// Fills a table in `pg_temp` with a query's rows; returns how many.
@@ -48,15 +61,27 @@ impl Staging {
         bound: &Bound,
         connection: &mut PgConnection,
     ) -> Result<u64> {
-        if self.with(|state| state.made.contains(table)) {
-            let sql = format!("INSERT INTO pg_temp.{table}\n{query}");
-            return statement::execute_as(connection, plan, &sql, bound).await;
+        let worn = self.with(|state| state.kept.get(table).copied()).unwrap_or(WORN);
+        if plan == Plan::Kept && worn < WORN {
+            let sql = format!(
+                "WITH m$gone AS (DELETE FROM pg_temp.{table})\nINSERT INTO pg_temp.{table}\n{query}"
+            );
+            let rows = statement::execute_as(connection, plan, &sql, bound).await?;
+            self.with(|state| state.kept.insert(table.to_owned(), worn + rows));
+            return Ok(rows);
         }
         // Others may have had rounds on this session, or one of this has been rolled back.
         statement::execute(connection, &format!("DROP TABLE IF EXISTS pg_temp.{table}")).await?;
-        let sql = format!("CREATE TEMPORARY TABLE {table} ON COMMIT DELETE ROWS AS\n{query}");
+        let stays = match plan {
+            Plan::Kept => "PRESERVE ROWS",
+            Plan::Anew => "DROP",
+        };
+        let sql = format!("CREATE TEMPORARY TABLE {table} ON COMMIT {stays} AS\n{query}");
         let rows = statement::execute_as(connection, Plan::Anew, &sql, bound).await?;
-        self.with(|state| state.made.insert(table.to_owned()));
+        self.with(|state| match plan {
+            Plan::Kept => state.kept.insert(table.to_owned(), rows),
+            Plan::Anew => state.kept.remove(table),
+        });
         Ok(rows)
     }
 

@@ -30,6 +30,15 @@ pub struct Bound {
     pub times: [String; 2],
 }
 
+/// A value as text, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// One, or NULL.
+    One(Option<String>),
+    /// Several, none of them NULL.
+    Many(Vec<String>),
+}
+
 /// Executes one statement that was built from descriptors (never from data); returns the rows it touched.
 pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))
@@ -54,12 +63,15 @@ pub async fn execute_with(
     connection: &mut PgConnection,
     plan: Plan,
     sql: &str,
-    texts: &[Option<String>],
+    texts: &[Text],
 ) -> Result<u64> {
     let query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(plan == Plan::Kept);
     texts
         .iter()
-        .fold(query, |query, text| query.bind(text))
+        .fold(query, |query, text| match text {
+            Text::One(one) => query.bind(one),
+            Text::Many(many) => query.bind(many),
+        })
         .execute(connection)
         .await
         .map(|done| done.rows_affected())

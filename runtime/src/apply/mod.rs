@@ -249,6 +249,10 @@ async fn work_through(
     let late = repair::take_late(warehouse, &due, connection).await?;
     let waiting = due.waiting(warehouse, connection).await?;
     staging.expect(waiting.iter().map(|waiting| waiting.changes).sum());
+    if staging.plan() == Plan::Kept {
+        // What a few changes need is looked up, and what changes all the time is in memory.
+        statement::execute(connection, "SET LOCAL random_page_cost = 1.1").await?;
+    }
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {

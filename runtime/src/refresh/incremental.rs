@@ -3,21 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use crate::descriptor::{Mart, Name, UnitColumn};
 use crate::error::Result;
 use crate::quote;
 use crate::staging::Staging;
-use crate::statement::{self, Bound, Plan, row_text};
+use crate::statement::{self, Bound, Plan, Text, row_text};
 
 /// Recomputing more than this part of a mart's units costs more than recomputing the whole.
 const WHOLE_IS_CHEAPER_FROM: f64 = 0.3;
 
-/// Up to so many units are recomputed one by one: what is said of a constant goes down through all of a
+/// Up to so many units are looked at one by one.
+const NAMED: u64 = 1_000;
+
+/// Up to so many parts are recomputed one after the other: what is said of a constant goes down through all of a
 /// definition's joins and windows, what is said of a column of another table does not.
-const FEW: u64 = 8;
+const FEW: usize = 8;
 
 /// How much of a mart is recomputed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +28,16 @@ enum Extent {
     Whole,
     /// The units in the table of units.
     Many,
-    /// These units.
-    Few(Vec<Unit>),
+    /// The units in the table of units, part by part.
+    Few(Vec<Part>),
 }
 
-/// A unit's values, as text, and their types.
+/// Units that differ in one column at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Unit {
-    values: Vec<Option<String>>,
+struct Part {
+    /// What each column is.
+    values: Vec<Text>,
+    /// Each column's type.
     types: Vec<String>,
 }
 
@@ -71,8 +75,9 @@ pub async fn refresh(
             }
             if whole_is_cheaper(stored, units, connection).await? {
                 Extent::Whole
-            } else if units <= FEW {
-                Extent::Few(units_of(stored, connection).await?)
+            } else if units <= NAMED {
+                let parts = parts(stored, connection).await?;
+                if parts.len() <= FEW { Extent::Few(parts) } else { Extent::Many }
             } else {
                 Extent::Many
             }
@@ -124,18 +129,43 @@ async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgCo
     Ok(part > WHOLE_IS_CHEAPER_FROM)
 }
 
-async fn units_of(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<Unit>> {
+/// The units, in parts.
+async fn parts(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<Part>> {
     let columns: Vec<String> = stored.unit.iter().map(|column| quote::identifier(&column.column)).collect();
     let values: Vec<String> = columns.iter().map(|name| format!("{name}::text")).collect();
-    let types: Vec<String> = columns.iter().map(|name| format!("pg_typeof({name})::text")).collect();
+    let types: Vec<String> = columns.iter().map(|name| format!("format_type(pg_typeof({name}), -1)")).collect();
     let sql = format!("SELECT {}, {} FROM {}", values.join(", "), types.join(", "), unit_table(stored));
     let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
     let width = columns.len();
-    let unit = |row: &PgRow| Unit {
-        values: (0..width).map(|at| row.get(at)).collect(),
-        types: (width..2 * width).map(|at| row.get(at)).collect(),
-    };
-    Ok(rows.iter().map(unit).collect())
+    let types: Vec<String> =
+        rows.first().map(|row| (width..2 * width).map(|at| row.get(at)).collect()).unwrap_or_default();
+    let units: Vec<Vec<Option<String>>> =
+        rows.iter().map(|row| (0..width).map(|at| row.get(at)).collect()).collect();
+    // Arrays are no elements of one.
+    let spreads = (0..width).filter(|spread| !types[*spread].ends_with("[]"));
+    let one_by_one = || units.iter().map(|unit| unit.iter().cloned().map(Text::One).collect()).collect();
+    let fewest = spreads.map(|spread| along(&units, spread)).min_by_key(Vec::len);
+    Ok(fewest.unwrap_or_else(one_by_one).into_iter().map(|values| Part { values, types: types.clone() }).collect())
+}
+
+/// Units put together where they differ in one column only. NULL is apart, for nothing equals it.
+fn along(units: &[Vec<Option<String>>], spread: usize) -> Vec<Vec<Text>> {
+    let mut parts: BTreeMap<Vec<Option<String>>, Vec<String>> = BTreeMap::new();
+    let mut apart = Vec::new();
+    for unit in units {
+        let mut rest = unit.clone();
+        match rest[spread].take() {
+            Some(value) => parts.entry(rest).or_default().push(value),
+            None => apart.push(unit.iter().cloned().map(Text::One).collect()),
+        }
+    }
+    let parts = parts.into_iter().map(|(rest, mut values)| {
+        let mut part: Vec<Text> = rest.into_iter().map(Text::One).collect();
+        part[spread] =
+            if values.len() == 1 { Text::One(values.pop()) } else { Text::Many(values) };
+        part
+    });
+    parts.chain(apart).collect()
 }
 
 /// Stages `fresh_<n>`: the rows as they shall be; returns how many.
@@ -148,33 +178,38 @@ async fn recompute(stored: &Stored<'_>, extent: &Extent, connection: &mut PgConn
     match extent {
         Extent::Whole => stored.fill("fresh", &all, connection).await,
         Extent::Many => stored.fill("fresh", &of_many(stored), connection).await,
-        Extent::Few(units) => {
+        Extent::Few(parts) => {
             let mut rows = stored.fill("fresh", &format!("{all}\nWHERE false"), connection).await?;
-            for unit in units {
-                rows += of_one(stored, &all, unit, connection).await?;
+            for part in parts {
+                rows += of_part(stored, &all, part, connection).await?;
             }
             Ok(rows)
         }
     }
 }
 
-/// Adds the rows of one unit.
-async fn of_one(stored: &Stored<'_>, all: &str, unit: &Unit, connection: &mut PgConnection) -> Result<u64> {
+/// Adds the rows of one part.
+async fn of_part(stored: &Stored<'_>, all: &str, part: &Part, connection: &mut PgConnection) -> Result<u64> {
     let plan = stored.staging.plan();
     let conditions: Vec<String> = (1..)
         .zip(stored.unit)
-        .zip(unit.values.iter().zip(&unit.types))
+        .zip(part.values.iter().zip(&part.types))
         .map(|((number, column), (value, of_type))| {
             let name = format!("fresh.{}", quote::identifier(&column.column));
             match (value, plan) {
-                (None, _) => format!("{name} IS NULL"),
-                (Some(_), Plan::Kept) => format!("{name} = ${number}::{of_type}"),
-                (Some(value), Plan::Anew) => format!("{name} = {}::{of_type}", quote::literal(value)),
+                (Text::One(None), _) => format!("{name} IS NULL"),
+                (Text::One(Some(_)), Plan::Kept) => format!("{name} = ${number}::{of_type}"),
+                (Text::One(Some(value)), Plan::Anew) => format!("{name} = {}::{of_type}", quote::literal(value)),
+                (Text::Many(_), Plan::Kept) => format!("{name} = ANY (${number}::{of_type}[])"),
+                (Text::Many(values), Plan::Anew) => {
+                    let values: Vec<String> = values.iter().map(|value| quote::literal(value)).collect();
+                    format!("{name} = ANY (ARRAY[{}]::{of_type}[])", values.join(", "))
+                }
             }
         })
         .collect();
     let sql = format!("INSERT INTO {}\n{all}\nWHERE {}", fresh_table(stored), conditions.join(" AND "));
-    statement::execute_with(connection, plan, &sql, &unit.values).await
+    statement::execute_with(connection, plan, &sql, &part.values).await
 }
 
 /// The rows of many units. Those without NULL are looked up by equality, which goes down into the definition's

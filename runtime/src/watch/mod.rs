@@ -341,13 +341,13 @@ impl Watch<'_> {
             waits = tokio::select! {
                 changed = landed.changed() => match changed {
                     Ok(()) => Waits::Surely,
-                    Err(_) => return Ok(()),
+                    Err(_) => break,
                 },
                 () = tokio::time::sleep(PUBLISHES_EVERY) => Waits::Perhaps,
                 () = leave.stopped() => Waits::Perhaps,
             };
         }
-        Ok(())
+        staging.clear(target).await
     }
 
     /// Folding can wait; where it fails, it is told and tried again the next time.
