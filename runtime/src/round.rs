@@ -72,10 +72,7 @@ async fn publish_all(
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
-    sqlx::raw_sql(SETTINGS)
-        .execute(&mut *transaction)
-        .await
-        .during(|| "cannot set a round's memory and planning".to_owned())?;
+    statement::set(&mut transaction, SETTINGS).await?;
     let applied = apply::apply_in(warehouse, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
     })

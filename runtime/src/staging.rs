@@ -17,7 +17,19 @@ use crate::statement::{self, Bound, Plan};
 const WORN: u64 = 50_000;
 
 /// Rounds with more changes than this are planned for what is there.
-pub(crate) const SMALL: u64 = 2_000;
+pub(crate) const SMALL: u64 = 1_000;
+
+/// How a small round's changes are brought together with what stands: a few are looked up in a large table, by its
+/// index. Of a table that is filled anew each time the planner knows no size, and would rather read all of the
+/// large one.
+const LOOKED_UP: &str = "SET LOCAL random_page_cost = 1.1; \
+                         SET LOCAL enable_hashjoin = off; \
+                         SET LOCAL enable_mergejoin = off";
+
+/// How everything else is.
+const AS_PLANNED: &str = "SET LOCAL random_page_cost TO DEFAULT; \
+                          SET LOCAL enable_hashjoin TO DEFAULT; \
+                          SET LOCAL enable_mergejoin TO DEFAULT";
 
 /// What one session has for its rounds.
 #[derive(Debug, Default)]
@@ -31,9 +43,31 @@ struct State {
 }
 
 impl Staging {
-    /// So many changes, about, come in this round.
-    pub(crate) fn expect(&self, changes: u64) {
-        self.with(|state| state.plan = if changes <= SMALL { Plan::Kept } else { Plan::Anew });
+    /// Begins a round of so many changes, about.
+    pub(crate) async fn begin(&self, changes: u64, connection: &mut PgConnection) -> Result<()> {
+        let plan = if changes <= SMALL { Plan::Kept } else { Plan::Anew };
+        self.with(|state| state.plan = plan);
+        match plan {
+            Plan::Kept => statement::set(connection, LOOKED_UP).await,
+            Plan::Anew => Ok(()),
+        }
+    }
+
+    /// So many rows are what a few changes have brought about.
+    pub(crate) async fn grown(&self, rows: u64, connection: &mut PgConnection) -> Result<()> {
+        if rows <= SMALL || self.plan() == Plan::Anew {
+            return Ok(());
+        }
+        self.with(|state| state.plan = Plan::Anew);
+        statement::set(connection, AS_PLANNED).await
+    }
+
+    /// From here on whole relations are read.
+    pub(crate) async fn read_on(&self, connection: &mut PgConnection) -> Result<()> {
+        match self.plan() {
+            Plan::Kept => statement::set(connection, AS_PLANNED).await,
+            Plan::Anew => Ok(()),
+        }
     }
 
     /// How the round's statements are planned.

@@ -39,6 +39,11 @@ pub enum Text {
     Many(Vec<String>),
 }
 
+/// Sets what is to hold for the rest of the transaction.
+pub async fn set(connection: &mut PgConnection, settings: &'static str) -> Result<()> {
+    sqlx::raw_sql(settings).execute(connection).await.map(drop).map_err(|cause| failed(settings, cause))
+}
+
 /// Executes one statement that was built from descriptors (never from data); returns the rows it touched.
 pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))

@@ -248,11 +248,7 @@ async fn work_through(
     statement::execute(connection, "SELECT \"medallion\".\"backfill\"()").await?;
     let late = repair::take_late(warehouse, &due, connection).await?;
     let waiting = due.waiting(warehouse, connection).await?;
-    staging.expect(waiting.iter().map(|waiting| waiting.changes).sum());
-    if staging.plan() == Plan::Kept {
-        // What a few changes need is looked up, and what changes all the time is in memory.
-        statement::execute(connection, "SET LOCAL random_page_cost = 1.1").await?;
-    }
+    staging.begin(waiting.iter().map(|waiting| waiting.changes).sum(), connection).await?;
     let mut applied: Vec<Applied> = Vec::new();
     let mut changed: BTreeMap<Name, usize> = BTreeMap::new();
     for (number, silver) in warehouse.silver.iter().enumerate() {
@@ -290,6 +286,7 @@ async fn work_through(
         }
     }
     due.move_watermarks(warehouse, connection).await?;
+    staging.read_on(connection).await?;
     Ok(applied)
 }
 

@@ -45,6 +45,7 @@ pub async fn stage(
     let mut staged = changed;
     if changed > 0 || !reread.is_empty() {
         staged += step.execute(&bases(step, &reread), connection).await?;
+        step.staging.grown(staged, connection).await?;
     }
     let mut conflicts = Vec::new();
     if versioned && (changed > 0 || landed.truncates) {
