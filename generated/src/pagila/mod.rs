@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "96d2dd5cfc8d2bb569de8146e041e2df7a08f1db423720b0535261822df793d2";
+pub const OBJECTS_HASH: &str = "194feab9c2a78b5f8d25b96720c933f24051a93446f8aa32b23072d243d1b5c8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

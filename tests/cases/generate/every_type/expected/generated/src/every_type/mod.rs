@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "02f9c5c3473b9044e628b3a74307aa67ce9846452a5349a620f6acc4cd25c83c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "93e925d35c548ba7c6e675efafd8e41b61e0a32bab297cde9917b6ddf08513a8";
+pub const OBJECTS_HASH: &str = "585dd2c34d47a7112c4e7479490dfac170e8981c4f0d5950b1ae6f61222c4a18";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "e3095bcd0175111db419bc7083deba827d9a18e8c71d3ef9856004cea2b9643a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "79eef1b43cee5a126a960a34cd10f56e13b7a0d95919ccd7c67a8e842a45075e";
+pub const OBJECTS_HASH: &str = "1870986251e4d2ce2b5a49a71f7e73e25deb0c454f42df7ee1b4516f72ca9a2c";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

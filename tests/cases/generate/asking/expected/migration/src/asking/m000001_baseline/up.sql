@@ -806,7 +806,8 @@ CREATE TABLE "bronze"."br_owner" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_owner_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -845,7 +846,8 @@ CREATE TABLE "bronze"."br_tag" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_tag_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -884,7 +886,8 @@ CREATE TABLE "bronze"."br_thing" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_thing_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -923,7 +926,8 @@ CREATE TABLE "bronze"."br_visit" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_visit_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -962,7 +966,8 @@ CREATE TABLE "medallion"."site_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "site_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -2153,5 +2158,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'be7993c0056e786e8cd1490bdfb3cc33017eea68c3f230a31a08b7def8702446'
+    '140b943f9ce44f8e42937cdde8880c5455d296f02404d82c3fe7d3ae5da7cf2e'
 );

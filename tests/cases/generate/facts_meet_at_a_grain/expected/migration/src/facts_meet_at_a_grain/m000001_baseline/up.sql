@@ -788,7 +788,8 @@ CREATE TABLE "bronze"."br_order" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_order_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -827,7 +828,8 @@ CREATE TABLE "bronze"."br_return" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_return_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -1276,5 +1278,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '79eef1b43cee5a126a960a34cd10f56e13b7a0d95919ccd7c67a8e842a45075e'
+    '1870986251e4d2ce2b5a49a71f7e73e25deb0c454f42df7ee1b4516f72ca9a2c'
 );

@@ -788,7 +788,8 @@ CREATE TABLE "bronze"."br_customer_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_customer_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -827,7 +828,8 @@ CREATE TABLE "bronze"."br_item_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_item_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -866,7 +868,8 @@ CREATE TABLE "bronze"."br_sale_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_sale_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -2696,5 +2699,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '5fc69cf06db7d8e83389305481080ccb1b306183f7a752e78c74b6b8ccda8f9b'
+    'd5ef6ab94bca9b79da1d2fefaab09f3d286ad8e8018bc5bdee2a19f72271cca1'
 );

@@ -833,7 +833,8 @@ CREATE TABLE "medallion"."match_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "match_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -872,7 +873,8 @@ CREATE TABLE "select"."mod" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "mod_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -1629,5 +1631,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '6b5b9dd611b0d21554321f3ec009b8ac4073933a31cdfdf165b32ea7f8948609'
+    'ce8b7e6ed6801028556d9f721f6cbd06f5f513b370732e659157ea5b726aa171'
 );

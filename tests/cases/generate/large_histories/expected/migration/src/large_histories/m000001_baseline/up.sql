@@ -817,7 +817,8 @@ CREATE TABLE "bronze"."br_customer_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_customer_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -856,7 +857,8 @@ CREATE TABLE "bronze"."br_item_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_item_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -1861,5 +1863,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '04db6cca5d5da61b5c6f42c81e11ab1bcd86c33f8b95a482c958b7f61c276088'
+    '75fd89486098f2f1609e329f07f826a91845ba722416735a22a809346ff5a25b'
 );

@@ -806,7 +806,8 @@ CREATE TABLE "bronze"."br_customer_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_customer_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -845,7 +846,8 @@ CREATE TABLE "bronze"."br_sale_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_sale_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -884,7 +886,8 @@ CREATE TABLE "medallion"."lookup_item_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "lookup_item_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -2193,5 +2196,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '9513548ad7fb386a048231adabadd4af886d2916701f6c23fd1a38d363b10336'
+    '7b0e156e79048ec86a35815889514fbd9854f414924f87ed93dffb0510c3e117'
 );

@@ -788,7 +788,8 @@ CREATE TABLE "bronze"."br_customer_cdc" (
     "lsn" bigint NOT NULL,
     "op" char(1) NOT NULL,
     "full_row" jsonb,
-    "load_ts" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
     "commit_ts" timestamptz NOT NULL,
     "seq" bigint NOT NULL,
     CONSTRAINT "br_customer_cdc_pkey" PRIMARY KEY ("lsn", "seq"),
@@ -1521,5 +1522,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    '221843910a0460ba72b44c650238e05c912b6a6d8294131f04c9318c98296c13'
+    '4a7cce4547a126cf40f5662cedbffd6b25b5e047bdad99c7ab351f9b05f87dac'
 );
