@@ -97,9 +97,8 @@ impl Staging {
     ) -> Result<u64> {
         let worn = self.with(|state| state.kept.get(table).copied()).unwrap_or(WORN);
         if plan == Plan::Kept && worn < WORN {
-            let sql = format!(
-                "WITH m$gone AS (DELETE FROM pg_temp.{table})\nINSERT INTO pg_temp.{table}\n{query}"
-            );
+            let sql =
+                format!("WITH m$gone AS (DELETE FROM pg_temp.{table})\nINSERT INTO pg_temp.{table}\n{query}");
             let rows = statement::execute_as(connection, plan, &sql, bound).await?;
             self.with(|state| state.kept.insert(table.to_owned(), worn + rows));
             return Ok(rows);

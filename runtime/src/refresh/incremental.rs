@@ -133,7 +133,8 @@ async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgCo
 async fn parts(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<Part>> {
     let columns: Vec<String> = stored.unit.iter().map(|column| quote::identifier(&column.column)).collect();
     let values: Vec<String> = columns.iter().map(|name| format!("{name}::text")).collect();
-    let types: Vec<String> = columns.iter().map(|name| format!("format_type(pg_typeof({name}), -1)")).collect();
+    let types: Vec<String> =
+        columns.iter().map(|name| format!("format_type(pg_typeof({name}), -1)")).collect();
     let sql = format!("SELECT {}, {} FROM {}", values.join(", "), types.join(", "), unit_table(stored));
     let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
     let width = columns.len();
@@ -145,7 +146,11 @@ async fn parts(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec
     let spreads = (0..width).filter(|spread| !types[*spread].ends_with("[]"));
     let one_by_one = || units.iter().map(|unit| unit.iter().cloned().map(Text::One).collect()).collect();
     let fewest = spreads.map(|spread| along(&units, spread)).min_by_key(Vec::len);
-    Ok(fewest.unwrap_or_else(one_by_one).into_iter().map(|values| Part { values, types: types.clone() }).collect())
+    Ok(fewest
+        .unwrap_or_else(one_by_one)
+        .into_iter()
+        .map(|values| Part { values, types: types.clone() })
+        .collect())
 }
 
 /// Units put together where they differ in one column only. NULL is apart, for nothing equals it.
@@ -161,8 +166,7 @@ fn along(units: &[Vec<Option<String>>], spread: usize) -> Vec<Vec<Text>> {
     }
     let parts = parts.into_iter().map(|(rest, mut values)| {
         let mut part: Vec<Text> = rest.into_iter().map(Text::One).collect();
-        part[spread] =
-            if values.len() == 1 { Text::One(values.pop()) } else { Text::Many(values) };
+        part[spread] = if values.len() == 1 { Text::One(values.pop()) } else { Text::Many(values) };
         part
     });
     parts.chain(apart).collect()
@@ -199,7 +203,9 @@ async fn of_part(stored: &Stored<'_>, all: &str, part: &Part, connection: &mut P
             match (value, plan) {
                 (Text::One(None), _) => format!("{name} IS NULL"),
                 (Text::One(Some(_)), Plan::Kept) => format!("{name} = ${number}::{of_type}"),
-                (Text::One(Some(value)), Plan::Anew) => format!("{name} = {}::{of_type}", quote::literal(value)),
+                (Text::One(Some(value)), Plan::Anew) => {
+                    format!("{name} = {}::{of_type}", quote::literal(value))
+                }
                 (Text::Many(_), Plan::Kept) => format!("{name} = ANY (${number}::{of_type}[])"),
                 (Text::Many(values), Plan::Anew) => {
                     let values: Vec<String> = values.iter().map(|value| quote::literal(value)).collect();
