@@ -31,7 +31,7 @@ pub async fn csv(
     Ok(text.split_once('\n').map_or(String::new(), |(_, rows)| rows.to_owned()))
 }
 
-async fn open(name: &str) -> (PgConnection, String) {
+pub async fn open(name: &str) -> (PgConnection, String) {
     let server = Server::shared_scratch().unwrap();
     server.ensure_database(name).unwrap();
     let url = server.url(name);

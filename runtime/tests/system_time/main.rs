@@ -5,6 +5,7 @@
 
 mod answers;
 mod law;
+mod neighbours;
 
 use std::path::Path;
 use std::{env, fs};
