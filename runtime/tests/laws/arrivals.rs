@@ -273,6 +273,57 @@ async fn the_cases_land_at_once_and_backwards_with_the_same_end() {
     }
 }
 
+/// A truncate ends every key, and none that its transaction brings back.
+#[tokio::test]
+async fn a_table_that_is_emptied_and_loaded_again_has_changed_in_what_differs() {
+    let mut connection = open("arrivals_reloaded").await;
+    let rows = |lsn: i64, first: usize, rows: &[(i64, &str)]| {
+        let rows: Vec<String> = rows
+            .iter()
+            .zip(first..)
+            .map(|((id, name), seq)| {
+                format!("({lsn}, 'I', '{{\"id\": {id}, \"name\": \"{name}\"}}', {}, {seq})", time(lsn))
+            })
+            .collect();
+        format!(
+            "INSERT INTO bronze.br_by_integer (lsn, op, full_row, commit_ts, seq) VALUES {};",
+            rows.join(", ")
+        )
+    };
+    let truncate = |lsn: i64| {
+        format!(
+            "INSERT INTO bronze.br_by_integer (lsn, op, commit_ts, seq) VALUES ({lsn}, 'T', {}, 0);",
+            time(lsn)
+        )
+    };
+    for batch in [
+        rows(110, 0, &[(1, "a"), (2, "a"), (3, "a")]),
+        truncate(120) + &rows(120, 1, &[(1, "a"), (2, "b")]),
+        // Late, and of no effect on what came back within its transaction.
+        truncate(115) + &rows(115, 1, &[(1, "a"), (2, "a"), (3, "a")]),
+        truncate(130),
+        rows(140, 0, &[(1, "a")]),
+        truncate(125),
+    ] {
+        connection.execute(AssertSqlSafe(batch)).await.unwrap();
+        run(&mut connection).await.unwrap();
+    }
+    let mut found = Vec::new();
+    for id in 1..4 {
+        let sql = format!(
+            "SELECT string_agg(concat(name, extract(epoch FROM sys_start - {0})::integer, '-', \
+             CASE WHEN sys_end < 'infinity' THEN extract(epoch FROM sys_end - {0})::integer END), ' ' \
+             ORDER BY sys_start) FROM silver.by_integer_hist WHERE id = {id}",
+            time(100)
+        );
+        found.push(
+            sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap(),
+        );
+    }
+    assert_eq!(found, ["a10-25 a40-", "a10-20 b20-25", "a10-20"]);
+    verified(&mut connection).await;
+}
+
 #[tokio::test]
 async fn what_has_no_place_in_the_order_does_not_land() {
     let mut connection = open("arrivals_placeless").await;

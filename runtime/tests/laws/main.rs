@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
 mod arrivals;
+mod attributes;
 mod fold;
 mod keys;
 mod recorded;

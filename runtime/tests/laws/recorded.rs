@@ -100,6 +100,8 @@ impl Place {
         let target = arrivals::open(name).await;
         let mut warehouse = warehouse();
         warehouse.source.slot = format!("medallion_{name}");
+        let is_there = |source: &Name| KINDS.iter().any(|kind| source.table == format!("by_{}", kind.name));
+        warehouse.landings.retain(|landing| is_there(&landing.source));
         let mut witness = connection::connect(Database::Source, &source_url).await.unwrap();
         run("CREATE SCHEMA silver; CREATE TYPE silver.mood AS ENUM ('sad', 'ok', 'happy')", &mut witness)
             .await

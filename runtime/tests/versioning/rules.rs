@@ -110,6 +110,78 @@ async fn a_change_of_nothing_leaves_no_version_and_any_other_does() {
     }
 }
 
+/// To a collation `a` may equal `A`: an attribute changes nevertheless, and a key stays the same.
+#[tokio::test]
+async fn letter_case_counts_under_any_collation() {
+    let mut session = Warehouse::in_any_case("any_case").await.connect().await;
+    session.does(&insert(1, "a")).await;
+    let same = session.ask("SELECT count(*) FROM silver.dim_customer WHERE name = 'A' AND region = 'EU'");
+    assert_eq!(same.await, ["1"]);
+    session.does(&rename(1, "A")).await;
+    session.does(&rename(1, "A")).await;
+    session.does(&together(&[rename(1, "a"), rename(1, "A")])).await;
+    assert_eq!(session.versions().await, "1:a 1:A…");
+    session.does(&format!("{UPDATE} region = 'EU' WHERE {CURRENT}")).await;
+    assert_eq!(session.versions().await, "1:a 1:A…");
+    assert_eq!(session.fails(&insert(1, "b")).await, "23505");
+}
+
+/// Values that stand apart from their row go along with every version, read or not.
+#[tokio::test]
+async fn large_values_are_kept_by_every_version() {
+    let mut session = Session::alone("large").await;
+    session.does(&insert(1, "a")).await;
+    let large = "(SELECT to_json(string_agg(md5(n::text), '')) FROM generate_series(1, 5000) AS n)";
+    session.does(&format!("{UPDATE} note = {large} WHERE {CURRENT}")).await;
+    session.does(&rename(1, "b")).await;
+    session.does(&format!("{UPDATE} seen = now() WHERE {CURRENT}")).await;
+    session.does(&format!("{UPDATE} customer_id = 2 WHERE {CURRENT}")).await;
+    session.does(&delete(2)).await;
+    session.does("VACUUM silver.dim_customer_hist").await;
+    let kept = format!(
+        "SELECT concat_ws(' ', customer_id, name, note::text = ({large})::text) \
+         FROM silver.dim_customer_hist ORDER BY sys_start"
+    );
+    assert_eq!(session.ask(&kept).await, ["1 a", "1 a t", "1 b t", "2 b t"]);
+    let journal = format!(
+        "SELECT count(*) FROM medallion.dim_customer_hist_journal WHERE note::text = ({large})::text"
+    );
+    assert_eq!(session.ask(&journal).await, ["6"]);
+}
+
+/// In Berlin the hour from two to three comes twice on 27 October 2024, and not at all on 31 March.
+#[tokio::test]
+async fn hours_that_come_twice_or_not_at_all_are_times_like_any_other() {
+    let mut session = Session::alone("hours").await;
+    session
+        .does(
+            "BEGIN; SELECT medallion.backfill(); \
+             INSERT INTO silver.dim_customer_hist (region, customer_id, name, row_hash, sys_start, sys_end) \
+             VALUES ('eu', 1, 'a', '', '2024-03-31 00:59:59.999999+00', '2024-03-31 01:00:00+00'), \
+             ('eu', 1, 'b', '', '2024-03-31 01:00:00+00', '2024-10-27 00:30:00+00'), \
+             ('eu', 1, 'c', '', '2024-10-27 00:30:00+00', '2024-10-27 01:30:00+00'), \
+             ('eu', 1, 'd', '', '2024-10-27 01:30:00+00', 'infinity'); COMMIT",
+        )
+        .await;
+    for zone in ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"] {
+        session.does(&format!("SET TimeZone = '{zone}'")).await;
+        for (time, name) in [
+            ("2024-03-31 01:59:59.999999+01", "a"),
+            ("2024-03-31 03:00+02", "b"),
+            ("2024-10-27 02:29:59+02", "b"),
+            ("2024-10-27 02:30+02", "c"),
+            ("2024-10-27 02:29:59+01", "c"),
+            ("2024-10-27 02:30+01", "d"),
+        ] {
+            let there = session.ask(&format!("SELECT name FROM silver.dim_customer_as_of('{time}')")).await;
+            assert_eq!(there, [name], "{zone}: {time}");
+            session.does(&format!("SET medallion.as_of = '{time}'")).await;
+            assert_eq!(session.ask("SELECT name FROM as_of.dim_customer").await, [name], "{zone}: {time}");
+            session.does("RESET medallion.as_of").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn untracked_attributes_are_updated_in_place() {
     let mut session = Session::alone("in_place").await;

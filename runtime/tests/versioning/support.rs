@@ -27,12 +27,27 @@ pub struct Warehouse {
 impl Warehouse {
     /// Makes it, with the dimension empty.
     pub async fn new(name: &str) -> Self {
+        Self::of(name, OBJECTS.to_owned()).await
+    }
+
+    /// The same, its names in a collation that takes no notice of case, its keys' too.
+    pub async fn in_any_case(name: &str) -> Self {
+        let collation = "CREATE COLLATION public.any_case \
+             (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+        let (before, table) = OBJECTS.split_once("CREATE TABLE \"silver\".\"dim_customer_hist\"").unwrap();
+        let (table, after) = table.split_once(");").unwrap();
+        let table = table.replace("\" text", "\" text COLLATE public.any_case");
+        let objects = format!("{before}CREATE TABLE \"silver\".\"dim_customer_hist\"{table});{after}");
+        Self::of(name, format!("{collation};\n{objects}")).await
+    }
+
+    async fn of(name: &str, objects: String) -> Self {
         let server = Server::shared_scratch().unwrap();
         let name = format!("versioning_{name}_{LAYOUT:?}").to_lowercase();
         server.ensure_database(&name).unwrap();
         let url = server.url(&name);
         let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
-        connection.execute(OBJECTS).await.unwrap();
+        connection.execute(AssertSqlSafe(objects)).await.unwrap();
         Self { url }
     }
 

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fcb07078b32654db93494364a78dd64f9e5ba34ba77adda171ef8ff0870ff645";
+pub const SPEC_HASH: &str = "cd41fe948894c19f9ba3465097a9b820db8a7e4a7159899386e420df4eba4f56";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e59bc41ad1c803afc07a10f01135e6032b7244345f7608418134bc09fe11c665";
+pub const OBJECTS_HASH: &str = "b0370bd47f2d9aa896f0c9e8c50690b76b57bfcc784289d53b9ba77c42ef48de";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -28,6 +28,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             recorded_log: None,
         },
         landings: vec![
+            bronze::br_attribute::Entity::landing(),
             bronze::br_by_bigint::Entity::landing(),
             bronze::br_by_boolean::Entity::landing(),
             bronze::br_by_char::Entity::landing(),
@@ -45,6 +46,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_by_uuid::Entity::landing(),
         ],
         silver: vec![
+            silver::attribute_hist::Entity::silver(),
             silver::by_bigint_hist::Entity::silver(),
             silver::by_boolean_hist::Entity::silver(),
             silver::by_char_hist::Entity::silver(),

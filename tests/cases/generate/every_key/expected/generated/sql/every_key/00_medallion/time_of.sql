@@ -32,6 +32,8 @@ BEGIN
         FROM (
             SELECT '-infinity'::timestamptz AS "commit_ts"
             UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_attribute" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_bigint" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_boolean" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)

@@ -4,6 +4,7 @@
 
 pub mod prelude;
 
+pub mod br_attribute;
 pub mod br_by_bigint;
 pub mod br_by_boolean;
 pub mod br_by_char;

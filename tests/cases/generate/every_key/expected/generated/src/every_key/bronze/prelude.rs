@@ -2,6 +2,7 @@
 
 //! The entities of this layer, under one name each.
 
+pub use super::br_attribute::Entity as BrAttribute;
 pub use super::br_by_bigint::Entity as BrByBigint;
 pub use super::br_by_boolean::Entity as BrByBoolean;
 pub use super::br_by_char::Entity as BrByChar;

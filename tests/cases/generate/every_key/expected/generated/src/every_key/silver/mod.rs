@@ -4,6 +4,8 @@
 
 pub mod prelude;
 
+pub mod attribute;
+pub mod attribute_hist;
 pub mod by_bigint;
 pub mod by_bigint_hist;
 pub mod by_boolean;

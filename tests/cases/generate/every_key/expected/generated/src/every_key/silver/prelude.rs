@@ -2,6 +2,8 @@
 
 //! The entities of this layer, under one name each.
 
+pub use super::attribute::Entity as Attribute;
+pub use super::attribute_hist::Entity as AttributeHist;
 pub use super::by_bigint::Entity as ByBigint;
 pub use super::by_bigint_hist::Entity as ByBigintHist;
 pub use super::by_boolean::Entity as ByBoolean;

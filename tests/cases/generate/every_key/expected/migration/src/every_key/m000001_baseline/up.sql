@@ -790,6 +790,46 @@ REVOKE ALL ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) FROM
 
 COMMENT ON FUNCTION "medallion"."index_versions"(regclass, name, text[]) IS 'Indexes the versions of a landing table by key; for the loader.';
 
+-- bronze.br_attribute
+
+CREATE TABLE "bronze"."br_attribute" (
+    "lsn" bigint NOT NULL,
+    "op" char(1) NOT NULL,
+    "full_row" jsonb,
+    -- The time of its batch: a volatile default would have COPY insert row by row.
+    "load_ts" timestamptz NOT NULL DEFAULT now(),
+    "commit_ts" timestamptz NOT NULL,
+    "seq" bigint NOT NULL,
+    CONSTRAINT "br_attribute_pkey" PRIMARY KEY ("lsn", "seq"),
+    CONSTRAINT "br_attribute_op_check" CHECK ("op" IN ('I', 'U', 'D', 'T')),
+    CONSTRAINT "br_attribute_full_row_check" CHECK (("op" = 'T') = ("full_row" IS NULL))
+);
+
+CREATE TRIGGER "refuse_change"
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON "bronze"."br_attribute"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."refuse_change"();
+
+-- The loader says of its own what comes late.
+CREATE TRIGGER "note_late"
+    AFTER INSERT ON "bronze"."br_attribute"
+    FOR EACH ROW
+    WHEN (current_setting('medallion.landing', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION "medallion"."note_late"();
+
+-- What lands stays, and is noted, also where session_replication_role silences ordinary triggers.
+ALTER TABLE "bronze"."br_attribute"
+    ENABLE ALWAYS TRIGGER "refuse_change",
+    ENABLE ALWAYS TRIGGER "note_late";
+
+COMMENT ON TABLE "bronze"."br_attribute" IS 'Every change of public.attribute, as it came.';
+COMMENT ON COLUMN "bronze"."br_attribute"."lsn" IS 'The commit position of the source transaction; it only rises.';
+COMMENT ON COLUMN "bronze"."br_attribute"."op" IS 'I, U, D or T: an insert, update, delete or truncate.';
+COMMENT ON COLUMN "bronze"."br_attribute"."full_row" IS 'The whole row after the change; before it for D; null for T.';
+COMMENT ON COLUMN "bronze"."br_attribute"."load_ts" IS 'When the change landed.';
+COMMENT ON COLUMN "bronze"."br_attribute"."commit_ts" IS 'The system time of the source transaction.';
+COMMENT ON COLUMN "bronze"."br_attribute"."seq" IS 'The ordinal of the change within its transaction.';
+
 -- bronze.br_by_bigint
 
 CREATE TABLE "bronze"."br_by_bigint" (
@@ -1424,6 +1464,8 @@ BEGIN
         FROM (
             SELECT '-infinity'::timestamptz AS "commit_ts"
             UNION ALL
+            (SELECT "commit_ts" FROM "bronze"."br_attribute" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
+            UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_bigint" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
             UNION ALL
             (SELECT "commit_ts" FROM "bronze"."br_by_boolean" WHERE "lsn" <= $1 ORDER BY "lsn" DESC LIMIT 1)
@@ -1494,6 +1536,847 @@ END;
 COMMENT ON FUNCTION "medallion"."time_of"(bigint) IS 'The system time of the last source transaction that committed at or before a position, as bronze has it in lsn; -infinity before the first.';
 COMMENT ON FUNCTION "medallion"."time_of"(pg_lsn) IS 'The system time of the last source transaction that committed at or before a position.';
 COMMENT ON FUNCTION "medallion"."time_of"(text) IS 'The system time of the last source transaction that committed at or before a position, written as 0/16B3748.';
+
+-- silver.attribute_hist
+
+CREATE TABLE "silver"."attribute_hist" (
+    "id" integer NOT NULL,
+    "a1" boolean,
+    "a2" smallint,
+    "a3" integer,
+    "a4" bigint,
+    "a5" real,
+    "a6" double precision,
+    "a7" numeric,
+    "a8" numeric(8, 3),
+    "a9" text,
+    "a10" varchar(20),
+    "a11" char(3),
+    "a12" date,
+    "a13" time,
+    "a14" timestamp,
+    "a15" timestamptz,
+    "a16" uuid,
+    "a17" json,
+    "a18" jsonb,
+    "a19" bytea,
+    "a20" interval,
+    "a21" inet,
+    "a22" "silver"."mood",
+    "a23" text[],
+    "a24" integer[],
+    "a25" "silver"."mood"[],
+    "a26" date[],
+    "a27" timestamptz[],
+    "a28" interval[],
+    "a29" double precision[],
+    "a30" bytea[],
+    "row_hash" bytea NOT NULL,
+    "sys_start" timestamptz NOT NULL,
+    "sys_end" timestamptz NOT NULL DEFAULT 'infinity',
+    CONSTRAINT "attribute_hist_pkey" PRIMARY KEY ("id", "sys_start"),
+    CONSTRAINT "attribute_hist_period_check" CHECK ("sys_start" < "sys_end")
+)
+WITH (fillfactor = 85);
+
+-- One current version a key.
+CREATE UNIQUE INDEX "attribute_hist_current_key"
+    ON "silver"."attribute_hist" ("id")
+    WHERE "sys_end" = 'infinity';
+
+-- Questions about all keys at a time, or about a stretch of it.
+CREATE INDEX "attribute_hist_period_brin"
+    ON "silver"."attribute_hist" USING brin ("sys_start", "sys_end");
+
+-- Writes that reached the dimension past its feed: what each key was after them.
+CREATE TABLE "medallion"."attribute_hist_journal" (
+    "journal_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "journal_op" char(1) NOT NULL,
+    "journal_by" text NOT NULL DEFAULT session_user,
+    "journal_xid" xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    "id" integer,
+    "a1" boolean,
+    "a2" smallint,
+    "a3" integer,
+    "a4" bigint,
+    "a5" real,
+    "a6" double precision,
+    "a7" numeric,
+    "a8" numeric(8, 3),
+    "a9" text,
+    "a10" varchar(20),
+    "a11" char(3),
+    "a12" date,
+    "a13" time,
+    "a14" timestamp,
+    "a15" timestamptz,
+    "a16" uuid,
+    "a17" json,
+    "a18" jsonb,
+    "a19" bytea,
+    "a20" interval,
+    "a21" inet,
+    "a22" "silver"."mood",
+    "a23" text[],
+    "a24" integer[],
+    "a25" "silver"."mood"[],
+    "a26" date[],
+    "a27" timestamptz[],
+    "a28" interval[],
+    "a29" double precision[],
+    "a30" bytea[],
+    "sys_start" timestamptz NOT NULL,
+    CONSTRAINT "attribute_hist_journal_pkey" PRIMARY KEY ("journal_id")
+);
+
+-- Entries come in the order of their times, so that a small index finds them.
+CREATE INDEX "attribute_hist_journal_sys_start_idx"
+    ON "medallion"."attribute_hist_journal" USING brin ("sys_start");
+
+-- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
+-- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
+-- session's settings go in as they are sent.
+CREATE FUNCTION "silver"."attribute_row_hash"(
+    "a1" boolean,
+    "a2" smallint,
+    "a3" integer,
+    "a4" bigint,
+    "a5" real,
+    "a6" double precision,
+    "a7" numeric,
+    "a8" numeric(8, 3),
+    "a9" text,
+    "a10" varchar(20),
+    "a11" char(3),
+    "a12" date,
+    "a13" time,
+    "a14" timestamp,
+    "a15" timestamptz,
+    "a16" uuid,
+    "a17" json,
+    "a18" jsonb,
+    "a19" bytea,
+    "a20" interval,
+    "a21" inet,
+    "a22" "silver"."mood",
+    "a23" text[],
+    "a24" integer[],
+    "a25" "silver"."mood"[],
+    "a26" date[],
+    "a27" timestamptz[],
+    "a28" interval[],
+    "a29" double precision[],
+    "a30" bytea[]
+)
+RETURNS bytea
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT sha256(convert_to(rtrim(ROW("a1", "a2", "a3", "a4", encode(float4send("a5"), 'hex'), encode(float8send("a6"), 'hex'), "a7", "a8", "a9", "a10", "a11", encode(date_send("a12"), 'hex'), "a13", encode(timestamp_send("a14"), 'hex'), encode(timestamptz_send("a15"), 'hex'), "a16", "a17", "a18", encode("a19", 'hex'), encode(interval_send("a20"), 'hex'), "a21", "a22", "a23", "a24", "a25", encode(array_send("a26"), 'hex'), encode(array_send("a27"), 'hex'), encode(array_send("a28"), 'hex'), encode(array_send("a29"), 'hex'), encode(array_send("a30"), 'hex'))::text, ',)'), 'UTF8'));
+END;
+
+-- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+CREATE FUNCTION "medallion"."attribute_hist_before_write"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    stamp CONSTANT timestamptz := "medallion"."stamp"();
+    hash CONSTANT bytea := "silver"."attribute_row_hash"(NEW."a1", NEW."a2", NEW."a3", NEW."a4", NEW."a5", NEW."a6", NEW."a7", NEW."a8", NEW."a9", NEW."a10", NEW."a11", NEW."a12", NEW."a13", NEW."a14", NEW."a15", NEW."a16", NEW."a17", NEW."a18", NEW."a19", NEW."a20", NEW."a21", NEW."a22", NEW."a23", NEW."a24", NEW."a25", NEW."a26", NEW."a27", NEW."a28", NEW."a29", NEW."a30");
+BEGIN
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+        PERFORM "medallion"."refuse_period"(TG_RELID);
+    END IF;
+    NEW."row_hash" := hash;
+    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN
+        NEW."sys_start" := OLD."sys_start";
+    ELSE
+        NEW."sys_start" := stamp;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- A closed version is left as it is, unless versioning itself opens it again. Its key is remembered.
+CREATE FUNCTION "medallion"."attribute_hist_keep_closed"() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NEW."sys_end" OPERATOR(pg_catalog.<>) OLD."sys_end"
+        AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 AND "medallion"."settling"()
+    THEN
+        RETURN coalesce(NEW, OLD);
+    END IF;
+    PERFORM "medallion"."notice"(TG_RELID, TG_OP, ROW(OLD."id")::text);
+    RETURN NULL;
+END
+$$;
+
+-- Where a transaction ended a version and opened one of the same key: a later end, or none, is another's, which
+-- it did not see; and equal attributes mean that nothing has happened, so that the ended version goes on.
+CREATE FUNCTION "medallion"."attribute_hist_settle"(integer) RETURNS void
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+    opened "silver"."attribute_hist"%ROWTYPE;
+    ended "silver"."attribute_hist"%ROWTYPE;
+BEGIN
+    SELECT * INTO opened
+    FROM "silver"."attribute_hist" AS version
+    WHERE version."id" = $1 AND version."sys_end" = 'infinity'
+    ORDER BY version."sys_start" DESC
+    LIMIT 1;
+    SELECT * INTO ended
+    FROM "silver"."attribute_hist" AS version
+    WHERE version."id" = $1 AND version."sys_start" <> opened."sys_start" AND version."sys_end" >= "medallion"."stamp"()
+    ORDER BY version."sys_end" DESC
+    LIMIT 1;
+    IF ended."sys_end" > opened."sys_start" THEN
+        PERFORM "medallion"."refuse_conflict"('"silver"."attribute_hist"'::regclass);
+    ELSIF ended."row_hash" = opened."row_hash" AND ended."sys_end" = opened."sys_start" THEN
+        DELETE FROM "silver"."attribute_hist" AS version
+        WHERE version."id" = $1 AND version."sys_start" = opened."sys_start";
+        UPDATE "silver"."attribute_hist" AS version
+        SET
+            "sys_end" = 'infinity'
+        WHERE version."id" = $1 AND version."sys_start" = ended."sys_start";
+    END IF;
+END
+$$;
+
+-- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
+-- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
+-- reached nothing takes no time.
+CREATE FUNCTION "medallion"."attribute_hist_after_insert"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+BEGIN
+    IF stamp IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    PERFORM "medallion"."attribute_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT new_rows."id"
+        FROM new_rows
+        JOIN "silver"."attribute_hist" AS version ON version."id" = new_rows."id"
+        WHERE new_rows."sys_end" = 'infinity' AND version."sys_end" >= stamp AND version."sys_start" <> stamp
+    ) AS touched;
+    INSERT INTO "medallion"."attribute_hist_journal" ("journal_op", "id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "sys_start")
+    SELECT 'I', new_rows."id", new_rows."a1", new_rows."a2", new_rows."a3", new_rows."a4", new_rows."a5", new_rows."a6", new_rows."a7", new_rows."a8", new_rows."a9", new_rows."a10", new_rows."a11", new_rows."a12", new_rows."a13", new_rows."a14", new_rows."a15", new_rows."a16", new_rows."a17", new_rows."a18", new_rows."a19", new_rows."a20", new_rows."a21", new_rows."a22", new_rows."a23", new_rows."a24", new_rows."a25", new_rows."a26", new_rows."a27", new_rows."a28", new_rows."a29", new_rows."a30", stamp
+    FROM new_rows
+    WHERE new_rows."sys_end" = 'infinity';
+    RETURN NULL;
+END
+$$;
+
+-- Every version that began before this transaction and does not go on ends now. Changed keys are rare, and so are
+-- versions that this transaction has opened.
+CREATE FUNCTION "medallion"."attribute_hist_after_update"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+    shifted CONSTANT boolean := "medallion"."shifted"(TG_RELID, stamp);
+BEGIN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+    SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    AND NOT EXISTS (
+        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+    );
+    IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
+        PERFORM "medallion"."go_by_index"();
+        PERFORM "medallion"."attribute_hist_settle"(touched."id")
+        FROM (
+            SELECT old_rows."id" FROM old_rows WHERE shifted OR old_rows."sys_start" >= transaction_timestamp()
+            UNION
+            SELECT new_rows."id" FROM new_rows WHERE shifted
+        ) AS touched;
+        INSERT INTO "medallion"."attribute_hist_journal" ("journal_op", "id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "sys_start")
+        SELECT 'D', old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", stamp
+        FROM old_rows
+        WHERE shifted AND old_rows."sys_end" = 'infinity'
+        AND NOT EXISTS (
+            SELECT FROM "silver"."attribute_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+        );
+    END IF;
+    INSERT INTO "medallion"."attribute_hist_journal" ("journal_op", "id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "sys_start")
+    SELECT 'U', new_rows."id", new_rows."a1", new_rows."a2", new_rows."a3", new_rows."a4", new_rows."a5", new_rows."a6", new_rows."a7", new_rows."a8", new_rows."a9", new_rows."a10", new_rows."a11", new_rows."a12", new_rows."a13", new_rows."a14", new_rows."a15", new_rows."a16", new_rows."a17", new_rows."a18", new_rows."a19", new_rows."a20", new_rows."a21", new_rows."a22", new_rows."a23", new_rows."a24", new_rows."a25", new_rows."a26", new_rows."a27", new_rows."a28", new_rows."a29", new_rows."a30", stamp
+    FROM new_rows
+    WHERE new_rows."sys_end" = 'infinity';
+    RETURN NULL;
+END
+$$;
+
+-- A MERGE may have opened a key that it deletes already.
+CREATE FUNCTION "medallion"."attribute_hist_after_delete"() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM old_rows WHERE old_rows."sys_end" = 'infinity' LIMIT 1);
+BEGIN
+    IF current_setting('medallion.noticed', true) = 'on' THEN
+        PERFORM "medallion"."refuse_closed"(TG_RELID, lost."key")
+        FROM (
+            SELECT met."key" FROM "medallion"."met"(TG_RELID, TG_OP) AS met ("key")
+            EXCEPT
+            SELECT ROW(old_rows."id")::text FROM old_rows WHERE old_rows."sys_end" = 'infinity'
+        ) AS lost;
+    END IF;
+    IF stamp IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+    SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+    ON CONFLICT ON CONSTRAINT "attribute_hist_pkey" DO NOTHING;
+    PERFORM "medallion"."mark_ending"(stamp);
+    PERFORM "medallion"."attribute_hist_settle"(touched."id")
+    FROM (
+        SELECT DISTINCT old_rows."id"
+        FROM old_rows
+        JOIN "silver"."attribute_hist" AS version ON version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    ) AS touched;
+    INSERT INTO "medallion"."attribute_hist_journal" ("journal_op", "id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "sys_start")
+    SELECT 'D', old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", stamp
+    FROM old_rows
+    WHERE old_rows."sys_end" = 'infinity'
+    AND NOT EXISTS (
+        SELECT FROM "silver"."attribute_hist" AS version WHERE version."id" = old_rows."id" AND version."sys_end" = 'infinity'
+    );
+    RETURN NULL;
+END
+$$;
+
+-- What runs as the owner would do so on anybody's table, made into a trigger there.
+REVOKE ALL ON FUNCTION "medallion"."attribute_hist_after_insert"(), "medallion"."attribute_hist_after_update"(), "medallion"."attribute_hist_after_delete"() FROM PUBLIC;
+
+-- Triggers of one kind fire in the order of their names: these are the last, so that what others change is
+-- versioned too.
+CREATE TRIGGER "zz_versioning_1_closed"
+    BEFORE UPDATE OR DELETE ON "silver"."attribute_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" < 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_keep_closed"();
+
+-- A version as young as this transaction is either its own, or another's that it must not replace.
+CREATE TRIGGER "zz_versioning_2_order"
+    BEFORE UPDATE OR DELETE ON "silver"."attribute_hist"
+    FOR EACH ROW
+    WHEN (
+        OLD."sys_end" = 'infinity'
+        AND OLD."sys_start" >= transaction_timestamp()
+        AND NOT "medallion"."backfilling"()
+        AND "medallion"."is_other"(OLD."sys_start", OLD.xmin)
+    )
+    EXECUTE FUNCTION "medallion"."refuse_other"();
+
+CREATE TRIGGER "zz_versioning_3_insert"
+    BEFORE INSERT ON "silver"."attribute_hist"
+    FOR EACH ROW
+    WHEN ((NEW."sys_end" = 'infinity' OR NOT "medallion"."settling"()) AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_before_write"();
+
+CREATE TRIGGER "zz_versioning_3_update"
+    BEFORE UPDATE ON "silver"."attribute_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_before_write"();
+
+CREATE TRIGGER "zz_versioning_4_key"
+    AFTER UPDATE ON "silver"."attribute_hist"
+    FOR EACH ROW
+    WHEN (OLD."sys_end" = 'infinity' AND NEW."id" <> OLD."id" AND NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."notice_key"();
+
+CREATE TRIGGER "zz_versioning_5_inserted"
+    AFTER INSERT ON "silver"."attribute_hist"
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_after_insert"();
+
+CREATE TRIGGER "zz_versioning_5_updated"
+    AFTER UPDATE ON "silver"."attribute_hist"
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_after_update"();
+
+CREATE TRIGGER "zz_versioning_5_deleted"
+    AFTER DELETE ON "silver"."attribute_hist"
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (NOT "medallion"."backfilling"())
+    EXECUTE FUNCTION "medallion"."attribute_hist_after_delete"();
+
+CREATE TRIGGER "zz_versioning_truncate"
+    BEFORE TRUNCATE ON "silver"."attribute_hist"
+    FOR EACH STATEMENT
+    EXECUTE FUNCTION "medallion"."refuse_truncate"();
+
+-- A session that plays a replica silences ordinary triggers; these speak.
+ALTER TABLE "silver"."attribute_hist"
+    ENABLE ALWAYS TRIGGER "zz_versioning_1_closed",
+    ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
+    ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
+
+CREATE VIEW "silver"."attribute" AS
+SELECT
+    "id",
+    "a1",
+    "a2",
+    "a3",
+    "a4",
+    "a5",
+    "a6",
+    "a7",
+    "a8",
+    "a9",
+    "a10",
+    "a11",
+    "a12",
+    "a13",
+    "a14",
+    "a15",
+    "a16",
+    "a17",
+    "a18",
+    "a19",
+    "a20",
+    "a21",
+    "a22",
+    "a23",
+    "a24",
+    "a25",
+    "a26",
+    "a27",
+    "a28",
+    "a29",
+    "a30",
+    "sys_start"
+FROM "silver"."attribute_hist"
+WHERE "sys_end" = 'infinity';
+
+-- The planner inlines it, which STRICT, SECURITY DEFINER or SET would prevent. Infinity means now: the
+-- last finite time lies within the current versions, whose end is infinity.
+CREATE FUNCTION "silver"."attribute_as_of"("at" timestamptz)
+RETURNS SETOF "silver"."attribute"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "a5",
+        "a6",
+        "a7",
+        "a8",
+        "a9",
+        "a10",
+        "a11",
+        "a12",
+        "a13",
+        "a14",
+        "a15",
+        "a16",
+        "a17",
+        "a18",
+        "a19",
+        "a20",
+        "a21",
+        "a22",
+        "a23",
+        "a24",
+        "a25",
+        "a26",
+        "a27",
+        "a28",
+        "a29",
+        "a30",
+        "sys_start"
+    FROM "silver"."attribute_hist"
+    WHERE "sys_start" <= $1
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE VIEW "as_of"."attribute" AS
+SELECT
+    "id",
+    "a1",
+    "a2",
+    "a3",
+    "a4",
+    "a5",
+    "a6",
+    "a7",
+    "a8",
+    "a9",
+    "a10",
+    "a11",
+    "a12",
+    "a13",
+    "a14",
+    "a15",
+    "a16",
+    "a17",
+    "a18",
+    "a19",
+    "a20",
+    "a21",
+    "a22",
+    "a23",
+    "a24",
+    "a25",
+    "a26",
+    "a27",
+    "a28",
+    "a29",
+    "a30",
+    "sys_start"
+FROM "silver"."attribute_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"())
+AND "sys_end" > (SELECT "medallion"."as_of_time"());
+
+-- A version that ended later was, then, the current one.
+CREATE VIEW "as_of"."attribute_hist" AS
+SELECT
+    "id",
+    "a1",
+    "a2",
+    "a3",
+    "a4",
+    "a5",
+    "a6",
+    "a7",
+    "a8",
+    "a9",
+    "a10",
+    "a11",
+    "a12",
+    "a13",
+    "a14",
+    "a15",
+    "a16",
+    "a17",
+    "a18",
+    "a19",
+    "a20",
+    "a21",
+    "a22",
+    "a23",
+    "a24",
+    "a25",
+    "a26",
+    "a27",
+    "a28",
+    "a29",
+    "a30",
+    "row_hash",
+    "sys_start",
+    CASE
+        WHEN "sys_end" > (SELECT "medallion"."as_of_time"()) THEN 'infinity'::timestamptz
+        ELSE "sys_end"
+    END AS "sys_end"
+FROM "silver"."attribute_hist"
+WHERE "sys_start" <= (SELECT "medallion"."as_of_time"());
+
+-- One key at one time, whatever the number of its versions: the last that had begun, unless it had ended.
+CREATE FUNCTION "silver"."attribute_as_of"("at" timestamptz, "id" integer)
+RETURNS SETOF "silver"."attribute"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "a5",
+        "a6",
+        "a7",
+        "a8",
+        "a9",
+        "a10",
+        "a11",
+        "a12",
+        "a13",
+        "a14",
+        "a15",
+        "a16",
+        "a17",
+        "a18",
+        "a19",
+        "a20",
+        "a21",
+        "a22",
+        "a23",
+        "a24",
+        "a25",
+        "a26",
+        "a27",
+        "a28",
+        "a29",
+        "a30",
+        "sys_start"
+    FROM (
+        SELECT *
+        FROM "silver"."attribute_hist"
+        WHERE "id" = $2
+        AND "sys_start" <= $1
+        ORDER BY "sys_start" DESC
+        LIMIT 1
+    ) AS "version"
+    WHERE "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."attribute_between"("from" timestamptz, "to" timestamptz)
+RETURNS SETOF "as_of"."attribute_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "a5",
+        "a6",
+        "a7",
+        "a8",
+        "a9",
+        "a10",
+        "a11",
+        "a12",
+        "a13",
+        "a14",
+        "a15",
+        "a16",
+        "a17",
+        "a18",
+        "a19",
+        "a20",
+        "a21",
+        "a22",
+        "a23",
+        "a24",
+        "a25",
+        "a26",
+        "a27",
+        "a28",
+        "a29",
+        "a30",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."attribute_hist"
+    WHERE "sys_start" <= $2
+    AND "sys_end" > LEAST($1, '294276-12-31 23:59:59.999999+00'::timestamptz)
+    AND $1 <= $2
+    AND "medallion"."since_horizon"($1);
+END;
+
+CREATE FUNCTION "silver"."attribute_history"("id" integer)
+RETURNS SETOF "as_of"."attribute_hist"
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        "id",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "a5",
+        "a6",
+        "a7",
+        "a8",
+        "a9",
+        "a10",
+        "a11",
+        "a12",
+        "a13",
+        "a14",
+        "a15",
+        "a16",
+        "a17",
+        "a18",
+        "a19",
+        "a20",
+        "a21",
+        "a22",
+        "a23",
+        "a24",
+        "a25",
+        "a26",
+        "a27",
+        "a28",
+        "a29",
+        "a30",
+        "row_hash",
+        "sys_start",
+        "sys_end"
+    FROM "silver"."attribute_hist"
+    WHERE "id" = $1
+    ORDER BY "sys_start";
+END;
+
+-- What ended meets what began at the same time: an update. An insert and a delete tell every column, an
+-- update those whose images differ: 1.0 is not 1.00.
+CREATE FUNCTION "silver"."attribute_changes"("from" timestamptz, "to" timestamptz)
+RETURNS TABLE (
+    "id" integer,
+    "at" timestamptz,
+    "op" text,
+    "column" text,
+    "old" text,
+    "new" text
+)
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        COALESCE("before"."id", "after"."id"),
+        COALESCE("before"."sys_end", "after"."sys_start"),
+        CASE
+            WHEN "before"."sys_end" IS NULL THEN 'insert'
+            WHEN "after"."sys_start" IS NULL THEN 'delete'
+            ELSE 'update'
+        END,
+        "changed"."column",
+        "changed"."old",
+        "changed"."new"
+    FROM (
+        SELECT *
+        FROM "silver"."attribute_hist"
+        WHERE "sys_end" > $1
+        AND "sys_end" <= $2
+        AND "sys_end" < 'infinity'
+    ) AS "before"
+    FULL JOIN (
+        SELECT *
+        FROM "silver"."attribute_hist"
+        WHERE "sys_start" > $1
+        AND "sys_start" <= $2
+    ) AS "after"
+        ON "before"."id" = "after"."id"
+        AND "before"."sys_end" = "after"."sys_start"
+    CROSS JOIN LATERAL (
+        VALUES
+            ('a1', "before"."a1"::text, "after"."a1"::text, record_image_ne(ROW("before"."a1"), ROW("after"."a1"))),
+            ('a2', "before"."a2"::text, "after"."a2"::text, record_image_ne(ROW("before"."a2"), ROW("after"."a2"))),
+            ('a3', "before"."a3"::text, "after"."a3"::text, record_image_ne(ROW("before"."a3"), ROW("after"."a3"))),
+            ('a4', "before"."a4"::text, "after"."a4"::text, record_image_ne(ROW("before"."a4"), ROW("after"."a4"))),
+            ('a5', "before"."a5"::text, "after"."a5"::text, record_image_ne(ROW("before"."a5"), ROW("after"."a5"))),
+            ('a6', "before"."a6"::text, "after"."a6"::text, record_image_ne(ROW("before"."a6"), ROW("after"."a6"))),
+            ('a7', "before"."a7"::text, "after"."a7"::text, record_image_ne(ROW("before"."a7"), ROW("after"."a7"))),
+            ('a8', "before"."a8"::text, "after"."a8"::text, record_image_ne(ROW("before"."a8"), ROW("after"."a8"))),
+            ('a9', "before"."a9"::text, "after"."a9"::text, record_image_ne(ROW("before"."a9"), ROW("after"."a9"))),
+            ('a10', "before"."a10"::text, "after"."a10"::text, record_image_ne(ROW("before"."a10"), ROW("after"."a10"))),
+            ('a11', "before"."a11"::text, "after"."a11"::text, record_image_ne(ROW("before"."a11"), ROW("after"."a11"))),
+            ('a12', "before"."a12"::text, "after"."a12"::text, record_image_ne(ROW("before"."a12"), ROW("after"."a12"))),
+            ('a13', "before"."a13"::text, "after"."a13"::text, record_image_ne(ROW("before"."a13"), ROW("after"."a13"))),
+            ('a14', "before"."a14"::text, "after"."a14"::text, record_image_ne(ROW("before"."a14"), ROW("after"."a14"))),
+            ('a15', "before"."a15"::text, "after"."a15"::text, record_image_ne(ROW("before"."a15"), ROW("after"."a15"))),
+            ('a16', "before"."a16"::text, "after"."a16"::text, record_image_ne(ROW("before"."a16"), ROW("after"."a16"))),
+            ('a17', "before"."a17"::text, "after"."a17"::text, record_image_ne(ROW("before"."a17"), ROW("after"."a17"))),
+            ('a18', "before"."a18"::text, "after"."a18"::text, record_image_ne(ROW("before"."a18"), ROW("after"."a18"))),
+            ('a19', "before"."a19"::text, "after"."a19"::text, record_image_ne(ROW("before"."a19"), ROW("after"."a19"))),
+            ('a20', "before"."a20"::text, "after"."a20"::text, record_image_ne(ROW("before"."a20"), ROW("after"."a20"))),
+            ('a21', "before"."a21"::text, "after"."a21"::text, record_image_ne(ROW("before"."a21"), ROW("after"."a21"))),
+            ('a22', "before"."a22"::text, "after"."a22"::text, record_image_ne(ROW("before"."a22"), ROW("after"."a22"))),
+            ('a23', "before"."a23"::text, "after"."a23"::text, record_image_ne(ROW("before"."a23"), ROW("after"."a23"))),
+            ('a24', "before"."a24"::text, "after"."a24"::text, record_image_ne(ROW("before"."a24"), ROW("after"."a24"))),
+            ('a25', "before"."a25"::text, "after"."a25"::text, record_image_ne(ROW("before"."a25"), ROW("after"."a25"))),
+            ('a26', "before"."a26"::text, "after"."a26"::text, record_image_ne(ROW("before"."a26"), ROW("after"."a26"))),
+            ('a27', "before"."a27"::text, "after"."a27"::text, record_image_ne(ROW("before"."a27"), ROW("after"."a27"))),
+            ('a28', "before"."a28"::text, "after"."a28"::text, record_image_ne(ROW("before"."a28"), ROW("after"."a28"))),
+            ('a29', "before"."a29"::text, "after"."a29"::text, record_image_ne(ROW("before"."a29"), ROW("after"."a29"))),
+            ('a30', "before"."a30"::text, "after"."a30"::text, record_image_ne(ROW("before"."a30"), ROW("after"."a30")))
+    ) AS "changed" ("column", "old", "new", "differs")
+    WHERE (
+        "changed"."differs"
+        OR "before"."sys_end" IS NULL
+        OR "after"."sys_start" IS NULL
+    )
+    AND "medallion"."since_horizon"($1);
+END;
+
+COMMENT ON TABLE "silver"."attribute_hist" IS 'Every version of `attribute`.';
+COMMENT ON COLUMN "silver"."attribute_hist"."row_hash" IS 'The hash of the attributes that make a version.';
+COMMENT ON COLUMN "silver"."attribute_hist"."sys_start" IS 'Since when the row was so, in system time.';
+COMMENT ON COLUMN "silver"."attribute_hist"."sys_end" IS 'Until when the row was so; infinity in the current version.';
+COMMENT ON VIEW "silver"."attribute" IS 'The current versions of `attribute_hist`.';
+COMMENT ON COLUMN "silver"."attribute"."sys_start" IS 'Since when the row is so, in system time.';
+COMMENT ON FUNCTION "silver"."attribute_as_of"(timestamptz) IS '`attribute` as it was at a time; infinity means now.';
+COMMENT ON VIEW "as_of"."attribute" IS '`attribute` as of the setting `medallion.as_of`.';
+COMMENT ON VIEW "as_of"."attribute_hist" IS 'The versions of `attribute_hist` known as of the setting `medallion.as_of`.';
+COMMENT ON FUNCTION "silver"."attribute_as_of"(timestamptz, integer) IS 'One key of `attribute` as it was at a time; infinity means now.';
+COMMENT ON FUNCTION "silver"."attribute_between"(timestamptz, timestamptz) IS 'The versions of `attribute_hist` that were valid at some moment from one time to another, both included, as SQL:2011 has it for BETWEEN; infinity means now.';
+COMMENT ON FUNCTION "silver"."attribute_history"(integer) IS 'Every version of a key of `attribute_hist`, in order.';
+COMMENT ON FUNCTION "silver"."attribute_changes"(timestamptz, timestamptz) IS 'What changed in `attribute` after one time, up to and including another: a row a column that an update changed, and a row each column of what was inserted or deleted. On top of `attribute` as of the one time it makes that of the other.';
+COMMENT ON TABLE "medallion"."attribute_hist_journal" IS 'Writes that reached `attribute_hist` past its feed: what each key was after them.';
+COMMENT ON COLUMN "medallion"."attribute_hist_journal"."journal_id" IS 'Counts them, in the order of their statements.';
+COMMENT ON COLUMN "medallion"."attribute_hist_journal"."journal_op" IS 'I, U, or D of a key that was gone then; its row before.';
+COMMENT ON COLUMN "medallion"."attribute_hist_journal"."journal_by" IS 'Who wrote.';
+COMMENT ON COLUMN "medallion"."attribute_hist_journal"."journal_xid" IS 'The transaction: what a snapshot saw of the journal is told by it.';
+COMMENT ON COLUMN "medallion"."attribute_hist_journal"."sys_start" IS 'The system time of the transaction.';
+COMMENT ON FUNCTION "silver"."attribute_row_hash" IS 'The `row_hash` of a row of `attribute_hist` with these attributes.';
 
 -- silver.by_bigint_hist
 
@@ -9606,5 +10489,5 @@ COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is prun
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    'e59bc41ad1c803afc07a10f01135e6032b7244345f7608418134bc09fe11c665'
+    'b0370bd47f2d9aa896f0c9e8c50690b76b57bfcc784289d53b9ba77c42ef48de'
 );
