@@ -118,7 +118,7 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
             "pipeline_metadata" | "source_position" | "captured_table" | "watermark" => "SIU",
             "quarantine" => "SI",
             "late_change" => "SID",
-            "erasure" | "horizon" | "warehouse" => "S",
+            "erasure" | "guard_switch" | "horizon" | "warehouse" => "S",
             _ if table.ends_with("_cdc") => "SI",
             _ if table.ends_with("_hist") || table.ends_with("_history") => "SIUD",
             _ if table.ends_with("_definition") => "S",

@@ -9,9 +9,9 @@ use medallion_runtime::progress::Silent;
 use medallion_runtime::verify::Check;
 use medallion_runtime::{apply, rebuild, refresh, script, verify};
 use medallion_server::Server;
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::support::{Shop, compare};
+use crate::support::{Shop, compare, staff};
 
 /// What the owner does to a relation, the law that it breaks, and how its finding ends.
 const DAMAGES: [(&str, &str, &str, &str); 8] = [
@@ -241,6 +241,67 @@ async fn a_guard_that_is_switched_off_is_found() {
     compare::execute(&mut shop.warehouse, "DROP TRIGGER refuse_change ON cdc_bronze.br_rental_cdc").await;
     let found = broken(&shop).await;
     assert!(matches!(found.as_slice(), [one] if one.contains("refuse_change")), "{found:?}");
+    // A superuser has migrated, so that what was done by hand is on record too.
+    let switches = "SELECT relation, guards, switched_by = session_user, why IS NULL FROM medallion.guard_switch ORDER BY switch_id";
+    assert_eq!(
+        compare::copy(&mut shop.warehouse, switches).await,
+        [
+            "cdc_bronze.br_rental_cdc\toff\tt\tt",
+            "cdc_bronze.br_rental_cdc\ton\tt\tt",
+            "temporal_silver.dim_customer_hist\toff\tt\tt",
+            "temporal_silver.dim_customer_hist\ton\tt\tt",
+            "medallion.fact_rental_history\toff\tt\tt",
+            "medallion.fact_rental_history\ton\tt\tt",
+            "cdc_bronze.br_rental_cdc\toff\tt\tt",
+        ]
+    );
+}
+
+/// An owner who is no superuser leaves word of it, or verify says that there is none.
+#[tokio::test]
+async fn guards_are_switched_for_a_reason_that_stays_on_record() {
+    let (mut shop, loader, _) = staff::open("switched").await;
+    let owner = loader.replace("switched_load", "switched_owner");
+    let mut session = connection::connect(Database::Warehouse, &owner).await.unwrap();
+    let switch = |state: &str, why: &str| {
+        format!("SELECT medallion.switch_guards('temporal_silver.dim_customer_hist', '{state}', '{why}')")
+    };
+    compare::execute(&mut session, &switch("off", "a column is copied")).await;
+    let found = broken(&shop).await;
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    for said in ["keep_history", "never", "switched off by `switched_owner` at ", ", for: a column is copied"]
+    {
+        assert!(one.contains(said), "{said}: {one}");
+    }
+    compare::execute(&mut session, &switch("on", "it is done")).await;
+    assert_eq!(broken(&shop).await, [""; 0]);
+    let by_hand = "ALTER TABLE temporal_silver.dim_customer_hist DISABLE TRIGGER keep_history";
+    compare::execute(&mut session, by_hand).await;
+    let found = broken(&shop).await;
+    assert!(matches!(found.as_slice(), [one] if one.contains("\"record\": String(\"none\")")), "{found:?}");
+
+    let switches = "SELECT guards, switched_by, why FROM medallion.guard_switch ORDER BY switch_id";
+    assert_eq!(
+        compare::copy(&mut shop.warehouse, switches).await,
+        ["off\tswitched_owner\ta column is copied", "on\tswitched_owner\tit is done"]
+    );
+    for (sql, code) in [
+        (switch("off", ""), "22023"),
+        (switch("away", "no reason"), "22023"),
+        ("SELECT medallion.switch_guards('medallion.watermark', 'off', 'why not')".to_owned(), "22023"),
+    ] {
+        assert_eq!(refused(&mut session, &sql).await, code, "{sql}");
+    }
+    let mut session = connection::connect(Database::Warehouse, &loader).await.unwrap();
+    for sql in [&switch("off", "no owner"), by_hand, "DELETE FROM medallion.guard_switch"] {
+        assert_eq!(refused(&mut session, sql).await, "42501", "{sql}");
+    }
+}
+
+/// The code with which a statement fails.
+async fn refused(session: &mut PgConnection, sql: &str) -> String {
+    let error = session.execute(AssertSqlSafe(sql.to_owned())).await.expect_err(sql);
+    error.as_database_error().and_then(|error| error.code()).unwrap().into_owned()
 }
 
 async fn checks(shop: &Shop) -> Vec<Check> {

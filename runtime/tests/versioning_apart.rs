@@ -67,6 +67,17 @@ async fn partitions_are_written_like_the_whole_or_not_at_all() {
         ["silver.dim_customer_hist_closed_2020", "silver.dim_customer_hist_closed_default"]
     );
     assert_eq!(session.fails("TRUNCATE silver.dim_customer_hist_closed_2020").await, "23001");
+    // Guards are switched wherever they stand.
+    for (state, fires) in [("off", "D"), ("on", "A")] {
+        session
+            .does(&format!("SELECT medallion.switch_guards('silver.dim_customer_hist', '{state}', 'a test')"))
+            .await;
+        let found = "SELECT DISTINCT fires FROM medallion.guards('silver.dim_customer_hist'::regclass)";
+        assert_eq!(session.ask(found).await, [fires]);
+    }
+    let switched =
+        "SELECT string_agg(guards || ' for ' || why, ', ' ORDER BY switch_id) FROM medallion.guard_switch";
+    assert_eq!(session.ask(switched).await, ["off for a test, on for a test"]);
 }
 
 /// What `generate` writes for the case of that name; the tool's tests hold it to the templates.

@@ -1,6 +1,6 @@
 //! The law that what has ended, and what has landed, is kept by triggers: each stands, and fires for everybody.
-//! Only the owner can switch one off; here it shows for as long as it is off. What is changed meanwhile
-//! shows for good, as a version that neither bronze nor a journal explains.
+//! Only the owner can switch one off; here it shows for as long as it is off, and whether who did it is on record.
+//! What is changed meanwhile shows for good, as a version that neither bronze nor a journal explains.
 
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Row as _};
@@ -42,7 +42,7 @@ pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -
     )
     .bind(quote::name(table))
     .bind(begins)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .during(|| format!("cannot look at the triggers of `{table}`"))?;
     let mut found: Vec<(String, Option<String>, Option<String>)> =
@@ -51,12 +51,16 @@ pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -
         found.push((begins.to_owned(), None, None));
     }
     found.retain(|(_, fires, _)| fires.as_deref() != Some("always"));
+    if found.is_empty() {
+        return Ok(Broken::default());
+    }
+    let record = record(table, connection).await?;
     let findings: Vec<Finding> = found
         .into_iter()
         .map(|(trigger, fires, partition)| Finding {
             key: match partition {
-                Some(partition) => object(json!({ "trigger": trigger, "of": partition })),
-                None => object(json!({ "trigger": trigger })),
+                Some(partition) => object(json!({ "trigger": trigger, "of": partition, "record": record })),
+                None => object(json!({ "trigger": trigger, "record": record })),
             },
             since: None,
             until: None,
@@ -65,6 +69,24 @@ pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -
         })
         .collect();
     Ok(Broken { rows: findings.len() as u64, findings, waits: None })
+}
+
+/// What is on record of the last switch.
+async fn record(table: &Name, connection: &mut PgConnection) -> Result<String> {
+    let last: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT CASE guards WHEN 'off' THEN
+            format('switched off by `%s` at %s, %s', switched_by, switched_at, coalesce('for: ' || why, 'by hand'))
+        END
+        FROM medallion.guard_switch
+        WHERE relation = $1
+        ORDER BY switch_id DESC
+        LIMIT 1",
+    )
+    .bind(table.to_string())
+    .fetch_optional(connection)
+    .await
+    .during(|| format!("cannot tell who switched the guards of `{table}`"))?;
+    Ok(last.flatten().unwrap_or_else(|| "none".to_owned()))
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -8,6 +8,7 @@ mod bookkeeping;
 mod definition;
 mod dimension;
 mod fact;
+mod guards;
 mod landing;
 mod lines;
 mod mart;
@@ -47,6 +48,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     scripts.extend(warehouse.temporal_joins.iter().map(|join| temporal_join::script(join, warehouse)));
     scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
     scripts.push(retention::script(warehouse));
+    scripts.push(guards::script());
     scripts.extend(roles::scripts(warehouse));
     scripts
 }

@@ -100,7 +100,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         grant(
             "What the warehouse is, and no longer is.",
             "SELECT",
-            names(&["erasure", "horizon", "warehouse"]),
+            names(&["erasure", "guard_switch", "horizon", "warehouse"]),
         ),
         grant(
             "What takes more than that is a function of the owner's.",

@@ -29,6 +29,7 @@ pub(super) const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid",
 const TOOL_RELATIONS: &[&str] = &[
     "captured_table",
     "erasure",
+    "guard_switch",
     "horizon",
     "latest_ending",
     "noticed",

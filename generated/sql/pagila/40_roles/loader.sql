@@ -83,6 +83,7 @@ TO "pagila_loader";
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
     "medallion"."erasure",
+    "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "pagila_loader";

@@ -5,6 +5,13 @@
 
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_reader";
 REVOKE ALL ON SCHEMA "medallion" FROM "pagila_loader";
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";
+DROP FUNCTION "medallion"."note_guards"();
+DROP FUNCTION "medallion"."switch_guards"(regclass, text, text);
+DROP FUNCTION "medallion"."guards"(oid);
+DROP FUNCTION "medallion"."note_switch"(oid, text);
+DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."vw_top_titles";

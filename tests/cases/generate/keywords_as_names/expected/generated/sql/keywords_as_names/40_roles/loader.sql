@@ -62,6 +62,7 @@ TO "select";
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
     "medallion"."erasure",
+    "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "select";

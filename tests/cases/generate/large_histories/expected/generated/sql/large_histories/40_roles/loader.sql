@@ -47,6 +47,7 @@ TO "large_histories_loader";
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
     "medallion"."erasure",
+    "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "large_histories_loader";

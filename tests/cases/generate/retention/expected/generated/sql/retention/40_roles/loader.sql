@@ -58,6 +58,7 @@ TO "retention_loader";
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
     "medallion"."erasure",
+    "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
 TO "retention_loader";

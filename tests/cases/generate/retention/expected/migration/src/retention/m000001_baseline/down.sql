@@ -4,6 +4,13 @@
 -- stays as well, for the record of applied migrations stands in it.
 
 REVOKE ALL ON SCHEMA "medallion" FROM "retention_loader";
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";
+DROP FUNCTION "medallion"."note_guards"();
+DROP FUNCTION "medallion"."switch_guards"(regclass, text, text);
+DROP FUNCTION "medallion"."guards"(oid);
+DROP FUNCTION "medallion"."note_switch"(oid, text);
+DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP TABLE "medallion"."dim_customer_hist_journal_pruned";

@@ -3,6 +3,13 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
+DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";
+DROP FUNCTION "medallion"."note_guards"();
+DROP FUNCTION "medallion"."switch_guards"(regclass, text, text);
+DROP FUNCTION "medallion"."guards"(oid);
+DROP FUNCTION "medallion"."note_switch"(oid, text);
+DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."sales_by_store";
