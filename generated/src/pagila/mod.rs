@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "194feab9c2a78b5f8d25b96720c933f24051a93446f8aa32b23072d243d1b5c8";
+pub const OBJECTS_HASH: &str = "a9c1408b9eb6f28fdf57beb50a065eeda9b66f4f19d2fbddc14d508550bc6ca9";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "ccbfcdd7f12a466da61d0fc40b982d405545df68800e4646c6f39a71ecec8ad7";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8171cb5fecb69815c7d722e739fe2fde371dbe1610f9267a2b211ddb57236fa3";
+pub const OBJECTS_HASH: &str = "da0711515b4284c12cfe63c78cefcf687b2fafffb3170f8a962980f34f610aaa";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "52c8656d5d3a814d168921a1c6c917e03dbbe3451b385e6543d94eabd8e8d09c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4a7cce4547a126cf40f5662cedbffd6b25b5e047bdad99c7ab351f9b05f87dac";
+pub const OBJECTS_HASH: &str = "a415e98ca8542f40d62c7d8d075a743a55bac105be50de4d76d5526cdc1397a6";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "087ecd0e42ba446d26ebc50e73bfa1580e500c0e38cb08f949890e9210e6f927";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "09c00ca2092435a1df05b994e5a75e158b148b8b679e6a12ff6e269c8be1f47c";
+pub const OBJECTS_HASH: &str = "eb520369a7e98e04ce086cc02aadf141e236bf9027fc8ace39c6f9e25267e68c";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

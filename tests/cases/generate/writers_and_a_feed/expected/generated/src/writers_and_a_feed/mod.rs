@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "4d994abdda7208efb6e50d96f4fe87e626fd8f25f43f28213a2826c9258021e3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4fe60334a8ea2f427c0ae5e1a77f0c742602896d6569c8565b6b9af97e435639";
+pub const OBJECTS_HASH: &str = "7f4d18936fc79a97e11c3f37bc6eeafa1e8dbd42c80d32484a4dedcaab139e6b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
