@@ -131,23 +131,23 @@ impl Chaos {
             }
             8 => {
                 self.source.stop_immediate().unwrap();
-                self.ended(running);
                 self.source.start().unwrap();
                 self.reconnect().await;
+                self.ended(running);
                 "the source"
             }
             _ => {
                 self.warehouse.stop_immediate().unwrap();
-                self.ended(running);
                 self.warehouse.start().unwrap();
                 self.reconnect().await;
+                self.ended(running);
                 "the warehouse"
             }
         };
         format!("{said} after {steps} steps")
     }
 
-    /// A run that loses what it works with says so, if it had not come to its end.
+    /// A run that loses what it works with waits for it and goes on; before it has begun it says so and ends.
     fn ended(&self, running: Running) {
         let output = running.wait();
         let said = program::stderr(&output);

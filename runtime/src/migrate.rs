@@ -6,6 +6,7 @@ use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTraitSelf};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor as _, PgConnection, Row as _};
 
+use crate::capture::hold;
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
@@ -222,7 +223,11 @@ async fn slots(connection: &mut PgConnection) -> Result<Vec<String>> {
         .fetch_all(connection)
         .await
         .during(|| "cannot read which slots the warehouse has".to_owned())?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let named = rows.iter().flat_map(|row| {
+        let name: String = row.get(0);
+        [hold::slot_name(&name), name]
+    });
+    Ok(named.collect())
 }
 
 /// A session at the source, where the warehouse has slots there.

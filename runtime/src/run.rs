@@ -11,7 +11,7 @@ use crate::apply::Applied;
 use crate::capture;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Storage, Warehouse};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, Step, count};
 use crate::refresh::Refreshed;
@@ -42,15 +42,79 @@ impl Outcome {
     }
 }
 
+/// For how long a run waits for a server that went away under it, or for room on a disk.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pauses before something that failed is tried again: the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
 /// Runs the pipeline once.
 pub async fn run(warehouse: &Warehouse, place: &Place, progress: &mut dyn Progress) -> Result<Outcome> {
+    run_patiently(warehouse, place, PATIENCE, progress).await
+}
+
+/// The same, with another patience: what passes by itself is tried again, for so long in all.
+pub async fn run_patiently(
+    warehouse: &Warehouse,
+    place: &Place,
+    patience: Duration,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let mut begun = Begun::default();
+    let (mut left, mut pause) = (patience, PAUSES.0);
+    let mut said = String::new();
+    loop {
+        let error = match attempt(warehouse, place, &mut begun, progress).await {
+            Err(error) if begun.passes(&error) && !left.is_zero() => error,
+            outcome => return outcome,
+        };
+        if said != error.what() {
+            error.what().clone_into(&mut said);
+            let seconds = left.as_secs();
+            progress.note(&format!("waiting, for {seconds}s at most, and trying again: {error}"));
+        }
+        let sleep = pause.min(left);
+        tokio::time::sleep(sleep).await;
+        left = left.saturating_sub(sleep);
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// What the attempts of a run have done so far.
+#[derive(Default)]
+struct Begun {
+    /// Whether one got as far as the pipeline: what was reached once is there.
+    reached: bool,
+    /// Rows that landed, by landing table, and stay whatever becomes of the rest.
+    landed: BTreeMap<Name, u64>,
+}
+
+impl Begun {
+    /// Whether it is worth waiting. Who could not even begin may have named the wrong server, unless that is just
+    /// starting; a session that may not write, or a statement that somebody has cancelled, means what it says.
+    fn passes(&self, error: &Error) -> bool {
+        match error.sqlstate().as_deref() {
+            Some("57P03") => true,
+            Some("25006" | "57014") => false,
+            _ => self.reached && error.is_passing(),
+        }
+    }
+}
+
+async fn attempt(
+    warehouse: &Warehouse,
+    place: &Place,
+    begun: &mut Begun,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     round::prepare_session(&mut target).await?;
     // Whoever had the lock may have migrated.
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
     let record = record::begin(warehouse, &mut target).await?;
-    let outcome = pipeline(warehouse, place, &mut target, progress).await;
+    begun.reached = true;
+    let outcome = pipeline(warehouse, place, &mut target, &mut begun.landed, progress).await;
     match &outcome {
         Ok(outcome) => record.succeeded(&mut target, &metrics(outcome)).await?,
         Err(error) => record.failed(&mut target, error).await,
@@ -62,10 +126,13 @@ async fn pipeline(
     warehouse: &Warehouse,
     place: &Place,
     target: &mut PgConnection,
+    landed: &mut BTreeMap<Name, u64>,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let captured = capture::capture(warehouse, &place.source, target, &mut Landing(progress)).await?;
+    let mut landing = Landing { progress: &mut *progress, landed: &mut *landed };
+    let mut captured = capture::capture(warehouse, &place.source, target, &mut landing).await?;
+    captured.landed.clone_from(landed);
     for finding in &captured.findings {
         progress.warn(finding);
     }
@@ -90,13 +157,18 @@ async fn pipeline(
 }
 
 /// Capture's words, in the run's voice; what landed is told when all of it has.
-struct Landing<'a>(&'a mut dyn Progress);
+struct Landing<'a> {
+    progress: &'a mut dyn Progress,
+    landed: &'a mut BTreeMap<Name, u64>,
+}
 
 impl capture::Progress for Landing<'_> {
-    fn landed(&mut self, _: &Name, _: u64) {}
+    fn landed(&mut self, landing: &Name, rows: u64) {
+        *self.landed.entry(landing.clone()).or_default() += rows;
+    }
 
     fn note(&mut self, text: &str) {
-        self.0.note(text);
+        self.progress.note(text);
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Source {
     pub slot: String,
     /// A table of past changes that lands before live capture takes over.
     pub recorded_log: Option<Name>,
+    /// For how many seconds the source keeps its log after it has landed, where it does.
+    pub keep_log: Option<u64>,
 }
 
 /// Roles without a login, of the whole server. Who migrates is the owner.

@@ -92,6 +92,9 @@ pub struct Source {
     pub slot: Option<At<String>>,
     /// A source table of past changes, loaded once before live capture takes over.
     pub recorded_log: Option<At<String>>,
+    /// For how long the source keeps its log after it has landed, so that a warehouse restored from a backup no older
+    /// goes on by itself: `"1 day"`; not at all unless said otherwise.
+    pub keep_log: Option<At<String>>,
 }
 
 /// How changes are captured.

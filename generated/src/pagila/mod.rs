@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5a1424f1e0504293b37d39c171260004a13fe4045bac99170c9b8931fd3402cd";
+pub const SPEC_HASH: &str = "a3575afd58dea749145dce82ffcdf6972c5ac5d53e6950e54866edb4e035723f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "a9c1408b9eb6f28fdf57beb50a065eeda9b66f4f19d2fbddc14d508550bc6ca9";
+pub const OBJECTS_HASH: &str = "55c8cbf22751ee2b012c6c0acf8a302bba14d9d23a20db821bb3c7af2e8076b3";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_pagila".to_owned(),
             slot: "medallion_pagila".to_owned(),
             recorded_log: Some(descriptor::Name::new("public", "change_log")),
+            keep_log: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

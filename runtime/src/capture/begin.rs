@@ -14,7 +14,7 @@ use super::recorded_log;
 use super::slot;
 use super::snapshot::{Past, Snapshot};
 use super::standing;
-use super::{Point, Progress, Way};
+use super::{Point, Progress, Way, hold};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::{quote, statement};
@@ -59,8 +59,13 @@ async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wante
     // Told before anything is done: whoever comes next finishes it.
     position::announce(way.target, slot, state, &ready.site).await?;
     way.progress.reached(Point::SlotAnnounced)?;
-    if found.is_some() {
-        drop_slot(way, slot).await?;
+    // What is held back belongs to the stream before.
+    let behind = hold::slot_name(slot);
+    if let Some(found) = slot::find(&mut way.source, &behind).await? {
+        found.check_owner(&behind, &ready.site)?;
+    }
+    for name in [slot, &behind] {
+        hold::drop_if_there(&mut way.source, name, way.progress).await?;
     }
     let start = slot::create(&mut way.source, slot, way.progress).await?;
     slot::settle(&mut way.source, way.progress).await?;
@@ -262,16 +267,6 @@ async fn refuse_rows(way: &mut Way<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-async fn drop_slot(way: &mut Way<'_>, slot: &str) -> Result<()> {
-    let mut busy = slot::Busy::default();
-    loop {
-        match slot::drop(&mut way.source, slot).await {
-            Ok(()) => return Ok(()),
-            Err(error) => busy.wait(error, way.progress).await?,
-        }
-    }
 }
 
 /// A slot waits for every transaction that writes: one of our own, on the same server, would be waited for

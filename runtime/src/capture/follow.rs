@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use super::position::Lsn;
 use super::standing::Standing;
 use super::stream::{self, Empty, Reading};
-use super::{Captured, Progress, Way, join, slot};
+use super::{Captured, Progress, Way, hold, join, slot};
 use crate::descriptor::Warehouse;
 use crate::error::Result;
 
@@ -26,6 +26,8 @@ pub struct Follower<'a> {
     asked_to: Lsn,
     moved: Instant,
     asked: Instant,
+    /// When the slot that stays behind was last looked at.
+    held: Option<Instant>,
 }
 
 /// What one look at the source brought.
@@ -53,7 +55,7 @@ impl<'a> Follower<'a> {
             join::join(&mut way, &mut ready).await?;
         }
         let (reading, now) = (Reading::of(source_url, &ready), Instant::now());
-        Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now })
+        Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now, held: None })
     }
 
     /// Lands the next batch, if there is one. Not to be dropped on its way, but for good.
@@ -78,6 +80,11 @@ impl<'a> Follower<'a> {
                 self.asked_to = upto;
             }
             is_full = batch.is_full;
+        }
+        let step = self.way.warehouse.source.keep_log.map(hold::step);
+        if self.held.is_none_or(|at| step.is_some_and(|step| at.elapsed() >= step)) {
+            hold::follow(&mut self.way).await?;
+            self.held = Some(Instant::now());
         }
         let captured = std::mem::take(&mut self.way.captured);
         let position = captured.position.max(self.asked_to);

@@ -6,13 +6,15 @@
 //! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
 //! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
 //! tells them), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
-//! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same.
+//! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
+//! `hold` another that stays behind.
 
 mod begin;
 mod column;
 mod decoder;
 mod fit;
 pub mod follow;
+pub(crate) mod hold;
 mod identity;
 mod join;
 mod json;
@@ -186,6 +188,7 @@ pub async fn capture(
         let goal = slot::flushed(&mut way.source).await?;
         stream::catch_up(&mut way, &mut reading, goal).await?;
     }
+    hold::follow(&mut way).await?;
     Ok(way.captured)
 }
 

@@ -273,6 +273,7 @@ pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site:
             system_identifier = excluded.system_identifier,
             database = excluded.database,
             timeline = excluded.timeline,
+            held = '[]',
             updated_at = now()",
     )
     .bind(slot)

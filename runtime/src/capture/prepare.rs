@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Row as _};
 
 use super::position::{self, Lock};
 use super::preflight::{self, Before, Layout, Problems, Seen, Site};
-use super::{Progress, publication, slot};
+use super::{Progress, hold, publication, slot};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{quote, statement};
@@ -19,8 +19,8 @@ use crate::{quote, statement};
 pub struct Plan {
     /// Statements of one transaction, without their semicolons.
     pub together: Vec<String>,
-    /// The slot to create or drop, which takes a transaction of its own.
-    pub slot: Option<String>,
+    /// The slots to create or drop, each of which takes a transaction of its own.
+    pub slots: Vec<String>,
     /// What to know besides.
     pub notes: Vec<String>,
     site: Option<Site>,
@@ -29,7 +29,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.together.is_empty() && self.slot.is_none()
+        self.together.is_empty() && self.slots.is_empty()
     }
 }
 
@@ -267,7 +267,7 @@ async fn place_slot(
     plan.notes.push(format!(
         "from slot `{name}` on the source keeps its log: `medallion run` next, or `medallion source drop`"
     ));
-    plan.slot = Some(name.clone());
+    plan.slots.push(name.clone());
     Ok(())
 }
 
@@ -279,7 +279,7 @@ pub async fn prepare(
     progress: &mut dyn Progress,
 ) -> Result<()> {
     execute(&plan.together, source).await?;
-    if let (Some(name), Some(site), Some(target)) = (&plan.slot, &plan.site, target) {
+    if let (Some(name), Some(site), Some(target)) = (plan.slots.first(), &plan.site, target) {
         // Told before it is made: a run takes a slot that it was not told of for somebody else's.
         let known = position::read(target, name, Lock::None).await?;
         let state = known.map_or(position::State::Creating, |known| known.state);
@@ -319,9 +319,17 @@ pub async fn plan_drop(warehouse: &Warehouse, source: &mut PgConnection) -> Resu
             return Err(Error::new(format!("replication slot `{name}` is in use (server process {pid})"))
                 .remedy("stop the loader first; nothing was dropped"));
         }
-        Some(None) => plan.slot = Some(name.clone()),
+        Some(None) => plan.slots.push(name.clone()),
         None => {}
     }
+    let behind: Option<String> = sqlx::query_scalar(
+        "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()",
+    )
+    .bind(hold::slot_name(name))
+    .fetch_optional(&mut *source)
+    .await
+    .during(unasked)?;
+    plan.slots.extend(behind);
     let publication = &warehouse.source.publication;
     let comment: Option<Option<String>> = sqlx::query_scalar(
         "SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = $1",
@@ -356,7 +364,7 @@ pub async fn plan_drop(warehouse: &Warehouse, source: &mut PgConnection) -> Resu
 
 /// Carries a plan of [`plan_drop`] out.
 pub async fn drop(plan: &Plan, source: &mut PgConnection) -> Result<()> {
-    if let Some(name) = &plan.slot {
+    for name in &plan.slots {
         slot::drop(source, name).await?;
     }
     execute(&plan.together, source).await

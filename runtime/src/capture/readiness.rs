@@ -10,7 +10,7 @@ use super::position::{self, Lock, State};
 use super::preflight::{self, Before, Problem, Problems, Seen};
 use super::slot::{self, Slot};
 use super::standing::{self, KnownTables};
-use super::{fit, publication};
+use super::{fit, hold, publication};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -373,7 +373,10 @@ async fn slots(
     if position.state == State::Streaming {
         let flushed = slot::flushed(source).await?;
         let checked = found.check(name, position).and_then(|()| Slot::check_reached(flushed, position));
-        if let Err(error) = checked {
+        let held = slot::find(source, &hold::slot_name(name)).await?;
+        if checked.is_err() && held.is_some_and(|held| held.check(name, position).is_ok()) {
+            readiness.facts.push(format!("slot `{name}` goes on from where the log is held back"));
+        } else if let Err(error) = checked {
             readiness.stops(error.what(), error.way_out().unwrap_or_default());
         }
     }

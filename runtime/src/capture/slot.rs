@@ -52,7 +52,7 @@ impl Slot {
     /// Refuses a slot that is not the one that has been read so far, or that has lost changes.
     pub fn check(&self, name: &str, position: &SourcePosition) -> Result<()> {
         self.check_owner(name, &position.site)?;
-        if self.wal_status == "lost" {
+        if self.is_lost() {
             return Err(Error::new(format!(
                 "replication slot `{name}` has been invalidated: the source has removed log that was not read"
             ))
@@ -79,6 +79,11 @@ impl Slot {
             position.landed_to
         ))
         .remedy(RESNAPSHOT))
+    }
+
+    /// Whether the source has removed log that it needs.
+    pub fn is_lost(&self) -> bool {
+        self.wal_status == "lost"
     }
 
     /// Whether it keeps more log than it may: the next checkpoint can take it away.
@@ -190,6 +195,17 @@ pub async fn advance(source: &mut PgConnection, name: &str, to: Lsn) -> Result<(
         .execute(source)
         .await
         .during(|| format!("cannot advance replication slot `{name}` to {to}"))?;
+    Ok(())
+}
+
+/// Makes a slot that stands where another one does.
+pub async fn copy(source: &mut PgConnection, name: &str, to: &str) -> Result<()> {
+    sqlx::query("SELECT pg_copy_logical_replication_slot($1, $2)")
+        .bind(name)
+        .bind(to)
+        .execute(source)
+        .await
+        .during(|| format!("cannot copy replication slot `{name}` to `{to}`"))?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::position::{self, Lock, Lsn, State};
 use super::preflight::{Ready, SourceTable};
 use super::slot::{self, Busy, Slot};
 use super::source_type::SourceTypes;
-use super::{Point, Way};
+use super::{Point, Way, hold};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Chunk, Place, To, staged};
 use crate::quote;
@@ -88,7 +88,12 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     land::late::begin(&mut target).await?;
     let before = Place { lsn: position.last_lsn.0, seq: 0, time: position.last_time.0 };
 
-    let slot = slot::find(&mut way.source, name).await?.ok_or_else(|| slot::gone(name))?;
+    let mut found = slot::find(&mut way.source, name).await?;
+    let is_good = found.as_ref().is_some_and(|found| found.check(name, &position).is_ok());
+    if !is_good && hold::heal(&mut way.source, name, &position, found.as_ref(), way.progress).await? {
+        found = slot::find(&mut way.source, name).await?;
+    }
+    let slot = found.ok_or_else(|| slot::gone(name))?;
     slot.check(name, &position)?;
     let upto = slot::flushed(&mut way.source).await?;
     Slot::check_reached(upto, &position)?;

@@ -223,7 +223,7 @@ fn sql(plan: &Plan, slot: impl Fn(&str) -> String, nothing: &str) -> String {
     if plan.is_empty() {
         return nothing.to_owned();
     }
-    let statements = plan.together.iter().cloned().chain(plan.slot.as_deref().map(slot));
+    let statements = plan.together.iter().cloned().chain(plan.slots.iter().map(|name| slot(name)));
     statements.map(|sql| format!("{sql};\n")).collect()
 }
 

@@ -1,6 +1,8 @@
 //! What the runtime is told about a warehouse: plain facts, yielded by the generated entities (or built
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
+use std::time::Duration;
+
 use sea_orm::{EntityName, EntityTrait, IdenStatic};
 use sea_orm_migration::MigrationTrait;
 
@@ -51,6 +53,8 @@ pub struct Source {
     pub slot: String,
     /// A table of past changes that lands first.
     pub recorded_log: Option<Name>,
+    /// For how long the source keeps its log after it has landed, where it does.
+    pub keep_log: Option<Duration>,
 }
 
 /// A relation's two names, unquoted.

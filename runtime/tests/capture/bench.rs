@@ -122,6 +122,7 @@ impl Bench {
                 publication: "bench".to_owned(),
                 slot: format!("bench_{name}"),
                 recorded_log: None,
+                keep_log: None,
             },
             landings,
             silver: vec![],

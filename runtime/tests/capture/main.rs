@@ -8,6 +8,7 @@ mod changes;
 mod drawn;
 mod epochs;
 mod fit;
+mod held;
 mod identities;
 mod joining;
 mod known;

@@ -137,7 +137,7 @@ async fn what_prepare_makes_is_enough_and_is_taken_back() {
         ]
     );
     assert!(comment.starts_with("COMMENT ON PUBLICATION \"bench\" IS "), "{comment}");
-    assert_eq!(first.slot.as_deref(), Some("bench_prepared"));
+    assert_eq!(first.slots, ["bench_prepared"]);
     assert_eq!(traces(&mut bench).await, before, "a plan changes nothing");
 
     prepare(&mut bench, &first).await;
@@ -184,5 +184,5 @@ async fn a_slot_in_use_is_not_dropped() {
     bench.on_source("COMMIT").await;
     creating.await.expect("created");
     let drop = prepare::plan_drop(&bench.warehouse, &mut other).await.expect("a plan");
-    assert_eq!(drop.slot.as_deref(), Some("bench_used"));
+    assert_eq!(drop.slots, ["bench_used"]);
 }

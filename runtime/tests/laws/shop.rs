@@ -53,7 +53,12 @@ pub fn warehouse() -> Warehouse {
         objects_hash: "",
         time_zone: "UTC",
         schemas: vec!["t"],
-        source: Source { publication: "t".to_owned(), slot: "t".to_owned(), recorded_log: None },
+        source: Source {
+            publication: "t".to_owned(),
+            slot: "t".to_owned(),
+            recorded_log: None,
+            keep_log: None,
+        },
         landings: Vec::new(),
         silver: vec![
             silver(

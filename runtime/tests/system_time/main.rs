@@ -151,7 +151,12 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         objects_hash: "",
         time_zone,
         schemas,
-        source: Source { publication: String::new(), slot: String::new(), recorded_log: None },
+        source: Source {
+            publication: String::new(),
+            slot: String::new(),
+            recorded_log: None,
+            keep_log: None,
+        },
         landings: Vec::new(),
         silver: Vec::new(),
         marts: Vec::new(),

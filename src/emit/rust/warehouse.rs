@@ -150,12 +150,19 @@ fn source(source: &Source) -> Expression {
             call("Some", vec![call("descriptor::Name::new", parts)])
         },
     );
+    let keep_log = source.keep_log.map_or_else(
+        || atom("None"),
+        |seconds| {
+            call("Some", vec![call("core::time::Duration::from_secs", vec![atom(seconds.to_string())])])
+        },
+    );
     structure(
         "descriptor::Source",
         vec![
             ("publication", owned(&source.publication)),
             ("slot", owned(&source.slot)),
             ("recorded_log", recorded_log),
+            ("keep_log", keep_log),
         ],
     )
 }

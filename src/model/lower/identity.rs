@@ -190,5 +190,32 @@ fn source(written: &spec::Source, warehouse: &str, report: &mut Report<'_>) -> S
         publication: or_default(&written.publication),
         slot: or_default(&written.slot),
         recorded_log: written.recorded_log.as_ref().and_then(|log| source_table(log, written, report)),
+        keep_log: written.keep_log.as_ref().and_then(|keep| keep_log(keep, report)),
     }
+}
+
+/// A number of minutes, hours or days, in seconds.
+fn keep_log(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
+    /// A source does not keep its log for longer than a year.
+    const LONGEST: u64 = 366 * 86_400;
+    let read = written.trim().split_once(' ').and_then(|(count, unit)| {
+        let seconds: u64 = match unit.trim() {
+            "minute" | "minutes" => 60,
+            "hour" | "hours" => 3_600,
+            "day" | "days" => 86_400,
+            _ => return None,
+        };
+        let kept = count.parse::<u64>().ok()?.checked_mul(seconds)?;
+        (1..=LONGEST).contains(&kept).then_some(kept)
+    });
+    if read.is_none() {
+        let place = report.at(&written.span);
+        let message = format!("`{}` is no time to keep a log for", written.value);
+        report.push(
+            Finding::new(Code::UnfitDuration, message, place)
+                .label("a number of minutes, hours or days, a year at most")
+                .help("write `1 day`"),
+        );
+    }
+    read
 }

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "20c2b3123766f1ac6a6d3ed2566447002fd2989cd584aa66cddf16c1e891833f";
+pub const SPEC_HASH: &str = "307f5e427084ee0cd3391988ce84df294f60b94b2ba04ab5a1c94261554afb75";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "bf867d8e5a5e1b92fdabd2568a9e1eec1d7da0a4c87153ecf5bfeaef9fabfc3e";
+pub const OBJECTS_HASH: &str = "e46a887f9547127e4c8c5d47a4437509edd1d361334b21c969f1d42bb3a4dafc";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_asking".to_owned(),
             slot: "medallion_asking".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![
             bronze::br_owner::Entity::landing(),

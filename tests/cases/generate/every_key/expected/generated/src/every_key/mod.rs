@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "cd41fe948894c19f9ba3465097a9b820db8a7e4a7159899386e420df4eba4f56";
+pub const SPEC_HASH: &str = "278f856519ca9f2eb3a644fbd45ddaff19e7abc2537d491658c24bf7dd153edc";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "a3a5ba0934b270a26c88877fbe3399f4ed3a0d86b2089db271a32571bc192573";
+pub const OBJECTS_HASH: &str = "eaa14a4a48ef46deca03af8e2b4041abb0ad19467c8f987a611b1175135ee448";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_every_key".to_owned(),
             slot: "medallion_every_key".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![
             bronze::br_attribute::Entity::landing(),

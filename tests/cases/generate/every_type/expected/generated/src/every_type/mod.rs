@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "02f9c5c3473b9044e628b3a74307aa67ce9846452a5349a620f6acc4cd25c83c";
+pub const SPEC_HASH: &str = "ce4ae27cedeb6a50531bae2e54a2e72f97e768b3c3d363980985e86d3017e12d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e1d90fd2beb84904a369b4ca06535a2cfc0f9811f9800a80f0909eec8588b253";
+pub const OBJECTS_HASH: &str = "3ca08cf753fefd95dc062160c5ee3ffdca6280b9f7396f6ee83504c68c27916f";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_every_type".to_owned(),
             slot: "medallion_every_type".to_owned(),
             recorded_log: None,
+            keep_log: Some(core::time::Duration::from_secs(129600)),
         },
         landings: vec![bronze::br_thing::Entity::landing()],
         silver: vec![silver::thing_hist::Entity::silver()],

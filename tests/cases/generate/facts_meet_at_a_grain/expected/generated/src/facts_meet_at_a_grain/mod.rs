@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e3095bcd0175111db419bc7083deba827d9a18e8c71d3ef9856004cea2b9643a";
+pub const SPEC_HASH: &str = "61bf670e58bd350e2e46f33e33afd50451ca7dc3e8c77ef443742670cce24a2d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "bf34b5040fa0d085771cf92e2d335db406a32142353585e98e39823c783edb29";
+pub const OBJECTS_HASH: &str = "038852c24594173bf794e804ce14a4344382cc96b083f737ec0a2f6bd8a8891d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_facts_meet_at_a_grain".to_owned(),
             slot: "medallion_facts_meet_at_a_grain".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::br_order::Entity::landing(), bronze::br_return::Entity::landing()],
         silver: vec![silver::fact_order::Entity::silver(), silver::fact_return::Entity::silver()],

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "a7dfac9a2f02a2fe7c2d1cfa1c18c7ee2d1d0225e049d85e5e8feb7bcad04ab5";
+pub const SPEC_HASH: &str = "44dcc60c40a7a31637494ca05e4ce538edd6c1ed0d6bebb8f78b720453d2e4ba";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "215780c2320822f7ef00ea5df006c009cd12861c7230a0ec4f8aaa37c3ccdce0";
+pub const OBJECTS_HASH: &str = "90c0967356f4c1b3d3f4e5717906340a9a919e084f71d9fcec11ea85d0fef1f5";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_folded_histories".to_owned(),
             slot: "medallion_folded_histories".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5d04199a5f2a00d7119e66ce72d4d3ff3002d46d7384bb7d67ace3bed5221397";
+pub const SPEC_HASH: &str = "d16cd268a238a8e6bd583e9b554565644c94610e2c61886e9e95f6a59e250fc5";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "48083e85863ac9d4cc50a90fb16335a24b280a37a32ca2c6d3890c2be7477552";
+pub const OBJECTS_HASH: &str = "91a1d5bc0f3c1e1710f97dbc22d4028d9a228ae2b99fea86b97f8e9239c4de2d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_keywords_as_names".to_owned(),
             slot: "medallion_keywords_as_names".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::match_cdc::Entity::landing(), bronze::mod_::Entity::landing()],
         silver: vec![

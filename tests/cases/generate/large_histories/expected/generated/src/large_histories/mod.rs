@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "79d1d1dccfea28c7737882f0187d32aa157da65564d66f6d9723761ad30bcf71";
+pub const SPEC_HASH: &str = "612ac6148a7c4f7fe36ecfe1533f7f85839baeb6fdc19e9858422c74878e6f4d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "fca104eb4b20fb649077982629c5102ab01fd22754e53ca139311b0423650fbe";
+pub const OBJECTS_HASH: &str = "a5a80bd4ec03d9bb8adad67652fdbb848bb006ba15b43e890fa20d3ccc400b04";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_large_histories".to_owned(),
             slot: "medallion_large_histories".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing(), bronze::br_item_cdc::Entity::landing()],
         silver: vec![

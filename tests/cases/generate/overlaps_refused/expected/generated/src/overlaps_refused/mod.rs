@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "ccbfcdd7f12a466da61d0fc40b982d405545df68800e4646c6f39a71ecec8ad7";
+pub const SPEC_HASH: &str = "3cfb36529b920052efdebb3fe8c1e4d053f63de8c89089d601191d70a58b919f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "da0711515b4284c12cfe63c78cefcf687b2fafffb3170f8a962980f34f610aaa";
+pub const OBJECTS_HASH: &str = "0f24f62a53f9b81a35425e9c77a6c5be1e4b98106ec06f522606623fa4ac2d23";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_overlaps_refused".to_owned(),
             slot: "medallion_overlaps_refused".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::br_item_cdc::Entity::landing()],
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],

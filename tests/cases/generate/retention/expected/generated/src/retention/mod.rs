@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fa3651381520da8b2a8ea429c4fdf317ef37c9bb1025b7bbc2a9d5b39fc8c144";
+pub const SPEC_HASH: &str = "341ebe669488cfef919a2583fcd122bdfceb64f9c3370c86541a5a47b6452ebf";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "5c3cebe94b0beab2c7ee0c9763ceeb3e79df82f04278ddd90f9fd32ed0f3a072";
+pub const OBJECTS_HASH: &str = "e007551bae8da55e03d8d499129414d6b1a54b88e9f3cd106308d6c26c5374b7";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_retention".to_owned(),
             slot: "medallion_retention".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "52c8656d5d3a814d168921a1c6c917e03dbbe3451b385e6543d94eabd8e8d09c";
+pub const SPEC_HASH: &str = "074c31d251e9da0a3178884b5abebd88254be7fa97dcc7283669e3da23336f31";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "a415e98ca8542f40d62c7d8d075a743a55bac105be50de4d76d5526cdc1397a6";
+pub const OBJECTS_HASH: &str = "f11e486b2a0e8d7a041a664062202b29f04ab923221bfcb14ec47866e943d03a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_system_versioning".to_owned(),
             slot: "medallion_system_versioning".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

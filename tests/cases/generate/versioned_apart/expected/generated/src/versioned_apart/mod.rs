@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "087ecd0e42ba446d26ebc50e73bfa1580e500c0e38cb08f949890e9210e6f927";
+pub const SPEC_HASH: &str = "bbeb9912f661728daab68bd3f32748cbb2bf7289f4f05f7bebb4f9e6250538c9";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "eb520369a7e98e04ce086cc02aadf141e236bf9027fc8ace39c6f9e25267e68c";
+pub const OBJECTS_HASH: &str = "2bb469037d5d339dfe3cbfda0b6d063077da601a3c09d742cf1eab3098ea043e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_versioned_apart".to_owned(),
             slot: "medallion_versioned_apart".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "4d994abdda7208efb6e50d96f4fe87e626fd8f25f43f28213a2826c9258021e3";
+pub const SPEC_HASH: &str = "0d2e00d140ec076e8d8cd4ea51eeaef8d25b3e02ef82927a6d9a410cf98b4803";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "7f4d18936fc79a97e11c3f37bc6eeafa1e8dbd42c80d32484a4dedcaab139e6b";
+pub const OBJECTS_HASH: &str = "21fb51feebab17c7365bdfe2f26aab8ddef2fb1c2fc8a4be4ecbfd4b8561c493";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -26,6 +26,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             publication: "medallion_writers_and_a_feed".to_owned(),
             slot: "medallion_writers_and_a_feed".to_owned(),
             recorded_log: None,
+            keep_log: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

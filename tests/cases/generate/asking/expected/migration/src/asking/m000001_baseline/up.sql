@@ -75,6 +75,7 @@ CREATE TABLE "medallion"."source_position" (
     "fence" text,
     "fence_until" bigint,
     "recorded_position" bigint,
+    "held" jsonb NOT NULL DEFAULT '[]',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -94,6 +95,7 @@ COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -2316,5 +2318,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'bf867d8e5a5e1b92fdabd2568a9e1eec1d7da0a4c87153ecf5bfeaef9fabfc3e'
+    'e46a887f9547127e4c8c5d47a4437509edd1d361334b21c969f1d42bb3a4dafc'
 );

@@ -75,6 +75,7 @@ CREATE TABLE "medallion"."source_position" (
     "fence" text,
     "fence_until" bigint,
     "recorded_position" bigint,
+    "held" jsonb NOT NULL DEFAULT '[]',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -94,6 +95,7 @@ COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -1436,5 +1438,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'bf34b5040fa0d085771cf92e2d335db406a32142353585e98e39823c783edb29'
+    '038852c24594173bf794e804ce14a4344382cc96b083f737ec0a2f6bd8a8891d'
 );

@@ -75,6 +75,7 @@ CREATE TABLE "medallion"."source_position" (
     "fence" text,
     "fence_until" bigint,
     "recorded_position" bigint,
+    "held" jsonb NOT NULL DEFAULT '[]',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -94,6 +95,7 @@ COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -2022,5 +2024,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    'fca104eb4b20fb649077982629c5102ab01fd22754e53ca139311b0423650fbe'
+    'a5a80bd4ec03d9bb8adad67652fdbb848bb006ba15b43e890fa20d3ccc400b04'
 );

@@ -92,6 +92,7 @@ CREATE TABLE "medallion"."source_position" (
     "fence" text,
     "fence_until" bigint,
     "recorded_position" bigint,
+    "held" jsonb NOT NULL DEFAULT '[]',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -111,6 +112,7 @@ COMMENT ON COLUMN "medallion"."source_position"."last_commit_ts" IS 'The highest
 COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
+COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -1863,5 +1865,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    'da0711515b4284c12cfe63c78cefcf687b2fafffb3170f8a962980f34f610aaa'
+    '0f24f62a53f9b81a35425e9c77a6c5be1e4b98106ec06f522606623fa4ac2d23'
 );
