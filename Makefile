@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos test-18 check generate update setup
+.PHONY: demo test chaos bench test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -18,6 +18,11 @@ test-18: setup
 ## The loader between two servers, of which anything dies: KILLS times, in an order that SEED decides
 chaos: setup
 	MEDALLION_CHAOS_SEED=$(SEED) MEDALLION_CHAOS_KILLS=$(KILLS) cargo test -p warehouse --test end_to_end -- chaos --nocapture
+
+## How long a change takes to be seen, and how long changes take to land, on servers of their own
+bench: setup
+	cargo bench -p warehouse --bench latency
+	cargo bench -p warehouse --bench landing
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

@@ -18,9 +18,13 @@ use crate::error::{During as _, Error, Result};
 use crate::land::{self, Chunk, Place, To, staged};
 use crate::quote;
 
-/// How many messages are asked for at a time. The source never splits a transaction, and decodes from its
-/// slot's position each time it is asked, so small batches cost dearly.
-const BATCH: u64 = 50_000;
+/// How many messages are asked for at a time. The source never splits a transaction, and decodes from where its
+/// slot's oldest transaction began each time it is asked, so small batches cost dearly: a transaction of one row is
+/// three messages.
+const BATCH: u64 = 1_000_000;
+
+/// How much of the source's log, in bytes, is asked for at a time: the source puts what it decodes on its disk.
+const STRETCH: i64 = 1 << 30;
 
 /// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
 /// that an idle slot moves on.
@@ -49,7 +53,7 @@ pub struct Batch {
     pub landed_to: Lsn,
     /// How many rows.
     pub rows: u64,
-    /// Whether it had as many messages as are asked for: more are waiting.
+    /// Whether it had as much as is asked for: more is waiting.
     pub is_full: bool,
 }
 
@@ -95,8 +99,9 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     }
     let slot = found.ok_or_else(|| slot::gone(name))?;
     slot.check(name, &position)?;
-    let upto = slot::flushed(&mut way.source).await?;
-    Slot::check_reached(upto, &position)?;
+    let flushed = slot::flushed(&mut way.source).await?;
+    Slot::check_reached(flushed, &position)?;
+    let upto = flushed.min(Lsn(position.landed_to.0.saturating_add(STRETCH)));
     if slot.confirmed < position.landed_to {
         // The last advance was not made, or the source crashed and forgot it.
         slot::advance(&mut way.source, name, position.landed_to).await?;
@@ -144,7 +149,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     drop(decoder);
     way.tell(&landed);
     way.progress.reached(Point::BatchLanded)?;
-    Ok(Batch { landed_to: moved.landed_to, rows, is_full: messages >= BATCH })
+    Ok(Batch { landed_to: moved.landed_to, rows, is_full: messages >= BATCH || upto < flushed })
 }
 
 async fn advance(way: &mut Way<'_>, to: Lsn) -> Result<()> {
