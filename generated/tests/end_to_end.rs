@@ -11,6 +11,8 @@ mod entities;
 mod epochs;
 mod forget;
 mod keeping;
+#[cfg(target_os = "linux")]
+mod large;
 mod notebook;
 mod operate;
 mod prompt;
