@@ -205,10 +205,11 @@ impl Due {
              ON CONFLICT (relation) DO UPDATE \
              SET lsn = greatest(mark.lsn, excluded.lsn), \
              system_time = greatest(mark.system_time, excluded.system_time), \
-             streamed_lsn = excluded.streamed_lsn, streamed_time = excluded.streamed_time, \
+             streamed_lsn = greatest(mark.streamed_lsn, excluded.streamed_lsn), \
+             streamed_time = greatest(mark.streamed_time, excluded.streamed_time), \
              journal_id = greatest(mark.journal_id, excluded.journal_id), updated_at = now() \
              WHERE mark.lsn < excluded.lsn OR mark.system_time < excluded.system_time \
-             OR mark.streamed_lsn <> excluded.streamed_lsn OR mark.journal_id < excluded.journal_id",
+             OR mark.streamed_lsn < excluded.streamed_lsn OR mark.journal_id < excluded.journal_id",
         )
         .bind(relations)
         .bind(counted)
