@@ -18,6 +18,7 @@ pub(crate) mod hold;
 mod identity;
 mod join;
 mod json;
+mod partition;
 mod pgoutput;
 mod position;
 mod preflight;
@@ -188,6 +189,7 @@ pub async fn capture(
         let goal = slot::flushed(&mut way.source).await?;
         stream::catch_up(&mut way, &mut reading, goal).await?;
     }
+    look_at_partitions(&mut way, &ready).await?;
     hold::follow(&mut way).await?;
     Ok(way.captured)
 }
@@ -211,6 +213,15 @@ async fn set_out<'a>(
         begin::begin(&mut way, &ready, Wanted::Beginning).await?;
     }
     Ok((way, ready, goal))
+}
+
+/// Tells of partitions whose rows went without a word.
+async fn look_at_partitions(way: &mut Way<'_>, ready: &Ready) -> Result<()> {
+    let landings = &way.warehouse.landings;
+    for finding in partition::look(&mut way.source, way.target, landings, ready).await? {
+        way.captured.finding(finding);
+    }
+    Ok(())
 }
 
 /// What has been captured before; none where not even the slot was announced.

@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Row as _};
 
 use super::position::{self, Lock};
 use super::preflight::{self, Before, Layout, Problems, Seen, Site};
-use super::{Progress, hold, publication, slot};
+use super::{Progress, hold, identity, publication, slot};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{quote, statement};
@@ -71,7 +71,7 @@ pub async fn plan(
     if let Some(role) = role {
         grant(source, role, &seen.layouts, &mut plan, &mut made).await?;
     }
-    identities(source, &seen.layouts, &mut plan, &mut made).await?;
+    identities(source, warehouse, &seen.layouts, &mut plan, &mut made).await?;
     publish(source, warehouse, &seen, &made, &mut plan).await?;
     plan.site = Some(seen.site);
     place_slot(warehouse, source, target, &mut plan).await?;
@@ -163,14 +163,18 @@ async fn lacks(
         .during(|| format!("cannot ask the source what role `{role}` may do"))
 }
 
-/// Whole old rows in the log.
+/// Whole old rows in the log, where nothing less tells the key; else what is missing is filled from bronze.
 async fn identities(
     source: &mut PgConnection,
+    warehouse: &Warehouse,
     tables: &BTreeMap<Name, Layout>,
     plan: &mut Plan,
     made: &mut Made,
 ) -> Result<()> {
     let unasked = || "cannot ask the source for replica identities".to_owned();
+    let mut misfits = Problems::default();
+    identity::check(source, &warehouse.landings, &mut misfits).await?;
+    let remedies: Vec<String> = misfits.into_list().into_iter().map(|misfit| misfit.remedy).collect();
     let captured: Vec<String> = tables.keys().map(quote::name).collect();
     let rows = sqlx::query(
         "WITH captured AS (
@@ -182,7 +186,8 @@ async fn identities(
             SELECT tree.relid FROM captured, pg_partition_tree(captured.oid) AS tree WHERE tree.isleaf
         )
         SELECT
-            format('%I.%I', space.nspname, relation.relname) AS quoted,
+            space.nspname::text AS schema,
+            relation.relname::text AS name,
             CASE relation.relreplident
                 WHEN 'n' THEN 'NOTHING'
                 WHEN 'i' THEN coalesce(
@@ -200,16 +205,24 @@ async fn identities(
         JOIN pg_class AS relation ON relation.oid = logged.oid
         JOIN pg_namespace AS space ON space.oid = relation.relnamespace
         WHERE relation.relreplident <> 'f'
-        ORDER BY 1",
+        ORDER BY 1, 2",
     )
     .bind(captured)
     .fetch_all(source)
     .await
     .during(unasked)?;
     for row in &rows {
-        let table: String = row.try_get("quoted").during(unasked)?;
+        let name = Name::new(
+            row.try_get::<String, _>("schema").during(unasked)?,
+            row.try_get::<String, _>("name").during(unasked)?,
+        );
+        let table = quote::name(&name);
         let identity: String = row.try_get("identity").during(unasked)?;
-        plan.together.push(format!("ALTER TABLE {table} REPLICA IDENTITY FULL"));
+        let alter = format!("ALTER TABLE {table} REPLICA IDENTITY FULL");
+        if !remedies.contains(&format!("{alter};")) {
+            continue;
+        }
+        plan.together.push(alter);
         made.back.push(format!("ALTER TABLE {table} REPLICA IDENTITY {identity}"));
     }
     Ok(())

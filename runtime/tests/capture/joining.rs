@@ -217,3 +217,28 @@ async fn a_second_landing_table_of_the_same_source_begins_by_itself() {
     );
     assert_eq!((item, again), (22, 21));
 }
+
+/// Of partitions that go the stream says nothing: they are found, told once, and a resnapshot closes what is gone.
+#[tokio::test]
+async fn partitions_that_go_without_a_word_are_found() {
+    let sql = "
+        CREATE TABLE sale (id integer PRIMARY KEY, name text) PARTITION BY RANGE (id);
+        CREATE TABLE sale_1 PARTITION OF sale FOR VALUES FROM (0) TO (10);
+        CREATE TABLE sale_2 PARTITION OF sale FOR VALUES FROM (10) TO (20);
+        CREATE TABLE sale_3 PARTITION OF sale FOR VALUES FROM (20) TO (30);
+        INSERT INTO sale SELECT n, 'a' FROM generate_series(1, 29) AS n";
+    let mut bench = Bench::new("join_leaves", sql, &[("sale", &["id"])]).await;
+    assert_eq!(bench.capture().await.findings, [""; 0]);
+    bench.on_source("CREATE TABLE sale_4 PARTITION OF sale FOR VALUES FROM (30) TO (40); INSERT INTO sale VALUES (30)").await;
+    assert_eq!(bench.capture().await.findings, [""; 0], "one that comes is no news");
+    bench.on_source("DROP TABLE sale_1; ALTER TABLE sale DETACH PARTITION sale_2; TRUNCATE sale_3").await;
+    let captured = bench.capture().await;
+    assert_eq!(captured.rows(), 0);
+    let [dropped, truncated] = captured.findings.as_slice() else { panic!("{captured:?}") };
+    assert!(dropped.starts_with("`sale_1`, `sale_2` of `public.sale` was dropped or detached"), "{dropped}");
+    assert!(truncated.starts_with("`sale_3` of `public.sale` was truncated or written anew"), "{truncated}");
+    assert_eq!(bench.capture().await.findings, [""; 0], "told once");
+    let differences = bench.resnapshot().await.differences;
+    assert_eq!(differences[&Name::new("bronze", "sale")].gone, 29);
+    bench.assert_fold().await;
+}

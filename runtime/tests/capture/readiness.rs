@@ -127,9 +127,7 @@ async fn what_prepare_makes_is_enough_and_is_taken_back() {
         [
             "CREATE ROLE \"ready_loader\" LOGIN REPLICATION",
             "GRANT SELECT ON \"public\".\"item\", \"public\".\"sale\" TO \"ready_loader\"",
-            "ALTER TABLE public.item REPLICA IDENTITY FULL",
-            "ALTER TABLE public.sale REPLICA IDENTITY FULL",
-            "ALTER TABLE public.sale_low REPLICA IDENTITY FULL",
+            "ALTER TABLE \"public\".\"sale_low\" REPLICA IDENTITY FULL",
             &format!(
                 "CREATE PUBLICATION \"bench\" FOR TABLE ONLY \"public\".\"item\", \"public\".\"sale\" \
                 WITH (publish_via_partition_root = true{generated})"
