@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "a3575afd58dea749145dce82ffcdf6972c5ac5d53e6950e54866edb4e035723f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "55c8cbf22751ee2b012c6c0acf8a302bba14d9d23a20db821bb3c7af2e8076b3";
+pub const OBJECTS_HASH: &str = "e3bbfe2535e44cebdf0ea190e17965a6bfc90a931d3fcc3802ac1d8d72ac90a4";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

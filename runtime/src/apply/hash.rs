@@ -20,7 +20,7 @@ pub fn hash(silver: &Silver, prefix: &str) -> String {
             }
         })
         .collect();
-    format!("sha256(convert_to(rtrim(ROW({})::text, ',)'), 'UTF8'))", images.join(", "))
+    format!("sha256(rtrim(convert_to(ROW({})::text, 'UTF8'), ',)'))", images.join(", "))
 }
 
 /// The function that sends a type, where its text hangs on settings.

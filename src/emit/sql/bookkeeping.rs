@@ -246,7 +246,6 @@ fn versioning() -> Script {
         "FUNCTION \"medallion\".\"mark_ending\"(timestamptz)",
         "SEQUENCE \"medallion\".\"latest_ending\"",
         "FUNCTION \"medallion\".\"met\"(oid, text)",
-        "FUNCTION \"medallion\".\"notice_key\"()",
         "FUNCTION \"medallion\".\"notice\"(oid, text, text)",
         "FUNCTION \"medallion\".\"whole\"(oid)",
         "TABLE \"medallion\".\"noticed\"",

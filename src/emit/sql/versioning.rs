@@ -26,7 +26,6 @@ struct VersioningSql {
     row_hash: String,
     start: String,
     end: String,
-    keys: Vec<String>,
     columns: String,
     nullable_definitions: Lines,
 
@@ -47,7 +46,7 @@ struct VersioningSql {
     after_delete: String,
 
     key_types: String,
-    key_changed: String,
+    key_stays: String,
     old_key: String,
     old_rows_key: String,
     new_rows_key: String,
@@ -124,10 +123,11 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         after_update,
         after_delete,
         key_types: key_types(silver),
-        key_changed: match keys.as_slice() {
-            [key] => format!("NEW.{key} <> OLD.{key}"),
-            keys => format!("ROW({}) <> ROW({})", of("NEW", keys), of("OLD", keys)),
-        },
+        key_stays: keys
+            .iter()
+            .map(|key| format!("NEW.{key} OPERATOR(pg_catalog.=) OLD.{key}"))
+            .collect::<Vec<_>>()
+            .join(" AND "),
         old_key: of("OLD", &keys),
         old_rows_key: of("old_rows", &keys),
         new_rows_key: of("new_rows", &keys),
@@ -146,7 +146,6 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         row_hash,
         start,
         end,
-        keys,
     })
     .trim()
     .to_owned()

@@ -24,7 +24,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW({{ hash_images }})::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW({{ hash_images }})::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -38,13 +38,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW.{{ row_hash }}, OLD.{{ row_hash }}, hash, NEW.{{ start }}, OLD.{{ start }}, stamp, NEW.{{ end }}) THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT ({{ key_stays }}) THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW.{{ row_hash }} := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD.{{ row_hash }}{% for key in keys %} AND NEW.{{ key }} OPERATOR(pg_catalog.=) OLD.{{ key }}{% endfor %} THEN
-        NEW.{{ start }} := OLD.{{ start }};
-    ELSE
-        NEW.{{ start }} := stamp;
-    END IF;
+    NEW.{{ start }} := CASE WHEN hash OPERATOR(pg_catalog.=) OLD.{{ row_hash }} AND {{ key_stays }} THEN OLD.{{ start }} ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -298,29 +296,23 @@ CREATE TRIGGER "zz_versioning_3_update"
     WHEN (OLD.{{ end }} = 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ before_write }}();
 {%- endif %}
-
-CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON {{ current }}
-    FOR EACH ROW
-    WHEN (OLD.{{ end }} = 'infinity' AND {{ key_changed }} AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
 {%- for written in statements %}
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON {{ written }}
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_insert }}();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON {{ written }}
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION {{ after_update }}();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON {{ written }}
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -343,15 +335,14 @@ ALTER TABLE {{ current }}
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted";
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted";
 
 ALTER TABLE ONLY {{ table }}
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 {%- else %}
 ALTER TABLE {{ table }}
@@ -359,9 +350,8 @@ ALTER TABLE {{ table }}
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 {%- endif %}

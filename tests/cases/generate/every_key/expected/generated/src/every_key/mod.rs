@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "278f856519ca9f2eb3a644fbd45ddaff19e7abc2537d491658c24bf7dd153edc";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "eaa14a4a48ef46deca03af8e2b4041abb0ad19467c8f987a611b1175135ee448";
+pub const OBJECTS_HASH: &str = "0a1479d2fc6304ab8fd9f04694ed2f3b3e50dc567f962f7bd236c5897835c21e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

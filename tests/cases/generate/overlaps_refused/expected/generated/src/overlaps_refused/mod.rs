@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3cfb36529b920052efdebb3fe8c1e4d053f63de8c89089d601191d70a58b919f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "0f24f62a53f9b81a35425e9c77a6c5be1e4b98106ec06f522606623fa4ac2d23";
+pub const OBJECTS_HASH: &str = "91727d90e7aed62c8e465a5c52dec7d0d6ba466a79fc995b6fb195feeb0502a4";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

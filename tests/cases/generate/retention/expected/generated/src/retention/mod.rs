@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "341ebe669488cfef919a2583fcd122bdfceb64f9c3370c86541a5a47b6452ebf";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e007551bae8da55e03d8d499129414d6b1a54b88e9f3cd106308d6c26c5374b7";
+pub const OBJECTS_HASH: &str = "334efa526abea4e31b46c4dfe7b66711ee6c74c3a89a3de0381c84c15fc1b86e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -483,15 +483,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
-    RETURN NULL;
-END
-$$;
-
 -- Each notice is taken once.
 CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
 LANGUAGE sql
@@ -621,7 +612,6 @@ COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, tim
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
 COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
-COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
@@ -1438,5 +1428,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '038852c24594173bf794e804ce14a4344382cc96b083f737ec0a2f6bd8a8891d'
+    '897d892d15514bb55be879640fe2f0e43d0f55c5a44e2578420105ee632c08e1'
 );

@@ -483,15 +483,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
-    RETURN NULL;
-END
-$$;
-
 -- Each notice is taken once.
 CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
 LANGUAGE sql
@@ -621,7 +612,6 @@ COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, tim
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
 COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
-COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';
@@ -993,14 +983,16 @@ CREATE TABLE "silver"."dim_item_hist" (
     "row_hash" bytea NOT NULL,
     "sys_start" timestamptz NOT NULL,
     "sys_end" timestamptz NOT NULL DEFAULT 'infinity',
-    CONSTRAINT "dim_item_hist_pkey" PRIMARY KEY ("item_id", "sys_start"),
+    CONSTRAINT "dim_item_hist_pkey" PRIMARY KEY ("item_id", "sys_start") WITH (deduplicate_items = off),
     CONSTRAINT "dim_item_hist_period_check" CHECK ("sys_start" < "sys_end")
 )
 WITH (fillfactor = 85);
 
--- One current version a key.
+-- One current version a key. What stands twice here is a version and what it was before an update: room for
+-- that costs less than joining the two.
 CREATE UNIQUE INDEX "dim_item_hist_current_key"
     ON "silver"."dim_item_hist" ("item_id")
+    WITH (deduplicate_items = off, fillfactor = 50)
     WHERE "sys_end" = 'infinity';
 
 -- Questions about all keys at a time, or about a stretch of it.
@@ -1034,7 +1026,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW("store")::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW("store")::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -1048,13 +1040,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT (NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id") THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" THEN
-        NEW."sys_start" := OLD."sys_start";
-    ELSE
-        NEW."sys_start" := stamp;
-    END IF;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" THEN OLD."sys_start" ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -1281,27 +1271,21 @@ CREATE TRIGGER "zz_versioning_3_update"
     WHEN (OLD."sys_end" = 'infinity' AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON "silver"."dim_item_hist"
-    FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."item_id" <> OLD."item_id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
-
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON "silver"."dim_item_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON "silver"."dim_item_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_item_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON "silver"."dim_item_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1319,10 +1303,9 @@ ALTER TABLE "silver"."dim_item_hist"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE VIEW "silver"."dim_item" AS
@@ -1576,7 +1559,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW("name", "item_id", "store")::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW("name", "item_id", "store")::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -1590,13 +1573,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT (NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN
-        NEW."sys_start" := OLD."sys_start";
-    ELSE
-        NEW."sys_start" := stamp;
-    END IF;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -1829,48 +1810,42 @@ CREATE TRIGGER "zz_versioning_3_update"
     WHEN (NOT (NEW."sys_start" < OLD."sys_start" AND "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON "silver"."dim_customer_hist_current"
-    FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND NEW."customer_id" <> OLD."customer_id" AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
-
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON "silver"."dim_customer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_delete"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON "silver"."dim_customer_hist_current"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON "silver"."dim_customer_hist_current"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON "silver"."dim_customer_hist_current"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -1891,15 +1866,14 @@ ALTER TABLE "silver"."dim_customer_hist_current"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted";
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted";
 
 ALTER TABLE ONLY "silver"."dim_customer_hist"
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE TRIGGER "keep_history_truncate"
@@ -2859,5 +2833,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '90c0967356f4c1b3d3f4e5717906340a9a919e084f71d9fcec11ea85d0fef1f5'
+    '31d1c6a3b379e7aaf823ba65a6533eb3680e089481060d37449bdf67cd1abffd'
 );

@@ -120,15 +120,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION "medallion"."notice_key"() RETURNS trigger
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
-    RETURN NULL;
-END
-$$;
-
 -- Each notice is taken once.
 CREATE FUNCTION "medallion"."met"(relation oid, what text) RETURNS SETOF text
 LANGUAGE sql
@@ -258,7 +249,6 @@ COMMENT ON FUNCTION "medallion"."is_given"(bytea, bytea, bytea, timestamptz, tim
 COMMENT ON TABLE "medallion"."noticed" IS 'What the rows of a running statement have to tell its end.';
 COMMENT ON FUNCTION "medallion"."whole"(oid) IS 'The table that a statement names, where a row stands in a partition of it.';
 COMMENT ON FUNCTION "medallion"."notice"(oid, text, text) IS 'Remembers it.';
-COMMENT ON FUNCTION "medallion"."notice_key"() IS 'Remembers that a statement changed a key.';
 COMMENT ON FUNCTION "medallion"."met"(oid, text) IS 'Takes what was remembered.';
 COMMENT ON SEQUENCE "medallion"."latest_ending" IS 'The latest system time at which a key ended, in microseconds.';
 COMMENT ON FUNCTION "medallion"."mark_ending"(timestamptz) IS 'Remembers that keys ended.';

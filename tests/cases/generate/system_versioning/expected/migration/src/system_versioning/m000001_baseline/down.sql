@@ -49,7 +49,6 @@ DROP FUNCTION "medallion"."refuse_period"(regclass);
 DROP FUNCTION "medallion"."mark_ending"(timestamptz);
 DROP SEQUENCE "medallion"."latest_ending";
 DROP FUNCTION "medallion"."met"(oid, text);
-DROP FUNCTION "medallion"."notice_key"();
 DROP FUNCTION "medallion"."notice"(oid, text, text);
 DROP FUNCTION "medallion"."whole"(oid);
 DROP TABLE "medallion"."noticed";

@@ -71,7 +71,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW("name", encode(date_send("born"), 'hex'), "credit", encode(float8send("weight"), 'hex'), "note")::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW("name", encode(date_send("born"), 'hex'), "credit", encode(float8send("weight"), 'hex'), "note")::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -85,13 +85,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT (NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN
-        NEW."sys_start" := OLD."sys_start";
-    ELSE
-        NEW."sys_start" := stamp;
-    END IF;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -324,48 +322,42 @@ CREATE TRIGGER "zz_versioning_3_update"
     WHEN (NOT (NEW."sys_start" < OLD."sys_start" AND "medallion"."settling"()) AND NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_before_write"();
 
-CREATE TRIGGER "zz_versioning_4_key"
-    AFTER UPDATE ON "silver"."dim_customer_hist_current"
-    FOR EACH ROW
-    WHEN (OLD."sys_end" = 'infinity' AND ROW(NEW."region", NEW."customer_id") <> ROW(OLD."region", OLD."customer_id") AND NOT "medallion"."backfilling"())
-    EXECUTE FUNCTION "medallion"."notice_key"();
-
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON "silver"."dim_customer_hist"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON "silver"."dim_customer_hist"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_delete"();
 
-CREATE TRIGGER "zz_versioning_5_inserted"
+CREATE TRIGGER "zz_versioning_4_inserted"
     AFTER INSERT ON "silver"."dim_customer_hist_current"
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_insert"();
 
-CREATE TRIGGER "zz_versioning_5_updated"
+CREATE TRIGGER "zz_versioning_4_updated"
     AFTER UPDATE ON "silver"."dim_customer_hist_current"
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT
     WHEN (NOT "medallion"."backfilling"())
     EXECUTE FUNCTION "medallion"."dim_customer_hist_after_update"();
 
-CREATE TRIGGER "zz_versioning_5_deleted"
+CREATE TRIGGER "zz_versioning_4_deleted"
     AFTER DELETE ON "silver"."dim_customer_hist_current"
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT
@@ -386,15 +378,14 @@ ALTER TABLE "silver"."dim_customer_hist_current"
     ENABLE ALWAYS TRIGGER "zz_versioning_2_order",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_insert",
     ENABLE ALWAYS TRIGGER "zz_versioning_3_update",
-    ENABLE ALWAYS TRIGGER "zz_versioning_4_key",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted";
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted";
 
 ALTER TABLE ONLY "silver"."dim_customer_hist"
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_inserted",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_updated",
-    ENABLE ALWAYS TRIGGER "zz_versioning_5_deleted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_inserted",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_updated",
+    ENABLE ALWAYS TRIGGER "zz_versioning_4_deleted",
     ENABLE ALWAYS TRIGGER "zz_versioning_truncate";
 
 CREATE TRIGGER "keep_history_truncate"
