@@ -11,6 +11,9 @@ use crate::quote;
 /// Rows from which on a table's statistics are taken: below it the planner does well without.
 const WORTH_ANALYZING: u64 = 1_000;
 
+/// So many times as many rows as came in, and a table's statistics are not worth their time.
+const A_GOOD_PART: u64 = 10;
+
 /// How a statement is planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plan {
@@ -118,19 +121,29 @@ fn query_as<'q>(plan: Plan, sql: &str, bound: &'q Bound) -> Query<'q, Postgres, 
         .bind(&bound.times[1])
 }
 
-/// Takes a table's statistics when so many rows came in that the planner must know.
+/// Takes a table's statistics when so many rows came in that the planner must know. Of a temporary table, whose
+/// rows are soon gone, a small sample does; of any other when what came in is a good part of it.
 pub async fn analyze(connection: &mut PgConnection, table: &str, rows: u64) -> Result<()> {
     if rows < WORTH_ANALYZING {
         return Ok(());
     }
-    let own = table.starts_with("pg_temp.");
+    if table.starts_with("pg_temp.") {
+        let sql = format!(
+            "SET LOCAL default_statistics_target = 10; ANALYZE {table}; SET LOCAL default_statistics_target TO DEFAULT"
+        );
+        return sqlx::raw_sql(AssertSqlSafe(sql.clone()))
+            .execute(connection)
+            .await
+            .map(drop)
+            .map_err(|cause| failed(&sql, cause));
+    }
     // Statistics are the owner's to take, and the loader need not own what it loads.
-    let sql = match own {
-        true => format!("ANALYZE {table}"),
-        false => format!("SELECT \"medallion\".\"analyze\"({}::regclass)", quote::literal(table)),
-    };
-    execute(connection, &sql).await?;
-    Ok(())
+    let sql = format!(
+        "SELECT \"medallion\".\"analyze\"(oid::regclass)\nFROM pg_class\n\
+         WHERE oid = {}::regclass AND (relkind <> 'r' OR reltuples < {rows} * {A_GOOD_PART})",
+        quote::literal(table)
+    );
+    execute(connection, &sql).await.map(drop)
 }
 
 /// `a."x" = b."y" AND …` over pairs of columns.

@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 
 use super::{Repair, Step, own};
+use crate::descriptor::Silver;
 use crate::error::Result;
 use crate::quote;
 
@@ -30,6 +31,9 @@ fn versions(step: &Step<'_>, states: &str) -> String {
     let silver = step.silver;
     let key = quote::list("", &silver.key);
     let untracked = own::untracked(silver);
+    if untracked.is_empty() {
+        return tracked_versions(silver, states);
+    }
     let columns: Vec<String> = silver
         .columns
         .iter()
@@ -42,20 +46,15 @@ fn versions(step: &Step<'_>, states: &str) -> String {
             }
         })
         .collect();
-    let in_place = if untracked.is_empty() {
-        "false".to_owned()
-    } else {
-        let names: Vec<&String> = untracked.iter().map(|column| &column.name).collect();
-        let last: Vec<String> =
-            names.iter().map(|name| format!("last_value({}) OVER island", quote::identifier(name))).collect();
-        // Row images are compared: a change that the type's own equality would miss counts too.
-        format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), last.join(", "))
-    };
+    let names: Vec<&String> = untracked.iter().map(|column| &column.name).collect();
+    let last: Vec<String> =
+        names.iter().map(|name| format!("last_value({}) OVER island", quote::identifier(name))).collect();
+    // Row images are compared: a change that the type's own equality would miss counts too.
+    let in_place =
+        format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), last.join(", "));
     format!(
         "WITH compared AS (\n\
-         SELECT *,\nROW(m$present, m$hash) IS DISTINCT FROM\n\
-         ROW(lag(m$present, 1, false) OVER history, lag(m$hash) OVER history) AS m$begins\n\
-         FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)\n), numbered AS (\n\
+         {compared}\n), numbered AS (\n\
          SELECT *, count(*) FILTER (WHERE m$begins) OVER (PARTITION BY {key} ORDER BY m$since) AS m$island\n\
          FROM compared\n), latest AS (\n\
          SELECT {columns}, m$present, m$base, m$repair, m$hash, m$since, m$begins, {in_place} AS m$touched_in_place\n\
@@ -64,7 +63,30 @@ fn versions(step: &Step<'_>, states: &str) -> String {
          SELECT {names}, m$present, m$base, m$repair, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
          lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
          FROM latest\nWHERE m$begins",
+        compared = compared(silver, states),
         columns = columns.join(", "),
         names = quote::list("", silver.columns.iter().map(|column| &column.name)),
+    )
+}
+
+/// Where nothing is updated in place; one sort does for all.
+fn tracked_versions(silver: &Silver, states: &str) -> String {
+    format!(
+        "SELECT {names}, m$present, m$base, m$repair, m$hash, false AS m$touched_in_place, m$since AS m$known_from,\n\
+         lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
+         FROM (\n{compared}\n) AS compared\nWHERE m$begins",
+        names = quote::list("", silver.columns.iter().map(|column| &column.name)),
+        key = quote::list("", &silver.key),
+        compared = compared(silver, states),
+    )
+}
+
+/// The states, and whether each begins a version.
+fn compared(silver: &Silver, states: &str) -> String {
+    format!(
+        "SELECT *,\nROW(m$present, m$hash) IS DISTINCT FROM\n\
+         ROW(lag(m$present, 1, false) OVER history, lag(m$hash) OVER history) AS m$begins\n\
+         FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)",
+        key = quote::list("", &silver.key),
     )
 }
