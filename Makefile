@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench test-18 check generate update setup
+.PHONY: demo test chaos bench bench-versioning bench-set-based test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -23,6 +23,14 @@ chaos: setup
 bench: setup
 	cargo bench -p warehouse --bench latency
 	cargo bench -p warehouse --bench landing
+
+## What versioning by triggers costs, against none, one by hand, and nearform's where NEARFORM_SQL names its file
+bench-versioning: setup
+	cargo bench --quiet --profile dev -p medallion-runtime --bench versioning
+
+## The loader's apply and repair against statements by hand
+bench-set-based: setup
+	cargo bench --quiet --profile dev -p medallion-runtime --bench set_based
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

@@ -194,7 +194,12 @@ fn warehouse() -> Warehouse {
         objects_hash: "",
         time_zone: "UTC",
         schemas: vec!["bench"],
-        source: Source { publication: "bench".to_owned(), slot: "bench".to_owned(), recorded_log: None },
+        source: Source {
+            publication: "bench".to_owned(),
+            slot: "bench".to_owned(),
+            recorded_log: None,
+            keep_log: None,
+        },
         landings: Vec::new(),
         silver: vec![Silver {
             table: Name::new("bench", "customer_hist"),
