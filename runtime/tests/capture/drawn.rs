@@ -204,10 +204,12 @@ fn text(kind: &Kind, bytes: &mut impl Iterator<Item = u8>) -> Option<String> {
     })
 }
 
+/// Whether it is one, or has its delimiter from one: a domain's and an array's is that of what they are made of.
 fn is_box(kind: &Kind) -> bool {
     match kind {
         Kind::Plain(at) => PLAIN[*at].0 == "box",
-        _ => false,
+        Kind::Domain(of) | Kind::Array(of) => is_box(of),
+        Kind::Composite(_) => false,
     }
 }
 
