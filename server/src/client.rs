@@ -4,6 +4,7 @@
 use std::{
     env,
     ffi::OsString,
+    io::Write as _,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -49,6 +50,44 @@ pub fn statement(program: &PathBuf, url: &str, sql: &str) -> Result<String, Erro
         name: "postgres".to_owned(),
         reason: failure::reason(&String::from_utf8_lossy(&output.stderr)),
     })
+}
+
+/// Runs a script in one transaction and returns the rows that it gives, a line each; or what the server said
+/// against it. It goes by standard input: it may be longer than an argument can be.
+pub fn script(program: &PathBuf, url: &str, sql: &str) -> Result<Result<String, String>, Error> {
+    let failed = |source| Error::Program { program: program.clone(), source };
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        command.env_remove(name);
+    }
+    let mut child = command
+        .args([
+            "--no-psqlrc",
+            "--no-password",
+            "--quiet",
+            "--no-align",
+            "--tuples-only",
+            "--single-transaction",
+        ])
+        .args(["--set", "ON_ERROR_STOP=1", "--dbname", url, "--file", "-"])
+        .env("LC_ALL", "C")
+        .env("PGOPTIONS", "--client-min-messages=warning")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut input = child.stdin.take().expect("its standard input is a pipe");
+    let text = sql.to_owned();
+    // Beside the reading of its output, so that neither waits for the other. That it stops reading at an error is
+    // no failure of its own.
+    let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+    let output = child.wait_with_output().map_err(failed)?;
+    let _ = writer.join();
+    if output.status.success() {
+        return Ok(Ok(String::from_utf8_lossy(&output.stdout).into_owned()));
+    }
+    Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 /// The address of a database that is reached by a socket in this folder.

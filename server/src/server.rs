@@ -164,6 +164,12 @@ impl Server {
         self.statement("drop", name, &sql).map(|_| ())
     }
 
+    /// Runs a script on a database, in one transaction. Returns the rows that it gives, a line each, or what the
+    /// server said against it.
+    pub fn script(&self, database: &str, sql: &str) -> Result<Result<String, String>, Error> {
+        client::script(&self.psql_program()?, &self.url(database), sql)
+    }
+
     /// Runs `psql` on a database with the terminal of this process, and waits for it.
     pub fn psql(&self, database: &str, arguments: &[OsString]) -> Result<ExitStatus, Error> {
         let program = self.psql_program()?;

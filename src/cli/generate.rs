@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::workspace::Workspace;
-use super::{Error, check, read};
-use crate::emit::{self, FileSet};
+use super::{Error, check, evolution, read};
+use crate::emit::{self, FileSet, Unable};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
 use crate::output::{self, Differences, Place};
+use crate::spec::Files;
 
 /// Write entities, SQL and migrations from the specs
 #[derive(Args, Clone, Debug)]
@@ -17,6 +18,10 @@ pub(super) struct Generate {
     /// Write nothing: print what is different, missing or orphaned, and fail if anything is
     #[arg(long)]
     check: bool,
+
+    /// Make one migration of all, for databases that are built anew: those that stand need `migrate fresh`
+    #[arg(long)]
+    squash: bool,
 }
 
 /// What is generated, and where it belongs.
@@ -35,20 +40,40 @@ pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode
         return Ok(ExitCode::from(1));
     }
     let warehouses: Vec<Warehouse> = loaded.into_iter().flatten().collect();
-    let generated = emit(workspace, &warehouses)?;
+    let (generated, undecided) = emit(workspace, &warehouses, &specs, generate.squash)?;
+    if !undecided.is_empty() {
+        undecided.iter().for_each(check::print_findings);
+        return Ok(ExitCode::from(1));
+    }
     if generate.check { compare(&generated) } else { write(&generated) }
 }
 
-/// One warehouse owns its folders; all together own everything that is generated.
-fn emit(workspace: &Workspace, warehouses: &[Warehouse]) -> Result<Generated, Error> {
+/// One warehouse owns its folders; all together own everything that is generated. Beside it, what specs leave
+/// open: then nothing is to be written.
+fn emit(
+    workspace: &Workspace,
+    warehouses: &[Warehouse],
+    specs: &[Files],
+    squash: bool,
+) -> Result<(Generated, Vec<Findings>), Error> {
     let mut names = workspace.warehouses()?;
     names.extend(warehouses.iter().map(|warehouse| warehouse.name.clone()));
     names.sort();
     names.dedup();
     let all = emit::Workspace { warehouses: names, default: workspace.default() };
     let mut files = FileSet::default();
-    for warehouse in warehouses {
-        files.merge(emit::emit(warehouse, &all));
+    let mut undecided = Vec::new();
+    for (warehouse, spec) in warehouses.iter().zip(specs) {
+        let emitted = match read::past(&workspace.root, &warehouse.name)? {
+            None => Ok(emit::emit(warehouse, &all)),
+            Some(past) if squash => Ok(emit::squash(warehouse, &all, &past)),
+            Some(past) => emit::evolve(warehouse, &all, &past),
+        };
+        match emitted {
+            Ok(emitted) => files.merge(emitted),
+            Err(Unable::Undecided(list)) => undecided.push(evolution::findings(&list, spec)),
+            Err(unable) => return Err(evolution::unable(unable)),
+        }
     }
     let folders = match (&workspace.spec, warehouses) {
         (Some(_), [one]) => emit::folders(&one.name).to_vec(),
@@ -60,7 +85,8 @@ fn emit(workspace: &Workspace, warehouses: &[Warehouse]) -> Result<Generated, Er
         [one] => format!("{}/{}", read::SPECS, one.name),
         several => format!("{}, {} warehouses", read::SPECS, several.len()),
     };
-    Ok(Generated { from, files, place: Place { root: workspace.root.clone(), folders, whole } })
+    let place = Place { root: workspace.root.clone(), folders, whole };
+    Ok((Generated { from, files, place }, undecided))
 }
 
 fn write(generated: &Generated) -> Result<ExitCode, Error> {

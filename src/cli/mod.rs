@@ -3,8 +3,11 @@
 
 pub mod check;
 mod db;
+mod evolution;
 mod generate;
 mod hand_over;
+mod migrate_verify;
+mod plan;
 pub mod read;
 pub mod schema;
 mod workspace;
@@ -59,6 +62,8 @@ enum Verb {
     Check(check::Check),
     /// Write entities, SQL and migrations from the specs
     Generate(generate::Generate),
+    /// Say what the next migration would do, with what each statement could break or block
+    Plan(plan::Plan),
     /// Print the JSON Schema of the spec, for editors
     Schema(schema::Schema),
     /// Start, stop or open the embedded PostgreSQL of this checkout
@@ -69,7 +74,7 @@ enum Verb {
     /// See everything on an embedded server: a source, its year, the marts, time travel
     #[command(disable_help_flag = true)]
     Demo(Rest),
-    /// Bring the database's objects up to the spec's
+    /// Bring the database's objects up to the spec's; `verify` proves the migrations on scratch databases
     #[command(disable_help_flag = true)]
     Migrate(Rest),
     /// Capture to now, land, apply, refresh
@@ -153,12 +158,18 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     // The current folder may become another one; a name that is none here is looked for in PATH.
     let warehouse_binary = warehouse_binary.map(|path| path.canonicalize().unwrap_or(path));
     let workspace = Workspace::enter(spec)?;
+    if let Verb::Migrate(rest) = &verb
+        && rest.arguments == ["verify"]
+    {
+        return migrate_verify::run(&workspace);
+    }
     if let Some((name, rest)) = verb.handed_over() {
         return hand_over::run(&workspace, warehouse_binary.as_deref(), name, &rest.arguments);
     }
     match verb {
         Verb::Check(verb) => Ok(check::run(&check::Check { spec: workspace.spec, ..verb })?),
         Verb::Generate(verb) => generate::run(&workspace, &verb),
+        Verb::Plan(verb) => plan::run(&workspace, verb),
         Verb::Db(verb) => db::run(&workspace, verb),
         _ => unreachable!("every other verb has returned"),
     }
@@ -168,7 +179,7 @@ impl Verb {
     /// The verb of the warehouse, and what it is asked.
     fn handed_over(&mut self) -> Option<(&'static str, &mut Rest)> {
         match self {
-            Self::Check(_) | Self::Generate(_) | Self::Schema(_) | Self::Db(_) => None,
+            Self::Check(_) | Self::Generate(_) | Self::Plan(_) | Self::Schema(_) | Self::Db(_) => None,
             Self::Demo(rest) => Some(("demo", rest)),
             Self::Migrate(rest) => Some(("migrate", rest)),
             Self::Run(rest) => Some(("run", rest)),

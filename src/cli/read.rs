@@ -1,12 +1,14 @@
-//! Reads the folder of a warehouse: `spec.toml` and what lies beside it. The only place of the tool that
-//! reads specs from disk. Knows nothing of what stands in them.
+//! Reads the folder of a warehouse: `spec.toml` and what lies beside it; and what is there of its migrations. The
+//! only place of the tool that reads specs from disk. Knows nothing of what stands in them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::emit::{self, Past};
 use crate::finding::SourceText;
+use crate::plan::lock::{self, Lock};
 use crate::spec::Files;
 
 /// The spec's file in a warehouse's folder.
@@ -26,6 +28,16 @@ pub enum Unreadable {
         path: String,
         /// Why.
         cause: io::Error,
+    },
+    /// A lock file says nothing.
+    #[error(
+        "cannot read `{path}`: {cause}\n  = take it from version control; in a conflict either side does: generating writes the rest"
+    )]
+    Lock {
+        /// Which.
+        path: String,
+        /// Why.
+        cause: lock::Unusable,
     },
     /// There is no spec.
     #[error(
@@ -80,6 +92,33 @@ pub fn chosen(spec: Option<&Path>) -> Result<Vec<Files>, Unreadable> {
         Some(path) => Ok(vec![warehouse(path)?]),
         None => warehouses(Path::new(SPECS))?.iter().map(|folder| warehouse(folder)).collect(),
     }
+}
+
+/// What is there of a warehouse's migrations; nothing where it has no lock file yet.
+pub fn past(root: &Path, warehouse: &str) -> Result<Option<Past>, Unreadable> {
+    let path = emit::lock_path(warehouse);
+    let at = |path: &str| root.join(path);
+    if !at(&path).exists() {
+        return Ok(None);
+    }
+    let written = utf8(&at(&path), &path)?;
+    let lock = Lock::read(&written).map_err(|cause| Unreadable::Lock { path: path.clone(), cause })?;
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut files = BTreeMap::new();
+    for migration in &lock.migrations {
+        for file in ["mod.rs", "up.sql", "down.sql"] {
+            let path = format!("{folder}/{}/{file}", migration.name);
+            if at(&path).exists() {
+                let text = utf8(&at(&path), &path)?;
+                files.insert(path, text);
+            }
+        }
+    }
+    Ok(Some(Past { lock, files }))
+}
+
+fn utf8(file: &Path, path: &str) -> Result<String, Unreadable> {
+    fs::read_to_string(file).map_err(|cause| Unreadable::Io { path: path.to_owned(), cause })
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {

@@ -1,13 +1,16 @@
-//! Turns a model into files: SQL, entities, the first migration, each kind by an emitter of its own. Pure: the
+//! Turns a model into files: SQL, entities, migrations, each kind by an emitter of its own. Pure: the
 //! same model gives the same bytes on every machine. A valid model always renders. Knows no disk, no
 //! database, and no spec but by the name that the mark gives.
 
+mod evolution;
 mod rust;
 mod sql;
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
+
+pub use evolution::{Past, Planned, Unable, lock_path};
 
 use crate::model::Warehouse;
 
@@ -56,9 +59,21 @@ impl FileSet {
         self.files.is_empty()
     }
 
+    /// The same without some of them.
+    #[must_use]
+    pub fn without(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
+        self.files.retain(|path, _| !unwanted(path));
+        self
+    }
+
     /// Takes another set's files in; what both have is the same.
     pub fn merge(&mut self, other: Self) {
         self.files.extend(other.files);
+    }
+
+    /// Adds a file that is there already, as it is.
+    fn keep(&mut self, path: String, text: String) {
+        self.files.insert(path, text);
     }
 
     /// Adds a file. It ends with a line's end and has no blank line before it.
@@ -69,27 +84,59 @@ impl FileSet {
     }
 }
 
-/// The files of a warehouse, those that all warehouses share included.
+/// The files of a warehouse, those that all warehouses share included: with one migration that makes all of it.
 pub fn emit(warehouse: &Warehouse, workspace: &Workspace) -> FileSet {
+    evolution::first(warehouse, workspace)
+}
+
+/// The same for a warehouse whose migrations become one: what has come in an order keeps it.
+pub fn squash(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> FileSet {
+    evolution::squash(warehouse, workspace, past)
+}
+
+/// The same for a warehouse that has migrations already, with one more where the spec has changed.
+///
+/// # Errors
+///
+/// What the spec has to say first, or what no migration can make.
+pub fn evolve(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> Result<FileSet, Unable> {
+    evolution::next(warehouse, workspace, past)
+}
+
+/// The next migration of a warehouse that has some already, where its spec asks for one.
+///
+/// # Errors
+///
+/// What the spec has to say first, or what no migration can make.
+pub fn plan(warehouse: &Warehouse, past: &Past) -> Result<Option<Planned>, Unable> {
+    evolution::plan(warehouse, past)
+}
+
+/// All files but those of single migrations.
+fn files(
+    warehouse: &Warehouse,
+    workspace: &Workspace,
+    scripts: &[sql::Script],
+    migrations: &[String],
+) -> FileSet {
     let mut files = FileSet::default();
-    let scripts = sql::scripts(warehouse);
-    let hashes = rust::Hashes { spec: spec_hash(warehouse), objects: sql::objects_hash(&scripts) };
-    let from = format!("spec/{}/spec.toml", warehouse.name);
+    let hashes = rust::Hashes { spec: spec_hash(warehouse), objects: sql::objects_hash(scripts) };
+    let from = spec_of(warehouse);
     let (sql_mark, rust_mark) = (mark("--", &from), mark("//", &from));
 
     let folder = format!("generated/sql/{}", rust::module_name(&warehouse.name));
-    for (file, script) in sql::file_names(&scripts).into_iter().zip(&scripts) {
+    for (file, script) in sql::file_names(scripts).into_iter().zip(scripts) {
         files.add(format!("{folder}/{file}"), format!("{sql_mark}\n\n{}", script.text()));
     }
     let folder = format!("migration/src/{}", rust::module_name(&warehouse.name));
-    files.add(format!("{folder}/mod.rs"), rust::migrator(&warehouse.name, &rust_mark));
-    let folder = format!("{folder}/m000001_baseline");
-    files.add(format!("{folder}/mod.rs"), rust::baseline(&rust_mark));
-    files.add(format!("{folder}/up.sql"), sql::baseline::up(warehouse, &scripts, &sql_mark));
-    files.add(format!("{folder}/down.sql"), sql::baseline::down(&scripts, &sql_mark));
+    files.add(format!("{folder}/mod.rs"), rust::migrator(&warehouse.name, migrations, &rust_mark));
     rust::warehouse(warehouse, &hashes, &rust_mark, &mut files);
     share(workspace, &mut files);
     files
+}
+
+fn spec_of(warehouse: &Warehouse) -> String {
+    format!("spec/{}/spec.toml", warehouse.name)
 }
 
 /// The folders whose marked files are the warehouse's: a marked file there that it does not have any more is

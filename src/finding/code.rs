@@ -107,4 +107,14 @@ codes! {
     VolatileInMart = "M0508",
     /// A function that reads more than its arguments.
     ReadingFunction = "M0509",
+    /// A name of before that something else has now.
+    UnfitRename = "M0601",
+    /// Something that may go and is still there.
+    UnfitDrop = "M0602",
+    /// Something would go that the spec does not say may go.
+    UnallowedDrop = "M0603",
+    /// A new column that takes no NULL, in rows that are there already.
+    UnfilledColumn = "M0604",
+    /// A change that no migration can make.
+    UnmadeChange = "M0605",
 }

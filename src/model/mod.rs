@@ -8,6 +8,8 @@ pub mod lower;
 pub use data_type::DataType;
 pub use lower::load;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// The schema that holds the tool's own tables.
@@ -47,6 +49,21 @@ pub struct Warehouse {
     pub scripts: Scripts,
     /// The guided tour that `demo` gives; empty when the spec has none.
     pub demo: Vec<DemoStep>,
+    /// What the next migration is told that a difference cannot tell.
+    pub evolution: Evolution,
+}
+
+/// What the spec says about how it came out of an earlier one. Says nothing about what the warehouse is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Evolution {
+    /// Tables that had another name: the name before, and the name now.
+    pub relations: Vec<(Name, Name)>,
+    /// Columns of silver relations that had another name: the table now, the name before, and the name now.
+    pub columns: Vec<(Name, String, String)>,
+    /// Columns of silver relations whose past comes from bronze when they are added.
+    pub backfilled: Vec<(Name, String)>,
+    /// What may go, and why: a relation as the spec calls it, or `relation.column`.
+    pub allowed_drops: BTreeMap<String, String>,
 }
 
 /// The schemas of the three layers.
@@ -165,6 +182,15 @@ pub struct Silver {
     pub kind: SilverKind,
 }
 
+impl Silver {
+    /// The columns in the order in which the relation came by them.
+    pub fn in_order_of_introduction(&self) -> impl Iterator<Item = &Column> {
+        let mut columns: Vec<&Column> = self.columns.iter().collect();
+        columns.sort_by_key(|column| column.introduced);
+        columns.into_iter()
+    }
+}
+
 /// A dimension or a fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum SilverKind {
@@ -278,6 +304,10 @@ pub struct Column {
     pub from: ColumnFrom,
     /// Whether a change of it makes a version.
     pub tracking: Tracking,
+    /// Its place in the order in which the relation came by its columns, by which hashes go. Of a relation
+    /// that is new, the spec's.
+    #[serde(skip)]
+    pub introduced: usize,
 }
 
 /// Whether a column takes NULL.

@@ -49,6 +49,10 @@ pub struct Warehouse {
     /// Gold: measures by grain.
     #[serde(default)]
     pub mart: Vec<At<Mart>>,
+    /// What may go with all that it holds, and why: a relation, or `relation.column`. Needed where the next
+    /// migration would drop it.
+    #[serde(default)]
+    pub allow_drop: BTreeMap<At<String>, At<String>>,
 }
 
 /// The warehouse itself.
@@ -165,6 +169,8 @@ pub struct Landing {
     pub key: Option<At<Vec<At<String>>>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+    /// What it was called before: the next migration renames it, with all that it holds.
+    pub renamed_from: Option<At<String>>,
 }
 
 /// Reference data: captured with its history, shown as a view of current rows in the silver schema.
@@ -185,6 +191,8 @@ pub struct Lookup {
     pub columns: Option<At<Vec<At<Column>>>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+    /// What it was called before: the next migration renames it, with all that it holds.
+    pub renamed_from: Option<At<String>>,
 }
 
 /// A dimension: keeps every version of a row.
@@ -218,6 +226,8 @@ pub struct Dimension {
     pub lookups: Vec<At<LookedUp>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+    /// What it was called before: the next migration renames it, with all that it holds.
+    pub renamed_from: Option<At<String>>,
 }
 
 /// Who sees to it that no two versions of a key overlap.
@@ -265,6 +275,8 @@ pub struct Fact {
     pub lookups: Vec<At<LookedUp>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+    /// What it was called before: the next migration renames it, with all that it holds.
+    pub renamed_from: Option<At<String>>,
 }
 
 /// How a fact's rows are split.
@@ -315,8 +327,22 @@ pub struct Column {
     pub from: Option<At<String>>,
     /// Whether a change of it makes a version of a dimension's row; it does unless said otherwise.
     pub tracked: Option<At<bool>>,
+    /// What it was called before: the next migration renames it, with all that it holds.
+    pub renamed_from: Option<At<String>>,
+    /// Where its past comes from when it is added to a relation that holds rows already; nowhere unless said:
+    /// it is NULL in what was applied before.
+    pub backfill: Option<At<Backfill>>,
     /// The dimension that its value is a key of.
     pub references: Option<At<String>>,
+}
+
+/// Where a new column's past comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backfill {
+    /// From everything that has landed: the relation's history is computed anew, as if it had always had the
+    /// column.
+    Bronze,
 }
 
 /// A relation that the rows of another look up.

@@ -12,7 +12,7 @@ mod name;
 mod silver;
 mod warehouse;
 
-pub(super) use migration::{baseline, migrator, migrators};
+pub(super) use migration::{baseline, migrator, migrators, next as next_migration};
 pub(super) use warehouse::{Hashes, binary, library, warehouse};
 
 /// A warehouse's module, and its folder below `generated/src` and `migration/src`.

@@ -130,7 +130,13 @@ fn descriptor(silver: &Silver, modules: &Modules<'_>) -> Descriptor {
                 ("key", call("descriptor::columns", vec![array(key)])),
                 (
                     "columns",
-                    vector(silver.columns.iter().map(|one| column(silver, one, &own, modules)).collect()),
+                    // Hashes go by this order, so that a column that comes between others changes none.
+                    vector(
+                        silver
+                            .in_order_of_introduction()
+                            .map(|one| column(silver, one, &own, modules))
+                            .collect(),
+                    ),
                 ),
                 ("lookups", vector(silver.lookups.iter().map(|one| lookup(one, &own, modules)).collect())),
                 ("kind", kind(silver, &own, modules)),

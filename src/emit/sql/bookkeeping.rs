@@ -119,6 +119,10 @@ struct VersioningSql;
 #[template(path = "generated/sql/warehouse/00_medallion/late_change.sql", escape = "none")]
 struct LateChangeSql;
 
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/evolution.sql", escape = "none")]
+struct EvolutionSql;
+
 pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let mut scripts = vec![schemas(warehouse)];
     if !warehouse.enums.is_empty() {
@@ -137,6 +141,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("horizon", &HorizonSql),
         table("erasure", &ErasureSql),
         late_change(),
+        evolution(),
         function("since_horizon(timestamptz)", &SinceHorizonSql),
         function("as_of_time()", &AsOfTimeSql { time_zone: literal(&warehouse.time_zone) }),
         function("now()", &NowSql),
@@ -184,10 +189,12 @@ fn schemas(warehouse: &Warehouse) -> Script {
         .iter()
         .map(|(schema, text)| format!("COMMENT ON SCHEMA {} IS {};", identifier(schema), literal(text)));
     let drops = schemas.iter().rev().filter(|schema| **schema != TOOL_SCHEMA);
+    let drops = drops.map(|schema| format!("DROP SCHEMA {};", identifier(schema)));
+    let unsaid = format!("COMMENT ON SCHEMA {} IS NULL;", identifier(TOOL_SCHEMA));
     let quoted = schemas.iter().map(|schema| identifier(schema)).collect();
     own("schemas", super::render(&SchemasSql { schemas: quoted }))
         .commented(comments.collect())
-        .dropped_by(drops.map(|schema| format!("DROP SCHEMA {};", identifier(schema))).collect())
+        .dropped_by(drops.chain([unsaid]).collect())
 }
 
 /// The extension goes if it came with the warehouse.
@@ -298,6 +305,12 @@ fn loading(warehouse: &Warehouse) -> Script {
 fn late_change() -> Script {
     let drops = ["DROP FUNCTION \"medallion\".\"note_late\"();", "DROP TABLE \"medallion\".\"late_change\";"];
     own("late_change", super::render(&LateChangeSql)).dropped_by(drops.map(str::to_owned).to_vec())
+}
+
+/// What migrations leave for the runs that follow.
+fn evolution() -> Script {
+    let drops = ["DROP TABLE \"medallion\".\"column_since\";", "DROP TABLE \"medallion\".\"recompute\";"];
+    own("evolution", super::render(&EvolutionSql)).dropped_by(drops.map(str::to_owned).to_vec())
 }
 
 fn table(name: &str, template: &impl Template) -> Script {

@@ -100,8 +100,9 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         grant(
             "What the warehouse is, and no longer is.",
             "SELECT",
-            names(&["erasure", "guard_switch", "horizon", "warehouse"]),
+            names(&["column_since", "erasure", "guard_switch", "horizon", "warehouse"]),
         ),
+        grant("What a migration has left to do.", "SELECT, DELETE", names(&["recompute"])),
         grant(
             "What takes more than that is a function of the owner's.",
             "EXECUTE",

@@ -110,7 +110,7 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
             .iter()
             .map(|column| format!("{} {}", identifier(&column.name), data_type(&column.data_type)))
             .collect(),
-        hash_images: tracked.iter().map(|column| image(column)).collect::<Vec<_>>().join(", "),
+        hash_images: in_order(&tracked).into_iter().map(image).collect::<Vec<_>>().join(", "),
         new_tracked: tracked
             .iter()
             .map(|column| format!("NEW.{}", identifier(&column.name)))
@@ -220,6 +220,13 @@ fn of(alias: &str, names: &[String]) -> String {
 fn same(keys: &[String], with: impl Fn(usize, &str) -> String) -> String {
     let equal = (1..).zip(keys).map(|(number, key)| format!("version.{key} = {}", with(number, key)));
     equal.collect::<Vec<_>>().join(" AND ")
+}
+
+/// In the order in which the relation came by them.
+fn in_order<'c>(columns: &[&'c Column]) -> Vec<&'c Column> {
+    let mut columns = columns.to_vec();
+    columns.sort_by_key(|column| column.introduced);
+    columns
 }
 
 /// A column as the hash takes it: the same in every session. The runtime hashes what it loads likewise.

@@ -7,6 +7,7 @@ mod column_use;
 mod declared;
 mod demo;
 mod enums;
+mod evolution;
 mod expression;
 mod identity;
 mod landing;
@@ -54,6 +55,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let marts = mart::lower(parsed, &catalog, files, &mut report);
     let demo = demo::lower(files, &mut report);
+    let evolution = evolution::lower(&parsed.value, &catalog, &mut report);
     let scripts = scripts(files, &mut report);
 
     let warehouse = Warehouse {
@@ -71,6 +73,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         marts,
         scripts,
         demo,
+        evolution,
     };
     report.finish(warehouse, files)
 }

@@ -43,7 +43,7 @@ pub(super) fn unit(written: spec::Unit) -> Unit {
 fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Silver {
     check_key(relation, report);
     let lookups = lookup::lower(relation, catalog, report);
-    let columns = relation.columns.iter().map(|column| {
+    let columns = relation.columns.iter().enumerate().map(|(introduced, column)| {
         let data_type = column.data_type.clone().unwrap_or_else(type_name::placeholder);
         Column {
             name: column.name.value.clone(),
@@ -52,6 +52,7 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
             description: described(column.written.description.as_ref()),
             from: column_use::source(column, relation, catalog, report),
             tracking: tracking(column, relation, report),
+            introduced,
         }
     });
     let columns = columns.collect::<Vec<_>>();

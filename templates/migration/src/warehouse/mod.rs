@@ -2,8 +2,9 @@
 
 //! The migrations of warehouse `{{ warehouse }}`, first to last.
 
-mod m000001_baseline;
-
+{% for migration in migrations -%}
+mod {{ migration }};
+{% endfor %}
 use sea_orm_migration::prelude::*;
 
 /// Runs them.
@@ -18,5 +19,5 @@ impl MigratorTrait for Migrator {
 
 /// The migrations, first to last.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(m000001_baseline::Migration)]
+    {{ list }}
 }

@@ -1,0 +1,137 @@
+//! What the spec has to say before the next migration can be written, shown at its place in the spec, with the
+//! lines to write.
+
+use std::ops::Range;
+
+use super::Error;
+use crate::emit::Unable;
+use crate::finding::{Code, Finding, Findings, Span};
+use crate::model::{Name, TOOL_SCHEMA};
+use crate::plan::decision::Undecided;
+use crate::spec::{self, At, Files};
+
+/// Why there is no next migration, where the spec is not what is wrong.
+pub(super) fn unable(unable: Unable) -> Error {
+    match unable {
+        Unable::Impossible { table, why } => Error::new(
+            format!("{table} cannot be migrated: {why}"),
+            "declare a relation of another name beside it, or begin anew: `medallion generate --squash`, then \
+             `medallion migrate fresh`",
+        ),
+        Unable::Changed { path, what } => Error::new(
+            format!("`{path}` {what}, and a migration is written once"),
+            "bring it back as it was, and change the spec: the change becomes a migration of its own",
+        ),
+        other => Error::new(other.to_string(), "report it, with the spec"),
+    }
+}
+
+/// The findings, each at the relation that it is about, else at the warehouse's name.
+pub(super) fn findings(undecided: &[Undecided], files: &Files) -> Findings {
+    let spec = spec::parse(files).value;
+    // A lookup is one thing in the spec, and two tables.
+    let lookups_landing = |one: &&Undecided| {
+        matches!(one, Undecided::Drop { relation, .. }
+            if relation.schema == TOOL_SCHEMA && relation.name.ends_with("_cdc"))
+    };
+    let told = undecided.iter().filter(|one| !lookups_landing(one));
+    let list = told.map(|one| finding(one, &spec, files)).collect();
+    Findings::new(list, files.texts())
+}
+
+fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Finding {
+    match undecided {
+        Undecided::Drop { relation, column, perhaps } => {
+            let declared = declared(relation, spec);
+            let name = declared.map_or_else(|| bare(relation), |name| name.value.clone());
+            let what = column.as_ref().map_or_else(|| name.clone(), |column| format!("{name}.{column}"));
+            let place = place(column.as_ref().and(declared), spec, files);
+            let message = format!("`{what}` would go, with all that it holds");
+            let mut finding = Finding::new(Code::UnallowedDrop, message, place)
+                .label(match column {
+                    Some(column) => format!("had a column `{column}` when the last migration was written"),
+                    None => format!("had `{name}` when the last migration was written"),
+                })
+                .help(format!(
+                    "to let it go, write under `[allow_drop]`: `\"{}\" = \"why\"`",
+                    escaped(&what)
+                ));
+            let before = column.as_deref().map_or_else(|| bare(relation), str::to_owned);
+            for now in perhaps {
+                let now = now
+                    .strip_suffix("_hist")
+                    .filter(|_| before == bare(relation) && is_lookup(now, spec))
+                    .unwrap_or(now);
+                finding = finding.help(format!(
+                    "if it is `{now}` now, say there `renamed_from = \"{}\"`",
+                    escaped(&before)
+                ));
+            }
+            finding
+        }
+        Undecided::Unfilled { relation, column } => {
+            let place = place(declared(relation, spec), spec, files);
+            let message = format!(
+                "`{column}` is new in `{}`, and nothing says what it is in rows of before",
+                bare(relation)
+            );
+            Finding::new(Code::UnfilledColumn, message, place)
+                .label(format!("has a new column `{column}`, which takes no NULL or is looked up"))
+                .help("to compute the history anew, as if it had always been there, say there `backfill = \"bronze\"`")
+                .help("to begin with NULL, say there `null = true`, of a field of the landed row")
+        }
+        Undecided::Unmade { relation, what } => {
+            let place = place(declared(relation, spec), spec, files);
+            let name = bare(relation);
+            let (message, label) = match *what {
+                "key" => (
+                    format!("`{name}` cannot be given another key"),
+                    "what identified its rows does so no more",
+                ),
+                _ => (
+                    format!("`{name}` cannot be split otherwise"),
+                    "its rows stand in partitions of another width, or in none",
+                ),
+            };
+            Finding::new(Code::UnmadeChange, message, place).label(label).help(
+                "declare a relation of another name beside it; let this one go when the other has taken its \
+                 place",
+            )
+        }
+    }
+}
+
+/// A relation as the spec calls it.
+fn bare(relation: &Name) -> String {
+    if relation.schema == TOOL_SCHEMA {
+        let name = relation.name.strip_suffix("_hist").or_else(|| relation.name.strip_suffix("_cdc"));
+        return name.unwrap_or(&relation.name).to_owned();
+    }
+    relation.name.clone()
+}
+
+fn declared<'s>(relation: &Name, spec: &'s spec::Warehouse) -> Option<&'s At<String>> {
+    let name = bare(relation);
+    let names = spec.landing.iter().map(|one| one.name.as_ref());
+    let names = names.chain(spec.lookup.iter().map(|one| one.name.as_ref()));
+    let names = names.chain(spec.dimension.iter().map(|one| one.name.as_ref()));
+    let mut names = names.chain(spec.fact.iter().map(|one| one.name.as_ref()));
+    names.find_map(|one| one.filter(|one| one.value == name))
+}
+
+fn is_lookup(table: &str, spec: &spec::Warehouse) -> bool {
+    spec.lookup
+        .iter()
+        .any(|one| one.name.as_ref().is_some_and(|name| table.strip_suffix("_hist") == Some(&name.value)))
+}
+
+fn place(at: Option<&At<String>>, spec: &spec::Warehouse, files: &Files) -> Span {
+    let name = || spec.warehouse.as_ref()?.name.as_ref();
+    let span: Range<usize> = at.or_else(name).map_or(0..0, |name| name.span.clone());
+    Span::new(files.spec.path(), span)
+}
+
+/// Text within a TOML string.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}

@@ -1,0 +1,327 @@
+//! The files of a warehouse that has migrations already: what is there stays, and what the spec's change needs
+//! becomes one more. Decides nothing itself: `plan` says what leads from the lock to the spec.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::sql::{self, Script, migration};
+use super::{FileSet, Workspace, files, mark, rust, spec_of};
+use crate::model::{Name, Silver, Storage, Warehouse};
+use crate::plan::decision::{Decisions, Known, Undecided};
+use crate::plan::difference::Failure;
+use crate::plan::lock::{self, Lock, Migration};
+use crate::plan::{Catalog, Difference, Renamed, Renames, Step, Unreadable};
+
+/// The longest name of a migration, without its number.
+const LONGEST_LABEL: usize = 50;
+
+/// What is there of a warehouse's migrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// What the last migration left.
+    pub lock: Lock,
+    /// The migrations' files, by their paths below the workspace.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Why there is no next migration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unable {
+    /// The spec does not say what it has to.
+    #[error("the spec leaves {} open", .0.len())]
+    Undecided(Vec<Undecided>),
+    /// A table cannot become what the spec says.
+    #[error("{table} cannot be migrated: {why}")]
+    Impossible {
+        /// The table, quoted.
+        table: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A migration was changed after it was written.
+    #[error("`{path}` {what}")]
+    Changed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A mistake of the tool's.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+impl From<Failure> for Unable {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Impossible { table, why } => Self::Impossible { table, why },
+            Failure::Unreadable(unreadable) => Self::Unreadable(unreadable),
+        }
+    }
+}
+
+/// The files of a warehouse without migrations: one that makes all of it.
+pub(super) fn first(warehouse: &Warehouse, workspace: &Workspace) -> FileSet {
+    let scripts = sql::scripts(warehouse);
+    let (sql_mark, rust_mark) = marks(warehouse);
+    let name = "m000001_baseline";
+    let mut set = files(warehouse, workspace, &scripts, &[name.to_owned()]);
+    let folder = format!("{}/{name}", folder(warehouse));
+    let up = sql::baseline::up(warehouse, &scripts, &sql_mark);
+    let down = sql::baseline::down(&scripts, &sql_mark);
+    let mut lock = lock_of(warehouse, &scripts);
+    lock.migrations = vec![Migration::of(name, &up, &down)];
+    set.add(format!("{folder}/mod.rs"), rust::baseline(&rust_mark));
+    set.add(format!("{folder}/up.sql"), up);
+    set.add(format!("{folder}/down.sql"), down);
+    add_lock(&lock, warehouse, &mut set);
+    set
+}
+
+/// The files of a warehouse whose migrations become one.
+pub(super) fn squash(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> FileSet {
+    let decisions = decide(warehouse, past).unwrap_or_default();
+    first(&introduced(warehouse, &past.lock, &decisions), workspace)
+}
+
+/// The files of a warehouse that has migrations: those, and one more where the spec asks for it.
+pub(super) fn next(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> Result<FileSet, Unable> {
+    let Next { warehouse, scripts, mut lock, planned } = Next::of(warehouse, past)?;
+    let mut written = BTreeMap::new();
+    if let Some(Planned { name, up, down }) = planned {
+        let (sql_mark, rust_mark) = marks(&warehouse);
+        let up = migration::text(&up, &lock.objects_hash, &sql_mark);
+        let down = migration::text(&down, &past.lock.objects_hash, &sql_mark);
+        lock.migrations.push(Migration::of(&name, &up, &down));
+        let folder = format!("{}/{name}", folder(&warehouse));
+        written.insert(format!("{folder}/mod.rs"), rust::next_migration(&name, &rust_mark));
+        written.insert(format!("{folder}/up.sql"), up);
+        written.insert(format!("{folder}/down.sql"), down);
+    }
+    let names: Vec<String> = lock.migrations.iter().map(|one| one.name.clone()).collect();
+    let mut set = files(&warehouse, workspace, &scripts, &names);
+    for (path, text) in &past.files {
+        set.keep(path.clone(), text.clone());
+    }
+    for (path, text) in written {
+        set.add(path, text);
+    }
+    add_lock(&lock, &warehouse, &mut set);
+    Ok(set)
+}
+
+/// The next migration, where the spec asks for one.
+pub(super) fn plan(warehouse: &Warehouse, past: &Past) -> Result<Option<Planned>, Unable> {
+    Ok(Next::of(warehouse, past)?.planned)
+}
+
+/// What comes after the past.
+struct Next {
+    /// The warehouse, its columns in the order of their introduction.
+    warehouse: Warehouse,
+    scripts: Vec<Script>,
+    /// What will have been left, without the next migration.
+    lock: Lock,
+    planned: Option<Planned>,
+}
+
+impl Next {
+    fn of(warehouse: &Warehouse, past: &Past) -> Result<Self, Unable> {
+        check(warehouse, past)?;
+        let decisions = decide(warehouse, past)?;
+        let warehouse = introduced(warehouse, &past.lock, &decisions);
+        let scripts = sql::scripts(&warehouse);
+        let mut lock = lock_of(&warehouse, &scripts);
+        lock.migrations.clone_from(&past.lock.migrations);
+        let planned = Planned::between(&past.lock, &lock, &decisions, &warehouse)?;
+        let is_needed = !planned.up.is_empty() || past.lock.objects_hash != lock.objects_hash;
+        Ok(Self { warehouse, scripts, lock, planned: is_needed.then_some(planned) })
+    }
+}
+
+/// A migration: its steps there and back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its name.
+    pub name: String,
+    /// What brings the warehouse to its next state.
+    pub up: Vec<Step>,
+    /// What brings it back.
+    pub down: Vec<Step>,
+}
+
+impl Planned {
+    fn between(
+        before: &Lock,
+        now: &Lock,
+        decisions: &Decisions,
+        warehouse: &Warehouse,
+    ) -> Result<Self, Unable> {
+        let read = |lock: &Lock| {
+            Catalog::read(lock.scripts.iter().map(|one| (one.title.as_str(), one.sql.as_str())))
+        };
+        let (old, new) = (read(before)?, read(now)?);
+        let renames = renames(decisions);
+        let inverse = renames.inverse();
+        let derived: BTreeSet<String> = warehouse
+            .marts
+            .iter()
+            .filter(|mart| matches!(mart.storage, Storage::Incremental { .. }))
+            .map(|mart| sql::relation(&mart.name))
+            .collect();
+        let mut up = Difference { old: &old, new: &new, renames: &renames, derived: &derived }.steps()?;
+        let mut down = Difference { old: &new, new: &old, renames: &inverse, derived: &derived }.steps()?;
+        let bookkeeping = migration::Bookkeeping { decisions, renames: &renames, old: &old, new: &new };
+        let (told_up, told_down) = (bookkeeping.up(), bookkeeping.down());
+        if !up.is_empty() || !told_up.is_empty() {
+            up.extend(told_up);
+            // What the way back forgets stands in tables that it may drop.
+            down.splice(0..0, told_down);
+        }
+        let name = name(before.migrations.len() + 1, decisions);
+        Ok(Self { name, up, down })
+    }
+}
+
+fn decide(warehouse: &Warehouse, past: &Past) -> Result<Decisions, Unable> {
+    let old: Value = serde_json::from_str(&past.lock.model)
+        .map_err(|_| Unreadable("the model in the lock file".to_owned()))?;
+    let new: Value = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
+    Known::read(&old).decide(&Known::read(&new), &warehouse.evolution).map_err(Unable::Undecided)
+}
+
+/// A migration is written once.
+fn check(warehouse: &Warehouse, past: &Past) -> Result<(), Unable> {
+    for migration in &past.lock.migrations {
+        for (file, sum) in [("up.sql", &migration.up), ("down.sql", &migration.down)] {
+            let path = format!("{}/{}/{file}", folder(warehouse), migration.name);
+            match past.files.get(&path) {
+                None => return Err(Unable::Changed { path, what: "is not there any more" }),
+                Some(text) if lock::checksum(text) != *sum => {
+                    return Err(Unable::Changed { path, what: "is not what it was when it was written" });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn renames(decisions: &Decisions) -> Renames {
+    Renames {
+        relations: decisions
+            .renamed
+            .iter()
+            .map(|(before, now)| Renamed {
+                section_before: title(before),
+                section: title(now),
+                before: sql::relation(before),
+                now: sql::relation(now),
+            })
+            .collect(),
+        columns: decisions
+            .renamed_columns
+            .iter()
+            .map(|(table, before, now)| (title(table), sql::identifier(before), sql::identifier(now)))
+            .collect(),
+    }
+}
+
+fn title(name: &Name) -> String {
+    sql::remark(&format!("{}.{}", name.schema, name.name))
+}
+
+/// The warehouse, its columns in the order of their introduction where that matters: a hash that exists does
+/// not change because a column came between others.
+fn introduced(warehouse: &Warehouse, before: &Lock, decisions: &Decisions) -> Warehouse {
+    let mut warehouse = warehouse.clone();
+    for silver in &mut warehouse.silver {
+        let now = plain(&silver.name);
+        let was =
+            decisions.renamed.iter().find(|(_, name)| *name == silver.name).map(|(name, _)| plain(name));
+        let Some(known) = before.columns.get(was.as_ref().unwrap_or(&now)) else { continue };
+        let table = silver.name.clone();
+        let called = |column: &String| {
+            let renamed =
+                decisions.renamed_columns.iter().find(|(one, old, _)| *one == table && old == column);
+            renamed.map_or_else(|| column.clone(), |(.., new)| new.clone())
+        };
+        let known: Vec<String> = known.iter().map(called).collect();
+        let position = |name: &str| known.iter().position(|one| one == name);
+        for (number, column) in silver.columns.iter_mut().enumerate() {
+            column.introduced = position(&column.name).unwrap_or(known.len() + number);
+        }
+    }
+    warehouse
+}
+
+fn lock_of(warehouse: &Warehouse, scripts: &[Script]) -> Lock {
+    let mut model = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
+    if let Some(model) = model.as_object_mut() {
+        // What says nothing about objects.
+        for word in ["scripts", "demo", "evolution"] {
+            model.remove(word);
+        }
+    }
+    let model = format!("{model:#}");
+    let texts =
+        scripts.iter().map(|one| lock::Script { title: one.title.clone(), sql: one.text() }).collect();
+    let mut lock = Lock::new(sql::objects_hash(scripts), model, texts);
+    lock.columns = warehouse.silver.iter().map(|silver| (plain(&silver.name), in_order(silver))).collect();
+    lock
+}
+
+fn in_order(silver: &Silver) -> Vec<String> {
+    silver.in_order_of_introduction().map(|column| column.name.clone()).collect()
+}
+
+fn plain(name: &Name) -> String {
+    format!("{}.{}", name.schema, name.name)
+}
+
+fn add_lock(lock: &Lock, warehouse: &Warehouse, set: &mut FileSet) {
+    let text = format!("{}\n\n{}", mark("#", &spec_of(warehouse)), lock.text());
+    set.add(lock_path(&warehouse.name), text);
+}
+
+/// Where a warehouse's lock file stands.
+pub fn lock_path(warehouse: &str) -> String {
+    format!("migration/src/{}/lock.toml", rust::module_name(warehouse))
+}
+
+fn folder(warehouse: &Warehouse) -> String {
+    format!("migration/src/{}", rust::module_name(&warehouse.name))
+}
+
+fn marks(warehouse: &Warehouse) -> (String, String) {
+    let from = spec_of(warehouse);
+    (mark("--", &from), mark("//", &from))
+}
+
+/// `m000002_dim_customer_hist_add_phone`.
+fn name(number: usize, decisions: &Decisions) -> String {
+    let mut labels = decisions.labels.clone();
+    labels.dedup();
+    let label = match labels.as_slice() {
+        [] => "objects".to_owned(),
+        [one] => one.clone(),
+        [one, rest @ ..] => {
+            let more = format!("_and_{}_more", rest.len());
+            format!("{}{more}", &cut(one, LONGEST_LABEL - more.len()))
+        }
+    };
+    let plain: String = label
+        .chars()
+        .map(|character| match character {
+            'A'..='Z' => character.to_ascii_lowercase(),
+            'a'..='z' | '0'..='9' => character,
+            _ => '_',
+        })
+        .collect();
+    format!("m{number:06}_{}", cut(&plain, LONGEST_LABEL))
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}

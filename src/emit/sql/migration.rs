@@ -1,0 +1,225 @@
+//! The SQL of a migration that follows others: the steps of a plan by the scripts that they belong to, then
+//! what the bookkeeping has to know, then the hash of the objects that now stand.
+
+use askama::Template;
+
+use super::quote::{identifier, literal, relation};
+use crate::model::{Name, TOOL_SCHEMA};
+use crate::plan::decision::Decisions;
+use crate::plan::{Catalog, Hazard, Renames, Step};
+
+#[derive(Template)]
+#[template(path = "migration/src/warehouse/next/up.sql", escape = "none")]
+struct NextSql<'a> {
+    mark: &'a str,
+    hazards: Vec<Hazard>,
+    sections: Vec<SectionSql<'a>>,
+    objects_hash: String,
+}
+
+struct SectionSql<'a> {
+    title: &'a str,
+    steps: Vec<StepSql<'a>>,
+}
+
+struct StepSql<'a> {
+    /// A blank line, but between statements of one line and one kind.
+    before: &'static str,
+    hazards: &'a [Hazard],
+    text: String,
+    /// The word that a statement of one line begins with.
+    kind: Option<&'a str>,
+}
+
+impl<'a> StepSql<'a> {
+    fn after(previous: Option<&Self>, step: &'a Step) -> Self {
+        let is_short = step.remark.is_empty() && step.hazards.is_empty() && !step.sql.contains('\n');
+        let kind = step.sql.split(' ').next().filter(|_| is_short);
+        let continues = kind.is_some() && previous.is_some_and(|one| one.kind == kind);
+        Self {
+            before: if continues { "" } else { "\n" },
+            hazards: &step.hazards,
+            text: format!("{}{}", step.remark, step.sql),
+            kind,
+        }
+    }
+}
+
+/// The columns of the bookkeeping that hold a relation's name: the table, and the column.
+const NAMES: [(&str, &str); 4] = [
+    ("column_since", "relation"),
+    ("late_change", "relation"),
+    ("recompute", "relation"),
+    ("watermark", "relation"),
+];
+
+/// The statements, with the bookkeeping's.
+pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> String {
+    let mut sections: Vec<SectionSql<'_>> = Vec::new();
+    for step in steps {
+        if sections.last().is_none_or(|section| section.title != step.section) {
+            sections.push(SectionSql { title: &step.section, steps: Vec::new() });
+        }
+        if let Some(section) = sections.last_mut() {
+            let next = StepSql::after(section.steps.last(), step);
+            section.steps.push(next);
+        }
+    }
+    let mut hazards: Vec<Hazard> = steps.iter().flat_map(|step| step.hazards.iter().copied()).collect();
+    hazards.sort();
+    hazards.dedup();
+    super::render(&NextSql { mark, hazards, sections, objects_hash: literal(objects_hash) })
+}
+
+/// What the bookkeeping has to know, on the way from `old` to `new`.
+pub(in crate::emit) struct Bookkeeping<'a> {
+    pub(in crate::emit) decisions: &'a Decisions,
+    pub(in crate::emit) renames: &'a Renames,
+    pub(in crate::emit) old: &'a Catalog,
+    pub(in crate::emit) new: &'a Catalog,
+}
+
+impl Bookkeeping<'_> {
+    /// The way up.
+    pub(in crate::emit) fn up(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (before, now) in &self.decisions.renamed {
+            steps.extend(self.rename(before, now));
+        }
+        steps.extend(self.forgotten(self.old, self.new));
+        for (table, before, now) in &self.decisions.renamed_columns {
+            steps.extend(self.rename_column(table, before, now));
+        }
+        for (table, column) in &self.decisions.begun {
+            let since = tool("column_since");
+            let remark = format!("-- What was applied before has no {}.\n", remark_name(column));
+            let sql = format!(
+                "INSERT INTO {since} (\"relation\", \"column\", \"lsn\")\n\
+                 SELECT \"relation\", {}, \"lsn\"\nFROM {}\nWHERE \"relation\" = {};",
+                literal(column),
+                tool("watermark"),
+                literal(&plain(table)),
+            );
+            steps.push(Step { remark, ..Step::bookkeeping(&plain(table), sql) });
+        }
+        steps.extend(self.recompute(self.new));
+        steps
+    }
+
+    /// The way back.
+    pub(in crate::emit) fn down(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if has(self.old, "column_since") {
+            for (table, column) in &self.decisions.begun {
+                let sql = format!(
+                    "DELETE FROM {}\nWHERE \"relation\" = {}\nAND \"column\" = {};",
+                    tool("column_since"),
+                    literal(&plain(table)),
+                    literal(column)
+                );
+                steps.push(Step::bookkeeping(&plain(table), sql));
+            }
+            for (table, before, now) in &self.decisions.renamed_columns {
+                steps.extend(self.rename_column(table, now, before));
+            }
+        }
+        for (before, now) in &self.decisions.renamed {
+            steps.extend(self.rename(now, before));
+        }
+        steps.extend(self.forgotten(self.new, self.old));
+        steps.extend(self.recompute(self.old));
+        steps
+    }
+
+    fn rename(&self, before: &Name, now: &Name) -> Vec<Step> {
+        let both = |table: &str| has(self.old, table) && has(self.new, table);
+        NAMES
+            .iter()
+            .filter(|(table, _)| both(table))
+            .map(|(table, column)| {
+                let column = identifier(column);
+                let sql = format!(
+                    "UPDATE {}\nSET {column} = {}\nWHERE {column} = {};",
+                    tool(table),
+                    literal(&plain(now)),
+                    literal(&plain(before))
+                );
+                Step::bookkeeping(&plain(now), sql)
+            })
+            .collect()
+    }
+
+    fn rename_column(&self, table: &Name, before: &str, now: &str) -> Option<Step> {
+        if !has(self.old, "column_since") {
+            return None;
+        }
+        let sql = format!(
+            "UPDATE {}\nSET \"column\" = {}\nWHERE \"relation\" = {}\nAND \"column\" = {};",
+            tool("column_since"),
+            literal(now),
+            literal(&plain(table)),
+            literal(before)
+        );
+        Some(Step::bookkeeping(&plain(table), sql))
+    }
+
+    /// What the bookkeeping knew of relations that are gone.
+    fn forgotten(&self, from: &Catalog, to: &Catalog) -> Vec<Step> {
+        let stands =
+            |catalog: &Catalog, name: &str| catalog.objects.iter().any(|one| one.identity.name == name);
+        let renamed =
+            |name: &str| self.renames.relations.iter().any(|one| one.before == name || one.now == name);
+        let mut steps = Vec::new();
+        for (quoted, plain) in from.tables() {
+            if stands(to, &quoted) || renamed(&quoted) {
+                continue;
+            }
+            for (table, column) in NAMES.iter().filter(|(table, _)| has(from, table) && has(to, table)) {
+                let sql = format!(
+                    "DELETE FROM {}\nWHERE {} = {};",
+                    tool(table),
+                    identifier(column),
+                    literal(&plain)
+                );
+                steps.push(Step::bookkeeping(&plain, sql));
+            }
+        }
+        steps
+    }
+
+    /// What the next run computes anew.
+    fn recompute(&self, to: &Catalog) -> Vec<Step> {
+        if !has(to, "recompute") {
+            return Vec::new();
+        }
+        let due = self.decisions.recomputed.iter().chain(&self.decisions.stale);
+        due.filter(|name| to.objects.iter().any(|one| one.identity.name == relation(name)))
+            .map(|name| {
+                let sql = format!(
+                    "INSERT INTO {} (\"relation\")\nVALUES ({})\nON CONFLICT DO NOTHING;",
+                    tool("recompute"),
+                    literal(&plain(name))
+                );
+                Step { hazards: vec![Hazard::Recompute], ..Step::bookkeeping(&plain(name), sql) }
+            })
+            .collect()
+    }
+}
+
+fn has(catalog: &Catalog, table: &str) -> bool {
+    let name = tool(table);
+    catalog.objects.iter().any(|object| object.identity.name == name)
+}
+
+fn tool(table: &str) -> String {
+    relation(&Name::new(TOOL_SCHEMA, table))
+}
+
+/// A relation as the bookkeeping calls it.
+fn plain(name: &Name) -> String {
+    format!("{}.{}", name.schema, name.name)
+}
+
+fn remark_name(column: &str) -> String {
+    super::quote::remark(&format!("`{column}`"))
+}

@@ -1,0 +1,340 @@
+//! What a difference of two models asks for before any statement is made: what was renamed, what goes and may
+//! go, what has to be computed anew. Where the spec does not say what it has to, that is found here, with the
+//! lines to write. Reads both models as JSON, so that a lock of an older tool is read as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::model::{Evolution, Name};
+
+/// A model as the lock keeps it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What holds rows that nothing else holds, or that is computed from them: tables by name.
+    relations: BTreeMap<Name, Relation>,
+}
+
+/// What a change of a relation is told by.
+#[derive(Clone, Debug)]
+struct Relation {
+    kind: Kind,
+    columns: BTreeMap<String, Column>,
+    /// All that its rows follow from, without its own columns.
+    made_of: Value,
+    /// Whether it is a dimension or a fact, and how its rows are split.
+    split: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    data_type: Value,
+    nullable: bool,
+    from: Value,
+    tracking: Value,
+}
+
+/// What kind of relation a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Changes as they came.
+    Landing,
+    /// A dimension or a fact.
+    Silver,
+    /// A stored mart.
+    Mart,
+}
+
+/// What the spec does not say and has to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// A relation or a column would go with all that it holds.
+    Drop {
+        /// The table.
+        relation: Name,
+        /// The column, or the whole of it.
+        column: Option<String>,
+        /// What has come in its place, perhaps.
+        perhaps: Vec<String>,
+    },
+    /// A column that takes no NULL is new where rows are.
+    Unfilled {
+        /// The table.
+        relation: Name,
+        /// The column.
+        column: String,
+    },
+    /// No migration can make it.
+    Unmade {
+        /// The table.
+        relation: Name,
+        /// What is another than before: its key, how it is split.
+        what: &'static str,
+    },
+}
+
+/// What a migration does with the rows that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// Tables that have another name: before, and now.
+    pub renamed: Vec<(Name, Name)>,
+    /// Columns that have another name: the table now, before, and now.
+    pub renamed_columns: Vec<(Name, String, String)>,
+    /// Silver tables, by their names now, whose rows follow from other things than before.
+    pub recomputed: BTreeSet<Name>,
+    /// Stored marts whose rows follow from other things than before, or that are new.
+    pub stale: BTreeSet<Name>,
+    /// New columns whose past is left out: the table, and the column.
+    pub begun: Vec<(Name, String)>,
+    /// What the change is, a word or some each, for the migration's name.
+    pub labels: Vec<String>,
+}
+
+impl Known {
+    /// Reads a model.
+    pub fn read(model: &Value) -> Self {
+        let mut relations = BTreeMap::new();
+        for landing in list(model, "landings") {
+            relations.insert(name(&landing["name"]), Relation::of(landing, Kind::Landing));
+        }
+        for silver in list(model, "silver") {
+            relations.insert(name(&silver["name"]), Relation::of(silver, Kind::Silver));
+        }
+        for mart in list(model, "marts").iter().filter(|mart| mart["storage"].get("Incremental").is_some()) {
+            relations.insert(name(&mart["name"]), Relation::of(mart, Kind::Mart));
+        }
+        Self { relations }
+    }
+
+    /// What it takes to come from here to `new`.
+    ///
+    /// # Errors
+    ///
+    /// All that the spec has to say first.
+    pub fn decide(&self, new: &Self, evolution: &Evolution) -> Result<Decisions, Vec<Undecided>> {
+        let mut decisions = Decisions::default();
+        let mut undecided = Vec::new();
+        for (before, now) in &evolution.relations {
+            let is_news = self.relations.contains_key(before) && !self.relations.contains_key(now);
+            if is_news && new.relations.contains_key(now) {
+                decisions.renamed.push((before.clone(), now.clone()));
+                decisions.labels.push(format!("rename_{}_to_{}", before.name, now.name));
+            }
+        }
+        let renamed = decisions.renamed.clone();
+        let called_now = |before: &Name| {
+            let renamed = renamed.iter().find(|(old, _)| old == before);
+            renamed.map_or_else(|| before.clone(), |(_, now)| now.clone())
+        };
+        let added: Vec<&Name> = new
+            .relations
+            .keys()
+            .filter(|name| !self.relations.keys().any(|before| called_now(before) == **name))
+            .collect();
+        let mut labels = Vec::new();
+        for (before, relation) in &self.relations {
+            let now = called_now(before);
+            match new.relations.get(&now) {
+                Some(wanted) => {
+                    relation.compare(wanted, &now, evolution, &mut decisions, &mut undecided);
+                }
+                None => {
+                    labels.push(format!("drop_{}", before.name));
+                    // What is computed from the rest can go.
+                    if relation.kind == Kind::Mart || is_allowed(evolution, before, None) {
+                        continue;
+                    }
+                    let alike = added.iter().filter(|name| new.relations[**name].kind == relation.kind);
+                    undecided.push(Undecided::Drop {
+                        relation: before.clone(),
+                        column: None,
+                        perhaps: alike.map(|name| name.name.clone()).collect(),
+                    });
+                }
+            }
+        }
+        for name in added {
+            labels.push(format!("add_{}", name.name));
+            if new.relations[name].kind == Kind::Mart {
+                decisions.stale.insert(name.clone());
+            }
+        }
+        decisions.labels.extend(labels);
+        if undecided.is_empty() { Ok(decisions) } else { Err(undecided) }
+    }
+}
+
+impl Relation {
+    fn of(value: &Value, kind: Kind) -> Self {
+        let mut made_of = value.clone();
+        if let Some(map) = made_of.as_object_mut() {
+            for word in ["name", "description", "columns"] {
+                map.remove(word);
+            }
+        }
+        let columns = match kind {
+            Kind::Silver => list(value, "columns").iter().map(Column::of).collect(),
+            Kind::Landing | Kind::Mart => BTreeMap::new(),
+        };
+        let split = match kind {
+            Kind::Silver => split(&made_of["kind"]),
+            Kind::Landing | Kind::Mart => Value::Null,
+        };
+        // Where and how rows are kept says nothing about what they are.
+        match kind {
+            Kind::Silver => {
+                made_of["kind"] = Value::Null;
+            }
+            Kind::Mart => {
+                for column in ["grain", "measures"] {
+                    for one in made_of[column].as_array_mut().into_iter().flatten() {
+                        one["description"] = Value::Null;
+                    }
+                }
+            }
+            Kind::Landing => {}
+        }
+        Self { kind, columns, made_of, split }
+    }
+
+    fn compare(
+        &self,
+        wanted: &Self,
+        now: &Name,
+        evolution: &Evolution,
+        decisions: &mut Decisions,
+        undecided: &mut Vec<Undecided>,
+    ) {
+        match self.kind {
+            Kind::Landing => {
+                if self.made_of["key"] != wanted.made_of["key"] {
+                    undecided.push(Undecided::Unmade { relation: now.clone(), what: "key" });
+                }
+                return;
+            }
+            Kind::Mart => {
+                if self.made_of != wanted.made_of {
+                    decisions.stale.insert(now.clone());
+                    decisions.labels.push(format!("{}_redefined", now.name));
+                }
+                return;
+            }
+            Kind::Silver => {}
+        }
+        let mut before = self.columns.clone();
+        for (table, old, new) in evolution.columns.iter().filter(|(table, ..)| table == now) {
+            let is_news = !before.contains_key(new) && wanted.columns.contains_key(new);
+            if let Some(column) = before.get(old).filter(|_| is_news).cloned() {
+                before.remove(old);
+                before.insert(new.clone(), column);
+                decisions.renamed_columns.push((table.clone(), old.clone(), new.clone()));
+                decisions.labels.push(format!("{}_rename_{old}_to_{new}", now.name));
+            }
+        }
+        let rename = |column: &str| -> String {
+            let found =
+                decisions.renamed_columns.iter().find(|(table, old, _)| table == now && old == column);
+            found.map_or_else(|| column.to_owned(), |(.., new)| new.clone())
+        };
+        let key: Vec<String> =
+            list(&self.made_of, "key").iter().filter_map(Value::as_str).map(rename).collect();
+        let wanted_key: Vec<&str> = list(&wanted.made_of, "key").iter().filter_map(Value::as_str).collect();
+        if key != wanted_key {
+            undecided.push(Undecided::Unmade { relation: now.clone(), what: "key" });
+        }
+        if self.split != wanted.split {
+            undecided.push(Undecided::Unmade { relation: now.clone(), what: "split" });
+        }
+        let added: Vec<(&String, &Column)> =
+            wanted.columns.iter().filter(|(name, _)| !before.contains_key(*name)).collect();
+        for (name, column) in before.iter().filter(|(name, _)| !wanted.columns.contains_key(*name)) {
+            decisions.labels.push(format!("{}_drop_{name}", now.name));
+            decisions.recomputed.insert(now.clone());
+            if !is_allowed(evolution, now, Some(name)) {
+                let alike = added.iter().filter(|(_, one)| one.data_type == column.data_type);
+                undecided.push(Undecided::Drop {
+                    relation: now.clone(),
+                    column: Some(name.clone()),
+                    perhaps: alike.map(|(name, _)| (*name).clone()).collect(),
+                });
+            }
+        }
+        for (name, column) in &added {
+            decisions.labels.push(format!("{}_add_{name}", now.name));
+            let is_filled = evolution.backfilled.iter().any(|(table, one)| table == now && one == *name);
+            if is_filled {
+                decisions.recomputed.insert(now.clone());
+            } else if column.nullable && column.from.get("Field").is_some() {
+                decisions.begun.push((now.clone(), (*name).clone()));
+            } else {
+                undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
+            }
+        }
+        for (name, column) in &before {
+            let Some(other) = wanted.columns.get(name).filter(|other| *other != column) else { continue };
+            decisions.labels.push(format!("{}_change_{name}", now.name));
+            let field_follows = |one: &Column| one.from.clone();
+            if other.data_type != column.data_type
+                || field_follows(other) != field_follows(column)
+                || other.tracking != column.tracking
+            {
+                decisions.recomputed.insert(now.clone());
+            }
+        }
+        if self.made_of["feed"] != wanted.made_of["feed"]
+            && !is_renamed(&decisions.renamed, &self.made_of, &wanted.made_of)
+            || self.made_of["lookups"] != wanted.made_of["lookups"]
+        {
+            decisions.recomputed.insert(now.clone());
+            decisions.labels.push(format!("{}_redefined", now.name));
+        }
+    }
+}
+
+impl Column {
+    fn of(value: &Value) -> (String, Self) {
+        let column = Self {
+            data_type: value["data_type"].clone(),
+            nullable: value["nullability"] == "Nullable",
+            from: value["from"].clone(),
+            tracking: value["tracking"].clone(),
+        };
+        (value["name"].as_str().unwrap_or_default().to_owned(), column)
+    }
+}
+
+/// What tables of a kind cannot change: a column that is renamed is none of it.
+fn split(kind: &Value) -> Value {
+    match (kind.get("Dimension"), kind.get("Fact")) {
+        (Some(dimension), _) => serde_json::json!(["dimension", dimension["closed"]]),
+        (_, Some(fact)) => serde_json::json!(["fact", fact["partition_every"]]),
+        (None, None) => Value::Null,
+    }
+}
+
+fn is_renamed(renamed: &[(Name, Name)], before: &Value, now: &Value) -> bool {
+    let pair = (name(&before["feed"]), name(&now["feed"]));
+    renamed.contains(&pair)
+}
+
+/// Whether the spec says that it may go. A lookup's two tables go with its name.
+fn is_allowed(evolution: &Evolution, relation: &Name, column: Option<&str>) -> bool {
+    let names = [
+        Some(relation.name.as_str()),
+        relation.name.strip_suffix("_hist"),
+        relation.name.strip_suffix("_cdc"),
+    ];
+    names.into_iter().flatten().any(|name| {
+        let called = column.map_or_else(|| name.to_owned(), |column| format!("{name}.{column}"));
+        evolution.allowed_drops.contains_key(&called)
+    })
+}
+
+fn list<'v>(value: &'v Value, word: &str) -> &'v [Value] {
+    value[word].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn name(value: &Value) -> Name {
+    let part = |word: &str| value[word].as_str().unwrap_or_default();
+    Name::new(part("schema"), part("name"))
+}

@@ -1,0 +1,383 @@
+//! What leads from one catalog to another: what goes, dependants first; what is altered and made, in the order
+//! of a fresh install; nothing cascades. Knows texts and names, no model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::enumeration;
+use super::hazard::Hazard;
+use super::object::{Catalog, Comment, Identity, Kind, Object, Unreadable};
+use super::privilege;
+use super::rename::Renames;
+use super::table::{Alteration, Table, quoted, unquoted};
+
+/// One statement of a migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The script that the object belongs to.
+    pub section: String,
+    /// Lines that say why, each with its dashes.
+    pub remark: String,
+    /// The statement, with its semicolon.
+    pub sql: String,
+    /// What it could break or block.
+    pub hazards: Vec<Hazard>,
+}
+
+impl Step {
+    pub(super) fn new(section: &str, sql: impl Into<String>) -> Self {
+        Self { section: section.to_owned(), remark: String::new(), sql: sql.into(), hazards: Vec::new() }
+    }
+
+    /// A statement of the bookkeeping's, about a relation.
+    pub fn bookkeeping(relation: &str, sql: impl Into<String>) -> Self {
+        Self::new(&format!("medallion: what the next run has to know of {relation}"), sql)
+    }
+
+    fn with(mut self, hazards: &[Hazard]) -> Self {
+        self.hazards = hazards.to_vec();
+        self
+    }
+}
+
+/// Why there are no steps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A table that holds rows cannot become what is wanted.
+    #[error("{table} cannot be altered: {why}")]
+    Impossible {
+        /// The table, quoted.
+        table: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A mistake of the tool's.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// Two catalogs, and what the step from one to the other may take for granted.
+pub struct Difference<'a> {
+    /// What is there, under the names of before.
+    pub old: &'a Catalog,
+    /// What shall be there.
+    pub new: &'a Catalog,
+    /// What has another name now.
+    pub renames: &'a Renames,
+    /// The tables, quoted, whose rows can be computed anew: they are made anew rather than altered.
+    pub derived: &'a BTreeSet<String>,
+}
+
+/// What becomes of an object that is there before and after.
+enum Fate {
+    Kept,
+    Altered(Alteration),
+    Replaced,
+    Revalued(enumeration::Change),
+    Anew,
+}
+
+impl Difference<'_> {
+    /// The statements, in the order in which they run.
+    ///
+    /// # Errors
+    ///
+    /// A table that holds rows cannot become what is wanted.
+    pub fn steps(&self) -> Result<Vec<Step>, Failure> {
+        let (renaming, old) = self.renames.apply(self.old, self.new)?;
+        let before: BTreeMap<&Identity, &Object> =
+            old.objects.iter().map(|one| (&one.identity, one)).collect();
+        let after: BTreeSet<&Identity> = self.new.objects.iter().map(|one| &one.identity).collect();
+
+        let mut fates: BTreeMap<&Identity, Fate> = BTreeMap::new();
+        for object in &self.new.objects {
+            if let Some(there) = before.get(&object.identity) {
+                fates.insert(&object.identity, self.fate(there, object)?);
+            }
+        }
+        let gone = Gone::find(&old, &after, &mut fates);
+
+        let mut steps = renaming;
+        steps.extend(gone.drops(&old, &after));
+        let mut made = BTreeSet::new();
+        let mut last = "";
+        for object in &self.new.objects {
+            if object.section != last {
+                steps.extend(self.comments(&old, last, &made));
+                last = &object.section;
+            }
+            let there =
+                before.get(&object.identity).filter(|there| !gone.identities.contains(&there.identity));
+            let section = &object.section;
+            let made_anew = match (there, fates.get(&object.identity)) {
+                (Some(there), Some(Fate::Kept)) => {
+                    if object.always != there.always {
+                        steps.push(enabling(object));
+                    }
+                    false
+                }
+                (Some(_), Some(Fate::Altered(alteration))) => {
+                    for (sql, hazards) in &alteration.statements {
+                        steps.push(Step::new(section, sql).with(hazards));
+                    }
+                    false
+                }
+                (Some(_), Some(Fate::Replaced)) => {
+                    let sql = object.sql.replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1);
+                    steps.push(Step { remark: object.remark.clone(), ..Step::new(section, sql) });
+                    false
+                }
+                (Some(_), Some(Fate::Revalued(change))) => {
+                    steps.extend(change.steps(object, &old)?);
+                    false
+                }
+                _ => true,
+            };
+            if made_anew {
+                steps.push(Step { remark: object.remark.clone(), ..Step::new(section, &object.sql) });
+                if object.always {
+                    steps.push(enabling(object));
+                }
+                made.insert(&object.identity);
+            }
+        }
+        steps.extend(self.comments(&old, last, &made));
+        let stands = |identity: &Identity| after.contains(identity) && !gone.identities.contains(identity);
+        steps.extend(privilege::steps(&old, self.new, &made, stands));
+        steps.extend(gone.last_drops(&old, &after));
+        Ok(steps)
+    }
+
+    fn fate(&self, there: &Object, wanted: &Object) -> Result<Fate, Failure> {
+        if there.sql == wanted.sql {
+            return Ok(Fate::Kept);
+        }
+        Ok(match wanted.identity.kind {
+            Kind::Table if self.derived.contains(&wanted.identity.name) => Fate::Anew,
+            Kind::Table => {
+                let alteration = Table::read(&there.sql)?.become_(&Table::read(&wanted.sql)?);
+                match alteration.impossible {
+                    Some(why) => {
+                        return Err(Failure::Impossible { table: wanted.identity.name.clone(), why });
+                    }
+                    None => Fate::Altered(alteration),
+                }
+            }
+            Kind::Function if signature(&there.sql) == signature(&wanted.sql) => Fate::Replaced,
+            Kind::Type => Fate::Revalued(enumeration::Change::between(there, wanted, self.new)),
+            Kind::Schema | Kind::Block => Fate::Kept,
+            _ => Fate::Anew,
+        })
+    }
+
+    /// What is said of a section's objects where it was not said before, or where the object is a new one.
+    fn comments(&self, old: &Catalog, section: &str, made: &BTreeSet<&Identity>) -> Vec<Step> {
+        let said: BTreeMap<&str, &str> =
+            old.comments.iter().map(|one| (one.target.as_str(), one.text.as_str())).collect();
+        let wanted = self.new.comments.iter().filter(|one| one.section == section);
+        let mut steps: Vec<Step> = wanted
+            .clone()
+            .filter(|one| {
+                said.get(one.target.as_str()) != Some(&one.text.as_str())
+                    || made.iter().any(|object| is_of(one, object))
+            })
+            .map(|one| Step::new(section, format!("COMMENT ON {} IS {};", one.target, one.text)))
+            .collect();
+        let still: BTreeSet<&str> = wanted.map(|one| one.target.as_str()).collect();
+        for unsaid in
+            old.comments.iter().filter(|one| one.section == section && !still.contains(one.target.as_str()))
+        {
+            if self.stands(&unsaid.target, made) {
+                steps.push(Step::new(section, format!("COMMENT ON {} IS NULL;", unsaid.target)));
+            }
+        }
+        steps
+    }
+
+    /// Whether what a comment speaks of is there before and after, and the same.
+    fn stands(&self, target: &str, made: &BTreeSet<&Identity>) -> bool {
+        let object = self.new.objects.iter().find(|object| {
+            object.identity.is_called(target)
+                || column_of(target).is_some_and(|(relation, _)| relation == object.identity.name)
+        });
+        let Some(object) = object.filter(|object| !made.contains(&object.identity)) else { return false };
+        column_of(target).is_none_or(|(_, column)| object.words.contains(&unquoted(column)))
+    }
+}
+
+/// The objects that go, those included that are made anew afterwards.
+struct Gone {
+    identities: BTreeSet<Identity>,
+}
+
+impl Gone {
+    /// What goes because it is not wanted any more, or not so; and what would stand in its way.
+    fn find(old: &Catalog, after: &BTreeSet<&Identity>, fates: &mut BTreeMap<&Identity, Fate>) -> Self {
+        let mut identities: BTreeSet<Identity> = old
+            .objects
+            .iter()
+            .map(|one| &one.identity)
+            .filter(|identity| !after.contains(*identity) || matches!(fates.get(*identity), Some(Fate::Anew)))
+            .cloned()
+            .collect();
+        let touched: BTreeMap<&str, BTreeSet<&str>> = fates
+            .iter()
+            .filter_map(|(identity, fate)| match fate {
+                Fate::Altered(alteration) => {
+                    Some((identity.name.as_str(), alteration.touched.iter().map(String::as_str).collect()))
+                }
+                _ => None,
+            })
+            .collect();
+        let rewritten: BTreeSet<&str> = fates
+            .iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Revalued(change) if change.is_anew()))
+            .map(|(identity, _)| identity.name.as_str())
+            .collect();
+        loop {
+            let names: BTreeSet<&str> = identities
+                .iter()
+                .filter(|one| !matches!(one.kind, Kind::Trigger | Kind::Index | Kind::Block))
+                .map(|one| one.name.as_str())
+                .collect();
+            // A column of a type that is made anew is one whose type changes.
+            let retyped: Vec<&Object> = old
+                .objects
+                .iter()
+                .filter(|one| {
+                    one.identity.kind == Kind::Table
+                        && one.reads.iter().any(|name| rewritten.contains(name.as_str()))
+                })
+                .collect();
+            let found: Vec<Identity> = old
+                .objects
+                .iter()
+                .filter(|one| !identities.contains(&one.identity))
+                .filter(|one| {
+                    matches!(
+                        one.identity.kind,
+                        Kind::View
+                            | Kind::MaterializedView
+                            | Kind::Function
+                            | Kind::Trigger
+                            | Kind::Index
+                            | Kind::Partition
+                    )
+                })
+                .filter(|one| {
+                    let reads = |name: &str| one.reads.contains(name) && one.identity.name != name;
+                    let names_column = |columns: &BTreeSet<&str>| {
+                        one.words.contains("*") || columns.iter().any(|column| one.words.contains(*column))
+                    };
+                    names.iter().any(|name| reads(name))
+                        || one.reads.iter().any(|name| rewritten.contains(name.as_str()))
+                        || retyped.iter().any(|table| {
+                            reads(&table.identity.name)
+                                && one.identity.kind != Kind::Partition
+                                && one.identity.kind != Kind::Index
+                                && one.identity.kind != Kind::Trigger
+                        })
+                        || touched.iter().any(|(table, columns)| {
+                            // An index follows a column's type, and a partition its table.
+                            let follows = matches!(one.identity.kind, Kind::Index | Kind::Partition);
+                            reads(table) && names_column(columns) && !follows
+                        })
+                })
+                .map(|one| one.identity.clone())
+                .collect();
+            if found.is_empty() {
+                return Self { identities };
+            }
+            identities.extend(found);
+        }
+    }
+
+    /// Whether an object goes with a table that goes.
+    fn goes_along(&self, identity: &Identity) -> bool {
+        let tables = [Kind::Table, Kind::Partition, Kind::MaterializedView];
+        matches!(identity.kind, Kind::Trigger | Kind::Index | Kind::Partition)
+            && self.identities.iter().any(|one| tables.contains(&one.kind) && one.name == identity.of)
+    }
+
+    /// What goes first: all but schemas and types, the last made first. A function that triggers call waits for
+    /// the table with which they go.
+    fn drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut waiting: Vec<&Object> = Vec::new();
+        let going = |one: &&Object| self.identities.contains(&one.identity);
+        for object in old.objects.iter().rev().filter(going) {
+            let identity = &object.identity;
+            if matches!(identity.kind, Kind::Schema | Kind::Type | Kind::Block) || self.goes_along(identity) {
+                continue;
+            }
+            if identity.kind == Kind::Function && self.callers(old, identity).next().is_some() {
+                waiting.push(object);
+                continue;
+            }
+            let lost = identity.kind == Kind::Table && !after.contains(identity);
+            let step = Step::new(&object.section, drop(identity));
+            steps.push(if lost { step.with(&[Hazard::DataLoss]) } else { step });
+            if identity.kind == Kind::Table {
+                let (freed, others) = waiting.into_iter().partition(|function: &&Object| {
+                    self.callers(old, &function.identity).all(|trigger| trigger.identity.of == identity.name)
+                });
+                waiting = others;
+                let freed: Vec<&Object> = freed;
+                steps.extend(freed.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
+            }
+        }
+        steps.extend(waiting.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
+        steps
+    }
+
+    /// The triggers that call a function and go with their tables.
+    fn callers<'o>(&self, old: &'o Catalog, function: &Identity) -> impl Iterator<Item = &'o Object> {
+        let name = function.name.clone();
+        old.objects.iter().filter(move |one| {
+            one.identity.kind == Kind::Trigger && one.reads.contains(&name) && self.goes_along(&one.identity)
+        })
+    }
+
+    /// What goes when nothing stands on it any more.
+    fn last_drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
+        let late = |one: &&Object| matches!(one.identity.kind, Kind::Schema | Kind::Type);
+        old.objects
+            .iter()
+            .rev()
+            .filter(late)
+            .filter(|one| self.identities.contains(&one.identity) && !after.contains(&one.identity))
+            .map(|one| Step::new(&one.section, drop(&one.identity)))
+            .collect()
+    }
+}
+
+fn drop(identity: &Identity) -> String {
+    format!("DROP {};", identity.called())
+}
+
+fn enabling(trigger: &Object) -> Step {
+    let how = if trigger.always { "ENABLE ALWAYS" } else { "ENABLE" };
+    let Identity { name, of, .. } = &trigger.identity;
+    Step::new(&trigger.section, format!("ALTER TABLE {of}\n    {how} TRIGGER {name};"))
+}
+
+/// What a function is called with and gives: as long as it stays, the function can be replaced under those who
+/// use it.
+fn signature(sql: &str) -> &str {
+    sql.split_once("\nLANGUAGE").map_or(sql, |(head, _)| head)
+}
+
+/// The relation and the column of `COLUMN "s"."t"."c"`.
+fn column_of(target: &str) -> Option<(&str, &str)> {
+    let whole = target.strip_prefix("COLUMN ")?;
+    let (_, rest) = quoted(whole)?;
+    let (_, column) = quoted(rest.strip_prefix('.')?)?;
+    Some((whole.strip_suffix(column)?, column.strip_prefix('.')?))
+}
+
+fn is_of(comment: &Comment, object: &Identity) -> bool {
+    object.is_called(&comment.target)
+        || column_of(&comment.target).is_some_and(|(relation, _)| {
+            relation == object.name
+                && matches!(object.kind, Kind::Table | Kind::View | Kind::MaterializedView)
+        })
+}

@@ -1,0 +1,112 @@
+//! The lock file: what the last migration left, kept beside the migrations. The next one is the difference to
+//! it, so that the tool needs neither a database nor an earlier commit. Text in, text out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use squawk_syntax::{SourceFile, SyntaxKind};
+
+/// The shape of the file; another one is not read.
+const FORMAT: u32 = 1;
+
+/// What the last migration left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    format: u32,
+    /// The hash of the objects, as the database keeps it.
+    pub objects_hash: String,
+    /// The migrations, first to last, each with a checksum of what it does.
+    pub migrations: Vec<Migration>,
+    /// Each silver table's columns, in the order of their introduction.
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// The resolved warehouse, as JSON.
+    pub model: String,
+    /// The scripts, in the order in which they run.
+    pub scripts: Vec<Script>,
+}
+
+/// A migration, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    /// Its name, and its folder's.
+    pub name: String,
+    /// The checksum of `up.sql`.
+    pub up: String,
+    /// The checksum of `down.sql`.
+    pub down: String,
+}
+
+/// A script of objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// Its title.
+    pub title: String,
+    /// Its statements.
+    pub sql: String,
+}
+
+/// Why a lock file says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It is not what the tool has written.
+    #[error("it is not what `medallion generate` has written: {0}")]
+    Damaged(String),
+    /// Another version of the tool wrote it.
+    #[error("it has format {0}, and this tool reads {FORMAT}")]
+    Format(u32),
+}
+
+impl Lock {
+    /// A lock of these parts.
+    pub fn new(objects_hash: String, model: String, scripts: Vec<Script>) -> Self {
+        Self {
+            format: FORMAT,
+            objects_hash,
+            migrations: Vec::new(),
+            columns: BTreeMap::new(),
+            model,
+            scripts,
+        }
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, or of another format.
+    pub fn read(text: &str) -> Result<Self, Unusable> {
+        let lock: Self =
+            toml::from_str(text).map_err(|error| Unusable::Damaged(error.message().to_owned()))?;
+        if lock.format == FORMAT { Ok(lock) } else { Err(Unusable::Format(lock.format)) }
+    }
+
+    /// The file's text, without the mark.
+    pub fn text(&self) -> String {
+        toml::to_string_pretty(self).expect("a lock is plain data with string keys")
+    }
+}
+
+impl Migration {
+    /// A migration with the checksums of its texts.
+    pub fn of(name: &str, up: &str, down: &str) -> Self {
+        Self { name: name.to_owned(), up: checksum(up), down: checksum(down) }
+    }
+}
+
+/// The checksum of what SQL does: remarks, white space and the ends of lines make no difference.
+pub fn checksum(sql: &str) -> String {
+    let mut hash = Sha256::new();
+    let file = SourceFile::parse(sql).syntax_node();
+    let tokens = file.descendants_with_tokens().filter_map(|element| element.into_token());
+    for token in tokens.filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
+    {
+        // Within a string, only the ends of lines may differ.
+        hash.update(token.text().replace("\r\n", "\n"));
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

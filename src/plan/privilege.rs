@@ -1,0 +1,113 @@
+//! Privileges that a migration gives or takes: what changed, and on objects that were made anew all of them. What
+//! somebody else has granted is not known here.
+
+use std::collections::BTreeSet;
+
+use super::difference::Step;
+use super::object::{Catalog, Grant, Identity, Kind};
+
+/// The statements: what is given or taken otherwise than before, one for the objects of a section on which a role
+/// is given the same.
+pub(super) fn steps(
+    old: &Catalog,
+    new: &Catalog,
+    made: &BTreeSet<&Identity>,
+    stands: impl Fn(&Identity) -> bool,
+) -> Vec<Step> {
+    let held: BTreeSet<&Grant> = old.grants.iter().map(|(_, grant)| grant).collect();
+    let wanted: BTreeSet<&Grant> = new.grants.iter().map(|(_, grant)| grant).collect();
+    let is_made = |grant: &Grant| made.iter().any(|object| is_on(grant, object));
+    let mut changes: Vec<(&str, Grant)> = Vec::new();
+    for (section, grant) in &old.grants {
+        let object_stands = !is_made(grant)
+            && old.objects.iter().all(|one| !is_on(grant, &one.identity) || stands(&one.identity));
+        if !wanted.contains(grant) && object_stands {
+            changes.push((section, Grant { given: !grant.given, ..grant.clone() }));
+        }
+    }
+    for (section, grant) in &new.grants {
+        if !held.contains(grant) || is_made(grant) {
+            changes.push((section, grant.clone()));
+        }
+    }
+    grouped(&changes)
+}
+
+fn is_on(grant: &Grant, object: &Identity) -> bool {
+    match object.kind {
+        Kind::Function => {
+            grant.class == "FUNCTION " && grant.object == format!("{}{}", object.name, object.of)
+        }
+        Kind::Schema => grant.class == "SCHEMA " && grant.object == object.name,
+        Kind::Type => grant.class == "TYPE " && grant.object == object.name,
+        Kind::Table | Kind::View | Kind::MaterializedView | Kind::Partition | Kind::Sequence => {
+            matches!(grant.class.as_str(), "" | "SEQUENCE ") && grant.object == object.name
+        }
+        Kind::Index | Kind::Trigger | Kind::Block => false,
+    }
+}
+
+/// Privileges that one statement gives or takes.
+struct Statement<'a> {
+    section: &'a str,
+    given: bool,
+    class: &'a str,
+    role: &'a str,
+    privileges: Vec<&'a str>,
+    objects: Vec<&'a str>,
+}
+
+impl Statement<'_> {
+    fn sql(&self) -> String {
+        let (verb, to) = if self.given { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+        let (privileges, class, role) = (self.privileges.join(", "), self.class, self.role);
+        match self.objects.as_slice() {
+            [object] => format!("{verb} {privileges} ON {class}{object} {to} {role};"),
+            several => {
+                let objects = several.join(",\n    ");
+                format!("{verb} {privileges} ON{}{}\n    {objects}\n{to} {role};", space(class), class.trim())
+            }
+        }
+    }
+}
+
+fn space(class: &str) -> &'static str {
+    if class.is_empty() { "" } else { " " }
+}
+
+fn grouped(changes: &[(&str, Grant)]) -> Vec<Step> {
+    let mut single: Vec<Statement<'_>> = Vec::new();
+    for (section, grant) in changes {
+        let found = single.iter_mut().find(|one| {
+            one.given == grant.given
+                && one.class == grant.class
+                && one.role == grant.role
+                && one.objects == [grant.object.as_str()]
+        });
+        match found {
+            Some(one) if one.privileges.contains(&grant.privilege.as_str()) => {}
+            Some(one) => one.privileges.push(&grant.privilege),
+            None => single.push(Statement {
+                section,
+                given: grant.given,
+                class: &grant.class,
+                role: &grant.role,
+                privileges: vec![&grant.privilege],
+                objects: vec![&grant.object],
+            }),
+        }
+    }
+    let mut statements: Vec<Statement<'_>> = Vec::new();
+    for one in single {
+        let found = statements.iter_mut().find(|other| {
+            (other.section, other.given, other.class, other.role)
+                == (one.section, one.given, one.class, one.role)
+                && other.privileges == one.privileges
+        });
+        match found {
+            Some(other) => other.objects.extend(one.objects),
+            None => statements.push(one),
+        }
+    }
+    statements.iter().map(|one| Step::new(one.section, one.sql())).collect()
+}

@@ -1,0 +1,283 @@
+//! What has another name now, and what follows from it: tables, indexes and columns keep what they hold and are
+//! called otherwise. What is only text (views, functions) is made anew under its new name.
+
+use std::collections::BTreeSet;
+
+use squawk_syntax::SourceFile;
+
+use super::difference::Step;
+use super::object::{Catalog, Identity, Kind, Object, Unreadable};
+use super::table::{Table, quoted, unquoted};
+
+/// Names of before and of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renames {
+    /// Relations: the scripts' titles of before and now, and the quoted names of the tables that they are about.
+    pub relations: Vec<Renamed>,
+    /// Columns: the title of the relation's script now, and the quoted names of before and now.
+    pub columns: Vec<(String, String, String)>,
+}
+
+/// A relation of another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// Its script's title before.
+    pub section_before: String,
+    /// And now.
+    pub section: String,
+    /// Its table before, quoted.
+    pub before: String,
+    /// And now.
+    pub now: String,
+}
+
+impl Renames {
+    /// The same the other way round.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let section = |title: &String| {
+            let found = self.relations.iter().find(|one| one.section == *title);
+            found.map_or_else(|| title.clone(), |one| one.section_before.clone())
+        };
+        Self {
+            relations: self
+                .relations
+                .iter()
+                .map(|one| Renamed {
+                    section_before: one.section.clone(),
+                    section: one.section_before.clone(),
+                    before: one.now.clone(),
+                    now: one.before.clone(),
+                })
+                .collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|(title, before, now)| (section(title), now.clone(), before.clone()))
+                .collect(),
+        }
+    }
+
+    /// The statements that rename, and the catalog of before as it is called after them.
+    ///
+    /// # Errors
+    ///
+    /// A statement cannot be read: a mistake of the tool's.
+    pub fn apply(&self, old: &Catalog, new: &Catalog) -> Result<(Vec<Step>, Catalog), Unreadable> {
+        let mut catalog = old.clone();
+        let mut steps = Vec::new();
+        for renamed in &self.relations {
+            catalog.retitle(&renamed.section_before, &renamed.section);
+            for (before, now) in renamed.pairs(&catalog, new) {
+                let (_, name) = split(&now.name);
+                let kind = before.kind;
+                // What is made as a partition goes with the others.
+                if before.name != now.name && kind != Kind::Partition {
+                    let sql = format!("ALTER {} {} RENAME TO {name};", kind.word(), before.name);
+                    steps.push(Step::new(&renamed.section, sql));
+                }
+                if kind == Kind::Index {
+                    catalog.rewrite(
+                        |object| object.identity.kind == kind && object.identity.name == before.name,
+                        |tokens| replace_word(tokens, split(&before.name).1, name),
+                    )?;
+                    continue;
+                }
+                for (sequence, renamed_to) in catalog.sequences(&before, &now)? {
+                    let sql = format!("ALTER SEQUENCE {sequence} RENAME TO {renamed_to};");
+                    steps.push(Step::new(&renamed.section, sql));
+                }
+                let is_split = kind == Kind::Table && catalog.is_split(&before)?;
+                catalog.rename(&before.name, &now.name)?;
+                if is_split {
+                    steps.push(partitions(&renamed.section, &before.name, &now.name));
+                }
+            }
+        }
+        for (section, before, now) in &self.columns {
+            let tables: BTreeSet<String> = catalog
+                .objects
+                .iter()
+                .filter(|one| one.section == *section && one.identity.kind == Kind::Table)
+                .filter(|one| Table::read(&one.sql).is_ok_and(|table| table.column(before).is_some()))
+                .map(|one| one.identity.name.clone())
+                .collect();
+            for table in &tables {
+                let sql = format!("ALTER TABLE {table}\n    RENAME COLUMN {before} TO {now};");
+                steps.push(Step::new(section, sql));
+                catalog.rewrite(
+                    |object| {
+                        let own = object.identity.kind == Kind::Table && object.identity.name == *table;
+                        let on = matches!(object.identity.kind, Kind::Index | Kind::Trigger)
+                            && object.identity.of == *table;
+                        own || on
+                    },
+                    |tokens| replace_word(tokens, before, now),
+                )?;
+                for comment in &mut catalog.comments {
+                    if comment.target == format!("COLUMN {table}.{before}") {
+                        comment.target = format!("COLUMN {table}.{now}");
+                    }
+                }
+            }
+        }
+        Ok((steps, catalog))
+    }
+}
+
+impl Renamed {
+    /// The objects that keep what they hold: the relation's own table, and what belongs to it, in the order in
+    /// which both make it.
+    fn pairs(&self, old: &Catalog, new: &Catalog) -> Vec<(Identity, Identity)> {
+        let kinds = [Kind::Table, Kind::Partition, Kind::Index];
+        let own = |catalog: &Catalog, kind: Kind, other: &Catalog| -> Vec<Identity> {
+            catalog
+                .objects
+                .iter()
+                .filter(|one| one.section == self.section && one.identity.kind == kind)
+                .filter(|one| other.objects.iter().all(|there| there.identity != one.identity))
+                .map(|one| one.identity.clone())
+                .collect()
+        };
+        let mut pairs = Vec::new();
+        for kind in kinds {
+            let (before, now) = (own(old, kind, new), own(new, kind, old));
+            if before.len() == now.len() {
+                pairs.extend(before.into_iter().zip(now));
+            }
+        }
+        pairs
+    }
+}
+
+/// Renames the partitions of a table that has a new name, those made at run time included, and what stands on
+/// them: the next partition is told from them by its name.
+fn partitions(section: &str, before: &str, now: &str) -> Step {
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let (old, new) = (literal(&unquoted(split(before).1)), literal(&unquoted(split(now).1)));
+    let sql = format!(
+        "DO $$\n\
+         DECLARE\n    \
+             part record;\n\
+         BEGIN\n    \
+             FOR part IN\n        \
+                 SELECT named.oid::regclass AS object, substr(named.relname, length({old}) + 1) AS rest\n        \
+                 FROM pg_partition_tree({table}) AS leaf\n        \
+                 LEFT JOIN pg_index AS index ON index.indrelid = leaf.relid\n        \
+                 JOIN pg_class AS named ON named.oid IN (leaf.relid, index.indexrelid)\n        \
+                 WHERE leaf.level > 0\n        \
+                 AND starts_with(named.relname, {old} || '_')\n        \
+                 GROUP BY 1, 2\n    \
+             LOOP\n        \
+                 EXECUTE format('ALTER TABLE %s RENAME TO %I', part.object, {new} || part.rest);\n    \
+             END LOOP;\n\
+         END\n\
+         $$;",
+        table = literal(now),
+    );
+    let remark = "-- Partitions go by their table's name, and indexes by theirs.\n".to_owned();
+    Step { remark, ..Step::new(section, sql) }
+}
+
+impl Catalog {
+    fn is_split(&self, table: &Identity) -> Result<bool, Unreadable> {
+        let found = self.objects.iter().find(|object| object.identity == *table);
+        found.map_or(Ok(false), |object| Ok(Table::read(&object.sql)?.partitioned.is_some()))
+    }
+
+    /// The sequences of a table's identities, which go by its name, and their names to be.
+    fn sequences(&self, before: &Identity, now: &Identity) -> Result<Vec<(String, String)>, Unreadable> {
+        let Some(object) =
+            self.objects.iter().find(|one| one.identity == *before && before.kind == Kind::Table)
+        else {
+            return Ok(Vec::new());
+        };
+        let (schema, old) = split(&before.name);
+        let (_, new) = split(&now.name);
+        let within = |name: &str| unquoted(name).replace('"', "\"\"");
+        Ok(Table::read(&object.sql)?
+            .columns
+            .iter()
+            .filter(|column| column.rest.contains("AS IDENTITY"))
+            .map(|column| {
+                let rest = format!("_{}_seq", within(&column.name));
+                (format!("{schema}.\"{}{rest}\"", within(old)), format!("\"{}{rest}\"", within(new)))
+            })
+            .collect())
+    }
+
+    fn retitle(&mut self, before: &str, now: &str) {
+        let titles = self.objects.iter_mut().map(|one| &mut one.section);
+        let titles = titles.chain(self.comments.iter_mut().map(|one| &mut one.section));
+        for title in titles.chain(self.grants.iter_mut().map(|(section, _)| section)) {
+            if title == before {
+                now.clone_into(title);
+            }
+        }
+    }
+
+    /// Gives a table another name wherever statements say it.
+    fn rename(&mut self, before: &str, now: &str) -> Result<(), Unreadable> {
+        self.rewrite(
+            |object| object.identity.name == before || object.reads.contains(before),
+            |tokens| replace_pair(tokens, before, now),
+        )?;
+        for comment in &mut self.comments {
+            for kind in ["TABLE ", "COLUMN "] {
+                let rest = comment.target.strip_prefix(kind).and_then(|target| target.strip_prefix(before));
+                if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('.')) {
+                    comment.target = format!("{kind}{now}{rest}");
+                    break;
+                }
+            }
+        }
+        for (_, grant) in &mut self.grants {
+            if grant.object == before {
+                now.clone_into(&mut grant.object);
+            }
+        }
+        Ok(())
+    }
+
+    fn rewrite(
+        &mut self,
+        wanted: impl Fn(&Object) -> bool,
+        change: impl Fn(&mut Vec<String>),
+    ) -> Result<(), Unreadable> {
+        for object in self.objects.iter_mut().filter(|object| wanted(object)) {
+            let mut tokens: Vec<String> = SourceFile::parse(&object.sql)
+                .syntax_node()
+                .descendants_with_tokens()
+                .filter_map(|element| element.into_token())
+                .map(|token| token.text().to_owned())
+                .collect();
+            change(&mut tokens);
+            let read = Self::read([(object.section.as_str(), tokens.concat().as_str())])?;
+            let [one] = read.objects.as_slice() else { return Err(Unreadable(object.sql.clone())) };
+            *object = Object { remark: object.remark.clone(), always: object.always, ..one.clone() };
+        }
+        Ok(())
+    }
+}
+
+fn replace_word(tokens: &mut [String], before: &str, now: &str) {
+    for token in tokens.iter_mut().filter(|token| *token == before) {
+        now.clone_into(token);
+    }
+}
+
+/// Replaces a name of two parts, which is three tokens.
+fn replace_pair(tokens: &mut [String], before: &str, now: &str) {
+    let ((schema, name), (new_schema, new_name)) = (split(before), split(now));
+    for number in 2..tokens.len() {
+        if tokens[number - 2] == schema && tokens[number - 1] == "." && tokens[number] == name {
+            new_schema.clone_into(&mut tokens[number - 2]);
+            new_name.clone_into(&mut tokens[number]);
+        }
+    }
+}
+
+/// The two parts of a quoted name.
+fn split(name: &str) -> (&str, &str) {
+    quoted(name).map_or((name, ""), |(schema, rest)| (schema, rest.strip_prefix('.').unwrap_or(rest)))
+}
