@@ -148,7 +148,7 @@ pub async fn check(warehouse: &Warehouse, connection: &mut PgConnection) -> Resu
     if objects_hash != warehouse.objects_hash {
         return Err(Error::new("the database's objects are not those that this binary was built for")
             .remedy(
-                "run `medallion migrate up`; where it finds nothing to do, the baseline was rewritten: \
+                "run `medallion migrate up`; where it finds nothing to do, the migrations were squashed: \
                  `medallion migrate fresh --yes` builds the warehouse anew from its source",
             ));
     }

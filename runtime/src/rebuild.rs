@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use sqlx::Connection as _;
 
-use crate::apply::{self, Applied};
+use crate::apply::{self, Applied, Evolved};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -51,6 +51,7 @@ pub async fn rebuild(
         lines.push((one.mart.clone(), verb, one.rows, one.elapsed.as_secs_f64()));
     })
     .await?;
+    Evolved::done(&whole, &mut transaction).await?;
     let mut outcome = Outcome::default();
     let of = lines.len();
     for (number, (name, verb, differed, seconds)) in (1..).zip(lines) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use crate::apply::{self, Applied};
+use crate::apply::{self, Applied, Evolved};
 use crate::connection;
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
@@ -73,14 +73,18 @@ async fn publish_all(
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
     statement::set(&mut transaction, SETTINGS).await?;
-    let applied = apply::apply_in(warehouse, staging, &mut transaction, |one| {
+    let left = Evolved::read(&mut transaction).await?.recompute(warehouse);
+    let applied = apply::apply_in(warehouse, &left, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
     })
     .await?;
-    let refreshed = refresh::refresh_in(warehouse, &applied, staging, &mut transaction, |one| {
+    let refreshed = refresh::refresh_in(warehouse, &applied, &left, staging, &mut transaction, |one| {
         report(&one.mart, one.rows, one.elapsed);
     })
     .await?;
+    if !left.is_empty() {
+        Evolved::done(&left, &mut transaction).await?;
+    }
     let system_time = system_time(&mut transaction).await?;
     transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
     Ok(Published { applied, refreshed, system_time })

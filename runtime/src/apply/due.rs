@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::{Purpose, Repair, Step, Waiting, Window};
+use super::{Evolved, Purpose, Repair, Step, Waiting, Window};
 use crate::descriptor::{LookupTime, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -41,6 +41,7 @@ pub(crate) struct Due {
     marks: BTreeMap<String, Mark>,
     /// The last entry of each journal, by relation.
     journals: BTreeMap<Name, i64>,
+    evolved: Evolved,
 }
 
 /// How long writers of a versioned dimension may take to end their transactions.
@@ -81,7 +82,7 @@ pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection)
         let mark = due.mark(silver);
         mark.lsn < due.to_lsn || mark.journal_id < due.journal_id(silver) || due.passed(silver).is_some()
     };
-    Ok(late > 0 || warehouse.silver.iter().any(waits))
+    Ok(late > 0 || due.evolved.is_due() || warehouse.silver.iter().any(waits))
 }
 
 impl Due {
@@ -96,7 +97,8 @@ impl Due {
         }
         let (latest, horizon) = times(warehouse, &to_time, connection).await?;
         let streamed = streamed(warehouse, connection).await?;
-        Ok(Some(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals }))
+        let evolved = Evolved::read(connection).await?;
+        Ok(Some(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals, evolved }))
     }
 
     /// The position above which the stream may have landed what a relation's watermark had passed by then: others
@@ -144,6 +146,7 @@ impl Due {
             repair: Repair::Nothing,
             purpose: Purpose::Apply,
             waiting: Waiting::default(),
+            since: self.evolved.since(silver),
             staging,
         }
     }

@@ -14,6 +14,7 @@
 mod change;
 mod difference;
 mod due;
+mod evolved;
 mod hash;
 mod journal;
 mod merge;
@@ -37,6 +38,7 @@ use crate::statement::{self, Bound, Plan};
 pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
 pub(crate) use due::{Due, is_due};
+pub(crate) use evolved::Evolved;
 pub(crate) use own::{single, stage_everything};
 pub(crate) use state::stored_versions;
 
@@ -106,6 +108,8 @@ pub(crate) struct Step<'a> {
     pub purpose: Purpose,
     /// What of its landing table waits in the window.
     pub waiting: Waiting,
+    /// The positions up to which columns are NULL: those that came later without their past.
+    pub since: BTreeMap<String, i64>,
     pub staging: &'a Staging,
 }
 
@@ -192,18 +196,19 @@ pub async fn apply(
     connection: &mut PgConnection,
     report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    apply_in(warehouse, &Staging::default(), connection, report).await
+    apply_in(warehouse, &BTreeSet::new(), &Staging::default(), connection, report).await
 }
 
-/// The same, on a session that has done so before.
+/// The same, on a session that has done so before; and some relations are recomputed as a whole.
 pub async fn apply_in(
     warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
     staging: &Staging,
     connection: &mut PgConnection,
     report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    let nothing = Asked { whole: &BTreeSet::new(), keys: &BTreeMap::new() };
-    work_through(warehouse, &nothing, staging, connection, report).await
+    let asked = Asked { whole, keys: &BTreeMap::new() };
+    work_through(warehouse, &asked, staging, connection, report).await
 }
 
 /// The same; and some keys are recomputed from all that is known of them: by relation, the table of them.
@@ -223,8 +228,7 @@ pub(crate) async fn rebuild(
     connection: &mut PgConnection,
     report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    let asked = Asked { whole, keys: &BTreeMap::new() };
-    work_through(warehouse, &asked, &Staging::default(), connection, report).await
+    apply_in(warehouse, whole, &Staging::default(), connection, report).await
 }
 
 /// What is recomputed although nothing waits.
@@ -295,7 +299,7 @@ fn explained(error: Error) -> Error {
     match error.sqlstate().as_deref() {
         Some(state) if state.starts_with("22") || state == "23502" => error.remedy(
             "a landed value does not fit its column: give the column a type that takes it (or `null = true`) \
-             in the spec, then `medallion generate` and `medallion migrate fresh --yes`",
+             in the spec, then `medallion generate` and `medallion migrate up`",
         ),
         _ => error,
     }

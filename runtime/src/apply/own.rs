@@ -187,7 +187,12 @@ pub fn single(step: &Step<'_>, condition: &str) -> String {
             records.len() - 1
         });
         records[number].push(column);
-        select += &format!(",\nlanded_{number}.{} AS {name}", quote::identifier(field));
+        let value = format!("landed_{number}.{}", quote::identifier(field));
+        select += &match step.since.get(&column.name) {
+            // It came later, and did not take its past along.
+            Some(since) => format!(",\nCASE WHEN change.lsn > {since} THEN {value} END AS {name}"),
+            None => format!(",\n{value} AS {name}"),
+        };
     }
     let mut from = String::new();
     for (number, record) in records.iter().enumerate() {

@@ -33,18 +33,19 @@ pub async fn refresh(
     connection: &mut PgConnection,
     report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
-    refresh_in(warehouse, applied, &Staging::default(), connection, report).await
+    refresh_in(warehouse, applied, &BTreeSet::new(), &Staging::default(), connection, report).await
 }
 
-/// The same, on a session that has done so before.
+/// The same, on a session that has done so before; and some marts are recomputed as a whole.
 pub async fn refresh_in(
     warehouse: &Warehouse,
     applied: &[Applied],
+    whole: &BTreeSet<Name>,
     staging: &Staging,
     connection: &mut PgConnection,
     report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
-    work_through(warehouse, applied, &BTreeSet::new(), staging, connection, report).await
+    work_through(warehouse, applied, whole, staging, connection, report).await
 }
 
 /// The same; and some marts are recomputed as a whole, whatever changed.
@@ -55,7 +56,7 @@ pub(crate) async fn rebuild(
     connection: &mut PgConnection,
     report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
-    work_through(warehouse, applied, whole, &Staging::default(), connection, report).await
+    refresh_in(warehouse, applied, whole, &Staging::default(), connection, report).await
 }
 
 async fn work_through(
