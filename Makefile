@@ -39,9 +39,9 @@ check: setup
 	cargo run --quiet -- check
 	cargo run --quiet -- generate --check
 
-## Writes entities, SQL and migrations from the specs
+## Writes entities, SQL and migrations from the specs; until 0.1 one migration makes all of the default warehouse
 generate:
-	cargo run --quiet -- generate
+	cargo run --quiet -- generate --squash
 
 ## Rewrites what tests compare byte for byte; review the difference
 update: setup

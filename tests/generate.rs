@@ -74,7 +74,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, String> {
 fn every_case_gives_what_is_expected() {
     let update = std::env::var_os("MEDALLION_UPDATE").is_some_and(|value| value == "1");
     for case in cases() {
-        let files = emitted(&load(&case));
+        // What the lock file says, its own test holds.
+        let files = emitted(&load(&case)).without(|path| path.ends_with("/lock.toml"));
         let place = everything(&case.join("expected"));
         if update {
             output::write(&files, &place).unwrap();
@@ -473,7 +474,7 @@ fn one_warehouse_at_hand_leaves_the_others_alone() {
 #[test]
 fn imports_run_one_way() {
     // Each module may use those before it, and the findings that both `spec` and `model` make.
-    let order = ["finding", "spec", "model", "emit", "output", "cli"];
+    let order = ["finding", "spec", "model", "plan", "emit", "output", "cli"];
     for (path, text) in tree(&root().join("src")) {
         let path = path.strip_prefix(root().join("src")).unwrap().to_owned();
         let first = path.iter().next().unwrap().to_str().unwrap();

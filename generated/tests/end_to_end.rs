@@ -9,6 +9,7 @@ mod chaos;
 mod demo;
 mod entities;
 mod epochs;
+mod evolved;
 mod forget;
 mod keeping;
 #[cfg(target_os = "linux")]

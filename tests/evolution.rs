@@ -1,0 +1,614 @@
+//! Laws of evolution, on a real server: a warehouse that was migrated is the one that a fresh install makes; the
+//! way back leads back; rows survive. Each change that a spec can make is an edit of one small spec.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "evolution/catalog.rs"]
+mod catalog;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog::{catalog, copy, psql, try_psql};
+use medallion::cli::read;
+use medallion::emit::{self, FileSet, Past, Unable, Workspace};
+use medallion::finding::SourceText;
+use medallion::model::{self, Warehouse};
+use medallion::plan::lock::{Lock, checksum};
+use medallion::spec::Files;
+use medallion_server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// What is replaced in the spec's text, by what.
+type Edit = (&'static str, &'static str);
+
+const EMAIL: &str = "    { name = \"email\", type = \"text\", null = true },\n";
+
+/// Every kind of change, with a name.
+const CHANGES: &[(&str, &[Edit])] = &[
+    ("nothing", &[]),
+    (
+        "column added",
+        &[(
+            EMAIL,
+            "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", null = true },\n",
+        )],
+    ),
+    (
+        "column added from bronze",
+        &[(
+            EMAIL,
+            "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", null = true, backfill = \"bronze\" },\n",
+        )],
+    ),
+    (
+        "column dropped",
+        &[
+            (EMAIL, ""),
+            ("[types]", "[allow_drop]\n\"dim_customer_hist.email\" = \"Nobody may mail them.\"\n\n[types]"),
+        ],
+    ),
+    (
+        "column renamed",
+        &[("name = \"email\", type", "name = \"mail\", from = \"email\", renamed_from = \"email\", type")],
+    ),
+    ("column retyped", &[("name = \"points\", type = \"integer\"", "name = \"points\", type = \"bigint\"")]),
+    (
+        "column retyped by text",
+        &[("name = \"points\", type = \"integer\"", "name = \"points\", type = \"text\"")],
+    ),
+    (
+        "column not null",
+        &[("name = \"points\", type = \"integer\", null = true", "name = \"points\", type = \"integer\"")],
+    ),
+    (
+        "columns reordered",
+        &[
+            (EMAIL, ""),
+            (
+                "    { name = \"seen\"",
+                "    { name = \"email\", type = \"text\", null = true },\n    { name = \"seen\"",
+            ),
+        ],
+    ),
+    ("column commented", &[("What to call them.", "Their name; it's theirs.")]),
+    ("column no longer commented", &[(", description = \"What to call them.\"", "")]),
+    (
+        "column untracked",
+        &[(
+            "name = \"points\", type = \"integer\", null = true",
+            "name = \"points\", type = \"integer\", null = true, tracked = false",
+        )],
+    ),
+    ("column tracked", &[(", tracked = false", "")]),
+    ("enum value added", &[("[\"fine\", \"sour\"]", "[\"fine\", \"flat\", \"sour\", \"wild\"]")]),
+    ("enum value removed", &[("[\"fine\", \"sour\"]", "[\"fine\"]")]),
+    ("enum values reordered", &[("[\"fine\", \"sour\"]", "[\"sour\", \"fine\"]")]),
+    (
+        "dimension renamed",
+        &[(
+            "name = \"dim_customer_hist\"",
+            "name = \"dim_client_hist\"\nrenamed_from = \"dim_customer_hist\"",
+        )],
+    ),
+    (
+        "dimension and column renamed",
+        &[
+            (
+                "name = \"dim_customer_hist\"",
+                "name = \"dim_client_hist\"\nrenamed_from = \"dim_customer_hist\"",
+            ),
+            ("name = \"email\", type", "name = \"mail\", from = \"email\", renamed_from = \"email\", type"),
+        ],
+    ),
+    ("dimension no longer versioned", &[("system_versioning = true\n", "")]),
+    (
+        "landing renamed",
+        &[
+            ("name = \"br_sale_cdc\"", "name = \"br_sold_cdc\"\nrenamed_from = \"br_sale_cdc\""),
+            ("\nfrom = \"br_sale_cdc\"", "\nfrom = \"br_sold_cdc\""),
+        ],
+    ),
+    (
+        "fact renamed",
+        &[
+            ("name = \"fact_sale\"", "name = \"fact_sold\"\nrenamed_from = \"fact_sale\""),
+            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
+            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
+        ],
+    ),
+    (
+        "lookup renamed",
+        &[
+            ("name = \"lookup_store\"", "name = \"lookup_shop\"\nrenamed_from = \"lookup_store\""),
+            ("relation = \"lookup_store\"", "relation = \"lookup_shop\""),
+        ],
+    ),
+    (
+        "fact column added",
+        &[(
+            "    { name = \"amount\"",
+            "    { name = \"till\", type = \"integer\", null = true },\n    { name = \"amount\"",
+        )],
+    ),
+    (
+        "fact column retyped under a mart",
+        &[("name = \"amount\", type = \"numeric(10,2)\"", "name = \"amount\", type = \"numeric(12,3)\"")],
+    ),
+    (
+        "dimension dropped",
+        &[
+            ("[[dimension]]", "[allow_drop]\ndim_customer_hist = \"Not ours to keep.\"\n\n[[dimension]]"),
+            (
+                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\nsystem_versioning = true\n",
+                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\n",
+            ),
+            ("name = \"dim_customer_hist\"", "name = \"dim_person_hist\""),
+        ],
+    ),
+    (
+        "mart column added",
+        &[(
+            "    { name = \"sales\",",
+            "    { name = \"most\", type = \"numeric(10,2)\", of = \"sale\", expr = \"max(amount)\" },\n    { name = \"sales\",",
+        )],
+    ),
+    (
+        "mart redefined",
+        &[(
+            "expr = \"sum(amount)\" },\n    {",
+            "expr = \"sum(amount) FILTER (WHERE amount > 0)\", null = true },\n    {",
+        )],
+    ),
+    ("mart stored otherwise", &[("storage = \"incremental\"", "storage = \"view\"")]),
+    ("materialized view into a table", &[("storage = \"materialized_view\"", "storage = \"incremental\"")]),
+    (
+        "mart dropped",
+        &[(
+            "[[mart]]\nname = \"sales_by_city\"\nstorage = \"materialized_view\"\nfrom = { sale = \"fact_sale\" }\ngrain = [{ name = \"city\", of = \"sale.city\" }]\nmeasures = [{ name = \"sold\", type = \"numeric(12,2)\", of = \"sale\", expr = \"sum(amount)\" }]\n",
+            "",
+        )],
+    ),
+    ("roles gone", &[("[roles]\nloader = \"shop_loader\"\nreader = \"shop_reader\"\n", "")]),
+    ("reader gone", &[("reader = \"shop_reader\"\n", "")]),
+    ("dimension described", &[("Customers, every version.", "Whoever buys.")]),
+    (
+        "relation added",
+        &[(
+            "[[fact]]",
+            "[[dimension]]\nname = \"dim_sale_hist\"\nfrom = \"br_sale_cdc\"\nkey = [\"sale_id\"]\ncolumns = [{ name = \"sale_id\", type = \"bigint\" }]\n\n[[fact]]",
+        )],
+    ),
+    (
+        "lookup dropped under a fact",
+        &[
+            (
+                "[[lookup]]\nname = \"lookup_store\"\nfrom = \"store\"\nkey = [\"store_id\"]\ncolumns = [\n    { name = \"store_id\", type = \"integer\" },\n    { name = \"city\", type = \"text\", null = true },\n]\n",
+                "[allow_drop]\nlookup_store = \"Stores are gone.\"\n",
+            ),
+            (
+                "lookups = [{ name = \"shop\", relation = \"lookup_store\", on = [\"store_id\"], at = \"sold_at\" }]\n",
+                "",
+            ),
+            (", from = \"shop.city\"", ""),
+        ],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The spec with edits; each has to find what it replaces.
+fn edited(edits: &[Edit]) -> Files {
+    let mut files = read::warehouse(&root().join("tests/evolution/shop")).unwrap();
+    let mut text = files.spec.text().to_owned();
+    for (before, after) in edits {
+        assert!(text.contains(before), "nothing to replace: {before}");
+        text = text.replacen(before, after, 1);
+    }
+    files.spec = SourceText::new(files.spec.path(), text);
+    files
+}
+
+fn lowered(files: &Files) -> Warehouse {
+    model::load(files)
+        .unwrap_or_else(|findings| panic!("{}", findings.human(medallion::finding::Colour::Plain)))
+}
+
+fn workspace() -> Workspace {
+    Workspace { warehouses: vec!["shop".to_owned()], default: None }
+}
+
+fn fresh(edits: &[Edit]) -> FileSet {
+    emit::emit(&lowered(&edited(edits)), &workspace())
+}
+
+/// What the files of a warehouse say about its migrations.
+fn past(files: &FileSet) -> Past {
+    let lock = Lock::read(files.get("migration/src/shop/lock.toml").unwrap()).unwrap();
+    let kept = |path: &str| lock.migrations.iter().any(|one| path.contains(&format!("/{}/", one.name)));
+    let files: BTreeMap<String, String> = files
+        .iter()
+        .filter(|(path, _)| kept(path))
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .collect();
+    Past { lock, files }
+}
+
+fn evolved(before: &FileSet, edits: &[Edit]) -> Result<FileSet, Unable> {
+    emit::evolve(&lowered(&edited(edits)), &workspace(), &past(before))
+}
+
+/// The SQL of the last migration, or of the one with a number.
+fn migration(files: &FileSet, number: usize, file: &str) -> String {
+    let lock = past(files).lock;
+    let name = &lock.migrations[number - 1].name;
+    files.get(&format!("migration/src/shop/{name}/{file}")).unwrap().to_owned()
+}
+
+fn database(name: &str) -> String {
+    let server = Server::shared_scratch().unwrap();
+    server.ensure_database(name).unwrap();
+    let url = server.url(name);
+    psql(&url, "CREATE SCHEMA IF NOT EXISTS medallion");
+    url
+}
+
+/// Rows in every table that keeps some, so that what cannot hold over rows fails.
+const ROWS: &str = "
+    INSERT INTO bronze.br_customer_cdc (lsn, op, full_row, commit_ts, seq)
+    VALUES (1, 'I', '{\"customer_id\": 1, \"name\": \"Ann\"}', '2024-01-01', 1);
+    INSERT INTO bronze.br_sale_cdc (lsn, op, full_row, commit_ts, seq)
+    VALUES (2, 'I', '{\"sale_id\": 1}', '2024-01-02', 1);
+    INSERT INTO silver.dim_customer_hist (customer_id, name, email, mood, points)
+    VALUES (1, 'Ann', 'a@b', 'fine', 7);
+    INSERT INTO silver.fact_sale VALUES (1, '2024-01-02 10:00+00', 1, 1, 'Bonn', 120.50, '2024-01-02');
+    INSERT INTO medallion.fact_sale_history
+    VALUES (1, '2024-01-02 10:00+00', 1, 1, 'Bonn', 100.50, '2024-01-01', '2024-01-02');
+    INSERT INTO medallion.watermark (relation, lsn, system_time)
+    VALUES ('silver.dim_customer_hist', 1, '2024-01-01'), ('silver.fact_sale', 2, '2024-01-02');";
+
+#[test]
+fn a_migrated_warehouse_is_a_fresh_one_and_the_way_back_leads_back() {
+    let before = fresh(&[]);
+    let url = database("unevolved");
+    psql(&url, &migration(&before, 1, "up.sql"));
+    psql(&url, ROWS);
+    let old = catalog(&url);
+    let wrong: Vec<String> = CHANGES
+        .iter()
+        .enumerate()
+        .filter_map(|(number, (what, edits))| {
+            there_and_back(number, &before, &old, edits).err().map(|error| format!("{what}: {error}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), CHANGES.len(), wrong.join("\n\n"));
+}
+
+fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) -> Result<(), String> {
+    let after = evolved(before, edits).map_err(|error| format!("{error:?}"))?;
+    if edits.is_empty() {
+        return if after == *before {
+            Ok(())
+        } else {
+            Err("a spec that has not changed changes files".to_owned())
+        };
+    }
+    if past(&after).lock.migrations.len() != 2 {
+        return Err("there is no migration".to_owned());
+    }
+    let server = Server::shared_scratch().unwrap();
+    let (name, new_name) = (format!("evolved_{number}"), format!("fresh_{number}"));
+    let new = database(&new_name);
+    copy(&new, "unevolved", &name);
+    let migrated = server.url(&name);
+    let up = migration(&after, 2, "up.sql");
+    try_psql(&migrated, &up).map_err(|error| format!("{error}\n{up}"))?;
+    let squashed = emit::squash(&lowered(&edited(edits)), &workspace(), &past(before));
+    psql(&new, &migration(&squashed, 1, "up.sql"));
+    same(&catalog(&new), &catalog(&migrated), &up)?;
+    if evolved(&after, edits).as_ref() != Ok(&after) {
+        return Err("planning again plans more".to_owned());
+    }
+    let down = migration(&after, 2, "down.sql");
+    try_psql(&migrated, &down).map_err(|error| format!("back: {error}\n{down}"))?;
+    same(old, &catalog(&migrated), &down).map_err(|error| format!("back: {error}"))?;
+    let kept = psql(
+        &migrated,
+        "SELECT (SELECT count(*) FROM bronze.br_customer_cdc), (SELECT count(*) FROM bronze.br_sale_cdc),
+            (SELECT count(*) FROM silver.fact_sale), (SELECT count(*) FROM medallion.fact_sale_history)",
+    );
+    server.drop_database(&name).unwrap();
+    server.drop_database(&new_name).unwrap();
+    if kept.trim() == "1|1|1|1" { Ok(()) } else { Err(format!("rows: {kept}")) }
+}
+
+/// A workspace of its own that holds the shop, generated once.
+fn generated() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_spec(folder.path(), &[]);
+    let sql = "best_days.sql";
+    fs::copy(root().join("tests/evolution/shop").join(sql), folder.path().join("spec/shop").join(sql))
+        .unwrap();
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    folder
+}
+
+fn write_spec(folder: &Path, edits: &[Edit]) {
+    fs::create_dir_all(folder.join("spec/shop")).unwrap();
+    fs::write(folder.join("spec/shop/spec.toml"), edited(edits).spec.text()).unwrap();
+}
+
+/// The status, and all that the tool printed.
+fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_medallion"))
+        .current_dir(folder)
+        .args(arguments)
+        .env_remove("MEDALLION_SPEC")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn migrations(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("migration/src/shop")).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('m') && name != "mod.rs")
+        .collect();
+    names.sort();
+    names
+}
+
+/// Everything that is printed, byte for byte; `MEDALLION_UPDATE=1` rewrites it for review.
+fn expect(name: &str, found: &str) {
+    let path = root().join("tests/evolution/expected").join(name);
+    if std::env::var_os("MEDALLION_UPDATE").is_some_and(|value| value == "1") {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, found).unwrap();
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_default();
+    let diff = similar::TextDiff::from_lines(&wanted, found);
+    assert!(wanted == found, "{name}:\n{}", diff.unified_diff().context_radius(1));
+}
+
+#[test]
+fn a_change_becomes_one_migration_and_no_change_none() {
+    let folder = generated();
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert!(status == Some(0) && text.contains(", 0 changed"), "{text}");
+    write_spec(folder.path(), change("column added"));
+    assert_eq!(said(folder.path(), &["generate", "--check"]).0, Some(1));
+    assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
+    let (status, plan) = said(folder.path(), &["plan"]);
+    assert_eq!(status, Some(0), "{plan}");
+    expect("plan.txt", &plan);
+    expect("plan.md", &said(folder.path(), &["plan", "--format", "markdown"]).1);
+    let json = said(folder.path(), &["plan", "--format", "json"]).1;
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&json).unwrap()[0]["statements"].as_array().unwrap().len()
+            > 5
+    );
+
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(0), "{text}");
+    let names = ["m000001_baseline", "m000002_dim_customer_hist_add_phone"];
+    assert_eq!(migrations(folder.path()), names);
+    let up = folder.path().join("migration/src/shop").join(names[1]).join("up.sql");
+    expect("up.sql", &fs::read_to_string(&up).unwrap());
+    expect("down.sql", &fs::read_to_string(up.with_file_name("down.sql")).unwrap());
+    expect("mod.rs", &fs::read_to_string(folder.path().join("migration/src/shop/mod.rs")).unwrap());
+    assert_eq!(said(folder.path(), &["generate", "--check"]).0, Some(0));
+    let (_, text) = said(folder.path(), &["plan"]);
+    assert_eq!(text, "shop: nothing to migrate\n");
+
+    // The next one comes after it.
+    let mut edits = change("column added").to_vec();
+    edits.extend(change("column retyped"));
+    write_spec(folder.path(), &edits);
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    assert_eq!(migrations(folder.path())[2], "m000003_dim_customer_hist_change_points");
+
+    let rust = folder.path().join("migration/src/shop");
+    let sources = migrations(folder.path()).into_iter().map(|name| rust.join(name).join("mod.rs"));
+    let formatted = Command::new("rustfmt")
+        .args(["--check", "--edition", "2024", "--config-path"])
+        .arg(root())
+        .args(sources.chain([rust.join("mod.rs")]))
+        .output()
+        .unwrap();
+    assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stdout));
+
+    // All of them become one when that is asked for.
+    assert_eq!(said(folder.path(), &["generate", "--squash"]).0, Some(0));
+    assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
+    assert_eq!(said(folder.path(), &["generate", "--check"]).0, Some(0));
+}
+
+#[test]
+fn a_migration_is_written_once() {
+    let folder = generated();
+    let up = folder.path().join("migration/src/shop/m000001_baseline/up.sql");
+    let text = fs::read_to_string(&up).unwrap();
+    // Remarks, white space and the ends of lines are nobody's business.
+    fs::write(&up, text.replace("\n\n-- ", "\n\n\n--   more\n-- ").replace('\n', "\r\n")).unwrap();
+    assert_eq!(said(folder.path(), &["generate", "--check"]).0, Some(0));
+    fs::write(&up, text.replace("\"name\" text NOT NULL", "\"name\" text")).unwrap();
+    let (status, said_of_it) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(2), "{said_of_it}");
+    expect("a_changed_migration.txt", &said_of_it);
+    fs::remove_file(&up).unwrap();
+    let (status, said_of_it) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(2), "{said_of_it}");
+    expect("a_missing_migration.txt", &said_of_it);
+    fs::write(&up, text).unwrap();
+    fs::write(folder.path().join("migration/src/shop/lock.toml"), "<<<<<<< ours\n").unwrap();
+    let (status, said_of_it) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(2), "{said_of_it}");
+    expect("a_damaged_lock.txt", &said_of_it);
+}
+
+/// The proof that a pull request asks for, on scratch databases of its own.
+#[test]
+fn migrations_are_proved_on_scratch_databases() {
+    let folder = generated();
+    write_spec(folder.path(), change("column retyped"));
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(1), "{text}");
+    expect("verify_ungenerated.txt", &text);
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(0), "{text}");
+    expect("verify.txt", &text);
+
+    // Somebody has changed a migration, and its checksum with it.
+    let place = folder.path().join("migration/src/shop");
+    let path = place.join("m000002_dim_customer_hist_change_points/up.sql");
+    let up = fs::read_to_string(&path).unwrap();
+    let changed = up.replacen("TYPE bigint", "TYPE smallint", 1);
+    assert_ne!(up, changed);
+    fs::write(&path, &changed).unwrap();
+    let lock = fs::read_to_string(place.join("lock.toml")).unwrap();
+    fs::write(place.join("lock.toml"), lock.replace(&checksum(&up), &checksum(&changed))).unwrap();
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("-column silver.dim_customer_hist points bigint"), "{text}");
+    assert!(text.contains("+column silver.dim_customer_hist points smallint"), "{text}");
+}
+
+/// What the spec has to say first, and writes nothing before.
+#[test]
+fn what_cannot_be_known_is_asked_for() {
+    let folder = generated();
+    let questions: &[(&str, &[Edit])] = &[
+        ("a_dropped_column", &[(EMAIL, "")]),
+        ("a_column_that_may_be_renamed", &[("name = \"email\", type", "name = \"mail\", type")]),
+        ("a_relation_that_may_be_renamed", &[("name = \"dim_customer_hist\"", "name = \"dim_client_hist\"")]),
+        (
+            "a_dropped_lookup",
+            &[
+                ("name = \"lookup_store\"", "name = \"lookup_shop\""),
+                ("relation = \"lookup_store\"", "relation = \"lookup_shop\""),
+            ],
+        ),
+        (
+            "a_column_that_takes_no_null",
+            &[(
+                EMAIL,
+                "    { name = \"email\", type = \"text\" },\n    { name = \"phone\", type = \"text\" },\n",
+            )],
+        ),
+        (
+            "another_key",
+            &[("key = [\"sale_id\"]\npartition", "key = [\"sale_id\", \"store_id\"]\npartition")],
+        ),
+        ("another_partition", &[("every = \"month\"", "every = \"day\"")]),
+    ];
+    for (name, edits) in questions {
+        write_spec(folder.path(), edits);
+        let (status, text) = said(folder.path(), &["generate"]);
+        assert_eq!(status, Some(1), "{name}: {text}");
+        expect(&format!("{name}.txt"), &text);
+        assert_eq!(migrations(folder.path()), ["m000001_baseline"], "{name}");
+    }
+}
+
+fn change(name: &str) -> &'static [Edit] {
+    CHANGES.iter().find(|(what, _)| *what == name).unwrap().1
+}
+
+/// Changes upon changes, in any order: every state is reached from the one before, and the whole way leads back.
+#[test]
+fn any_chain_of_changes_leads_where_a_fresh_install_does() {
+    let mut runner =
+        TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
+    let order = Just((1..CHANGES.len()).collect::<Vec<usize>>()).prop_shuffle();
+    runner
+        .run(&(order, 2..7_usize), |(order, length)| {
+            let order: Vec<&str> = order.iter().map(|number| CHANGES[*number].0).collect();
+            chain(&order, length).map_err(TestCaseError::fail)
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every step migrates a whole warehouse: a few chains each time, more where they are asked for.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(5)
+}
+
+fn chain(order: &[&str], length: usize) -> Result<(), String> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let (migrated, new) = (database(&format!("chained_{number}")), database(&format!("unchained_{number}")));
+    let mut text = edited(&[]).spec.text().to_owned();
+    let mut files = fresh(&[]);
+    psql(&migrated, &migration(&files, 1, "up.sql"));
+    psql(&migrated, ROWS);
+    let mut catalogs = vec![catalog(&migrated)];
+    let mut way = Vec::new();
+    for what in order {
+        if way.len() == length {
+            break;
+        }
+        let Some(next) = applied(&text, change(what)) else { continue };
+        let mut spec = edited(&[]);
+        spec.spec = SourceText::new(spec.spec.path(), next.clone());
+        // Two changes that go together with no third, as a name that both take, make no spec.
+        let Ok(warehouse) = model::load(&spec) else { continue };
+        let context = |error: String| format!("{way:?}, then {what}: {error}");
+        let after = match emit::evolve(&warehouse, &workspace(), &past(&files)) {
+            Err(Unable::Undecided(_)) => continue,
+            after => after.map_err(|error| context(format!("{error:?}")))?,
+        };
+        if past(&after).lock.migrations.len() == past(&files).lock.migrations.len() {
+            continue;
+        }
+        let count = past(&after).lock.migrations.len();
+        let up = migration(&after, count, "up.sql");
+        // What a row holds may not fit: then nothing has happened.
+        match try_psql(&migrated, &up) {
+            Err(error) if error.contains("invalid input value for enum") => continue,
+            done => done.map_err(|error| context(format!("{error}\n{up}")))?,
+        };
+        way.push(*what);
+        (text, files) = (next, after);
+        catalogs.push(catalog(&migrated));
+        let squashed = emit::squash(&warehouse, &workspace(), &past(&files));
+        psql(
+            &new,
+            "DROP SCHEMA IF EXISTS as_of, bronze, silver, gold, medallion CASCADE; CREATE SCHEMA medallion",
+        );
+        psql(&new, &migration(&squashed, 1, "up.sql"));
+        same(&catalog(&new), &catalogs[catalogs.len() - 1], &up)
+            .map_err(|error| format!("{way:?}: {error}"))?;
+    }
+    while catalogs.len() > 1 {
+        let down = migration(&files, catalogs.len(), "down.sql");
+        catalogs.pop();
+        try_psql(&migrated, &down).map_err(|error| format!("{way:?}, back: {error}\n{down}"))?;
+        same(&catalogs[catalogs.len() - 1], &catalog(&migrated), &down)
+            .map_err(|error| format!("{way:?}, back to {}: {error}", catalogs.len()))?;
+    }
+    Ok(())
+}
+
+/// The text with edits, where each finds what it replaces.
+fn applied(text: &str, edits: &[Edit]) -> Option<String> {
+    edits.iter().try_fold(text.to_owned(), |text, (before, after)| {
+        text.contains(before).then(|| text.replacen(before, after, 1))
+    })
+}
+
+fn same(wanted: &str, found: &str, sql: &str) -> Result<(), String> {
+    if wanted == found {
+        return Ok(());
+    }
+    let diff = similar::TextDiff::from_lines(wanted, found);
+    Err(format!("{}\nafter\n{sql}", diff.unified_diff().context_radius(1).header("wanted", "there")))
+}

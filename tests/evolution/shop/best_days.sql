@@ -1,0 +1,3 @@
+SELECT day, sold
+FROM sales_by_day
+WHERE sold > 100
