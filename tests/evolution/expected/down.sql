@@ -424,5 +424,5 @@ TO "shop_reader";
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '8ff3a8904acf71f35906c48d43f3eff6aefefc4bac904283ea869bd147e42aa4',
+    "objects_hash" = '1dfd545a327d89841d0cacce323732ce9b02774b74bf7c7f000b8092ff8ab77d',
     "migrated_at" = now();

@@ -430,5 +430,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'b2382a05168649dbc0868de73bcd2a8ed03ec51f182b05958838f8506186384b',
+    "objects_hash" = '53503ebe9d7ea807de7b1865eb4232dbe767efc9ce81b1ea3f217a5a065332ff',
     "migrated_at" = now();

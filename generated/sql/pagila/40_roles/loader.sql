@@ -82,10 +82,16 @@ TO "pagila_loader";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_loader";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "pagila_loader";
 
 -- What takes more than that is a function of the owner's.

@@ -61,10 +61,16 @@ TO "select";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "select";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "select";
 
 -- What takes more than that is a function of the owner's.

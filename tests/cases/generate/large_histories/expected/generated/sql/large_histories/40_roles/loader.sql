@@ -46,10 +46,16 @@ TO "large_histories_loader";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "large_histories_loader";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "large_histories_loader";
 
 -- What takes more than that is a function of the owner's.

@@ -57,10 +57,16 @@ TO "retention_loader";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "retention_loader";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "retention_loader";
 
 -- What takes more than that is a function of the owner's.
