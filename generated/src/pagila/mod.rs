@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "a3575afd58dea749145dce82ffcdf6972c5ac5d53e6950e54866edb4e035723f";
+pub const SPEC_HASH: &str = "ca330577ddeb2a1751149921698273e097a5f01c8e7568d90fbbdf81b39c0313";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e3bbfe2535e44cebdf0ea190e17965a6bfc90a931d3fcc3802ac1d8d72ac90a4";
+pub const OBJECTS_HASH: &str = "8dd06ce797476e1911819140884468adc0c2cf79847c2f90125be6700059f94a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -43,7 +43,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW("name", "email", "mood", "points")::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW("name", "email", "mood", "points")::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -57,13 +57,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT (NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN
-        NEW."sys_start" := OLD."sys_start";
-    ELSE
-        NEW."sys_start" := stamp;
-    END IF;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -424,5 +422,5 @@ TO "shop_reader";
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '1dfd545a327d89841d0cacce323732ce9b02774b74bf7c7f000b8092ff8ab77d',
+    "objects_hash" = 'a1c50669e0eb83aed2722216a285f19dd9a70e525a8632d20d4e3fe579d21ec1',
     "migrated_at" = now();

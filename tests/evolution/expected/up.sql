@@ -33,7 +33,7 @@ LANGUAGE sql
 STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT sha256(convert_to(rtrim(ROW("name", "email", "mood", "points", "phone")::text, ',)'), 'UTF8'));
+    SELECT sha256(rtrim(convert_to(ROW("name", "email", "mood", "points", "phone")::text, 'UTF8'), ',)'));
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
@@ -47,13 +47,11 @@ DECLARE
 BEGIN
     IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
+    ELSIF NOT (NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
+        PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    IF hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN
-        NEW."sys_start" := OLD."sys_start";
-    ELSE
-        NEW."sys_start" := stamp;
-    END IF;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
     RETURN NEW;
 END
 $$;
@@ -430,5 +428,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '53503ebe9d7ea807de7b1865eb4232dbe767efc9ce81b1ea3f217a5a065332ff',
+    "objects_hash" = 'def4115c9c65a3fba762b65ddbd6d254bb608bd34f20557e8574ddea87afff77',
     "migrated_at" = now();

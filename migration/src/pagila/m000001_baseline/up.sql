@@ -254,6 +254,29 @@ COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
 COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
 COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
+-- medallion: evolution
+
+-- What a migration has left for the next run to compute anew.
+CREATE TABLE "medallion"."recompute" (
+    "relation" text NOT NULL,
+    CONSTRAINT "recompute_pkey" PRIMARY KEY ("relation")
+);
+
+-- A column that came later and did not take its past along: up to there it is NULL, whatever bronze says.
+CREATE TABLE "medallion"."column_since" (
+    "relation" text NOT NULL,
+    "column" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "column_since_pkey" PRIMARY KEY ("relation", "column")
+);
+
+COMMENT ON TABLE "medallion"."recompute" IS 'Relations whose rows follow from other things than before a migration: the next run computes them anew.';
+COMMENT ON COLUMN "medallion"."recompute"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON TABLE "medallion"."column_since" IS 'Columns that a migration added without their past.';
+COMMENT ON COLUMN "medallion"."column_since"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."column_since"."column" IS 'The column.';
+COMMENT ON COLUMN "medallion"."column_since"."lsn" IS 'The position of the last change that does without it.';
+
 -- medallion: since_horizon
 
 -- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
@@ -4306,10 +4329,16 @@ TO "pagila_loader";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_loader";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "pagila_loader";
 
 -- What takes more than that is a function of the owner's.
@@ -4409,5 +4438,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    'e3bbfe2535e44cebdf0ea190e17965a6bfc90a931d3fcc3802ac1d8d72ac90a4'
+    '8dd06ce797476e1911819140884468adc0c2cf79847c2f90125be6700059f94a'
 );

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "307f5e427084ee0cd3391988ce84df294f60b94b2ba04ab5a1c94261554afb75";
+pub const SPEC_HASH: &str = "377e2733b8ec577ee6101f7f530e141f91d3320637f5a32822e6b3787a7bd541";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "36a77dd53a496602cd191e829462fc67d8e40d9740217b6a2409f730add435aa";
+pub const OBJECTS_HASH: &str = "19f031305e7d8d4903e50da139c42e6d66536a935c4772363cda1ede319f4051";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "278f856519ca9f2eb3a644fbd45ddaff19e7abc2537d491658c24bf7dd153edc";
+pub const SPEC_HASH: &str = "07c5bece52205bcbd80218dd77622f534febac0ed8e98019e361998c889b467d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "0a1479d2fc6304ab8fd9f04694ed2f3b3e50dc567f962f7bd236c5897835c21e";
+pub const OBJECTS_HASH: &str = "6a2b96b731739abc1e368a31f3606faf87b1bcfdf3f83f0d54aa5cef2662db59";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "ce4ae27cedeb6a50531bae2e54a2e72f97e768b3c3d363980985e86d3017e12d";
+pub const SPEC_HASH: &str = "4b5911ad6d2b4cc6735a6e13420424773f11eb668d6292f267c2a98157f1ab8b";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "343ec0bf9fd5213f8503647cf2bb37ed6cae39a27c95fa5e2cfa25842edbf62b";
+pub const OBJECTS_HASH: &str = "4448ea07e9aa2c7a0e04974f6fce8be00405d261cdc7ce006683893eb2019da0";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

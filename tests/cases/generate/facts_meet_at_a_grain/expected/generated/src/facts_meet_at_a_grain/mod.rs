@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "61bf670e58bd350e2e46f33e33afd50451ca7dc3e8c77ef443742670cce24a2d";
+pub const SPEC_HASH: &str = "3a564f86c3661b6224b07d5134af0e0fd1e95c2b9fface9755cca68a3108a698";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "897d892d15514bb55be879640fe2f0e43d0f55c5a44e2578420105ee632c08e1";
+pub const OBJECTS_HASH: &str = "ef27daa6a75ae2fad8ae6ef83529c946dd9b55021b71389a029c1b914e364ebf";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

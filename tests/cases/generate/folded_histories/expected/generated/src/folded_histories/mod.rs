@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "44dcc60c40a7a31637494ca05e4ce538edd6c1ed0d6bebb8f78b720453d2e4ba";
+pub const SPEC_HASH: &str = "60d17d1bcbdf2c99ffe6335b5161d39802fd420a39027417114b17fafa031d31";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "31d1c6a3b379e7aaf823ba65a6533eb3680e089481060d37449bdf67cd1abffd";
+pub const OBJECTS_HASH: &str = "fcf167cddc0cceba08e0c89e812d0cba4e347aaffade5ce36bc82876ae348f89";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

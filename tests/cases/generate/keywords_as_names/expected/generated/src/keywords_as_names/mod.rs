@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "d16cd268a238a8e6bd583e9b554565644c94610e2c61886e9e95f6a59e250fc5";
+pub const SPEC_HASH: &str = "5908f6ab25c6b505a78e5a26cd000ec23a819194833bd021aacb68a16249e7de";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "336287be2dcc8ab7d034cb196ad7e0dc3caa9047dae01970dd37758afce208e2";
+pub const OBJECTS_HASH: &str = "e6b4437f5af20f1cfcd4547dbbb9d6591a3ab9ef7c19ab7bf1609c3a01fadc88";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "612ac6148a7c4f7fe36ecfe1533f7f85839baeb6fdc19e9858422c74878e6f4d";
+pub const SPEC_HASH: &str = "640e3729e41197ffd895e90a22b9e8e25d801dd383ccbf9b4295df69a640df77";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "196dfe421086c17865a9d26a2c8549aaea683dccd5d4add35634a5de1ba45be9";
+pub const OBJECTS_HASH: &str = "ab192ce5e12ea56a3d35cdedc3e5aff44ff41d124f1315e25bfd52ebaa35b84a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

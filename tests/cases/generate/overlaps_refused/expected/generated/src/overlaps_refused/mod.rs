@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "3cfb36529b920052efdebb3fe8c1e4d053f63de8c89089d601191d70a58b919f";
+pub const SPEC_HASH: &str = "e30c3a38dc9bcd55c916302ee4d9023925b98b83da01ec2841459fdd85b34aa9";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "91727d90e7aed62c8e465a5c52dec7d0d6ba466a79fc995b6fb195feeb0502a4";
+pub const OBJECTS_HASH: &str = "b71322c15bcac963683da7eaf48113959c4fbadde13e0303f928d73456278b2e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "341ebe669488cfef919a2583fcd122bdfceb64f9c3370c86541a5a47b6452ebf";
+pub const SPEC_HASH: &str = "88c0e35149aca2525c6ca35d3d38a862a90c0b685de29cd60073b75fd07c693f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "334efa526abea4e31b46c4dfe7b66711ee6c74c3a89a3de0381c84c15fc1b86e";
+pub const OBJECTS_HASH: &str = "a52d6886234980383db982afe824c5f8558582ea01e6e20bf032723952e204dd";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

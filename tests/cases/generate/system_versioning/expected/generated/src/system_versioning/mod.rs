@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "074c31d251e9da0a3178884b5abebd88254be7fa97dcc7283669e3da23336f31";
+pub const SPEC_HASH: &str = "9c29418c280e9fc03e041faf64736561746a9d3c5c8440e3674c177ae9d81989";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8664ec327f7bc551d71c8ccc2d3493ba3b0ea5dbf4b7aceed07cf95548eda5ea";
+pub const OBJECTS_HASH: &str = "2a683335e20d9481ac854b4b64ca1b3f5a06d5b8f184f32c261eafcf4090cc32";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

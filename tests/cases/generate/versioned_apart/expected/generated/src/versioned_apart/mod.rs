@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "bbeb9912f661728daab68bd3f32748cbb2bf7289f4f05f7bebb4f9e6250538c9";
+pub const SPEC_HASH: &str = "b1676b005d711b3ba4d5de0cf9ca978bc1d75dc0a98a273ed4ec25027f2f5827";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "825fd5a6be7601387b0eac33117a1ba31b517f54eeaa2ba0ed6e0f66b6172376";
+pub const OBJECTS_HASH: &str = "c34cfc6e8d50ffde3f3b7618fac335651fd4d9855296cd655cdc1da534642f70";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

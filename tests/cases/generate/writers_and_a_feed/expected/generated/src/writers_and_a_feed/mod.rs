@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "0d2e00d140ec076e8d8cd4ea51eeaef8d25b3e02ef82927a6d9a410cf98b4803";
+pub const SPEC_HASH: &str = "09a7c99758ec13214400912e4dbf938edba3d1b722331c09be182ea37b3a9a8a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "b5e367cbe3838e742f4edd5c824424a2610256e4114c308a9052646899ac4af6";
+pub const OBJECTS_HASH: &str = "927c04d08d59167250029f062906389083457213405c41ce5a36655eddc00e71";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

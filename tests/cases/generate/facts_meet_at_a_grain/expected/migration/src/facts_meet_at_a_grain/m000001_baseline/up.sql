@@ -244,6 +244,29 @@ COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
 COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
 COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
+-- medallion: evolution
+
+-- What a migration has left for the next run to compute anew.
+CREATE TABLE "medallion"."recompute" (
+    "relation" text NOT NULL,
+    CONSTRAINT "recompute_pkey" PRIMARY KEY ("relation")
+);
+
+-- A column that came later and did not take its past along: up to there it is NULL, whatever bronze says.
+CREATE TABLE "medallion"."column_since" (
+    "relation" text NOT NULL,
+    "column" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "column_since_pkey" PRIMARY KEY ("relation", "column")
+);
+
+COMMENT ON TABLE "medallion"."recompute" IS 'Relations whose rows follow from other things than before a migration: the next run computes them anew.';
+COMMENT ON COLUMN "medallion"."recompute"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON TABLE "medallion"."column_since" IS 'Columns that a migration added without their past.';
+COMMENT ON COLUMN "medallion"."column_since"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."column_since"."column" IS 'The column.';
+COMMENT ON COLUMN "medallion"."column_since"."lsn" IS 'The position of the last change that does without it.';
+
 -- medallion: since_horizon
 
 -- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
@@ -1428,5 +1451,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '897d892d15514bb55be879640fe2f0e43d0f55c5a44e2578420105ee632c08e1'
+    'ef27daa6a75ae2fad8ae6ef83529c946dd9b55021b71389a029c1b914e364ebf'
 );

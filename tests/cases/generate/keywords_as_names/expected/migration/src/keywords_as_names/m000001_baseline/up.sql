@@ -260,6 +260,29 @@ COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
 COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
 COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
+-- medallion: evolution
+
+-- What a migration has left for the next run to compute anew.
+CREATE TABLE "medallion"."recompute" (
+    "relation" text NOT NULL,
+    CONSTRAINT "recompute_pkey" PRIMARY KEY ("relation")
+);
+
+-- A column that came later and did not take its past along: up to there it is NULL, whatever bronze says.
+CREATE TABLE "medallion"."column_since" (
+    "relation" text NOT NULL,
+    "column" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "column_since_pkey" PRIMARY KEY ("relation", "column")
+);
+
+COMMENT ON TABLE "medallion"."recompute" IS 'Relations whose rows follow from other things than before a migration: the next run computes them anew.';
+COMMENT ON COLUMN "medallion"."recompute"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON TABLE "medallion"."column_since" IS 'Columns that a migration added without their past.';
+COMMENT ON COLUMN "medallion"."column_since"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."column_since"."column" IS 'The column.';
+COMMENT ON COLUMN "medallion"."column_since"."lsn" IS 'The position of the last change that does without it.';
+
 -- medallion: since_horizon
 
 -- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
@@ -1721,10 +1744,16 @@ TO "select";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "select";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "select";
 
 -- What takes more than that is a function of the owner's.
@@ -1786,5 +1815,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '336287be2dcc8ab7d034cb196ad7e0dc3caa9047dae01970dd37758afce208e2'
+    'e6b4437f5af20f1cfcd4547dbbb9d6591a3ab9ef7c19ab7bf1609c3a01fadc88'
 );

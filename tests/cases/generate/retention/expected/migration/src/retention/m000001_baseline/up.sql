@@ -244,6 +244,29 @@ COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
 COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
 COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
+-- medallion: evolution
+
+-- What a migration has left for the next run to compute anew.
+CREATE TABLE "medallion"."recompute" (
+    "relation" text NOT NULL,
+    CONSTRAINT "recompute_pkey" PRIMARY KEY ("relation")
+);
+
+-- A column that came later and did not take its past along: up to there it is NULL, whatever bronze says.
+CREATE TABLE "medallion"."column_since" (
+    "relation" text NOT NULL,
+    "column" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "column_since_pkey" PRIMARY KEY ("relation", "column")
+);
+
+COMMENT ON TABLE "medallion"."recompute" IS 'Relations whose rows follow from other things than before a migration: the next run computes them anew.';
+COMMENT ON COLUMN "medallion"."recompute"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON TABLE "medallion"."column_since" IS 'Columns that a migration added without their past.';
+COMMENT ON COLUMN "medallion"."column_since"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."column_since"."column" IS 'The column.';
+COMMENT ON COLUMN "medallion"."column_since"."lsn" IS 'The position of the last change that does without it.';
+
 -- medallion: since_horizon
 
 -- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
@@ -2321,10 +2344,16 @@ TO "retention_loader";
 
 -- What the warehouse is, and no longer is.
 GRANT SELECT ON
+    "medallion"."column_since",
     "medallion"."erasure",
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "retention_loader";
+
+-- What a migration has left to do.
+GRANT SELECT, DELETE ON
+    "medallion"."recompute"
 TO "retention_loader";
 
 -- What takes more than that is a function of the owner's.
@@ -2342,5 +2371,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '334efa526abea4e31b46c4dfe7b66711ee6c74c3a89a3de0381c84c15fc1b86e'
+    'a52d6886234980383db982afe824c5f8558582ea01e6e20bf032723952e204dd'
 );

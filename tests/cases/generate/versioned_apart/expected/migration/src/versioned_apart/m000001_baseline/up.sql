@@ -244,6 +244,29 @@ COMMENT ON COLUMN "medallion"."late_change"."lsn" IS 'The change''s position.';
 COMMENT ON COLUMN "medallion"."late_change"."seq" IS 'Its ordinal within its transaction.';
 COMMENT ON FUNCTION "medallion"."note_late"() IS 'Notes a change that the loader has not landed itself.';
 
+-- medallion: evolution
+
+-- What a migration has left for the next run to compute anew.
+CREATE TABLE "medallion"."recompute" (
+    "relation" text NOT NULL,
+    CONSTRAINT "recompute_pkey" PRIMARY KEY ("relation")
+);
+
+-- A column that came later and did not take its past along: up to there it is NULL, whatever bronze says.
+CREATE TABLE "medallion"."column_since" (
+    "relation" text NOT NULL,
+    "column" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    CONSTRAINT "column_since_pkey" PRIMARY KEY ("relation", "column")
+);
+
+COMMENT ON TABLE "medallion"."recompute" IS 'Relations whose rows follow from other things than before a migration: the next run computes them anew.';
+COMMENT ON COLUMN "medallion"."recompute"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON TABLE "medallion"."column_since" IS 'Columns that a migration added without their past.';
+COMMENT ON COLUMN "medallion"."column_since"."relation" IS 'Schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."column_since"."column" IS 'The column.';
+COMMENT ON COLUMN "medallion"."column_since"."lsn" IS 'The position of the last change that does without it.';
+
 -- medallion: since_horizon
 
 -- In its owner's name: whoever asks about the past need not see the bookkeeping. Without a parameter's
@@ -1732,5 +1755,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'versioned_apart',
-    '825fd5a6be7601387b0eac33117a1ba31b517f54eeaa2ba0ed6e0f66b6172376'
+    'c34cfc6e8d50ffde3f3b7618fac335651fd4d9855296cd655cdc1da534642f70'
 );
