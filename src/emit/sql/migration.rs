@@ -46,12 +46,18 @@ impl<'a> StepSql<'a> {
 }
 
 /// The columns of the bookkeeping that hold a relation's name: the table, and the column.
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 8] = [
+    ("captured_table", "landing"),
     ("column_since", "relation"),
     ("late_change", "relation"),
+    ("quarantine", "landing"),
     ("recompute", "relation"),
     ("watermark", "relation"),
+    ("erasure", "landing"),
+    ("erasure", "relation"),
 ];
+/// Whose rows stay when their relation goes: that somebody was erased stays true.
+const TRACE: &str = "erasure";
 
 /// The statements, with the bookkeeping's.
 pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> String {
@@ -174,7 +180,8 @@ impl Bookkeeping<'_> {
             if stands(to, &quoted) || renamed(&quoted) {
                 continue;
             }
-            for (table, column) in NAMES.iter().filter(|(table, _)| has(from, table) && has(to, table)) {
+            let kept = |table: &str| table != TRACE && has(from, table) && has(to, table);
+            for (table, column) in NAMES.iter().filter(|(table, _)| kept(table)) {
                 let sql = format!(
                     "DELETE FROM {}\nWHERE {} = {};",
                     tool(table),
