@@ -328,6 +328,32 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
     if kept.trim() == "1|1|1|1" { Ok(()) } else { Err(format!("rows: {kept}")) }
 }
 
+/// Whatever a spec holds, its objects can be told from each other, and nothing is planned for what has not changed.
+#[test]
+fn no_spec_asks_for_anything_twice() {
+    for folder in ["tests/cases/generate", "spec"] {
+        for case in read::warehouses(&root().join(folder)).unwrap() {
+            let warehouse = lowered(&read::warehouse(&case).unwrap());
+            let workspace = Workspace { warehouses: vec![warehouse.name.clone()], default: None };
+            let files = emit::emit(&warehouse, &workspace);
+            let path = emit::lock_path(&warehouse.name);
+            let lock = Lock::read(files.get(&path).unwrap()).unwrap();
+            let folder = path.rsplit_once('/').unwrap().0;
+            let kept =
+                files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/m000001_baseline/")));
+            let past =
+                Past { lock, files: kept.map(|(path, text)| (path.to_owned(), text.to_owned())).collect() };
+            assert_eq!(emit::plan(&warehouse, &past), Ok(None), "{}", case.display());
+            assert_eq!(
+                emit::evolve(&warehouse, &workspace, &past).as_ref(),
+                Ok(&files),
+                "{}",
+                case.display()
+            );
+        }
+    }
+}
+
 /// A workspace of its own that holds the shop, generated once.
 fn generated() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

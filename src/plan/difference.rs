@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::enumeration;
 use super::hazard::Hazard;
-use super::object::{Catalog, Comment, Identity, Kind, Object, Unreadable};
+use super::object::{Catalog, Comment, Identity, Kind, Object, Reach, Unreadable};
 use super::privilege;
 use super::rename::Renames;
 use super::table::{Alteration, Table, quoted, unquoted};
@@ -134,7 +134,7 @@ impl Difference<'_> {
             };
             if made_anew {
                 steps.push(Step { remark: object.remark.clone(), ..Step::new(section, &object.sql) });
-                if object.always {
+                if object.always.is_some() {
                     steps.push(enabling(object));
                 }
                 made.insert(&object.identity);
@@ -165,6 +165,10 @@ impl Difference<'_> {
             Kind::Function if signature(&there.sql) == signature(&wanted.sql) => Fate::Replaced,
             Kind::Type => Fate::Revalued(enumeration::Change::between(there, wanted, self.new)),
             Kind::Schema | Kind::Block => Fate::Kept,
+            Kind::Partition | Kind::Sequence => {
+                let why = "what it holds would not outlive it";
+                return Err(Failure::Impossible { table: wanted.identity.name.clone(), why });
+            }
             _ => Fate::Anew,
         })
     }
@@ -313,7 +317,7 @@ impl Gone {
                 waiting.push(object);
                 continue;
             }
-            let lost = identity.kind == Kind::Table && !after.contains(identity);
+            let lost = matches!(identity.kind, Kind::Table | Kind::Partition) && !after.contains(identity);
             let step = Step::new(&object.section, drop(identity));
             steps.push(if lost { step.with(&[Hazard::DataLoss]) } else { step });
             if identity.kind == Kind::Table {
@@ -355,9 +359,13 @@ fn drop(identity: &Identity) -> String {
 }
 
 fn enabling(trigger: &Object) -> Step {
-    let how = if trigger.always { "ENABLE ALWAYS" } else { "ENABLE" };
     let Identity { name, of, .. } = &trigger.identity;
-    Step::new(&trigger.section, format!("ALTER TABLE {of}\n    {how} TRIGGER {name};"))
+    let (only, how) = match trigger.always {
+        Some(Reach::Only) => ("ONLY ", "ENABLE ALWAYS"),
+        Some(Reach::Partitions) => ("", "ENABLE ALWAYS"),
+        None => ("", "ENABLE"),
+    };
+    Step::new(&trigger.section, format!("ALTER TABLE {only}{of}\n    {how} TRIGGER {name};"))
 }
 
 /// What a function is called with and gives: as long as it stays, the function can be replaced under those who

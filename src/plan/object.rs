@@ -83,6 +83,15 @@ impl Identity {
     }
 }
 
+/// How far ALTER TABLE reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The table, and partitions that stand below it.
+    Partitions,
+    /// The table.
+    Only,
+}
+
 /// An object, with the statement that makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
@@ -94,8 +103,9 @@ pub struct Object {
     pub remark: String,
     /// The statement, with its semicolon.
     pub sql: String,
-    /// Of a trigger: whether it fires for sessions that play a replica too.
-    pub always: bool,
+    /// Of a trigger that fires for sessions that play a replica too: whether that is said of the table alone
+    /// or of its partitions as well.
+    pub always: Option<Reach>,
     /// The names of two parts in the statement, outside of strings.
     pub reads: BTreeSet<String>,
     /// Every identifier in the statement, unquoted, and `*`.
@@ -204,7 +214,7 @@ impl Catalog {
                 identity: Identity { kind, name, of },
                 remark: remark.to_owned(),
                 sql: node.to_string(),
-                always: false,
+                always: None,
                 reads: pairs(&tokens),
                 words: identifiers(&tokens),
             });
@@ -275,6 +285,7 @@ impl Catalog {
     /// `ALTER TABLE … ENABLE ALWAYS TRIGGER …, …`: said of triggers that were made before.
     fn enable(&mut self, words: &[&str]) -> Option<()> {
         let table = name_after(words, &["TABLE"])?;
+        let reach = if words.get(2) == Some(&"ONLY") { Reach::Only } else { Reach::Partitions };
         for (number, _) in
             words.windows(3).enumerate().filter(|(_, three)| *three == ["ENABLE", "ALWAYS", "TRIGGER"])
         {
@@ -283,7 +294,7 @@ impl Catalog {
                 let identity = &object.identity;
                 identity.kind == Kind::Trigger && identity.name == *name && identity.of == table
             });
-            found?.always = true;
+            found?.always = Some(reach);
         }
         Some(())
     }
@@ -300,7 +311,8 @@ fn tokens(node: &SyntaxNode) -> Vec<(SyntaxKind, String)> {
 
 /// The quoted name, with its schema, that stands behind these words.
 fn name_after(words: &[&str], before: &[&str]) -> Option<String> {
-    let start = words.windows(before.len()).position(|window| window == before)? + before.len();
+    let mut start = words.windows(before.len()).position(|window| window == before)? + before.len();
+    start += usize::from(words.get(start) == Some(&"ONLY"));
     let mut name = words.get(start)?.to_string();
     if words.get(start + 1) == Some(&".") {
         name.push('.');
