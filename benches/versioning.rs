@@ -24,7 +24,7 @@ const EMPTY: &str = "
     CREATE TABLE input AS
     SELECT CASE number % 3 WHEN 0 THEN 'eu' WHEN 1 THEN 'us' ELSE 'as' END AS region, number AS customer_id,
         'name ' || number AS name, date '1970-01-01' + number % 10000 AS born, number % 100 / 4.0 AS credit,
-        40 + number % 60::double precision AS weight, timestamptz '2025-01-01 00:00:00+00' AS seen,
+        (40 + number % 60)::double precision AS weight, timestamptz '2025-01-01 00:00:00+00' AS seen,
         '{\"tier\": 1}'::json AS note
     FROM generate_series(1, 200000) AS number;";
 
