@@ -356,6 +356,8 @@ async fn the_loader_makes_partitions_that_it_does_not_own() {
     let mut session = Session::apart("roles").await;
     session.loads(&[(10, "2024-01-10", Some("Ada"))]).await;
     session.does("GRANT UPDATE ON medallion.source_position TO large_histories_loader").await;
+    // What one role has staged is not another's to empty.
+    session.does("DISCARD TEMP").await;
     session.does("SET ROLE large_histories_loader").await;
     session.loads(&[(20, "2024-01-20", Some("Bea")), (30, "2024-02-20", Some("Cid"))]).await;
     session.does("SET ROLE large_histories_reader").await;

@@ -186,6 +186,8 @@ pub const OBJECTS: &str = "
     );
     CREATE TABLE medallion.horizon (time timestamptz, lsn bigint);
     CREATE TABLE medallion.late_change (relation text, lsn bigint, seq bigint, PRIMARY KEY (relation, lsn, seq));
+    CREATE TABLE medallion.recompute (relation text PRIMARY KEY);
+    CREATE TABLE medallion.column_since (relation text, \"column\" text, lsn bigint, PRIMARY KEY (relation, \"column\"));
     CREATE FUNCTION medallion.note_late() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO medallion.late_change VALUES (TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, NEW.lsn, NEW.seq);
