@@ -47,6 +47,9 @@ const OBJECTS: &str = "
         WITH (deduplicate_items = off, fillfactor = 50) WHERE sys_end = 'infinity';
     CREATE INDEX ON bench.customer_hist USING brin (sys_start, sys_end);";
 
+/// What migrations leave to do, as emit writes it.
+const EVOLUTION: &str = include_str!("../templates/generated/sql/warehouse/00_medallion/evolution.sql");
+
 /// Ten changes of each key, each of another attribute.
 const LANDED: &str = "
     INSERT INTO bench.customer_cdc (lsn, op, full_row, commit_ts, seq)
@@ -123,6 +126,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut connection = connection::connect(Database::Warehouse, &url).await?;
     connection.execute(OBJECTS).await?;
+    connection.execute(EVOLUTION).await?;
     run_each(LANDED, &mut connection).await?;
     let warehouse = warehouse();
     compare("apply of 1,000,000 changes of 100,000 keys", &warehouse, APPLY_BY_HAND, &mut connection).await?;

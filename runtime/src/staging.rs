@@ -62,6 +62,11 @@ impl Staging {
         statement::set(connection, AS_PLANNED).await
     }
 
+    /// What is repaired is read from all that has landed, however few changes wait.
+    pub(crate) async fn repaired(&self, connection: &mut PgConnection) -> Result<()> {
+        self.grown(u64::MAX, connection).await
+    }
+
     /// From here on whole relations are read.
     pub(crate) async fn read_on(&self, connection: &mut PgConnection) -> Result<()> {
         match self.plan() {

@@ -58,6 +58,7 @@ pub async fn stage(
         repair_conflicts(step, &conflicts, connection).await?;
     }
     if step.repair == Repair::Keys {
+        step.staging.repaired(connection).await?;
         let own = step.table("own");
         let history = states(step, &history(step, connection).await?, "true");
         staged += statement::execute(connection, &format!("INSERT INTO {own}\n{history}")).await?;
@@ -68,6 +69,7 @@ pub async fn stage(
 
 /// Stages the states of every key, from all that bronze and the journal know.
 pub async fn stage_everything(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+    step.staging.repaired(connection).await?;
     let query = states(step, &history(step, connection).await?, "true");
     step.fill("own", &query, connection).await
 }

@@ -82,6 +82,7 @@ pub async fn stage(
         queries.push(format!("SELECT {} FROM {keys}", key_list(step.silver, "")));
     }
     if context.has_late {
+        step.staging.repaired(connection).await?;
         let passed = passed(step);
         let truncates = format!(
             "SELECT count(*) FROM {} AS change WHERE {passed} AND change.op = 'T'",
