@@ -531,6 +531,13 @@ fn what_cannot_be_known_is_asked_for() {
             )],
         ),
         (
+            "a_column_that_takes_no_null",
+            &[(
+                EMAIL,
+                "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", backfill = \"bronze\" },\n",
+            )],
+        ),
+        (
             "another_key",
             &[("key = [\"sale_id\"]\npartition", "key = [\"sale_id\", \"store_id\"]\npartition")],
         ),

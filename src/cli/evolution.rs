@@ -77,8 +77,11 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
             );
             Finding::new(Code::UnfilledColumn, message, place)
                 .label(format!("has a new column `{column}`, which takes no NULL or is looked up"))
-                .help("to compute the history anew, as if it had always been there, say there `backfill = \"bronze\"`")
-                .help("to begin with NULL, say there `null = true`, of a field of the landed row")
+                .help(
+                    "to compute the history anew, as if it had always been there, say there `null = true, \
+                     backfill = \"bronze\"`; once that has run it can stop taking NULL",
+                )
+                .help("to begin with NULL, say there `null = true`; that does for a field of the landed row")
         }
         Undecided::Unmade { relation, what } => {
             let place = place(declared(relation, spec), spec, files);

@@ -57,7 +57,7 @@ pub enum Undecided {
         /// What has come in its place, perhaps.
         perhaps: Vec<String>,
     },
-    /// A column that takes no NULL is new where rows are.
+    /// A column is new where rows are, and takes no NULL, or is looked up and has no past.
     Unfilled {
         /// The table.
         relation: Name,
@@ -262,9 +262,12 @@ impl Relation {
         for (name, column) in &added {
             decisions.labels.push(format!("{}_add_{name}", now.name));
             let is_filled = evolution.backfilled.iter().any(|(table, one)| table == now && one == *name);
-            if is_filled {
+            // A migration has no values for the rows that are there: the next run has.
+            if !column.nullable {
+                undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
+            } else if is_filled {
                 decisions.recomputed.insert(now.clone());
-            } else if column.nullable && column.from.get("Field").is_some() {
+            } else if column.from.get("Field").is_some() {
                 decisions.begun.push((now.clone(), (*name).clone()));
             } else {
                 undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
