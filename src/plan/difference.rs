@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::enumeration;
+use super::gone::Gone;
 use super::hazard::Hazard;
 use super::object::{Catalog, Comment, Identity, Kind, Object, Reach, Unreadable};
 use super::privilege;
@@ -33,7 +34,7 @@ impl Step {
         Self::new(&format!("medallion: what the next run has to know of {relation}"), sql)
     }
 
-    fn with(mut self, hazards: &[Hazard]) -> Self {
+    pub(super) fn with(mut self, hazards: &[Hazard]) -> Self {
         self.hazards = hazards.to_vec();
         self
     }
@@ -68,7 +69,7 @@ pub struct Difference<'a> {
 }
 
 /// What becomes of an object that is there before and after.
-enum Fate {
+pub(super) enum Fate {
     Kept,
     Altered(Alteration),
     Replaced,
@@ -94,7 +95,7 @@ impl Difference<'_> {
                 fates.insert(&object.identity, self.fate(there, object)?);
             }
         }
-        let gone = Gone::find(&old, &after, &mut fates);
+        let gone = Gone::find(&old, &after, &fates);
 
         let mut steps = renaming;
         steps.extend(gone.drops(&old, &after));
@@ -206,156 +207,6 @@ impl Difference<'_> {
         let Some(object) = object.filter(|object| !made.contains(&object.identity)) else { return false };
         column_of(target).is_none_or(|(_, column)| object.words.contains(&unquoted(column)))
     }
-}
-
-/// The objects that go, those included that are made anew afterwards.
-struct Gone {
-    identities: BTreeSet<Identity>,
-}
-
-impl Gone {
-    /// What goes because it is not wanted any more, or not so; and what would stand in its way.
-    fn find(old: &Catalog, after: &BTreeSet<&Identity>, fates: &mut BTreeMap<&Identity, Fate>) -> Self {
-        let mut identities: BTreeSet<Identity> = old
-            .objects
-            .iter()
-            .map(|one| &one.identity)
-            .filter(|identity| !after.contains(*identity) || matches!(fates.get(*identity), Some(Fate::Anew)))
-            .cloned()
-            .collect();
-        let touched: BTreeMap<&str, BTreeSet<&str>> = fates
-            .iter()
-            .filter_map(|(identity, fate)| match fate {
-                Fate::Altered(alteration) => {
-                    Some((identity.name.as_str(), alteration.touched.iter().map(String::as_str).collect()))
-                }
-                _ => None,
-            })
-            .collect();
-        let rewritten: BTreeSet<&str> = fates
-            .iter()
-            .filter(|(_, fate)| matches!(fate, Fate::Revalued(change) if change.is_anew()))
-            .map(|(identity, _)| identity.name.as_str())
-            .collect();
-        loop {
-            let names: BTreeSet<&str> = identities
-                .iter()
-                .filter(|one| !matches!(one.kind, Kind::Trigger | Kind::Index | Kind::Block))
-                .map(|one| one.name.as_str())
-                .collect();
-            // A column of a type that is made anew is one whose type changes.
-            let retyped: Vec<&Object> = old
-                .objects
-                .iter()
-                .filter(|one| {
-                    one.identity.kind == Kind::Table
-                        && one.reads.iter().any(|name| rewritten.contains(name.as_str()))
-                })
-                .collect();
-            let found: Vec<Identity> = old
-                .objects
-                .iter()
-                .filter(|one| !identities.contains(&one.identity))
-                .filter(|one| {
-                    matches!(
-                        one.identity.kind,
-                        Kind::View
-                            | Kind::MaterializedView
-                            | Kind::Function
-                            | Kind::Trigger
-                            | Kind::Index
-                            | Kind::Partition
-                    )
-                })
-                .filter(|one| {
-                    let reads = |name: &str| one.reads.contains(name) && one.identity.name != name;
-                    let names_column = |columns: &BTreeSet<&str>| {
-                        one.words.contains("*") || columns.iter().any(|column| one.words.contains(*column))
-                    };
-                    names.iter().any(|name| reads(name))
-                        || one.reads.iter().any(|name| rewritten.contains(name.as_str()))
-                        || retyped.iter().any(|table| {
-                            reads(&table.identity.name)
-                                && one.identity.kind != Kind::Partition
-                                && one.identity.kind != Kind::Index
-                                && one.identity.kind != Kind::Trigger
-                        })
-                        || touched.iter().any(|(table, columns)| {
-                            // An index follows a column's type, and a partition its table.
-                            let follows = matches!(one.identity.kind, Kind::Index | Kind::Partition);
-                            reads(table) && names_column(columns) && !follows
-                        })
-                })
-                .map(|one| one.identity.clone())
-                .collect();
-            if found.is_empty() {
-                return Self { identities };
-            }
-            identities.extend(found);
-        }
-    }
-
-    /// Whether an object goes with a table that goes.
-    fn goes_along(&self, identity: &Identity) -> bool {
-        let tables = [Kind::Table, Kind::Partition, Kind::MaterializedView];
-        matches!(identity.kind, Kind::Trigger | Kind::Index | Kind::Partition)
-            && self.identities.iter().any(|one| tables.contains(&one.kind) && one.name == identity.of)
-    }
-
-    /// What goes first: all but schemas and types, the last made first. A function that triggers call waits for
-    /// the table with which they go.
-    fn drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let mut waiting: Vec<&Object> = Vec::new();
-        let going = |one: &&Object| self.identities.contains(&one.identity);
-        for object in old.objects.iter().rev().filter(going) {
-            let identity = &object.identity;
-            if matches!(identity.kind, Kind::Schema | Kind::Type | Kind::Block) || self.goes_along(identity) {
-                continue;
-            }
-            if identity.kind == Kind::Function && self.callers(old, identity).next().is_some() {
-                waiting.push(object);
-                continue;
-            }
-            let lost = matches!(identity.kind, Kind::Table | Kind::Partition) && !after.contains(identity);
-            let step = Step::new(&object.section, drop(identity));
-            steps.push(if lost { step.with(&[Hazard::DataLoss]) } else { step });
-            if identity.kind == Kind::Table {
-                let (freed, others) = waiting.into_iter().partition(|function: &&Object| {
-                    self.callers(old, &function.identity).all(|trigger| trigger.identity.of == identity.name)
-                });
-                waiting = others;
-                let freed: Vec<&Object> = freed;
-                steps.extend(freed.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
-            }
-        }
-        steps.extend(waiting.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
-        steps
-    }
-
-    /// The triggers that call a function and go with their tables.
-    fn callers<'o>(&self, old: &'o Catalog, function: &Identity) -> impl Iterator<Item = &'o Object> {
-        let name = function.name.clone();
-        old.objects.iter().filter(move |one| {
-            one.identity.kind == Kind::Trigger && one.reads.contains(&name) && self.goes_along(&one.identity)
-        })
-    }
-
-    /// What goes when nothing stands on it any more.
-    fn last_drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
-        let late = |one: &&Object| matches!(one.identity.kind, Kind::Schema | Kind::Type);
-        old.objects
-            .iter()
-            .rev()
-            .filter(late)
-            .filter(|one| self.identities.contains(&one.identity) && !after.contains(&one.identity))
-            .map(|one| Step::new(&one.section, drop(&one.identity)))
-            .collect()
-    }
-}
-
-fn drop(identity: &Identity) -> String {
-    format!("DROP {};", identity.called())
 }
 
 fn enabling(trigger: &Object) -> Step {

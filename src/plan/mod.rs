@@ -5,6 +5,7 @@
 pub mod decision;
 pub mod difference;
 mod enumeration;
+mod gone;
 pub mod hazard;
 pub mod lock;
 pub mod object;

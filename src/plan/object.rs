@@ -53,6 +53,18 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether others can read it by its name.
+    pub(super) fn is_read(self) -> bool {
+        !matches!(self, Self::Trigger | Self::Index | Self::Block)
+    }
+
+    /// Whether it says nothing that is not elsewhere, so that it can be dropped and made again.
+    pub(super) fn is_made_of_others(self) -> bool {
+        !matches!(self, Self::Schema | Self::Type | Self::Sequence | Self::Table | Self::Block)
+    }
+}
+
 /// What tells an object from all others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
@@ -110,6 +122,14 @@ pub struct Object {
     pub reads: BTreeSet<String>,
     /// Every identifier in the statement, unquoted, and `*`.
     pub words: BTreeSet<String>,
+}
+
+impl Object {
+    /// Whether it reads one of these names; its own is no reading.
+    pub(super) fn reads_another_of(&self, names: &BTreeSet<&str>) -> bool {
+        let others = self.reads.iter().filter(|name| **name != self.identity.name);
+        others.into_iter().any(|name| names.contains(name.as_str()))
+    }
 }
 
 /// What is said about an object or one of its columns.

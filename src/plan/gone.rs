@@ -1,0 +1,151 @@
+//! What a migration drops: what is not wanted any more or not so, and all that stands in its way, to be made again
+//! afterwards. Nothing cascades: every object is dropped by its name, dependants first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::difference::{Fate, Step};
+use super::hazard::Hazard;
+use super::object::{Catalog, Identity, Kind, Object};
+
+/// The objects that go, those included that are made anew afterwards.
+pub(super) struct Gone {
+    pub(super) identities: BTreeSet<Identity>,
+}
+
+impl Gone {
+    /// What goes because it is not wanted any more, or not so; and what would stand in its way, until nothing
+    /// does.
+    pub(super) fn find(
+        old: &Catalog,
+        after: &BTreeSet<&Identity>,
+        fates: &BTreeMap<&Identity, Fate>,
+    ) -> Self {
+        let unwanted = |identity: &&Identity| {
+            !after.contains(*identity) || matches!(fates.get(*identity), Some(Fate::Anew))
+        };
+        let objects = old.objects.iter().map(|one| &one.identity);
+        let mut identities: BTreeSet<Identity> = objects.filter(unwanted).cloned().collect();
+        let changed = Changed::of(old, fates);
+        loop {
+            let named = identities.iter().filter(|one| one.kind.is_read());
+            let names: BTreeSet<&str> = named.map(|one| one.name.as_str()).collect();
+            let others = old.objects.iter().filter(|one| !identities.contains(&one.identity));
+            let found: Vec<Identity> = others
+                .filter(|one| one.reads_another_of(&names) || changed.is_minded_by(one))
+                .filter(|one| one.identity.kind.is_made_of_others())
+                .map(|one| one.identity.clone())
+                .collect();
+            if found.is_empty() {
+                return Self { identities };
+            }
+            identities.extend(found);
+        }
+    }
+
+    /// Whether an object goes with a table that goes.
+    fn goes_along(&self, identity: &Identity) -> bool {
+        let tables = [Kind::Table, Kind::Partition, Kind::MaterializedView];
+        matches!(identity.kind, Kind::Trigger | Kind::Index | Kind::Partition)
+            && self.identities.iter().any(|one| tables.contains(&one.kind) && one.name == identity.of)
+    }
+
+    /// What goes first: all but schemas and types, the last made first. A function that triggers call waits for
+    /// the table with which they go.
+    pub(super) fn drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut waiting: Vec<&Object> = Vec::new();
+        let going = |one: &&Object| self.identities.contains(&one.identity);
+        for object in old.objects.iter().rev().filter(going) {
+            let identity = &object.identity;
+            if matches!(identity.kind, Kind::Schema | Kind::Type | Kind::Block) || self.goes_along(identity) {
+                continue;
+            }
+            if identity.kind == Kind::Function && self.callers(old, identity).next().is_some() {
+                waiting.push(object);
+                continue;
+            }
+            let lost = matches!(identity.kind, Kind::Table | Kind::Partition) && !after.contains(identity);
+            let step = Step::new(&object.section, drop(identity));
+            steps.push(if lost { step.with(&[Hazard::DataLoss]) } else { step });
+            if identity.kind == Kind::Table {
+                let (freed, others) = waiting.into_iter().partition(|function: &&Object| {
+                    self.callers(old, &function.identity).all(|trigger| trigger.identity.of == identity.name)
+                });
+                waiting = others;
+                let freed: Vec<&Object> = freed;
+                steps.extend(freed.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
+            }
+        }
+        steps.extend(waiting.iter().map(|one| Step::new(&one.section, drop(&one.identity))));
+        steps
+    }
+
+    /// The triggers that call a function and go with their tables.
+    fn callers<'o>(&self, old: &'o Catalog, function: &Identity) -> impl Iterator<Item = &'o Object> {
+        let name = function.name.clone();
+        old.objects.iter().filter(move |one| {
+            one.identity.kind == Kind::Trigger && one.reads.contains(&name) && self.goes_along(&one.identity)
+        })
+    }
+
+    /// What goes when nothing stands on it any more.
+    pub(super) fn last_drops(&self, old: &Catalog, after: &BTreeSet<&Identity>) -> Vec<Step> {
+        let late = |one: &&Object| matches!(one.identity.kind, Kind::Schema | Kind::Type);
+        old.objects
+            .iter()
+            .rev()
+            .filter(late)
+            .filter(|one| self.identities.contains(&one.identity) && !after.contains(&one.identity))
+            .map(|one| Step::new(&one.section, drop(&one.identity)))
+            .collect()
+    }
+}
+
+/// What changes under objects that stay.
+struct Changed<'a> {
+    /// Tables whose columns go or change their types, with those columns.
+    touched: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Types that are made anew.
+    types: BTreeSet<&'a str>,
+    /// Tables with columns of those types.
+    retyped: BTreeSet<&'a str>,
+}
+
+impl<'a> Changed<'a> {
+    fn of(old: &'a Catalog, fates: &'a BTreeMap<&Identity, Fate>) -> Self {
+        let touched = fates.iter().filter_map(|(identity, fate)| match fate {
+            Fate::Altered(alteration) => {
+                Some((identity.name.as_str(), alteration.touched.iter().map(String::as_str).collect()))
+            }
+            _ => None,
+        });
+        let anew =
+            fates.iter().filter(|(_, fate)| matches!(fate, Fate::Revalued(change) if change.is_anew()));
+        let types: BTreeSet<&str> = anew.map(|(identity, _)| identity.name.as_str()).collect();
+        let tables = old.objects.iter().filter(|one| one.identity.kind == Kind::Table);
+        let retyped = tables.filter(|one| one.reads.iter().any(|name| types.contains(name.as_str())));
+        Self {
+            touched: touched.collect(),
+            retyped: retyped.map(|one| one.identity.name.as_str()).collect(),
+            types,
+        }
+    }
+
+    /// Whether PostgreSQL would refuse the change as long as the object stands. An index follows a column's
+    /// type, a partition its table, and a trigger a type that is made anew.
+    fn is_minded_by(&self, object: &Object) -> bool {
+        let reads = |name: &str| object.reads.contains(name) && object.identity.name != name;
+        let names = |column: &&str| object.words.contains(*column);
+        let kind = object.identity.kind;
+        let of_types = self.types.iter().any(|name| object.reads.contains(*name));
+        let of_tables = kind != Kind::Trigger && self.retyped.iter().any(|name| reads(name));
+        let of_columns = self.touched.iter().any(|(table, columns)| {
+            reads(table) && (object.words.contains("*") || columns.iter().any(names))
+        });
+        of_types || (!matches!(kind, Kind::Index | Kind::Partition) && (of_tables || of_columns))
+    }
+}
+
+fn drop(identity: &Identity) -> String {
+    format!("DROP {};", identity.called())
+}
