@@ -12,8 +12,9 @@ test: setup
 
 ## The tests that a server's version can change, on PostgreSQL 18
 test-18: setup
-	bin=$$(scripts/postgres-18) && \
-		MEDALLION_POSTGRES_BIN=$$bin cargo test -p medallion-server -p medallion-runtime -p warehouse
+	bin=$$(scripts/postgres-18) && export MEDALLION_POSTGRES_BIN=$$bin && \
+		cargo test -p medallion-server -p medallion-runtime -p warehouse && \
+		cargo test -p medallion --test evolution
 
 ## The loader between two servers, of which anything dies: KILLS times, in an order that SEED decides
 chaos: setup

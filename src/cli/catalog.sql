@@ -31,6 +31,8 @@ WITH own AS (
     UNION ALL
     SELECT concat_ws(' ', 'constraint', t.conrelid::regclass, t.conname, pg_get_constraintdef(t.oid)), NULL, NULL
     FROM pg_constraint AS t JOIN own ON own.oid = t.connamespace
+    -- A NOT NULL is told of its column; the name that PostgreSQL 18 gives it follows no rename.
+    WHERE t.contype <> 'n'
     UNION ALL
     SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled), NULL, NULL
     FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN own ON own.oid = c.relnamespace
