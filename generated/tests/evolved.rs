@@ -74,6 +74,7 @@ async fn a_column_that_comes_back_has_its_past_or_begins_anew() {
     migrate(&mut shop, &add).await;
     let gone = "SELECT count(*) FROM temporal_silver.dim_customer_hist WHERE email IS NOT NULL";
     assert_eq!(compare::value(&mut shop.warehouse, gone).await, "0");
+    broken(&shop).await;
     shop.run().await;
     assert_eq!(history(&mut shop).await, stood, "as if it had always been there");
     broken(&shop).await;

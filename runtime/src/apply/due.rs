@@ -1,7 +1,7 @@
 //! What waits to be applied: how far bronze goes, how far each relation has come, what was written to
 //! dimensions meanwhile. Holds still those who write to dimensions while it is applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -106,6 +106,11 @@ impl Due {
     pub fn passed(&self, silver: &Silver) -> Option<i64> {
         let mark = self.mark(silver);
         (mark.beyond_stream && self.streamed.0 > mark.streamed_lsn).then_some(mark.streamed_lsn)
+    }
+
+    /// The relations and marts that a migration has left to compute anew.
+    pub fn left(&self, warehouse: &Warehouse) -> BTreeSet<Name> {
+        self.evolved.recompute(warehouse)
     }
 
     /// How far a relation has been applied.

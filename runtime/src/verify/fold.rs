@@ -21,6 +21,8 @@ pub struct Fold<'a> {
     pub due: &'a Due,
     pub number: usize,
     pub staging: &'a Staging,
+    /// Whether the next run computes the relation anew.
+    pub anew: bool,
 }
 
 impl Fold<'_> {
@@ -35,6 +37,10 @@ impl Fold<'_> {
         apply::stage_everything(&step, connection).await?;
         apply::compute(&step, &lookups, connection).await?;
         self.index(&step, connection).await?;
+        if self.anew {
+            let waits = "it waits for the next run: a migration has changed what its rows follow from";
+            return Ok(Broken { waits: Some(waits.to_owned()), ..Broken::default() });
+        }
         apply::stage_differences(&step, connection).await?;
         let keys = self.waiting_keys(&step, &lookups, waiting, connection).await?;
         if keys > 0 {

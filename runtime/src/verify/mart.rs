@@ -19,7 +19,9 @@ pub async fn broken(mart: &Mart, waits: bool, connection: &mut PgConnection) -> 
         Storage::MaterializedView => format!("({})", defining_query(mart, connection).await?),
     };
     if waits {
-        let waits = Some("what others wrote to what it reads waits for the next run".to_owned());
+        let waits = Some(
+            "what others wrote to what it reads, or a migration changed, waits for the next run".to_owned(),
+        );
         return Ok(Some(Broken { waits, ..Broken::default() }));
     }
     let side = |from: &str, minus: &str, stands: bool| {
