@@ -5,6 +5,8 @@
 
 #[path = "evolution/catalog.rs"]
 mod catalog;
+#[path = "evolution/changes.rs"]
+mod changes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +15,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::{catalog, copy, psql, try_psql};
+use changes::{CHANGES, EMAIL, Edit};
 use medallion::cli::read;
 use medallion::emit::{self, FileSet, Past, Unable, Workspace};
 use medallion::finding::SourceText;
@@ -22,182 +25,6 @@ use medallion::spec::Files;
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-
-/// What is replaced in the spec's text, by what.
-type Edit = (&'static str, &'static str);
-
-const EMAIL: &str = "    { name = \"email\", type = \"text\", null = true },\n";
-
-/// Every kind of change, with a name.
-const CHANGES: &[(&str, &[Edit])] = &[
-    ("nothing", &[]),
-    (
-        "column added",
-        &[(
-            EMAIL,
-            "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", null = true },\n",
-        )],
-    ),
-    (
-        "column added from bronze",
-        &[(
-            EMAIL,
-            "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", null = true, backfill = \"bronze\" },\n",
-        )],
-    ),
-    (
-        "column dropped",
-        &[
-            (EMAIL, ""),
-            ("[types]", "[allow_drop]\n\"dim_customer_hist.email\" = \"Nobody may mail them.\"\n\n[types]"),
-        ],
-    ),
-    (
-        "column renamed",
-        &[("name = \"email\", type", "name = \"mail\", from = \"email\", renamed_from = \"email\", type")],
-    ),
-    ("column retyped", &[("name = \"points\", type = \"integer\"", "name = \"points\", type = \"bigint\"")]),
-    (
-        "column retyped by text",
-        &[("name = \"points\", type = \"integer\"", "name = \"points\", type = \"text\"")],
-    ),
-    (
-        "column not null",
-        &[("name = \"points\", type = \"integer\", null = true", "name = \"points\", type = \"integer\"")],
-    ),
-    (
-        "columns reordered",
-        &[
-            (EMAIL, ""),
-            (
-                "    { name = \"seen\"",
-                "    { name = \"email\", type = \"text\", null = true },\n    { name = \"seen\"",
-            ),
-        ],
-    ),
-    ("column commented", &[("What to call them.", "Their name; it's theirs.")]),
-    ("column no longer commented", &[(", description = \"What to call them.\"", "")]),
-    (
-        "column untracked",
-        &[(
-            "name = \"points\", type = \"integer\", null = true",
-            "name = \"points\", type = \"integer\", null = true, tracked = false",
-        )],
-    ),
-    ("column tracked", &[(", tracked = false", "")]),
-    ("enum value added", &[("[\"fine\", \"sour\"]", "[\"fine\", \"flat\", \"sour\", \"wild\"]")]),
-    ("enum value removed", &[("[\"fine\", \"sour\"]", "[\"fine\"]")]),
-    ("enum values reordered", &[("[\"fine\", \"sour\"]", "[\"sour\", \"fine\"]")]),
-    (
-        "dimension renamed",
-        &[(
-            "name = \"dim_customer_hist\"",
-            "name = \"dim_client_hist\"\nrenamed_from = \"dim_customer_hist\"",
-        )],
-    ),
-    (
-        "dimension and column renamed",
-        &[
-            (
-                "name = \"dim_customer_hist\"",
-                "name = \"dim_client_hist\"\nrenamed_from = \"dim_customer_hist\"",
-            ),
-            ("name = \"email\", type", "name = \"mail\", from = \"email\", renamed_from = \"email\", type"),
-        ],
-    ),
-    ("dimension no longer versioned", &[("system_versioning = true\n", "")]),
-    (
-        "landing renamed",
-        &[
-            ("name = \"br_sale_cdc\"", "name = \"br_sold_cdc\"\nrenamed_from = \"br_sale_cdc\""),
-            ("\nfrom = \"br_sale_cdc\"", "\nfrom = \"br_sold_cdc\""),
-        ],
-    ),
-    (
-        "fact renamed",
-        &[
-            ("name = \"fact_sale\"", "name = \"fact_sold\"\nrenamed_from = \"fact_sale\""),
-            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
-            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
-        ],
-    ),
-    (
-        "lookup renamed",
-        &[
-            ("name = \"lookup_store\"", "name = \"lookup_shop\"\nrenamed_from = \"lookup_store\""),
-            ("relation = \"lookup_store\"", "relation = \"lookup_shop\""),
-        ],
-    ),
-    (
-        "fact column added",
-        &[(
-            "    { name = \"amount\"",
-            "    { name = \"till\", type = \"integer\", null = true },\n    { name = \"amount\"",
-        )],
-    ),
-    (
-        "fact column retyped under a mart",
-        &[("name = \"amount\", type = \"numeric(10,2)\"", "name = \"amount\", type = \"numeric(12,3)\"")],
-    ),
-    (
-        "dimension dropped",
-        &[
-            ("[[dimension]]", "[allow_drop]\ndim_customer_hist = \"Not ours to keep.\"\n\n[[dimension]]"),
-            (
-                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\nsystem_versioning = true\n",
-                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\n",
-            ),
-            ("name = \"dim_customer_hist\"", "name = \"dim_person_hist\""),
-        ],
-    ),
-    (
-        "mart column added",
-        &[(
-            "    { name = \"sales\",",
-            "    { name = \"most\", type = \"numeric(10,2)\", of = \"sale\", expr = \"max(amount)\" },\n    { name = \"sales\",",
-        )],
-    ),
-    (
-        "mart redefined",
-        &[(
-            "expr = \"sum(amount)\" },\n    {",
-            "expr = \"sum(amount) FILTER (WHERE amount > 0)\", null = true },\n    {",
-        )],
-    ),
-    ("mart stored otherwise", &[("storage = \"incremental\"", "storage = \"view\"")]),
-    ("materialized view into a table", &[("storage = \"materialized_view\"", "storage = \"incremental\"")]),
-    (
-        "mart dropped",
-        &[(
-            "[[mart]]\nname = \"sales_by_city\"\nstorage = \"materialized_view\"\nfrom = { sale = \"fact_sale\" }\ngrain = [{ name = \"city\", of = \"sale.city\" }]\nmeasures = [{ name = \"sold\", type = \"numeric(12,2)\", of = \"sale\", expr = \"sum(amount)\" }]\n",
-            "",
-        )],
-    ),
-    ("roles gone", &[("[roles]\nloader = \"shop_loader\"\nreader = \"shop_reader\"\n", "")]),
-    ("reader gone", &[("reader = \"shop_reader\"\n", "")]),
-    ("dimension described", &[("Customers, every version.", "Whoever buys.")]),
-    (
-        "relation added",
-        &[(
-            "[[fact]]",
-            "[[dimension]]\nname = \"dim_sale_hist\"\nfrom = \"br_sale_cdc\"\nkey = [\"sale_id\"]\ncolumns = [{ name = \"sale_id\", type = \"bigint\" }]\n\n[[fact]]",
-        )],
-    ),
-    (
-        "lookup dropped under a fact",
-        &[
-            (
-                "[[lookup]]\nname = \"lookup_store\"\nfrom = \"store\"\nkey = [\"store_id\"]\ncolumns = [\n    { name = \"store_id\", type = \"integer\" },\n    { name = \"city\", type = \"text\", null = true },\n]\n",
-                "[allow_drop]\nlookup_store = \"Stores are gone.\"\n",
-            ),
-            (
-                "lookups = [{ name = \"shop\", relation = \"lookup_store\", on = [\"store_id\"], at = \"sold_at\" }]\n",
-                "",
-            ),
-            (", from = \"shop.city\"", ""),
-        ],
-    ),
-];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -451,6 +278,16 @@ fn a_change_becomes_one_migration_and_no_change_none() {
         .unwrap();
     assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stdout));
 
+    // Without the lock file nothing says what they have left.
+    let lock = folder.path().join("migration/src/shop/lock.toml");
+    let kept = fs::read_to_string(&lock).unwrap();
+    fs::remove_file(&lock).unwrap();
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(2), "{text}");
+    expect("a_missing_lock.txt", &text);
+    assert_eq!(migrations(folder.path()).len(), 3);
+    fs::write(&lock, kept).unwrap();
+
     // All of them become one when that is asked for.
     assert_eq!(said(folder.path(), &["generate", "--squash"]).0, Some(0));
     assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
@@ -536,6 +373,10 @@ fn what_cannot_be_known_is_asked_for() {
                 EMAIL,
                 "    { name = \"email\", type = \"text\", null = true },\n    { name = \"phone\", type = \"text\", backfill = \"bronze\" },\n",
             )],
+        ),
+        (
+            "a_renamed_column_of_another_field",
+            &[("name = \"email\", type", "name = \"mail\", renamed_from = \"email\", type")],
         ),
         (
             "another_key",

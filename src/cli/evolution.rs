@@ -83,6 +83,14 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 )
                 .help("to begin with NULL, say there `null = true`; that does for a field of the landed row")
         }
+        Undecided::Field { relation, column, from } => {
+            let place = place(declared(relation, spec), spec, files);
+            let message = format!("`{column}` is renamed, and would be filled from elsewhere");
+            Finding::new(Code::UnmadeChange, message, place)
+                .label("the next run would compute its past anew, from what bronze does not have under that name")
+                .help(format!("say there `from = \"{}\"`, as before", escaped(from)))
+                .help("if another field is meant, rename first and migrate, then change `from`")
+        }
         Undecided::Unmade { relation, what } => {
             let place = place(declared(relation, spec), spec, files);
             let name = bare(relation);

@@ -39,6 +39,16 @@ pub enum Unreadable {
         /// Why.
         cause: lock::Unusable,
     },
+    /// Migrations are there, and nothing says what they have left.
+    #[error(
+        "there is no `{path}` beside migration `{migration}`\n  = take it from version control: without it, migrations that are applied would be written anew"
+    )]
+    NoLock {
+        /// Where it belongs.
+        path: String,
+        /// One of the migrations.
+        migration: String,
+    },
     /// There is no spec.
     #[error(
         "there is no spec in `{path}`\n  = write one in `spec/<warehouse>/spec.toml`, or say where it is with `--spec`"
@@ -99,7 +109,13 @@ pub fn past(root: &Path, warehouse: &str) -> Result<Option<Past>, Unreadable> {
     let path = emit::lock_path(warehouse);
     let at = |path: &str| root.join(path);
     if !at(&path).exists() {
-        return Ok(None);
+        let folder = at(&path).with_file_name("");
+        let more = if folder.is_dir() { entries(&folder)? } else { Vec::new() };
+        let is_migration = |entry: &PathBuf| entry.is_dir() && !entry.ends_with("m000001_baseline");
+        return match more.iter().find(|entry| is_migration(entry)) {
+            Some(migration) => Err(Unreadable::NoLock { path, migration: folder_name(migration) }),
+            None => Ok(None),
+        };
     }
     let written = utf8(&at(&path), &path)?;
     let lock = Lock::read(&written).map_err(|cause| Unreadable::Lock { path: path.clone(), cause })?;

@@ -64,6 +64,15 @@ pub enum Undecided {
         /// The column.
         column: String,
     },
+    /// A renamed column would be filled from another field than before, and lose its past.
+    Field {
+        /// The table.
+        relation: Name,
+        /// The column, as it is called now.
+        column: String,
+        /// Where its values came from: a field, or `alias.column`.
+        from: String,
+    },
     /// No migration can make it.
     Unmade {
         /// The table.
@@ -226,6 +235,13 @@ impl Relation {
             let is_news = !before.contains_key(new) && wanted.columns.contains_key(new);
             if let Some(column) = before.get(old).filter(|_| is_news).cloned() {
                 before.remove(old);
+                if column.from != wanted.columns[new].from {
+                    undecided.push(Undecided::Field {
+                        relation: table.clone(),
+                        column: new.clone(),
+                        from: column.source(),
+                    });
+                }
                 before.insert(new.clone(), column);
                 decisions.renamed_columns.push((table.clone(), old.clone(), new.clone()));
                 decisions.labels.push(format!("{}_rename_{old}_to_{new}", now.name));
@@ -276,9 +292,8 @@ impl Relation {
         for (name, column) in &before {
             let Some(other) = wanted.columns.get(name).filter(|other| *other != column) else { continue };
             decisions.labels.push(format!("{}_change_{name}", now.name));
-            let field_follows = |one: &Column| one.from.clone();
             if other.data_type != column.data_type
-                || field_follows(other) != field_follows(column)
+                || other.from != column.from
                 || other.tracking != column.tracking
             {
                 decisions.recomputed.insert(now.clone());
@@ -312,6 +327,17 @@ fn split(kind: &Value) -> Value {
         (Some(dimension), _) => serde_json::json!(["dimension", dimension["closed"]]),
         (_, Some(fact)) => serde_json::json!(["fact", fact["partition_every"]]),
         (None, None) => Value::Null,
+    }
+}
+
+impl Column {
+    /// Where its values come from, as a spec says it.
+    fn source(&self) -> String {
+        let lookup = &self.from["Lookup"];
+        match (self.from["Field"].as_str(), lookup["lookup"].as_str(), lookup["column"].as_str()) {
+            (None, Some(alias), Some(column)) => format!("{alias}.{column}"),
+            (field, ..) => field.unwrap_or_default().to_owned(),
+        }
     }
 }
 
