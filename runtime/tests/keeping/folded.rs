@@ -149,8 +149,17 @@ fn from_the_horizon_on_silver_is_what_it_would_be() {
             runtime.block_on(bench.borrow_mut().check(&acts)).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
-    let bench = bench.into_inner();
-    assert!(bench.folded > 0 && bench.erased > 0, "some of the past was folded, and some subjects erased");
+}
+
+/// What the law rests on: folding takes rows away, and forgetting erases somebody.
+#[tokio::test]
+async fn the_past_is_folded_and_a_subject_erased() {
+    let named = |number| Act::Source { changes: vec![(1, 1, 4, number, 1)], delay: 0 };
+    let acts = [named(0), named(1), named(2), Act::Apply, Act::Fold, named(3), Act::Forget(1, 1)];
+    let mut bench = Bench::new("certain").await;
+    bench.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(bench.folded > 0, "nothing was folded");
+    assert_eq!(bench.erased, 1, "nobody was erased");
 }
 
 /// A relation of which nothing is left but the end of all its keys.
