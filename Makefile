@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench bench-versioning bench-set-based test-18 check generate update setup
+.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -32,6 +32,10 @@ bench-versioning: setup
 ## The loader's apply and repair against statements by hand
 bench-set-based: setup
 	cargo bench --quiet --profile dev -p medallion-runtime --bench set_based
+
+## How long the tool takes with a spec of 1,000 relations
+bench-large-spec:
+	cargo bench --quiet -p medallion --bench large_spec
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup
