@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::OsString,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -53,13 +53,25 @@ pub fn statement(program: &PathBuf, url: &str, sql: &str) -> Result<String, Erro
 }
 
 /// Runs a script in one transaction and returns the rows that it gives, a line each; or what the server said
-/// against it. It goes by standard input: it may be longer than an argument can be.
+/// against it.
 pub fn script(program: &PathBuf, url: &str, sql: &str) -> Result<Result<String, String>, Error> {
-    let failed = |source| Error::Program { program: program.clone(), source };
     let mut command = Command::new(program);
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);
     }
+    command.env("PGOPTIONS", "--client-min-messages=warning");
+    piped(program, command, url, sql)
+}
+
+/// The same with a command that has its environment. The script goes by standard input: it may be longer than an
+/// argument can be.
+pub fn piped(
+    program: &Path,
+    mut command: Command,
+    url: &str,
+    sql: &str,
+) -> Result<Result<String, String>, Error> {
+    let failed = |source| Error::Program { program: program.to_owned(), source };
     let mut child = command
         .args([
             "--no-psqlrc",
@@ -71,7 +83,6 @@ pub fn script(program: &PathBuf, url: &str, sql: &str) -> Result<Result<String, 
         ])
         .args(["--set", "ON_ERROR_STOP=1", "--dbname", url, "--file", "-"])
         .env("LC_ALL", "C")
-        .env("PGOPTIONS", "--client-min-messages=warning")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -91,7 +102,7 @@ pub fn script(program: &PathBuf, url: &str, sql: &str) -> Result<Result<String, 
 }
 
 /// The address of a database that is reached by a socket in this folder.
-pub fn url(socket_folder: &std::path::Path, port: u16, user: &str, database: &str) -> String {
+pub fn url(socket_folder: &Path, port: u16, user: &str, database: &str) -> String {
     use std::os::unix::ffi::OsStrExt;
     format!(
         "postgresql:///{}?host={}&port={port}&user={user}&sslmode=disable",
@@ -135,8 +146,6 @@ fn encoded(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

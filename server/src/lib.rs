@@ -6,11 +6,12 @@
 //! The way of a start, a module each: `installation` finds the programs, `account` says who runs them,
 //! `place` says where the server lives, `cluster` makes and configures its data, `postmaster` knows which `process`es
 //! are its, `socket` guards the folder that it is reached through, `failure` reads why it failed, `client` talks to
-//! it, `server` ties them together, `scratch` throws one away.
+//! it, `server` ties them together, `scratch` throws one away. `elsewhere` asks a database that is none of ours.
 
 mod account;
 mod client;
 mod cluster;
+mod elsewhere;
 mod error;
 mod failure;
 mod installation;
@@ -22,6 +23,7 @@ mod scratch;
 mod server;
 mod socket;
 
+pub use elsewhere::ask;
 pub use error::Error;
 pub use options::{BINARIES_VARIABLE, DIRECTORY_VARIABLE, Durability, Options, SOCKET_VARIABLE};
 pub use scratch::Scratch;

@@ -17,6 +17,9 @@ pub struct Check {
     /// The warehouse's folder or its `spec.toml`; all below `spec/` without. An option of every verb.
     #[arg(skip)]
     pub spec: Option<PathBuf>,
+    /// Say whether what this branch changes goes together with what another one has done: a branch, a tag or a hash.
+    #[arg(long, value_name = "REVISION")]
+    pub base: Option<String>,
     /// For whom findings are written.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
@@ -76,7 +79,8 @@ fn rendered(findings: &Findings, colour: Colour) -> String {
     format!("{}\n{count}\n", findings.human(colour))
 }
 
-fn json<'f>(all: impl Iterator<Item = &'f Findings>) -> serde_json::Value {
+/// Findings as a program reads them.
+pub(super) fn json<'f>(all: impl Iterator<Item = &'f Findings>) -> serde_json::Value {
     let lists = all.filter_map(|findings| findings.json().as_array().cloned());
     serde_json::Value::Array(lists.flatten().collect())
 }

@@ -113,7 +113,7 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
 }
 
 /// A relation as the spec calls it.
-fn bare(relation: &Name) -> String {
+pub(super) fn bare(relation: &Name) -> String {
     if relation.schema == TOOL_SCHEMA {
         let name = relation.name.strip_suffix("_hist").or_else(|| relation.name.strip_suffix("_cdc"));
         return name.unwrap_or(&relation.name).to_owned();
@@ -121,7 +121,8 @@ fn bare(relation: &Name) -> String {
     relation.name.clone()
 }
 
-fn declared<'s>(relation: &Name, spec: &'s spec::Warehouse) -> Option<&'s At<String>> {
+/// Where the spec gives a relation its name.
+pub(super) fn declared<'s>(relation: &Name, spec: &'s spec::Warehouse) -> Option<&'s At<String>> {
     let name = bare(relation);
     let names = spec.landing.iter().map(|one| one.name.as_ref());
     let names = names.chain(spec.lookup.iter().map(|one| one.name.as_ref()));
@@ -136,7 +137,8 @@ fn is_lookup(table: &str, spec: &spec::Warehouse) -> bool {
         .any(|one| one.name.as_ref().is_some_and(|name| table.strip_suffix("_hist") == Some(&name.value)))
 }
 
-fn place(at: Option<&At<String>>, spec: &spec::Warehouse, files: &Files) -> Span {
+/// That place, else the warehouse's name.
+pub(super) fn place(at: Option<&At<String>>, spec: &spec::Warehouse, files: &Files) -> Span {
     let name = || spec.warehouse.as_ref()?.name.as_ref();
     let span: Range<usize> = at.or_else(name).map_or(0..0, |name| name.span.clone());
     Span::new(files.spec.path(), span)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::workspace::Workspace;
-use super::{Error, check, evolution, read};
+use super::{Error, branch, check, evolution, read};
 use crate::emit::{self, FileSet, Unable};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
@@ -22,6 +22,17 @@ pub(super) struct Generate {
     /// Make one migration of all, for databases that are built anew: those that stand need `migrate fresh`
     #[arg(long)]
     squash: bool,
+
+    /// After a merge: keep the migrations of this commit, and make one of what the spec asks for beyond them, in place
+    /// of those that this branch has added; of what is being merged where none is named
+    #[arg(
+        long,
+        value_name = "REVISION",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["squash", "check"]
+    )]
+    rebase: Option<String>,
 }
 
 /// What is generated, and where it belongs.
@@ -30,6 +41,8 @@ struct Generated {
     from: String,
     files: FileSet,
     place: Place,
+    /// The migrations that come after those of another branch.
+    added: Vec<String>,
 }
 
 pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode, Error> {
@@ -40,7 +53,7 @@ pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode
         return Ok(ExitCode::from(1));
     }
     let warehouses: Vec<Warehouse> = loaded.into_iter().flatten().collect();
-    let (generated, undecided) = emit(workspace, &warehouses, &specs, generate.squash)?;
+    let (generated, undecided) = emit(workspace, &warehouses, &specs, generate)?;
     if !undecided.is_empty() {
         undecided.iter().for_each(check::print_findings);
         return Ok(ExitCode::from(1));
@@ -54,7 +67,7 @@ fn emit(
     workspace: &Workspace,
     warehouses: &[Warehouse],
     specs: &[Files],
-    squash: bool,
+    generate: &Generate,
 ) -> Result<(Generated, Vec<Findings>), Error> {
     let mut names = workspace.warehouses()?;
     names.extend(warehouses.iter().map(|warehouse| warehouse.name.clone()));
@@ -63,14 +76,31 @@ fn emit(
     let all = emit::Workspace { warehouses: names, default: workspace.default() };
     let mut files = FileSet::default();
     let mut undecided = Vec::new();
+    let mut added = Vec::new();
     for (warehouse, spec) in warehouses.iter().zip(specs) {
-        let emitted = match read::past(&workspace.root, &warehouse.name)? {
+        let past = match &generate.rebase {
+            Some(base) => {
+                let base = Some(base.as_str()).filter(|base| !base.is_empty());
+                branch::past(workspace, base, &warehouse.name)?
+            }
+            None => read::past(&workspace.root, &warehouse.name)?,
+        };
+        let kept = generate.rebase.is_some().then(|| {
+            let names = past.iter().flat_map(|past| past.lock.migrations.iter());
+            names.map(|migration| migration.name.clone()).collect::<Vec<String>>()
+        });
+        let emitted = match past {
             None => Ok(emit::emit(warehouse, &all)),
-            Some(past) if squash => Ok(emit::squash(warehouse, &all, &past)),
+            Some(past) if generate.squash => Ok(emit::squash(warehouse, &all, &past)),
             Some(past) => emit::evolve(warehouse, &all, &past),
         };
         match emitted {
-            Ok(emitted) => files.merge(emitted),
+            Ok(emitted) => {
+                if let Some(kept) = kept {
+                    added.extend(migrations(&emitted).filter(|name| !kept.contains(name)));
+                }
+                files.merge(emitted);
+            }
             Err(Unable::Undecided(list)) => undecided.push(evolution::findings(&list, spec)),
             Err(unable) => return Err(evolution::unable(unable)),
         }
@@ -86,7 +116,7 @@ fn emit(
         several => format!("{}, {} warehouses", read::SPECS, several.len()),
     };
     let place = Place { root: workspace.root.clone(), folders, whole };
-    Ok((Generated { from, files, place }, undecided))
+    Ok((Generated { from, files, place, added }, undecided))
 }
 
 fn write(generated: &Generated) -> Result<ExitCode, Error> {
@@ -97,7 +127,16 @@ fn write(generated: &Generated) -> Result<ExitCode, Error> {
         said.push_str(&format!(", {} removed", written.removed));
     }
     println!("{said}");
+    for name in &generated.added {
+        println!("`{name}` comes after the migrations that stay");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names of a warehouse's migrations.
+fn migrations(files: &FileSet) -> impl Iterator<Item = String> {
+    let folders = files.iter().filter_map(|(path, _)| path.strip_suffix("/up.sql"));
+    folders.filter_map(|folder| folder.rsplit('/').next()).map(str::to_owned)
 }
 
 fn compare(generated: &Generated) -> Result<ExitCode, Error> {

@@ -1,11 +1,14 @@
 //! The verbs of the tool, one file a verb. The only part that talks to a person: chooses what a verb works
 //! on, and turns errors into a message and an exit status.
 
+mod branch;
 pub mod check;
 mod db;
 mod evolution;
 mod generate;
+mod git;
 mod hand_over;
+mod import;
 mod migrate_verify;
 mod plan;
 pub mod read;
@@ -64,6 +67,8 @@ enum Verb {
     Generate(generate::Generate),
     /// Say what the next migration would do, with what each statement could break or block
     Plan(plan::Plan),
+    /// Draw up a spec from the tables of the source
+    Import(import::Import),
     /// Print the JSON Schema of the spec, for editors
     Schema(schema::Schema),
     /// Start, stop or open the embedded PostgreSQL of this checkout
@@ -157,6 +162,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     }
     // The current folder may become another one; a name that is none here is looked for in PATH.
     let warehouse_binary = warehouse_binary.map(|path| path.canonicalize().unwrap_or(path));
+    if let Verb::Import(import) = verb {
+        verb = Verb::Import(import.settled());
+    }
     let workspace = Workspace::enter(spec)?;
     if let Verb::Migrate(rest) = &verb
         && rest.arguments == ["verify"]
@@ -167,9 +175,16 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         return hand_over::run(&workspace, warehouse_binary.as_deref(), name, &rest.arguments);
     }
     match verb {
-        Verb::Check(verb) => Ok(check::run(&check::Check { spec: workspace.spec, ..verb })?),
+        Verb::Check(verb) => {
+            let check = check::Check { spec: workspace.spec.clone(), ..verb };
+            match &check.base {
+                Some(base) => branch::run(&workspace, &check, base),
+                None => Ok(check::run(&check)?),
+            }
+        }
         Verb::Generate(verb) => generate::run(&workspace, &verb),
         Verb::Plan(verb) => plan::run(&workspace, verb),
+        Verb::Import(verb) => import::run(&workspace, &verb),
         Verb::Db(verb) => db::run(&workspace, verb),
         _ => unreachable!("every other verb has returned"),
     }
@@ -179,7 +194,12 @@ impl Verb {
     /// The verb of the warehouse, and what it is asked.
     fn handed_over(&mut self) -> Option<(&'static str, &mut Rest)> {
         match self {
-            Self::Check(_) | Self::Generate(_) | Self::Plan(_) | Self::Schema(_) | Self::Db(_) => None,
+            Self::Check(_)
+            | Self::Generate(_)
+            | Self::Plan(_)
+            | Self::Import(_)
+            | Self::Schema(_)
+            | Self::Db(_) => None,
             Self::Demo(rest) => Some(("demo", rest)),
             Self::Migrate(rest) => Some(("migrate", rest)),
             Self::Run(rest) => Some(("run", rest)),

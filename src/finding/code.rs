@@ -117,4 +117,6 @@ codes! {
     UnfilledColumn = "M0604",
     /// A change that no migration can make.
     UnmadeChange = "M0605",
+    /// A change that meets what another branch does.
+    BranchesMeet = "M0606",
 }

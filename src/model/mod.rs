@@ -6,7 +6,7 @@ pub mod data_type;
 pub mod lower;
 
 pub use data_type::DataType;
-pub use lower::load;
+pub use lower::{is_type, load};
 
 use std::collections::BTreeMap;
 

@@ -148,6 +148,12 @@ fn is_absence(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Writes one file, whatever was there: whoever calls has asked.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), Error> {
+    let (folder, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+    replace(folder, &name.to_string_lossy(), text)
+}
+
 /// Writes beside the file, then puts the new one in its place: whoever reads meanwhile finds one or the other.
 fn replace(root: &Path, path: &str, text: &str) -> Result<(), Error> {
     let failed = |cause| Error::Disk { verb: "write", path: path.to_owned(), cause };

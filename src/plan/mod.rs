@@ -2,6 +2,7 @@
 //! statements with their hazards out. Goes by what the scripts say, not by how they came about: a better trigger
 //! of a newer tool is a change like any other. Knows no template, no disk, no database.
 
+pub mod branch;
 pub mod decision;
 pub mod difference;
 mod enumeration;

@@ -43,6 +43,11 @@ pub fn load(files: &Files) -> Result<Warehouse, Findings> {
     lower(&spec::parse(files), files)
 }
 
+/// Whether a word names a type that needs no declaring.
+pub fn is_type(word: &str) -> bool {
+    type_name::parse(word, &[]).is_ok()
+}
+
 /// Resolves a spec; its own findings are among those returned.
 pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehouse, Findings> {
     let mut report = Report::new(files, parsed);
