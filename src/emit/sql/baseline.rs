@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::lint;
 use super::quote::literal;
 use super::script::{Script, objects_hash};
 use crate::model::Warehouse;
@@ -32,12 +33,12 @@ pub(in crate::emit) fn up(warehouse: &Warehouse, scripts: &[Script], mark: &str)
     let objects = scripts
         .iter()
         .map(|script| ObjectSql { title: &script.title, text: script.text().trim_end().to_owned() });
-    super::render(&UpSql {
+    lint::remarked(super::render(&UpSql {
         mark,
         objects: objects.collect(),
         name: literal(&warehouse.name),
         objects_hash: literal(&objects_hash(scripts)),
-    })
+    }))
 }
 
 /// What takes it away again.

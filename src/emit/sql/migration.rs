@@ -3,6 +3,7 @@
 
 use askama::Template;
 
+use super::lint;
 use super::quote::{identifier, literal, relation};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
@@ -74,7 +75,7 @@ pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> S
     let mut hazards: Vec<Hazard> = steps.iter().flat_map(|step| step.hazards.iter().copied()).collect();
     hazards.sort();
     hazards.dedup();
-    super::render(&NextSql { mark, hazards, sections, objects_hash: literal(objects_hash) })
+    lint::remarked(super::render(&NextSql { mark, hazards, sections, objects_hash: literal(objects_hash) }))
 }
 
 /// What the bookkeeping has to know, on the way from `old` to `new`.

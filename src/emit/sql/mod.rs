@@ -11,6 +11,7 @@ mod fact;
 mod guards;
 mod landing;
 mod lines;
+mod lint;
 mod mart;
 pub(super) mod migration;
 mod quote;

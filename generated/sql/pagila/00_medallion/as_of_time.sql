@@ -10,7 +10,7 @@ SET "timezone" = 'UTC'
 AS $$
 DECLARE
     -- The last finite time: whatever is current lasts beyond it.
-    present CONSTANT timestamptz := '294276-12-31 23:59:59.999999+00';
+    present CONSTANT timestamptz := timestamptz '294276-12-31 23:59:59.999999+00';
     setting CONSTANT text := nullif(current_setting('medallion.as_of', true), '');
     moment timestamptz;
 BEGIN

@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "4b5911ad6d2b4cc6735a6e13420424773f11eb668d6292f267c2a98157f1ab8b";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "4448ea07e9aa2c7a0e04974f6fce8be00405d261cdc7ce006683893eb2019da0";
+pub const OBJECTS_HASH: &str = "0b73dcf0958520056c92920b12c8dde98d5eaa638b17bb42297e3d77ce5df90a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

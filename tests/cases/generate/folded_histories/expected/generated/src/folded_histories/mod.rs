@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "60d17d1bcbdf2c99ffe6335b5161d39802fd420a39027417114b17fafa031d31";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "fcf167cddc0cceba08e0c89e812d0cba4e347aaffade5ce36bc82876ae348f89";
+pub const OBJECTS_HASH: &str = "d067b27b48adb9d3a2a4bdbdf726b25506fa2743d471f9a526d94798a1dad572";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

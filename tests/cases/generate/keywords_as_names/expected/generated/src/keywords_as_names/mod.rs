@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5908f6ab25c6b505a78e5a26cd000ec23a819194833bd021aacb68a16249e7de";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e6b4437f5af20f1cfcd4547dbbb9d6591a3ab9ef7c19ab7bf1609c3a01fadc88";
+pub const OBJECTS_HASH: &str = "be7e7d7e21adb5d6b1d761683be05e652c4190c8ab6b7c842ea157336f9505b6";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

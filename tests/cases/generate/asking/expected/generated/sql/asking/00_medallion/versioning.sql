@@ -140,7 +140,7 @@ CREATE FUNCTION "medallion"."mark_ending"(stamp timestamptz) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    moment CONSTANT bigint := extract(epoch FROM stamp) * 1000000;
+    moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
     PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
     BEGIN
@@ -181,6 +181,7 @@ LANGUAGE plpgsql
 AS $$
 BEGIN
     PERFORM "medallion"."refuse_conflict"(TG_RELID);
+    RETURN NULL;
 END
 $$;
 

@@ -2,7 +2,7 @@
 
 -- What the loader does to relations that it does not own. Each runs as the owner, takes the warehouse's own
 -- relations only, and is for those to whom it is granted.
-CREATE FUNCTION "medallion"."make_partition"(parted regclass, partition name, "from" text, "to" text) RETURNS void
+CREATE FUNCTION "medallion"."make_partition"(parted regclass, partition name, lower_bound text, upper_bound text) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -25,8 +25,8 @@ BEGIN
             'silver',
             partition,
             parted,
-            "from",
-            "to"
+            lower_bound,
+            upper_bound
         );
     EXCEPTION
         -- Rows of it stand in the default partition already, and what comes joins them there.
