@@ -131,7 +131,7 @@ async fn pipeline(
 ) -> Result<Outcome> {
     let started = Instant::now();
     let mut landing = Landing { progress: &mut *progress, landed: &mut *landed };
-    let mut captured = capture::capture(warehouse, &place.source, target, &mut landing).await?;
+    let mut captured = capture::capture_at(warehouse, place, target, &mut landing).await?;
     captured.landed.clone_from(landed);
     for finding in &captured.findings {
         progress.warn(finding);

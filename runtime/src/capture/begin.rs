@@ -1,6 +1,6 @@
-//! The first time, and again where the stream has broken off: the slot, then the past in one warehouse
-//! transaction: recorded log and snapshot, or what differs from what landed before. A kill in between leaves
-//! either nothing or all of it. Knows no message of the stream.
+//! The first time, and again where the stream has broken off: the slot, then the past, table by table (`past`); where
+//! tables have one already, in one warehouse transaction: recorded log and snapshot, or what differs from what landed
+//! before, of which a kill leaves either nothing or all. Knows no message of the stream.
 
 use std::time::{Duration, Instant};
 
@@ -111,10 +111,14 @@ fn not_ours(slot: &str) -> Error {
 /// One transaction at the source sees the recorded log and every table as of one moment; one transaction at
 /// the warehouse takes it all.
 async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, past: Past) -> Result<()> {
-    let Taken { fence, fence_until, time: taken_at } =
-        take_snapshot(way, &ready.tables.iter().collect::<Vec<_>>()).await?;
-    let source = &mut way.source;
+    let taken = take_snapshot(way, &ready.tables.iter().collect::<Vec<_>>()).await?;
     way.progress.reached(Point::SnapshotTaken)?;
+    let is_recorded = recorded_log::holds_anything(&mut way.source, way.warehouse).await?;
+    if past == Past::None && !is_recorded {
+        return super::past::land(way, ready, slot, start, taken).await;
+    }
+    let Taken { fence, fence_until, time: taken_at } = taken;
+    let source = &mut way.source;
 
     let unwritten = || "cannot land the past in one transaction of the warehouse".to_owned();
     let mut target = way.target.begin().await.during(unwritten)?;

@@ -213,7 +213,7 @@ impl<'a> Decoder<'a> {
         let fresh = self.spare.pop().map(Rows::reuse).unwrap_or_default();
         let rows = std::mem::replace(self.buffer(to), fresh);
         self.buffered -= rows.len();
-        Chunk { to, rows }
+        Chunk { to, rows, room: None }
     }
 
     fn buffer(&mut self, to: To) -> &mut Rows {

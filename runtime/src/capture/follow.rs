@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 
 use super::position::Lsn;
+use super::reading::Reading;
 use super::standing::Standing;
-use super::stream::{self, Empty, Reading};
+use super::stream::{self, Empty};
 use super::{Captured, Progress, Way, hold, join, slot};
 use crate::descriptor::Warehouse;
 use crate::error::Result;
+use crate::place::Place;
 
 /// How often a position that only others' log moves is written down.
 const MOVES_EVERY: Duration = Duration::from_secs(1);
@@ -45,17 +47,20 @@ impl<'a> Follower<'a> {
     /// Begins, or goes on where the capture before has ended. Lands the past, the first time.
     pub async fn begin(
         warehouse: &'a Warehouse,
-        source_url: &'a str,
+        place: &'a Place,
         target: &'a mut PgConnection,
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
-        let (mut way, mut ready, goal) = super::set_out(warehouse, source_url, target, progress).await?;
+        let mut way = Way::to(warehouse, &place.source, target, progress).await?;
+        way.warehouse_url = Some(&place.warehouse);
+        let (mut ready, goal) = super::set_out(&mut way).await?;
         if ready.tables.iter().any(|table| table.standing == Standing::Joins) {
-            stream::catch_up(&mut way, &mut Reading::of(source_url, &ready), goal).await?;
+            let mut reading = Reading::of(&place.source, &ready);
+            stream::catch_up(&mut way, &mut reading, goal).await?;
             join::join(&mut way, &mut ready).await?;
         }
         super::look_at_partitions(&mut way, &ready).await?;
-        let (reading, now) = (Reading::of(source_url, &ready), Instant::now());
+        let (reading, now) = (Reading::of(way.source_url, &ready), Instant::now());
         Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now, held: None })
     }
 

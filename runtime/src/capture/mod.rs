@@ -3,15 +3,17 @@
 //! order, wherever it is killed; a gap is refused. Knows of silver only what it reads, and nothing of gold.
 //!
 //! The way, a module a step: `preflight`, `identity` and `publication` ask whether the source can be captured, `fit`
-//! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`recorded_log`,
+//! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`past`, `recorded_log`,
 //! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
-//! tells them), `stream` goes on from there batch by batch, `decoder` turns messages (`pgoutput`) into rows
-//! (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
+//! tells them), `stream` goes on from there batch by batch, and where much is waiting `ahead`, `reading` takes a
+//! batch from a `feed`, `decoder` turns messages (`pgoutput`) into rows (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
 //! `hold` another that stays behind.
 
+mod ahead;
 mod begin;
 mod column;
 mod decoder;
+mod feed;
 mod fit;
 pub mod follow;
 pub(crate) mod hold;
@@ -19,12 +21,14 @@ mod identity;
 mod join;
 mod json;
 mod partition;
+mod past;
 mod pgoutput;
 mod position;
 mod preflight;
 pub mod prepare;
 mod publication;
 pub mod readiness;
+mod reading;
 mod recorded_log;
 pub mod resnapshot;
 mod slot;
@@ -44,10 +48,11 @@ pub use position::{Lsn, SystemTime};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
+use crate::place::Place;
 use begin::Wanted;
 use position::{Lock, State};
 use preflight::{Before, Problems, Ready};
-use stream::Reading;
+use reading::Reading;
 
 /// What is told on the way. Every method may be called any number of times.
 pub trait Progress: Send {
@@ -75,8 +80,10 @@ pub enum Point {
     SlotCreated,
     /// The source's snapshot has been taken, and nothing read.
     SnapshotTaken,
-    /// The past has been copied and not committed.
+    /// The past, or that of one table, has been copied and not committed.
     PastCopied,
+    /// The past of one table has been committed, where each lands by itself.
+    TableLanded,
     /// The past has been committed.
     PastLanded,
     /// A batch has been copied and not committed.
@@ -89,11 +96,12 @@ pub enum Point {
 
 impl Point {
     /// All of them, in the order in which they are reached.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SlotAnnounced,
         Self::SlotCreated,
         Self::SnapshotTaken,
         Self::PastCopied,
+        Self::TableLanded,
         Self::PastLanded,
         Self::BatchCopied,
         Self::BatchLanded,
@@ -141,6 +149,9 @@ pub(crate) const RESNAPSHOT: &str =
 struct Way<'a> {
     warehouse: &'a Warehouse,
     source: PgConnection,
+    source_url: &'a str,
+    /// Where further sessions of the warehouse are to be had, if they may be.
+    warehouse_url: Option<&'a str>,
     target: &'a mut PgConnection,
     progress: &'a mut dyn Progress,
     captured: Captured,
@@ -155,7 +166,8 @@ impl<'a> Way<'a> {
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
         let source = connect(source_url).await?;
-        Ok(Self { warehouse, source, target, progress, captured: Captured::default() })
+        let captured = Captured::default();
+        Ok(Self { warehouse, source, source_url, warehouse_url: None, target, progress, captured })
     }
 
     /// The replication slot's name.
@@ -165,10 +177,15 @@ impl<'a> Way<'a> {
 
     /// Tells of rows that are there to stay.
     fn tell(&mut self, landed: &[u64]) {
-        for (landing, rows) in self.warehouse.landings.iter().zip(landed) {
-            if *rows > 0 {
-                self.progress.landed(&landing.table, *rows);
-            }
+        tell(self.warehouse, self.progress, landed);
+    }
+}
+
+/// Tells of rows that are there to stay.
+fn tell(warehouse: &Warehouse, progress: &mut dyn Progress, landed: &[u64]) {
+    for (landing, rows) in warehouse.landings.iter().zip(landed) {
+        if *rows > 0 {
+            progress.landed(&landing.table, *rows);
         }
     }
 }
@@ -181,8 +198,25 @@ pub async fn capture(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Captured> {
-    let (mut way, mut ready, goal) = set_out(warehouse, source_url, target, progress).await?;
-    let mut reading = Reading::of(source_url, &ready);
+    let way = Way::to(warehouse, source_url, target, progress).await?;
+    capture_by(way).await
+}
+
+/// The same; the past lands in several sessions of the warehouse at once.
+pub async fn capture_at(
+    warehouse: &Warehouse,
+    place: &Place,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Captured> {
+    let mut way = Way::to(warehouse, &place.source, target, progress).await?;
+    way.warehouse_url = Some(&place.warehouse);
+    capture_by(way).await
+}
+
+async fn capture_by(mut way: Way<'_>) -> Result<Captured> {
+    let (mut ready, goal) = set_out(&mut way).await?;
+    let mut reading = Reading::of(way.source_url, &ready);
     stream::catch_up(&mut way, &mut reading, goal).await?;
     if join::join(&mut way, &mut ready).await? {
         reading.is_now(&ready);
@@ -195,24 +229,18 @@ pub async fn capture(
 }
 
 /// Goes as far as the stream; gives how the source is, and the position at which it stood on the way.
-async fn set_out<'a>(
-    warehouse: &'a Warehouse,
-    source_url: &'a str,
-    target: &'a mut PgConnection,
-    progress: &'a mut dyn Progress,
-) -> Result<(Way<'a>, Ready, Lsn)> {
-    let mut way = Way::to(warehouse, source_url, target, progress).await?;
-    let before = before(&mut way).await?;
+async fn set_out(way: &mut Way<'_>) -> Result<(Ready, Lsn)> {
+    let before = before(way).await?;
     if before.is_none() {
-        begin::refuse_foreign(&mut way).await?;
+        begin::refuse_foreign(way).await?;
     }
     let before = before.unwrap_or(Before::Nothing);
-    let ready = ask(&mut way, &before, Trace::Kept).await?;
+    let ready = ask(way, &before, Trace::Kept).await?;
     let goal = slot::flushed(&mut way.source).await?;
     if before == Before::Nothing {
-        begin::begin(&mut way, &ready, Wanted::Beginning).await?;
+        begin::begin(way, &ready, Wanted::Beginning).await?;
     }
-    Ok((way, ready, goal))
+    Ok((ready, goal))
 }
 
 /// Tells of partitions whose rows went without a word.
@@ -271,7 +299,10 @@ async fn connect(source_url: &str) -> Result<PgConnection> {
         "SET statement_timeout = 0;
         SET lock_timeout = 0;
         SET idle_in_transaction_session_timeout = 0;
-        SET row_security = off",
+        SET row_security = off;
+        -- A transaction that does not fit is put on the source's disk first, which doubles what reading it takes.
+        SELECT set_config('logical_decoding_work_mem', '256MB', false)
+        WHERE pg_size_bytes(current_setting('logical_decoding_work_mem')) < pg_size_bytes('256MB')",
     )
     .execute(&mut source)
     .await

@@ -211,6 +211,7 @@ pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<O
         SystemTime::of_sql("last_commit_ts"),
         match lock {
             Lock::None => "",
+            Lock::ForShare => " FOR SHARE",
             Lock::ForUpdate => " FOR UPDATE",
         }
     );
@@ -253,6 +254,8 @@ pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<O
 pub enum Lock {
     /// It is only looked at.
     None,
+    /// It stays as it is until the transaction ends.
+    ForShare,
     /// It is locked until the transaction ends.
     ForUpdate,
 }

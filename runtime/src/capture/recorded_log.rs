@@ -33,6 +33,19 @@ enum Order {
     ToBeRaised,
 }
 
+/// Whether the warehouse has a log, and it holds changes of the captured tables.
+pub async fn holds_anything(source: &mut PgConnection, warehouse: &Warehouse) -> Result<bool> {
+    let Some(log) = &warehouse.source.recorded_log else {
+        return Ok(false);
+    };
+    let names: Vec<String> = warehouse
+        .landings
+        .iter()
+        .flat_map(|landing| relation_names(landing, log, &warehouse.landings))
+        .collect();
+    Ok(summarise(source, log, &names).await?.last.is_some())
+}
+
 /// Lands the log, if the warehouse has one and it holds anything; all its positions lie below `below`.
 pub async fn land(
     source: &mut PgConnection,

@@ -131,7 +131,7 @@ pub async fn create(source: &mut PgConnection, name: &str, progress: &mut dyn Pr
     created.map(Lsn).map_err(|cause| {
         let state = cause.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
         let remedy = match state.as_deref() {
-            Some("53400") => "raise `max_replication_slots` at the source, or drop a slot that is not used",
+            Some(NONE_LEFT) => "raise `max_replication_slots` at the source, or drop a slot that is not used",
             Some("42501") => "let the role replicate: ALTER ROLE … REPLICATION",
             _ => "set right what it names, then run again",
         };
@@ -220,7 +220,10 @@ pub async fn drop(source: &mut PgConnection, name: &str) -> Result<()> {
 }
 
 /// SQLSTATE of a slot that another process reads.
-const IN_USE: &str = "55006";
+pub const IN_USE: &str = "55006";
+
+/// SQLSTATE of a server that has no slot left.
+pub const NONE_LEFT: &str = "53400";
 
 /// How long a slot may stay in use: a killed loader's process at the source ends only when it next writes.
 const BUSY: Duration = Duration::from_secs(60);

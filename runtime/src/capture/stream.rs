@@ -1,35 +1,32 @@
-//! The stream in batches: peek at whole transactions, copy what has not landed, move the position in the
+//! The stream in batches: read whole transactions, copy what has not landed, move the position in the
 //! same transaction, commit, and only then advance the slot. A kill anywhere leaves whole batches, and what
-//! was peeked at and landed already is dropped the next time.
+//! was read and landed already is dropped the next time.
 
-use futures_util::StreamExt as _;
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::{Connection as _, Transaction};
+use tokio::sync::mpsc::{Receiver, Sender};
 
-use super::decoder::{Care, Decoder, Fed};
-use super::pgoutput::{Message, Relation};
-use super::position::{self, Lock, Lsn, State};
-use super::preflight::{Ready, SourceTable};
+use super::ahead::{self, Ahead};
+use super::decoder::Care;
+use super::feed::{Consuming, SlotFeed};
+use super::position::{self, Lock, Lsn, SourcePosition, State};
+use super::reading::{self, Read, Reading, WayOn};
 use super::slot::{self, Busy, Slot};
-use super::source_type::SourceTypes;
-use super::{Point, Way, hold};
+use super::{Captured, Point, Progress, Way, hold, tell};
+use crate::descriptor::{Landing, Warehouse};
 use crate::error::{During as _, Error, Result};
-use crate::land::{self, Chunk, Place, To, staged};
-use crate::quote;
-
-/// How many messages are asked for at a time. The source never splits a transaction, and decodes from where its
-/// slot's oldest transaction began each time it is asked, so small batches cost dearly: a transaction of one row is
-/// three messages.
-const BATCH: u64 = 1_000_000;
+use crate::land::{self, Chunk, Place, staged};
 
 /// How much of the source's log, in bytes, is asked for at a time: the source puts what it decodes on its disk.
-const STRETCH: i64 = 1 << 30;
+pub(super) const STRETCH: i64 = 1 << 30;
 
 /// Lands batch after batch until everything that commits below the goal is there; one batch at least, so
 /// that an idle slot moves on.
 pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Result<()> {
     loop {
+        if ahead::catch_up(way, reading, goal).await? == Ahead::Level {
+            return Ok(());
+        }
         let batch = next(way, reading, Empty::Moves).await?;
         if batch.landed_to >= goal {
             return Ok(());
@@ -72,207 +69,157 @@ pub async fn next(way: &mut Way<'_>, reading: &mut Reading, empty: Empty) -> Res
     way.captured.position = batch.landed_to;
     if batch.rows > 0 || empty == Empty::Moves {
         advance(way, batch.landed_to).await?;
-        way.progress.reached(Point::SlotAdvanced)?;
     }
     Ok(batch)
 }
 
 /// Lands one batch.
 async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty: Empty) -> Result<Batch> {
-    let Reading { tables, types } = reading;
-    let name = way.warehouse.source.slot.as_str();
-    let landings = &way.warehouse.landings;
-    let unlanded = || "cannot land a batch in one transaction of the warehouse".to_owned();
-    let mut target = way.target.begin().await.during(unlanded)?;
-    let position = position::read(&mut target, name, Lock::ForUpdate)
-        .await?
-        .filter(|position| position.state == State::Streaming)
-        .ok_or_else(|| Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again"))?;
-
-    land::late::begin(&mut target).await?;
-    let before = Place { lsn: position.last_lsn.0, seq: 0, time: position.last_time.0 };
-
-    let mut found = slot::find(&mut way.source, name).await?;
-    let is_good = found.as_ref().is_some_and(|found| found.check(name, &position).is_ok());
-    if !is_good && hold::heal(&mut way.source, name, &position, found.as_ref(), way.progress).await? {
-        found = slot::find(&mut way.source, name).await?;
-    }
-    let slot = found.ok_or_else(|| slot::gone(name))?;
-    slot.check(name, &position)?;
-    let flushed = slot::flushed(&mut way.source).await?;
-    Slot::check_reached(flushed, &position)?;
+    let warehouse = way.warehouse;
+    let mut transaction = Open::begin(warehouse, way.target).await?;
+    let position = transaction.position.clone();
+    let flushed = stand(&mut way.source, warehouse, &position, way.progress).await?;
     let upto = flushed.min(Lsn(position.landed_to.0.saturating_add(STRETCH)));
-    if slot.confirmed < position.landed_to {
-        // The last advance was not made, or the source crashed and forgot it.
-        slot::advance(&mut way.source, name, position.landed_to).await?;
-    }
     let known = position.landed_to;
 
-    let (send, chunks) = mpsc::channel(2);
-    let (give_back, used) = mpsc::channel(8);
-    let mut decoder = Decoder::new(landings, tables, position, care);
-    let statement = peek(name, &way.warehouse.source.publication, upto);
-    let decoding = decode(&mut way.source, &statement, &mut decoder, types, Buffers { send, used });
+    let (mut way_on, give_back) = WayOn::new();
+    let (send, chunks) = WayOn::of_a_batch();
+    let mut feed = feed(&mut way.source, warehouse, Consuming::Nothing);
+    let batch = reading::Batch { position, upto, care, send };
+    let read = reading.batch(&mut feed, &warehouse.landings, batch, &mut way_on);
     // Both end by themselves where either fails: the channel between them closes.
-    let (decoded, copied) = tokio::join!(decoding, land::land(&mut target, landings, chunks, give_back));
+    let (read, copied) = tokio::join!(read, transaction.copy(None, chunks, give_back, care));
     let copied = copied?;
-    let messages = decoded?;
-    let mut landed = copied.landed;
-    let mut quarantined = Vec::new();
-    if copied.staged > 0 {
-        let each = care == Care::EachRow;
-        quarantined = staged::finish(&mut target, landings, each, &mut landed).await?;
-    }
+    let read = read?;
 
-    let rows = landed.iter().sum();
-    if rows == 0 && empty == Empty::Stays && messages < BATCH {
+    let rows = copied.landed.iter().sum();
+    if rows == 0 && empty == Empty::Stays && !read.is_full {
         return Ok(Batch { landed_to: known, rows, is_full: false });
     }
-
-    let mut moved = decoder.position.clone();
-    let whole = if messages < BATCH { decoder.end.max(upto) } else { decoder.end };
-    moved.landed_to = whole.max(moved.landed_to);
-    position::write_landed(&mut target, name, &moved).await?;
-    if landed.iter().any(|rows| *rows > 0) {
-        land::late::note(&mut target, landings, before).await?;
-    }
-    way.progress.reached(Point::BatchCopied)?;
-    target.commit().await.during(unlanded)?;
-
-    for (landing, rows) in landings.iter().zip(&landed) {
-        way.captured.landed(&landing.table, *rows);
-    }
-    way.captured.transactions += decoder.transactions;
-    for finding in std::mem::take(&mut decoder.findings).into_iter().chain(quarantined) {
-        way.captured.finding(finding);
-    }
-    drop(decoder);
-    way.tell(&landed);
-    way.progress.reached(Point::BatchLanded)?;
-    Ok(Batch { landed_to: moved.landed_to, rows, is_full: messages >= BATCH || upto < flushed })
+    let (landed_to, is_full) = (read.position.landed_to, read.is_full || upto < flushed);
+    transaction.commit(copied, read, &mut way.captured, way.progress).await?;
+    Ok(Batch { landed_to, rows, is_full })
 }
 
-async fn advance(way: &mut Way<'_>, to: Lsn) -> Result<()> {
+/// The slot that is read, as a feed.
+fn feed<'a>(source: &'a mut PgConnection, warehouse: &'a Warehouse, reading: Consuming) -> SlotFeed<'a> {
+    let (slot, publication) = (&warehouse.source.slot, &warehouse.source.publication);
+    SlotFeed { source, slot, publication, reading }
+}
+
+/// Sees to it that the slot goes on from where has landed, and refuses one that does not; gives up to where the
+/// source's log is safe.
+pub(super) async fn stand(
+    source: &mut PgConnection,
+    warehouse: &Warehouse,
+    position: &SourcePosition,
+    progress: &mut dyn Progress,
+) -> Result<Lsn> {
+    let name = warehouse.source.slot.as_str();
+    let mut found = slot::find(source, name).await?;
+    let is_good = found.as_ref().is_some_and(|found| found.check(name, position).is_ok());
+    if !is_good && hold::heal(source, name, position, found.as_ref(), progress).await? {
+        found = slot::find(source, name).await?;
+    }
+    let slot = found.ok_or_else(|| slot::gone(name))?;
+    slot.check(name, position)?;
+    let flushed = slot::flushed(source).await?;
+    Slot::check_reached(flushed, position)?;
+    if slot.confirmed < position.landed_to {
+        // The last advance was not made, or the source crashed and forgot it.
+        slot::advance(source, name, position.landed_to).await?;
+    }
+    Ok(flushed)
+}
+
+/// Lets the source forget what has landed.
+pub(super) async fn advance(way: &mut Way<'_>, to: Lsn) -> Result<()> {
     let mut busy = Busy::default();
     let name = way.warehouse.source.slot.as_str();
     loop {
         match slot::advance(&mut way.source, name, to).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return way.progress.reached(Point::SlotAdvanced),
             Err(error) => busy.wait(error, way.progress).await?,
         }
     }
 }
 
-fn peek(slot: &str, publication: &str, upto: Lsn) -> String {
-    land::copy_out(&format!(
-        "SELECT data FROM pg_logical_slot_peek_binary_changes({}, '{upto}', {BATCH}, \
-         'proto_version', '1', 'publication_names', {})",
-        quote::literal(slot),
-        quote::literal(&quote::identifier(publication)),
-    ))
+/// A transaction of the warehouse that lands a batch.
+pub(super) struct Open<'a> {
+    target: Transaction<'a, Postgres>,
+    warehouse: &'a Warehouse,
+    /// How far had landed before it.
+    pub position: SourcePosition,
 }
 
-/// The decoder's ends of the channels to and from the landing.
-struct Buffers {
-    send: Sender<Chunk>,
-    used: Receiver<Vec<u8>>,
+/// What a batch has copied.
+pub(super) struct Copied {
+    landed: Vec<u64>,
+    quarantined: Vec<String>,
 }
 
-/// Decodes what a peek gives; gives the number of messages.
-async fn decode(
-    source: &mut PgConnection,
-    statement: &str,
-    decoder: &mut Decoder<'_>,
-    types: &mut Types,
-    mut buffers: Buffers,
-) -> Result<u64> {
-    let failed = || "cannot read the source's stream".to_owned();
-    let mut stream = source.copy_out_raw(statement).await.during(failed)?;
-    let mut messages = 0;
-    while let Some(row) = stream.next().await {
-        let row = row.during(failed)?;
-        let Some(bytes) = only_field(&row, messages == 0) else {
-            continue;
-        };
-        messages += 1;
-        let message = Message::read(bytes).during(failed)?;
-        if let Message::Relation(relation) = &message {
-            types.describe(relation, decoder).await?;
-        } else if let Some(due) = decoder.take(message)? {
-            send_on(decoder, due, &mut buffers).await?;
+impl<'a> Open<'a> {
+    /// Begins it: nobody else lands until it ends.
+    pub async fn begin(warehouse: &'a Warehouse, target: &'a mut PgConnection) -> Result<Self> {
+        let mut target = target.begin().await.during(unlanded)?;
+        let name = warehouse.source.slot.as_str();
+        let position = position::read(&mut target, name, Lock::ForUpdate).await?;
+        let position = position.filter(|position| position.state == State::Streaming).ok_or_else(|| {
+            Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again")
+        })?;
+        land::late::begin(&mut target).await?;
+        Ok(Self { target, warehouse, position })
+    }
+
+    /// Copies a batch's rows as they come.
+    pub async fn copy(
+        &mut self,
+        first: Option<Chunk>,
+        chunks: Receiver<Chunk>,
+        give_back: Sender<Vec<u8>>,
+        care: Care,
+    ) -> Result<Copied> {
+        let landings = &self.warehouse.landings;
+        let land::Copied { mut landed, staged } =
+            land::land(&mut self.target, landings, first, chunks, give_back).await?;
+        let mut quarantined = Vec::new();
+        if staged > 0 {
+            let each = care == Care::EachRow;
+            quarantined = staged::finish(&mut self.target, landings, each, &mut landed).await?;
         }
-    }
-    decoder.finish()?;
-    while let Some(pending) = decoder.pending() {
-        send_on(decoder, pending, &mut buffers).await?;
-    }
-    Ok(messages)
-}
-
-async fn send_on(decoder: &mut Decoder<'_>, to: To, buffers: &mut Buffers) -> Result<()> {
-    while let Ok(used) = buffers.used.try_recv() {
-        decoder.reuse(used);
-    }
-    let chunk = decoder.chunk(to);
-    // The landing's own error says why it no longer takes any.
-    buffers.send.send(chunk).await.map_err(|_| Error::new("the warehouse no longer takes changes"))
-}
-
-/// The one field of a row in COPY's binary format; nothing in its trailer. The first row comes behind the
-/// format's header.
-fn only_field(row: &[u8], first: bool) -> Option<&[u8]> {
-    const HEADER: usize = 19;
-    let row = if first && row.starts_with(b"PGCOPY\n") { row.get(HEADER..)? } else { row };
-    let (count, rest) = row.split_first_chunk()?;
-    let (length, field) = rest.split_first_chunk()?;
-    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
-    if i16::from_be_bytes(*count) == 1 { field.get(..length) } else { None }
-}
-
-/// What reading the stream takes, beside the way.
-pub struct Reading {
-    tables: Vec<Fed>,
-    types: Types,
-}
-
-impl Reading {
-    /// Of a source that is ready.
-    pub fn of(source_url: &str, ready: &Ready) -> Self {
-        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url) };
-        reading.is_now(ready);
-        reading
+        Ok(Copied { landed, quarantined })
     }
 
-    /// The source may have changed.
-    pub fn is_now(&mut self, ready: &Ready) {
-        let fed = |table: &SourceTable| Fed { layout: table.layout, brings: table.brings.clone() };
-        self.tables = ready.tables.iter().map(fed).collect();
-    }
-}
-
-/// The source's types, asked for on a connection of their own while the stream's is busy.
-struct Types {
-    source_url: String,
-    connection: Option<PgConnection>,
-    known: SourceTypes,
-}
-
-impl Types {
-    fn of(source_url: &str) -> Self {
-        Self { source_url: source_url.to_owned(), connection: None, known: SourceTypes::default() }
-    }
-
-    async fn describe(&mut self, relation: &Relation<'_>, decoder: &mut Decoder<'_>) -> Result<()> {
-        if decoder.captures(relation) {
-            let ids: Vec<u32> = relation.columns().map(|column| column.type_id).collect();
-            if self.known.lacks(&ids) {
-                let connection = match &mut self.connection {
-                    Some(connection) => connection,
-                    none => none.insert(super::connect(&self.source_url).await?),
-                };
-                self.known.learn(connection, &ids).await?;
-            }
+    /// Moves the position with what was copied, for good.
+    pub async fn commit(
+        mut self,
+        copied: Copied,
+        read: Read,
+        captured: &mut Captured,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let landings: &[Landing] = &self.warehouse.landings;
+        position::write_landed(&mut self.target, &self.warehouse.source.slot, &read.position).await?;
+        if copied.landed.iter().any(|rows| *rows > 0) {
+            let SourcePosition { last_lsn, last_time, .. } = self.position;
+            let before = Place { lsn: last_lsn.0, seq: 0, time: last_time.0 };
+            land::late::note(&mut self.target, landings, before).await?;
         }
-        decoder.describe(relation, |type_id| self.known.shape(type_id))
+        progress.reached(Point::BatchCopied)?;
+        self.target.commit().await.during(unlanded)?;
+
+        for (landing, rows) in landings.iter().zip(&copied.landed) {
+            captured.landed(&landing.table, *rows);
+        }
+        captured.transactions += read.transactions;
+        for finding in read.findings.into_iter().chain(copied.quarantined) {
+            captured.finding(finding);
+        }
+        tell(self.warehouse, progress, &copied.landed);
+        progress.reached(Point::BatchLanded)
     }
+}
+
+fn unlanded() -> String {
+    "cannot land a batch in one transaction of the warehouse".to_owned()
 }

@@ -8,6 +8,7 @@ pub mod late;
 
 use futures_util::StreamExt as _;
 use sqlx::postgres::PgConnection;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::descriptor::{Landing, Name};
@@ -241,6 +242,8 @@ pub struct Chunk {
     pub to: To,
     /// The rows.
     pub rows: Rows,
+    /// The room that they take, given up when they have been copied.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// What has been copied.
@@ -255,16 +258,20 @@ pub struct Copied {
 /// Buffers above this size are not kept for another use.
 const KEPT: usize = 4 << 20;
 
-/// Copies chunks until no more come. Chunks to the same place that follow one another go into one COPY. Used
+/// Copies chunks, the first of which may be there already, until no more come. Chunks to the same place that follow one another go into one COPY. Used
 /// buffers go back for another use.
 pub async fn land(
     target: &mut PgConnection,
     landings: &[Landing],
+    first: Option<Chunk>,
     mut chunks: Receiver<Chunk>,
     used: Sender<Vec<u8>>,
 ) -> Result<Copied> {
     let mut copied = Copied { landed: vec![0; landings.len()], staged: 0 };
-    let mut next = chunks.recv().await;
+    let mut next = match first {
+        Some(first) => Some(first),
+        None => chunks.recv().await,
+    };
     while let Some(first) = next {
         let to = first.to;
         let failed = || match to {
@@ -284,10 +291,11 @@ pub async fn land(
         copy.send(&HEADER[..]).await.during(failed)?;
         let mut chunk = Some(first);
         next = loop {
-            let Some(Chunk { rows, .. }) = chunk.take() else {
+            let Some(Chunk { rows, room, .. }) = chunk.take() else {
                 break None;
             };
             copy.send(&rows.bytes[..]).await.during(failed)?;
+            drop(room);
             if rows.bytes.capacity() <= KEPT {
                 // Nobody may be waiting for it any more.
                 let _ = used.try_send(rows.bytes);

@@ -251,7 +251,7 @@ impl Watch<'_> {
         leave: &Stop,
     ) -> Result<()> {
         let mut voice = Landing(self);
-        let mut follower = Follower::begin(self.warehouse, &self.place.source, target, &mut voice).await?;
+        let mut follower = Follower::begin(self.warehouse, self.place, target, &mut voice).await?;
         landed.send_modify(|batch| *batch += 1);
         let mut warned = BTreeSet::new();
         let mut looked = Instant::now();

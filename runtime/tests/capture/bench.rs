@@ -163,8 +163,7 @@ impl Bench {
 
     /// On a connection of its own, which is closed whatever happens, as a killed process's would be.
     pub async fn capture_with(&mut self, progress: &mut dyn Progress) -> Result<Captured> {
-        let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
-        capture::capture(&self.warehouse, &self.source_url, &mut target, progress).await
+        capture(&self.warehouse, &self.source_url, &self.target_url, progress).await
     }
 
     /// Lands what differs, and goes on from there.
@@ -331,6 +330,17 @@ impl Bench {
             .collect();
         tables.join(" UNION ALL ")
     }
+}
+
+/// Captures on connections of its own.
+pub async fn capture(
+    warehouse: &Warehouse,
+    source_url: &str,
+    target_url: &str,
+    progress: &mut dyn Progress,
+) -> Result<Captured> {
+    let mut target = connection::connect(Database::Warehouse, target_url).await?;
+    capture::capture(warehouse, source_url, &mut target, progress).await
 }
 
 pub async fn run(connection: &mut PgConnection, sql: &str) {

@@ -1,0 +1,88 @@
+//! Where changes come from: anything that hands over the messages of whole transactions, in the order of their
+//! commits. Here it is a replication slot, read by PostgreSQL's own functions; the streaming protocol or a log that
+//! somebody has recorded would be another. Knows no landing table.
+
+use futures_util::StreamExt as _;
+use sqlx::postgres::PgConnection;
+
+use super::pgoutput::Message;
+use super::position::Lsn;
+use crate::error::{During as _, Result};
+use crate::{land, quote};
+
+/// Where changes come from.
+pub trait Feed {
+    /// Hands over what commits up to a position, and stops behind the transaction with which there were as many
+    /// messages as asked for; gives how many there were.
+    async fn read(&mut self, upto: Lsn, most: u64, taker: &mut impl Taker) -> Result<u64>;
+}
+
+/// Who takes messages, one after the other.
+pub trait Taker {
+    /// Takes the next one.
+    async fn take(&mut self, message: Message<'_>) -> Result<()>;
+}
+
+/// A replication slot of the source.
+pub struct SlotFeed<'a> {
+    /// The session that reads it.
+    pub source: &'a mut PgConnection,
+    /// Its name.
+    pub slot: &'a str,
+    /// What is published of the source.
+    pub publication: &'a str,
+    /// What reading does to the slot.
+    pub reading: Consuming,
+}
+
+/// What reading does to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consuming {
+    /// It gives the same again.
+    Nothing,
+    /// It goes on from there the next time.
+    AllRead,
+}
+
+impl SlotFeed<'_> {
+    fn statement(&self, upto: Lsn, most: u64) -> String {
+        let function = match self.reading {
+            Consuming::Nothing => "pg_logical_slot_peek_binary_changes",
+            Consuming::AllRead => "pg_logical_slot_get_binary_changes",
+        };
+        land::copy_out(&format!(
+            "SELECT data FROM {function}({}, '{upto}', {most}, 'proto_version', '1', 'publication_names', {})",
+            quote::literal(self.slot),
+            quote::literal(&quote::identifier(self.publication)),
+        ))
+    }
+}
+
+impl Feed for SlotFeed<'_> {
+    async fn read(&mut self, upto: Lsn, most: u64, taker: &mut impl Taker) -> Result<u64> {
+        let failed = || "cannot read the source's stream".to_owned();
+        let statement = self.statement(upto, most);
+        let mut stream = self.source.copy_out_raw(&statement).await.during(failed)?;
+        let mut messages = 0;
+        while let Some(row) = stream.next().await {
+            let row = row.during(failed)?;
+            let Some(bytes) = only_field(&row, messages == 0) else {
+                continue;
+            };
+            messages += 1;
+            taker.take(Message::read(bytes).during(failed)?).await?;
+        }
+        Ok(messages)
+    }
+}
+
+/// The one field of a row in COPY's binary format; nothing in its trailer. The first row comes behind the
+/// format's header.
+fn only_field(row: &[u8], first: bool) -> Option<&[u8]> {
+    const HEADER: usize = 19;
+    let row = if first && row.starts_with(b"PGCOPY\n") { row.get(HEADER..)? } else { row };
+    let (count, rest) = row.split_first_chunk()?;
+    let (length, field) = rest.split_first_chunk()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+    if i16::from_be_bytes(*count) == 1 { field.get(..length) } else { None }
+}

@@ -1,0 +1,183 @@
+//! Reads a batch from a feed and sends its rows on, as they are decoded, to where they land. What is on its way is
+//! bounded by its bytes, so that the source is read ahead of the landing and memory stays flat. Knows no transaction
+//! of the warehouse.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnection;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::decoder::{Care, Decoder, Fed};
+use super::feed::{Feed, Taker};
+use super::pgoutput::{Message, Relation};
+use super::position::{Lsn, SourcePosition};
+use super::preflight::{Ready, SourceTable};
+use super::source_type::SourceTypes;
+use crate::descriptor::Landing;
+use crate::error::{Error, Result};
+use crate::land::{Chunk, To};
+
+/// How many messages are asked for at a time. The source never splits a transaction, and decodes from where its
+/// slot's oldest transaction began each time it is asked, so small batches cost dearly: a transaction of one row is
+/// three messages.
+const BATCH: u64 = 1_000_000;
+
+/// How many kilobytes of rows are on their way at most; one chunk that is larger goes alone.
+const ON_THE_WAY: u32 = 64 << 10;
+
+/// What reading the stream takes, beside the way.
+pub struct Reading {
+    tables: Vec<Fed>,
+    types: Types,
+}
+
+impl Reading {
+    /// Of a source that is ready.
+    pub fn of(source_url: &str, ready: &Ready) -> Self {
+        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url) };
+        reading.is_now(ready);
+        reading
+    }
+
+    /// The source may have changed.
+    pub fn is_now(&mut self, ready: &Ready) {
+        let fed = |table: &SourceTable| Fed { layout: table.layout, brings: table.brings.clone() };
+        self.tables = ready.tables.iter().map(fed).collect();
+    }
+
+    /// Reads what commits up to a position, from where has been read; its rows go where they are taken from.
+    pub async fn batch(
+        &mut self,
+        feed: &mut impl Feed,
+        landings: &[Landing],
+        batch: Batch,
+        way_on: &mut WayOn,
+    ) -> Result<Read> {
+        let Batch { position, upto, care, send } = batch;
+        let mut decoder = Decoder::new(landings, &self.tables, position, care);
+        let mut decoding = Decoding { decoder: &mut decoder, types: &mut self.types, way_on, send: &send };
+        let messages = feed.read(upto, BATCH, &mut decoding).await?;
+        decoding.decoder.finish()?;
+        while let Some(pending) = decoding.decoder.pending() {
+            decoding.send_on(pending).await?;
+        }
+        let is_full = messages >= BATCH;
+        let whole = if is_full { decoder.end } else { decoder.end.max(upto) };
+        let landed_to = whole.max(decoder.position.landed_to);
+        Ok(Read {
+            position: SourcePosition { landed_to, ..decoder.position },
+            transactions: decoder.transactions,
+            findings: decoder.findings,
+            is_full,
+        })
+    }
+}
+
+/// What is to be read, and how.
+pub struct Batch {
+    /// How far has been read.
+    pub position: SourcePosition,
+    /// Up to where it is read now.
+    pub upto: Lsn,
+    /// How its rows are to land.
+    pub care: Care,
+    /// Where its rows go.
+    pub send: Sender<Chunk>,
+}
+
+/// A batch that has been read to its end.
+pub struct Read {
+    /// How far has been read with it.
+    pub position: SourcePosition,
+    /// Its transactions with rows.
+    pub transactions: u64,
+    /// What somebody should look at.
+    pub findings: Vec<String>,
+    /// Whether it had as many messages as are asked for: more is waiting.
+    pub is_full: bool,
+}
+
+/// What keeps the rows on their way within bounds, and the buffers that come back from it.
+pub struct WayOn {
+    budget: Arc<Semaphore>,
+    used: Receiver<Vec<u8>>,
+}
+
+impl WayOn {
+    /// A way on, and where used buffers are handed in.
+    pub fn new() -> (Self, Sender<Vec<u8>>) {
+        let (give_back, used) = mpsc::channel(32);
+        (Self { budget: Arc::new(Semaphore::new(ON_THE_WAY as usize)), used }, give_back)
+    }
+
+    /// Where the rows of a batch go, and where they are taken from: their bytes are what is bounded.
+    pub fn of_a_batch() -> (Sender<Chunk>, Receiver<Chunk>) {
+        mpsc::channel(1 << 16)
+    }
+}
+
+/// Takes messages, and sends on what they become.
+struct Decoding<'a, 'd> {
+    decoder: &'a mut Decoder<'d>,
+    types: &'a mut Types,
+    way_on: &'a mut WayOn,
+    send: &'a Sender<Chunk>,
+}
+
+impl Taker for Decoding<'_, '_> {
+    async fn take(&mut self, message: Message<'_>) -> Result<()> {
+        if let Message::Relation(relation) = &message {
+            self.types.describe(relation, self.decoder).await
+        } else if let Some(due) = self.decoder.take(message)? {
+            self.send_on(due).await
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Decoding<'_, '_> {
+    async fn send_on(&mut self, to: To) -> Result<()> {
+        // The landing's own error says why it no longer takes any.
+        let gone = || Error::new("the warehouse no longer takes changes");
+        while let Ok(used) = self.way_on.used.try_recv() {
+            self.decoder.reuse(used);
+        }
+        let mut chunk = self.decoder.chunk(to);
+        let size = u32::try_from(chunk.rows.len() >> 10).unwrap_or(u32::MAX).clamp(1, ON_THE_WAY);
+        let room = Arc::clone(&self.way_on.budget).acquire_many_owned(size);
+        chunk.room = tokio::select! {
+            room = room => room.ok(),
+            () = self.send.closed() => return Err(gone()),
+        };
+        self.send.send(chunk).await.map_err(|_| gone())
+    }
+}
+
+/// The source's types, asked for on a connection of their own while the stream's is busy.
+struct Types {
+    source_url: String,
+    connection: Option<PgConnection>,
+    known: SourceTypes,
+}
+
+impl Types {
+    fn of(source_url: &str) -> Self {
+        Self { source_url: source_url.to_owned(), connection: None, known: SourceTypes::default() }
+    }
+
+    async fn describe(&mut self, relation: &Relation<'_>, decoder: &mut Decoder<'_>) -> Result<()> {
+        if decoder.captures(relation) {
+            let ids: Vec<u32> = relation.columns().map(|column| column.type_id).collect();
+            if self.known.lacks(&ids) {
+                let connection = match &mut self.connection {
+                    Some(connection) => connection,
+                    none => none.insert(super::connect(&self.source_url).await?),
+                };
+                self.known.learn(connection, &ids).await?;
+            }
+        }
+        decoder.describe(relation, |type_id| self.known.shape(type_id))
+    }
+}
