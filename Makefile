@@ -8,6 +8,7 @@ demo: setup
 
 ## Every test, on real servers that the tests start themselves
 test: setup
+	@scripts/wal2json
 	cargo test --workspace
 
 ## The tests that a server's version can change, on PostgreSQL 18

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use medallion_runtime::apply;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{
-    Column, ColumnFrom, Name, Scripts, Silver, SilverKind, Source, Tracking, Warehouse,
+    Column, ColumnFrom, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source, Tracking,
+    Warehouse,
 };
 use medallion_server::Server;
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -203,6 +204,8 @@ fn warehouse() -> Warehouse {
             slot: "bench".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: Plugin::default(),
+            removed_partitions: RemovedPartitions::default(),
         },
         landings: Vec::new(),
         silver: vec![Silver {

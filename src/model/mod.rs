@@ -77,7 +77,7 @@ pub struct Schemas {
     pub gold: String,
 }
 
-/// The OLTP database that changes come from, captured by logical decoding (pgoutput).
+/// The OLTP database that changes come from, captured by logical decoding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// The publication on the source.
@@ -88,6 +88,29 @@ pub struct Source {
     pub recorded_log: Option<Name>,
     /// For how many seconds the source keeps its log after it has landed, where it does.
     pub keep_log: Option<u64>,
+    /// The output plugin.
+    pub plugin: Plugin,
+    /// What becomes of the rows of partitions that went by themselves.
+    pub removed_partitions: RemovedPartitions,
+}
+
+/// An output plugin of logical decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Plugin {
+    /// PostgreSQL's own.
+    Pgoutput,
+    /// wal2json, in its second format.
+    Wal2json,
+}
+
+/// What becomes of the rows of partitions that the stream does not tell of: truncated, detached or dropped by
+/// themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum RemovedPartitions {
+    /// They stay as they were.
+    Keep,
+    /// They are deleted.
+    Delete,
 }
 
 /// Roles without a login, of the whole server. Who migrates is the owner.

@@ -86,7 +86,7 @@ pub struct Schemas {
 pub struct Source {
     /// How they are captured.
     pub capture: Option<At<Capture>>,
-    /// The output plugin of logical decoding.
+    /// The output plugin of logical decoding; `pgoutput` unless said otherwise.
     pub plugin: Option<At<Plugin>>,
     /// The schema of source tables that are named without one; `public` unless said otherwise.
     pub schema: Option<At<String>>,
@@ -99,6 +99,9 @@ pub struct Source {
     /// For how long the source keeps its log after it has landed, so that a warehouse restored from a backup no older
     /// goes on by itself: `"1 day"`; not at all unless said otherwise.
     pub keep_log: Option<At<String>>,
+    /// What becomes of the rows of partitions that were truncated, detached or dropped by themselves, which the stream
+    /// does not tell; `keep` unless said otherwise.
+    pub removed_partitions: Option<At<RemovedPartitions>>,
 }
 
 /// How changes are captured.
@@ -115,6 +118,18 @@ pub enum Capture {
 pub enum Plugin {
     /// PostgreSQL's own.
     Pgoutput,
+    /// wal2json, where the server has it and allows it: slower, and within limits of its own.
+    Wal2json,
+}
+
+/// What becomes of the rows of partitions that went from a captured table by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RemovedPartitions {
+    /// They stay as they were; a run says so.
+    Keep,
+    /// They are deleted.
+    Delete,
 }
 
 /// The roles that the migration makes, with what each may do: group roles without a login, for logins to be

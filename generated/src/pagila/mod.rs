@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "ca330577ddeb2a1751149921698273e097a5f01c8e7568d90fbbdf81b39c0313";
+pub const SPEC_HASH: &str = "dca03d86982cb39d2e5a661a5b2830bf5bd6addfc4b50558b1fb8c45d13ccc26";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "fb80711d5a5e8fe0430f0a18670dde14e719cf142aea788a53d412479d2765a7";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_pagila".to_owned(),
             recorded_log: Some(descriptor::Name::new("public", "change_log")),
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -141,7 +141,7 @@ impl Reader<'_> {
             let mut feed = SlotFeed {
                 source: self.source,
                 slot: self.copy,
-                publication: &self.warehouse.source.publication,
+                warehouse: self.warehouse,
                 reading: Consuming::AllRead,
             };
             let batch = reading::Batch { position, upto, care: Care::Usual, send };

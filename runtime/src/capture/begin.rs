@@ -67,7 +67,7 @@ async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wante
     for name in [slot, &behind] {
         hold::drop_if_there(&mut way.source, name, way.progress).await?;
     }
-    let start = slot::create(&mut way.source, slot, way.progress).await?;
+    let start = slot::create(&mut way.source, slot, way.warehouse.source.plugin, way.progress).await?;
     slot::settle(&mut way.source, way.progress).await?;
     way.progress.reached(Point::SlotCreated)?;
     land_past(way, ready, slot, start, past).await

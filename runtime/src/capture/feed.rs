@@ -7,6 +7,8 @@ use sqlx::postgres::PgConnection;
 
 use super::pgoutput::Message;
 use super::position::Lsn;
+use super::wal2json::Translator;
+use crate::descriptor::{Plugin, Source, Warehouse};
 use crate::error::{During as _, Result};
 use crate::{land, quote};
 
@@ -29,8 +31,8 @@ pub struct SlotFeed<'a> {
     pub source: &'a mut PgConnection,
     /// Its name.
     pub slot: &'a str,
-    /// What is published of the source.
-    pub publication: &'a str,
+    /// Whose slot it is.
+    pub warehouse: &'a Warehouse,
     /// What reading does to the slot.
     pub reading: Consuming,
 }
@@ -46,14 +48,26 @@ pub enum Consuming {
 
 impl SlotFeed<'_> {
     fn statement(&self, upto: Lsn, most: u64) -> String {
-        let function = match self.reading {
-            Consuming::Nothing => "pg_logical_slot_peek_binary_changes",
-            Consuming::AllRead => "pg_logical_slot_get_binary_changes",
+        let source = &self.warehouse.source;
+        let (kind, options) = match source.plugin {
+            Plugin::Pgoutput => {
+                let publication = quote::literal(&quote::identifier(&source.publication));
+                ("binary_changes", format!("'proto_version', '1', 'publication_names', {publication}"))
+            }
+            Plugin::Wal2json => (
+                "changes",
+                "'format-version', '2', 'include-types', '0', 'include-xids', '1', 'include-timestamp', '1', \
+                 'include-lsn', '1'"
+                    .to_owned(),
+            ),
         };
+        let does = match self.reading {
+            Consuming::Nothing => "peek",
+            Consuming::AllRead => "get",
+        };
+        let slot = quote::literal(self.slot);
         land::copy_out(&format!(
-            "SELECT data FROM {function}({}, '{upto}', {most}, 'proto_version', '1', 'publication_names', {})",
-            quote::literal(self.slot),
-            quote::literal(&quote::identifier(self.publication)),
+            "SELECT data FROM pg_logical_slot_{does}_{kind}({slot}, '{upto}', {most}, {options})"
         ))
     }
 }
@@ -62,6 +76,13 @@ impl Feed for SlotFeed<'_> {
     async fn read(&mut self, upto: Lsn, most: u64, taker: &mut impl Taker) -> Result<u64> {
         let failed = || "cannot read the source's stream".to_owned();
         let statement = self.statement(upto, most);
+        let Source { plugin, publication, .. } = &self.warehouse.source;
+        let mut translator = match plugin {
+            Plugin::Pgoutput => None,
+            Plugin::Wal2json => {
+                Some(Translator::learn(self.source, &self.warehouse.landings, publication).await?)
+            }
+        };
         let mut stream = self.source.copy_out_raw(&statement).await.during(failed)?;
         let mut messages = 0;
         while let Some(row) = stream.next().await {
@@ -70,7 +91,14 @@ impl Feed for SlotFeed<'_> {
                 continue;
             };
             messages += 1;
-            taker.take(Message::read(bytes).during(failed)?).await?;
+            match &mut translator {
+                None => taker.take(Message::read(bytes).during(failed)?).await?,
+                Some(translator) => {
+                    for message in translator.translate(bytes)? {
+                        taker.take(Message::read(message).during(failed)?).await?;
+                    }
+                }
+            }
         }
         Ok(messages)
     }

@@ -59,7 +59,7 @@ impl<'a> Follower<'a> {
             stream::catch_up(&mut way, &mut reading, goal).await?;
             join::join(&mut way, &mut ready).await?;
         }
-        super::look_at_partitions(&mut way, &ready).await?;
+        super::look_at_partitions(&mut way, &mut ready).await?;
         let (reading, now) = (Reading::of(way.source_url, &ready), Instant::now());
         Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now, held: None })
     }
@@ -70,7 +70,7 @@ impl<'a> Follower<'a> {
             let before = super::before(&mut self.way).await?.unwrap_or(super::Before::Nothing);
             let mut ready = super::ask(&mut self.way, &before, super::Trace::Kept).await?;
             join::join(&mut self.way, &mut ready).await?;
-            super::look_at_partitions(&mut self.way, &ready).await?;
+            super::look_at_partitions(&mut self.way, &mut ready).await?;
             self.reading.is_now(&ready);
             self.asked = Instant::now();
         }

@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::position::SourcePosition;
 use super::slot::{self, Slot};
 use super::{Lsn, Progress, Way};
+use crate::descriptor::Source;
 use crate::error::{During as _, Result};
 
 /// Positions that had landed at earlier times, in seconds since 1970 by the warehouse's clock.
@@ -74,17 +75,18 @@ pub(super) async fn follow(way: &mut Way<'_>) -> Result<()> {
 /// nothing had been read since.
 pub async fn heal(
     source: &mut PgConnection,
-    name: &str,
+    read: &Source,
     position: &SourcePosition,
     found: Option<&Slot>,
     progress: &mut dyn Progress,
 ) -> Result<bool> {
+    let name = read.slot.as_str();
     let behind = slot_name(name);
     let Some(held) = slot::find(source, &behind).await? else {
         return Ok(false);
     };
     let is_ours = found.is_none_or(|found| found.check_owner(name, &position.site).is_ok());
-    if !is_ours || held.check(&behind, position).is_err() {
+    if !is_ours || held.check(&behind, position, read.plugin).is_err() {
         return Ok(false);
     }
     drop_if_there(source, name, progress).await?;

@@ -28,15 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn join(way: &mut Way<'_>, ready: &mut Ready) -> Result<bool> {
     let mut joining = Vec::new();
     for (at, table) in ready.tables.iter().enumerate() {
-        if table.standing != Standing::Joins {
+        if !matches!(table.standing, Standing::Joins | Standing::Lacks) {
             continue;
         }
         if outwait_writers(&mut way.source, table).await? {
             joining.push(at);
         } else {
+            let waits = match table.standing {
+                Standing::Lacks => "has lost partitions, whose rows are not deleted yet",
+                _ => "is not captured yet",
+            };
             way.captured.finding(format!(
-                "`{}` is not captured yet: a transaction that has written to it stays open; it is tried again \
-                 with the next run",
+                "`{}` {waits}: a transaction that has written to it stays open; it is tried again with the next run",
                 table.name
             ));
         }
@@ -129,7 +132,9 @@ enum Said {
 fn again(table: &SourceTable, oid: i64, differences: &Differences) -> String {
     let name = &table.name;
     let Differences { new, changed, gone } = differences;
-    let what = if table.identity.oid == oid {
+    let what = if table.standing == Standing::Lacks {
+        format!("partitions of `{name}` were truncated, detached or dropped: what it lacks by now")
+    } else if table.identity.oid == oid {
         format!("what the publication may have left out of `{name}` while it was changed")
     } else {
         format!("`{name}` was made anew at the source: what differs from what it was")

@@ -6,7 +6,7 @@
 //! whether silver can take what comes (`column`, `unique`), `begin` lands the past (`past`, `recorded_log`,
 //! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
 //! tells them), `stream` goes on from there batch by batch, and where much is waiting `ahead`, `reading` takes a
-//! batch from a `feed`, `decoder` turns messages (`pgoutput`) into rows (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
+//! batch from a `feed`, `decoder` turns messages (`pgoutput`, into which `wal2json` is put) into rows (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
 //! `hold` another that stays behind.
 
 mod ahead;
@@ -37,6 +37,7 @@ mod source_type;
 mod standing;
 mod stream;
 mod unique;
+mod wal2json;
 
 use std::collections::BTreeMap;
 
@@ -53,6 +54,7 @@ use begin::Wanted;
 use position::{Lock, State};
 use preflight::{Before, Problems, Ready};
 use reading::Reading;
+use standing::Standing;
 
 /// What is told on the way. Every method may be called any number of times.
 pub trait Progress: Send {
@@ -223,7 +225,7 @@ async fn capture_by(mut way: Way<'_>) -> Result<Captured> {
         let goal = slot::flushed(&mut way.source).await?;
         stream::catch_up(&mut way, &mut reading, goal).await?;
     }
-    look_at_partitions(&mut way, &ready).await?;
+    look_at_partitions(&mut way, &mut ready).await?;
     hold::follow(&mut way).await?;
     Ok(way.captured)
 }
@@ -243,11 +245,28 @@ async fn set_out(way: &mut Way<'_>) -> Result<(Ready, Lsn)> {
     Ok((ready, goal))
 }
 
-/// Tells of partitions whose rows went without a word.
-async fn look_at_partitions(way: &mut Way<'_>, ready: &Ready) -> Result<()> {
-    let landings = &way.warehouse.landings;
-    for finding in partition::look(&mut way.source, way.target, landings, ready).await? {
+/// Tells of partitions whose rows went without a word; or lands what the table lacks by now, where the spec says so.
+async fn look_at_partitions(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> {
+    let found = partition::look(&mut way.source, way.target, way.warehouse, ready).await?;
+    for finding in found.findings {
         way.captured.finding(finding);
+    }
+    if found.lacking.is_empty() {
+        return Ok(());
+    }
+    for at in found.lacking {
+        if let Some(table) = ready.tables.get_mut(at) {
+            table.standing = Standing::Lacks;
+        }
+    }
+    if join::join(way, ready).await? {
+        // What is there now is written down.
+        partition::look(&mut way.source, way.target, way.warehouse, ready).await?;
+    }
+    for table in &mut ready.tables {
+        if table.standing == Standing::Lacks {
+            table.standing = Standing::Captured;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Partitions that were truncated, detached or dropped under a captured table: of none of it the stream tells, and
-//! what landed of their rows stays. Found by what the catalog says of each, told once; knows no row.
+//! what landed of their rows stays, or goes where the spec says so. Found by what the catalog says of each, told once;
+//! knows no row.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::RESNAPSHOT;
 use super::preflight::{Layout, Ready};
 use super::standing::Standing;
-use crate::descriptor::{Landing, Name};
+use crate::descriptor::{Landing, Name, RemovedPartitions, Warehouse};
 use crate::error::{During as _, Result};
 use crate::quote;
 
@@ -17,26 +18,41 @@ use crate::quote;
 /// and the file that a truncation, or whatever writes it anew, replaces.
 type Leaves = BTreeMap<String, String>;
 
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What somebody should look at.
+    pub findings: Vec<String>,
+    /// The tables of which rows are to be deleted, by their place: not written down until they have been.
+    pub lacking: Vec<usize>,
+}
+
 /// Compares with what was there the last time; gives what was found, and writes down what is there.
 pub async fn look(
     source: &mut PgConnection,
     target: &mut PgConnection,
-    landings: &[Landing],
+    warehouse: &Warehouse,
     ready: &Ready,
-) -> Result<Vec<String>> {
-    let mut findings = Vec::new();
-    for (landing, table) in landings.iter().zip(&ready.tables) {
+) -> Result<Found> {
+    let mut found = Found::default();
+    for (at, (landing, table)) in warehouse.landings.iter().zip(&ready.tables).enumerate() {
         if table.layout != Layout::Partitioned || table.standing != Standing::Captured {
             continue;
         }
         let now = leaves(source, &table.name).await?;
         let before = known(target, landing).await?;
-        if now != before {
-            findings.extend(compare(&table.name, &before, &now));
+        if now == before {
+            continue;
+        }
+        let findings = compare(&table.name, &before, &now);
+        if warehouse.source.removed_partitions == RemovedPartitions::Delete && !findings.is_empty() {
+            found.lacking.push(at);
+        } else {
+            found.findings.extend(findings);
             write(target, landing, &now).await?;
         }
     }
-    Ok(findings)
+    Ok(found)
 }
 
 fn compare(table: &Name, before: &Leaves, now: &Leaves) -> Vec<String> {

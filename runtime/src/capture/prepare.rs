@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Row as _};
 use super::position::{self, Lock};
 use super::preflight::{self, Before, Layout, Problems, Seen, Site};
 use super::{Progress, hold, identity, publication, slot};
-use crate::descriptor::{Name, Warehouse};
+use crate::descriptor::{Name, Plugin, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{quote, statement};
 
@@ -23,6 +23,7 @@ pub struct Plan {
     pub slots: Vec<String>,
     /// What to know besides.
     pub notes: Vec<String>,
+    plugin: Plugin,
     site: Option<Site>,
 }
 
@@ -281,6 +282,7 @@ async fn place_slot(
         "from slot `{name}` on the source keeps its log: `medallion run` next, or `medallion source drop`"
     ));
     plan.slots.push(name.clone());
+    plan.plugin = warehouse.source.plugin;
     Ok(())
 }
 
@@ -297,7 +299,7 @@ pub async fn prepare(
         let known = position::read(target, name, Lock::None).await?;
         let state = known.map_or(position::State::Creating, |known| known.state);
         position::announce(target, name, state, site).await?;
-        slot::create(source, name, progress).await?;
+        slot::create(source, name, plan.plugin, progress).await?;
     }
     Ok(())
 }

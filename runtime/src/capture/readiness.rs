@@ -342,7 +342,7 @@ async fn slots(
         readiness.facts.push(format!("a slot may keep {keep_size} of log (`max_slot_wal_keep_size`)"));
     }
 
-    let name = &warehouse.source.slot;
+    let (name, plugin) = (&warehouse.source.slot, warehouse.source.plugin);
     let Some(found) = slot::find(source, name).await? else {
         match position {
             Some(position) if position.state == State::Streaming => {
@@ -372,9 +372,10 @@ async fn slots(
     };
     if position.state == State::Streaming {
         let flushed = slot::flushed(source).await?;
-        let checked = found.check(name, position).and_then(|()| Slot::check_reached(flushed, position));
+        let checked =
+            found.check(name, position, plugin).and_then(|()| Slot::check_reached(flushed, position));
         let held = slot::find(source, &hold::slot_name(name)).await?;
-        if checked.is_err() && held.is_some_and(|held| held.check(name, position).is_ok()) {
+        if checked.is_err() && held.is_some_and(|held| held.check(name, position, plugin).is_ok()) {
             readiness.facts.push(format!("slot `{name}` goes on from where the log is held back"));
         } else if let Err(error) = checked {
             readiness.stops(error.what(), error.way_out().unwrap_or_default());

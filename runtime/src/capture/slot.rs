@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 use super::position::{Fence, Lsn, SourcePosition};
 use super::preflight::Site;
 use super::{Progress, RESNAPSHOT};
+use crate::descriptor::Plugin;
 use crate::error::{During as _, Error, Result};
 
 /// A slot as the source shows it.
@@ -50,8 +51,16 @@ pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>>
 
 impl Slot {
     /// Refuses a slot that is not the one that has been read so far, or that has lost changes.
-    pub fn check(&self, name: &str, position: &SourcePosition) -> Result<()> {
+    pub fn check(&self, name: &str, position: &SourcePosition, plugin: Plugin) -> Result<()> {
         self.check_owner(name, &position.site)?;
+        if self.plugin != plugin.name() {
+            return Err(Error::new(format!(
+                "replication slot `{name}` is one of plugin `{}`, and the spec says `{}`",
+                self.plugin,
+                plugin.name()
+            ))
+            .remedy(format!("say so in the spec as before; or {RESNAPSHOT}, from a new slot")));
+        }
         if self.is_lost() {
             return Err(Error::new(format!(
                 "replication slot `{name}` has been invalidated: the source has removed log that was not read"
@@ -93,7 +102,8 @@ impl Slot {
 
     /// Refuses a slot that somebody else has made.
     pub fn check_owner(&self, name: &str, site: &Site) -> Result<()> {
-        if self.plugin == "pgoutput" && self.database == site.database {
+        let is_known = [Plugin::Pgoutput, Plugin::Wal2json].iter().any(|plugin| plugin.name() == self.plugin);
+        if is_known && self.database == site.database {
             return Ok(());
         }
         Err(Error::new(format!(
@@ -117,9 +127,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Creates a slot; gives the position from which it tells every commit. Waits for the transactions that
 /// are writing at the source.
-pub async fn create(source: &mut PgConnection, name: &str, progress: &mut dyn Progress) -> Result<Lsn> {
-    let sql = format!("SELECT (lsn {FROM_ZERO} FROM pg_create_logical_replication_slot($1, 'pgoutput')");
-    let creation = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).fetch_one(source);
+pub async fn create(
+    source: &mut PgConnection,
+    name: &str,
+    plugin: Plugin,
+    progress: &mut dyn Progress,
+) -> Result<Lsn> {
+    let sql = format!("SELECT (lsn {FROM_ZERO} FROM pg_create_logical_replication_slot($1, $2)");
+    let creation =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).bind(plugin.name()).fetch_one(source);
     let mut creation = std::pin::pin!(creation);
     let created: Result<i64, sqlx::Error> = tokio::select! {
         created = &mut creation => created,
@@ -133,6 +149,10 @@ pub async fn create(source: &mut PgConnection, name: &str, progress: &mut dyn Pr
         let remedy = match state.as_deref() {
             Some(NONE_LEFT) => "raise `max_replication_slots` at the source, or drop a slot that is not used",
             Some("42501") => "let the role replicate: ALTER ROLE … REPLICATION",
+            _ if plugin != Plugin::Pgoutput => {
+                "install the plugin at the source, and where the server has `output_plugin_libraries`, name it there; \
+                 or leave `plugin` out of the spec: PostgreSQL's own is always there"
+            }
             _ => "set right what it names, then run again",
         };
         Error::new(format!("cannot create replication slot `{name}`")).because(cause).remedy(remedy)

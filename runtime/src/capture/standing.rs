@@ -42,6 +42,8 @@ pub enum Standing {
     Captured,
     /// It is not, and a snapshot of it is due.
     Joins,
+    /// It is, and a snapshot of it is due: rows went without a word.
+    Lacks,
     /// It is gone, or is not published.
     Waits,
 }

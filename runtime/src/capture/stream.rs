@@ -103,8 +103,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
 
 /// The slot that is read, as a feed.
 fn feed<'a>(source: &'a mut PgConnection, warehouse: &'a Warehouse, reading: Consuming) -> SlotFeed<'a> {
-    let (slot, publication) = (&warehouse.source.slot, &warehouse.source.publication);
-    SlotFeed { source, slot, publication, reading }
+    SlotFeed { source, slot: &warehouse.source.slot, warehouse, reading }
 }
 
 /// Sees to it that the slot goes on from where has landed, and refuses one that does not; gives up to where the
@@ -115,14 +114,14 @@ pub(super) async fn stand(
     position: &SourcePosition,
     progress: &mut dyn Progress,
 ) -> Result<Lsn> {
-    let name = warehouse.source.slot.as_str();
+    let (name, plugin) = (warehouse.source.slot.as_str(), warehouse.source.plugin);
     let mut found = slot::find(source, name).await?;
-    let is_good = found.as_ref().is_some_and(|found| found.check(name, position).is_ok());
-    if !is_good && hold::heal(source, name, position, found.as_ref(), progress).await? {
+    let is_good = found.as_ref().is_some_and(|found| found.check(name, position, plugin).is_ok());
+    if !is_good && hold::heal(source, &warehouse.source, position, found.as_ref(), progress).await? {
         found = slot::find(source, name).await?;
     }
     let slot = found.ok_or_else(|| slot::gone(name))?;
-    slot.check(name, position)?;
+    slot.check(name, position, plugin)?;
     let flushed = slot::flushed(source).await?;
     Slot::check_reached(flushed, position)?;
     if slot.confirmed < position.landed_to {

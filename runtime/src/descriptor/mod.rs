@@ -55,6 +55,41 @@ pub struct Source {
     pub recorded_log: Option<Name>,
     /// For how long the source keeps its log after it has landed, where it does.
     pub keep_log: Option<Duration>,
+    /// The output plugin of its slot.
+    pub plugin: Plugin,
+    /// What becomes of the rows of partitions that went by themselves.
+    pub removed_partitions: RemovedPartitions,
+}
+
+/// An output plugin of logical decoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plugin {
+    /// PostgreSQL's own.
+    #[default]
+    Pgoutput,
+    /// wal2json, in its second format.
+    Wal2json,
+}
+
+impl Plugin {
+    /// Its name, as a slot has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pgoutput => "pgoutput",
+            Self::Wal2json => "wal2json",
+        }
+    }
+}
+
+/// What becomes of the rows of partitions that the stream does not tell of: truncated, detached or dropped by
+/// themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovedPartitions {
+    /// They stay as they were; it is said once.
+    #[default]
+    Keep,
+    /// They are deleted, and with that what else the table's snapshot lacks.
+    Delete,
 }
 
 /// A relation's two names, unquoted.

@@ -1,6 +1,7 @@
 //! The first time: recorded log, snapshot and hand-over to the stream, with writers at work and stops.
 
 use medallion_runtime::capture::Point;
+use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Name;
 
 use crate::bench::{At, Bench, Writer};
@@ -41,6 +42,74 @@ async fn stopped_anywhere_in_the_beginning_the_past_lands_once() {
     assert_eq!(captured.rows(), 1, "the past had landed");
     let landed: i64 = bench.target_value("SELECT count(*) FROM bronze.item").await;
     assert_eq!(landed, 500);
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+/// What has landed of the first snapshot stays; the tables that are left come with a snapshot of their own.
+#[tokio::test]
+async fn killed_between_two_tables_the_rest_joins() {
+    let mut bench = Bench::new("begin_rest", TABLES, CAPTURED).await;
+    bench.on_source("INSERT INTO entry SELECT n, 'old' FROM generate_series(1, 300) AS n").await;
+    bench.capture_until(Point::TableLanded).await;
+    let landed = "SELECT (SELECT count(*) FROM bronze.item) || ' ' || (SELECT count(*) FROM bronze.entry)";
+    assert_eq!(bench.target_value::<String>(landed).await, "500 0");
+    bench.on_source("UPDATE item SET name = 'new' WHERE id <= 10; DELETE FROM entry WHERE id <= 5; UPDATE entry SET name = 'new' WHERE id = 6").await;
+    // Killed again, while the rest joins.
+    bench.capture_until(Point::PastCopied).await;
+    bench.on_source("INSERT INTO entry VALUES (301, 'newer'); INSERT INTO item VALUES (501, 'newer')").await;
+    bench.capture().await;
+    assert_eq!(bench.target_value::<String>(landed).await, "511 296");
+    bench.assert_fold().await;
+    bench.assert_times().await;
+    bench.on_source("DELETE FROM entry WHERE id = 7").await;
+    assert_eq!(bench.capture().await.rows(), 1);
+    bench.assert_fold().await;
+}
+
+/// Several tables at a time see one moment, whatever is written meanwhile, and each stops where it is killed.
+#[tokio::test]
+async fn tables_that_land_at_a_time_are_of_one_moment() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let sql: String = names
+        .iter()
+        .map(|name| {
+            format!(
+                "CREATE TABLE {name} (id integer PRIMARY KEY, n integer);
+                INSERT INTO {name} SELECT n, 0 FROM generate_series(1, 200) AS n;"
+            )
+        })
+        .collect();
+    let captured: Vec<(&str, &[&str])> = names.iter().map(|name| (*name, &["id"][..])).collect();
+    let mut bench = Bench::new("begin_parallel", &sql, &captured).await;
+    let place = bench.place();
+    let writer = Writer::new(&bench.source_url);
+    let mut round = 0;
+    let mut tables = 0;
+    let mut meanwhile = At(|point| {
+        tables += usize::from(point == Point::TableLanded);
+        if matches!(point, Point::SlotCreated | Point::SnapshotTaken | Point::PastCopied) {
+            round += 1;
+            let all: Vec<String> =
+                names.iter().map(|name| format!("UPDATE {name} SET n = {round} WHERE id = 1")).collect();
+            writer.run(&format!("BEGIN; {}; COMMIT", all.join("; ")));
+        }
+    });
+    let mut target = connection::connect(Database::Warehouse, &bench.target_url).await.expect("a session");
+    medallion_runtime::capture::capture_at(&bench.warehouse, &place, &mut target, &mut meanwhile)
+        .await
+        .expect("captured");
+    assert_eq!(tables, names.len());
+    let all = bench.all_landed();
+    let moments: Vec<i64> = bench
+        .target_value(&format!(
+            "SELECT array_agg(DISTINCT (full_row -> 'n')::bigint)
+            FROM ({all}) AS landed
+            WHERE op = 'I' AND full_row ->> 'id' = '1'"
+        ))
+        .await;
+    assert_eq!(moments, [1], "the snapshot is of one moment");
+    bench.capture().await;
     bench.assert_fold().await;
     bench.assert_times().await;
 }

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use medallion_runtime::capture::resnapshot::{self, Resnapshot};
 use medallion_runtime::capture::{self, Captured, Point, Progress};
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::{Landing, Name, Scripts, Source, Warehouse};
+use medallion_runtime::descriptor::{Landing, Name, Plugin, RemovedPartitions, Scripts, Source, Warehouse};
 use medallion_runtime::error::{Error, Result};
+use medallion_runtime::place::Place;
 use medallion_server::Server;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
@@ -86,12 +87,31 @@ impl Bench {
     ) -> Self {
         let (source, target) = (format!("{name}_source"), format!("{name}_warehouse"));
         source_server.ensure_database(&source).expect("a source");
-        server.ensure_database(&target).expect("a warehouse");
-        let (source_url, target_url) = (source_server.url(&source), server.url(&target));
+        let source_url = source_server.url(&source);
         let mut source = connection::connect(Database::Source, &source_url).await.expect("the source");
-        let mut target = connection::connect(Database::Warehouse, &target_url).await.expect("the warehouse");
         run(&mut source, sql).await;
         run(&mut source, AUDIT).await;
+        Self::over(server, source_url, source, &target, name, tables).await
+    }
+
+    /// A second warehouse that captures the same source, by a slot of its own.
+    pub async fn beside(&self, name: &str, tables: &[(&str, &[&str])]) -> Self {
+        let server = Server::shared_scratch().expect("a scratch server");
+        let source = connection::connect(Database::Source, &self.source_url).await.expect("the source");
+        Self::over(server, self.source_url.clone(), source, &format!("{name}_warehouse"), name, tables).await
+    }
+
+    async fn over(
+        server: &Server,
+        source_url: String,
+        source: PgConnection,
+        target: &str,
+        name: &str,
+        tables: &[(&str, &[&str])],
+    ) -> Self {
+        server.ensure_database(target).expect("a warehouse");
+        let target_url = server.url(target);
+        let mut target = connection::connect(Database::Warehouse, &target_url).await.expect("the warehouse");
         run(&mut target, BOOKKEEPING).await;
         for script in KEPT {
             run(&mut target, script).await;
@@ -123,6 +143,8 @@ impl Bench {
                 slot: format!("bench_{name}"),
                 recorded_log: None,
                 keep_log: None,
+                plugin: Plugin::default(),
+                removed_partitions: RemovedPartitions::default(),
             },
             landings,
             silver: vec![],
@@ -151,6 +173,11 @@ impl Bench {
 
     pub async fn on_target(&mut self, sql: &str) {
         run(&mut self.target, sql).await;
+    }
+
+    /// Where both databases are.
+    pub fn place(&self) -> Place {
+        Place { source: self.source_url.clone(), warehouse: self.target_url.clone(), embedded: None }
     }
 
     pub async fn try_capture(&mut self) -> Result<Captured> {

@@ -3,7 +3,7 @@
 
 use medallion_runtime::capture::Point;
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::{Landing, Name};
+use medallion_runtime::descriptor::{Landing, Name, RemovedPartitions};
 
 use crate::bench::{At, Bench, Stop, Writer, run};
 
@@ -216,6 +216,40 @@ async fn a_second_landing_table_of_the_same_source_begins_by_itself() {
         bench.target_value("SELECT count(*) FROM bronze.again").await,
     );
     assert_eq!((item, again), (22, 21));
+}
+
+/// Where the spec says so, what went with them is deleted, as one step, and all else streams on.
+#[tokio::test]
+async fn rows_of_partitions_that_went_are_deleted_where_the_spec_says_so() {
+    let sql = "
+        CREATE TABLE sale (id integer PRIMARY KEY, name text) PARTITION BY RANGE (id);
+        CREATE TABLE sale_1 PARTITION OF sale FOR VALUES FROM (0) TO (10);
+        CREATE TABLE sale_2 PARTITION OF sale FOR VALUES FROM (10) TO (20);
+        CREATE TABLE sale_3 PARTITION OF sale FOR VALUES FROM (20) TO (30);
+        CREATE TABLE item (id integer PRIMARY KEY);
+        INSERT INTO sale SELECT n, 'a' FROM generate_series(1, 29) AS n";
+    let mut bench = Bench::new("join_removed", sql, &[("sale", &["id"]), ("item", &["id"])]).await;
+    bench.warehouse.source.removed_partitions = RemovedPartitions::Delete;
+    bench.capture().await;
+    bench
+        .on_source("TRUNCATE sale_3; INSERT INTO sale VALUES (20, 'new'); INSERT INTO item VALUES (1)")
+        .await;
+    bench.on_source("DROP TABLE sale_1; ALTER TABLE sale DETACH PARTITION sale_2").await;
+    // Killed before it has landed, it is found again.
+    bench.capture_until(Point::PastCopied).await;
+    let captured = bench.capture().await;
+    let [finding] = captured.findings.as_slice() else { panic!("{captured:?}") };
+    assert!(
+        finding.starts_with("partitions of `public.sale` were truncated, detached or dropped"),
+        "{finding}"
+    );
+    assert!(finding.ends_with("0 new, 0 changed, 28 gone"), "{finding}");
+    bench.assert_fold().await;
+    bench.assert_times().await;
+    bench.on_source("INSERT INTO sale VALUES (21, 'later'); DELETE FROM item").await;
+    let captured = bench.capture().await;
+    assert_eq!((captured.rows(), captured.findings.len()), (2, 0), "{captured:?}");
+    bench.assert_fold().await;
 }
 
 /// Of partitions that go the stream says nothing: they are found, told once, and a resnapshot closes what is gone.

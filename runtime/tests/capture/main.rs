@@ -13,6 +13,7 @@ mod held;
 mod identities;
 mod joining;
 mod known;
+mod plugins;
 mod readiness;
 mod refusals;
 mod shapes;

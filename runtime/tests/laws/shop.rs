@@ -2,8 +2,8 @@
 //! that does by its own time, a fact that looks up that fact; and marts. Its objects are made by hand.
 
 use medallion_runtime::descriptor::{
-    Column, ColumnFrom, Lookup, LookupTime, Mart, Name, Scripts, Silver, SilverKind, Source, Storage,
-    Tracking, Unit, UnitColumn, Warehouse,
+    Column, ColumnFrom, Lookup, LookupTime, Mart, Name, Plugin, RemovedPartitions, Scripts, Silver,
+    SilverKind, Source, Storage, Tracking, Unit, UnitColumn, Warehouse,
 };
 
 /// The warehouse.
@@ -58,6 +58,8 @@ pub fn warehouse() -> Warehouse {
             slot: "t".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: Plugin::default(),
+            removed_partitions: RemovedPartitions::default(),
         },
         landings: Vec::new(),
         silver: vec![

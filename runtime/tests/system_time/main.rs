@@ -11,8 +11,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use medallion_runtime::descriptor::{
-    Column, ColumnFrom, Landing, Mart, Name, Scripts, Silver, SilverKind, Source, Storage, Tracking, Unit,
-    Warehouse,
+    Column, ColumnFrom, Landing, Mart, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source,
+    Storage, Tracking, Unit, Warehouse,
 };
 use medallion_runtime::system_time::rewrite;
 
@@ -156,6 +156,8 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
             slot: String::new(),
             recorded_log: None,
             keep_log: None,
+            plugin: Plugin::default(),
+            removed_partitions: RemovedPartitions::default(),
         },
         landings: Vec::new(),
         silver: Vec::new(),

@@ -6,7 +6,7 @@ use super::layout::{Expression, atom, call, string, structure, vector};
 use super::module::{self, Layer, Modules, as_versions};
 use super::{landing, mart, module_name, silver};
 use crate::emit::FileSet;
-use crate::model::{DemoAction, DemoStep, Scripts, Source, Warehouse};
+use crate::model::{DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Source, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/src/warehouse/mod.rs", escape = "none")]
@@ -156,6 +156,14 @@ fn source(source: &Source) -> Expression {
             call("Some", vec![call("core::time::Duration::from_secs", vec![atom(seconds.to_string())])])
         },
     );
+    let plugin = match source.plugin {
+        Plugin::Pgoutput => "descriptor::Plugin::Pgoutput",
+        Plugin::Wal2json => "descriptor::Plugin::Wal2json",
+    };
+    let removed_partitions = match source.removed_partitions {
+        RemovedPartitions::Keep => "descriptor::RemovedPartitions::Keep",
+        RemovedPartitions::Delete => "descriptor::RemovedPartitions::Delete",
+    };
     structure(
         "descriptor::Source",
         vec![
@@ -163,6 +171,8 @@ fn source(source: &Source) -> Expression {
             ("slot", owned(&source.slot)),
             ("recorded_log", recorded_log),
             ("keep_log", keep_log),
+            ("plugin", atom(plugin)),
+            ("removed_partitions", atom(removed_partitions)),
         ],
     )
 }

@@ -3,7 +3,7 @@
 use super::names;
 use super::report::Report;
 use crate::finding::{Code, Finding};
-use crate::model::{Name, Schemas, Source, TOOL_SCHEMA, TRAVEL_SCHEMA};
+use crate::model::{Name, Plugin, RemovedPartitions, Schemas, Source, TOOL_SCHEMA, TRAVEL_SCHEMA};
 use crate::spec::{self, At, Files};
 
 /// What a warehouse is before it has relations.
@@ -191,6 +191,14 @@ fn source(written: &spec::Source, warehouse: &str, report: &mut Report<'_>) -> S
         slot: or_default(&written.slot),
         recorded_log: written.recorded_log.as_ref().and_then(|log| source_table(log, written, report)),
         keep_log: written.keep_log.as_ref().and_then(|keep| keep_log(keep, report)),
+        plugin: match written.plugin.as_ref().map(|plugin| plugin.value) {
+            None | Some(spec::Plugin::Pgoutput) => Plugin::Pgoutput,
+            Some(spec::Plugin::Wal2json) => Plugin::Wal2json,
+        },
+        removed_partitions: match written.removed_partitions.as_ref().map(|removed| removed.value) {
+            None | Some(spec::RemovedPartitions::Keep) => RemovedPartitions::Keep,
+            Some(spec::RemovedPartitions::Delete) => RemovedPartitions::Delete,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "377e2733b8ec577ee6101f7f530e141f91d3320637f5a32822e6b3787a7bd541";
+pub const SPEC_HASH: &str = "57bdf869928819a0107be839082d8bf016eed4bd8b1a37776c8da79fd8ef8b43";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "b555c30b89db0d7b3ecfea15136b988b1d1eb2c8107d912681126966d1e2b5e2";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_asking".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_owner::Entity::landing(),

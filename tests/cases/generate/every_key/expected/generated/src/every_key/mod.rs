@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "07c5bece52205bcbd80218dd77622f534febac0ed8e98019e361998c889b467d";
+pub const SPEC_HASH: &str = "81a1def27725ddbff696aa5a5ca0eb9dff6d677fdb2eae79f04cf236151876ca";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "c95c5e603b4a4bb645b5f25da9af0fb278991854b43c7e74989c1f796d8dbc82";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_every_key".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_attribute::Entity::landing(),

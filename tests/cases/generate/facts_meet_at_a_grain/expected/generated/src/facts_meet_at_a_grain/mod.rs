@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "3a564f86c3661b6224b07d5134af0e0fd1e95c2b9fface9755cca68a3108a698";
+pub const SPEC_HASH: &str = "344742aac6a6152000d681dd37ea013958f887ed90de40b40916ba4c44069598";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "995ef5e334288d1cefd69bda6c0ad2a3b0905df19eb53d42b46a4a5978252658";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_facts_meet_at_a_grain".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::br_order::Entity::landing(), bronze::br_return::Entity::landing()],
         silver: vec![silver::fact_order::Entity::silver(), silver::fact_return::Entity::silver()],

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "60d17d1bcbdf2c99ffe6335b5161d39802fd420a39027417114b17fafa031d31";
+pub const SPEC_HASH: &str = "6682227abfc9892526667079a0977cd232f641fcfb01ef0da43a1c81948a039f";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "d067b27b48adb9d3a2a4bdbdf726b25506fa2743d471f9a526d94798a1dad572";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_folded_histories".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5908f6ab25c6b505a78e5a26cd000ec23a819194833bd021aacb68a16249e7de";
+pub const SPEC_HASH: &str = "ce39a4bdc83a38cd3ee62de9262da9062df2b2cf743b14fa8519e101cfcf0cd3";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "be7e7d7e21adb5d6b1d761683be05e652c4190c8ab6b7c842ea157336f9505b6";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_keywords_as_names".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::match_cdc::Entity::landing(), bronze::mod_::Entity::landing()],
         silver: vec![

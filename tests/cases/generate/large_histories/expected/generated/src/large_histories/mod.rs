@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "640e3729e41197ffd895e90a22b9e8e25d801dd383ccbf9b4295df69a640df77";
+pub const SPEC_HASH: &str = "08529cb0f344e5f3a2e643bf233d86c60d6406f7e9ddcf02eb63505259ba9154";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "f091a23e33a662e016102f521b3ac8415a0fca0638f21559d4ffb44c7b22a925";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_large_histories".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing(), bronze::br_item_cdc::Entity::landing()],
         silver: vec![

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e30c3a38dc9bcd55c916302ee4d9023925b98b83da01ec2841459fdd85b34aa9";
+pub const SPEC_HASH: &str = "c748cc2f83cef6ba2209c0a9167dd73370aeb6d3da4cc96346c65a98ce8fcc20";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "8bcf6442c5b440545402236360578e4873002c34de973f2acc12cdf9fd5f8663";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_overlaps_refused".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::br_item_cdc::Entity::landing()],
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],

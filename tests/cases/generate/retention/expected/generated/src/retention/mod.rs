@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "88c0e35149aca2525c6ca35d3d38a862a90c0b685de29cd60073b75fd07c693f";
+pub const SPEC_HASH: &str = "a8a5a09255c35eecd654130015d5376f69a51a47df4337f751d16a19d5e0703f";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "d95c4071a239d0a595561f18fc603bd990abd800cc3700b5e2261f0e14ccf2e9";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_retention".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "9c29418c280e9fc03e041faf64736561746a9d3c5c8440e3674c177ae9d81989";
+pub const SPEC_HASH: &str = "e1257c2447c5fa4cf3a4baf8e0234d245b387b613c5b119398910146e7c9c7a5";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "05a94aa20a62df56e32f111fa31088107fbb1d43f69a1bb6a448ff44ab940ad7";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_system_versioning".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

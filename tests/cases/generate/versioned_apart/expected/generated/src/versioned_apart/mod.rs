@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "b1676b005d711b3ba4d5de0cf9ca978bc1d75dc0a98a273ed4ec25027f2f5827";
+pub const SPEC_HASH: &str = "1c41bd85cee10306548f93efccc38857711947c9c8f381479a1796f8497f6cdc";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "5e681eed4e7fda9afee08bd492a31b66491b90d200488f11a014f831145a0169";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_versioned_apart".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

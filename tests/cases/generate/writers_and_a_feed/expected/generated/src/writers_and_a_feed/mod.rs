@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "09a7c99758ec13214400912e4dbf938edba3d1b722331c09be182ea37b3a9a8a";
+pub const SPEC_HASH: &str = "f5e852840445caebdbc494cca693c2ecfb954105ab26b8af66cf90cea1090c61";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "a08fce8596b79c1d73923000d5a9d2522ca7463822377a87cd5cc39a25414190";
@@ -27,6 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_writers_and_a_feed".to_owned(),
             recorded_log: None,
             keep_log: None,
+            plugin: descriptor::Plugin::Pgoutput,
+            removed_partitions: descriptor::RemovedPartitions::Keep,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),
