@@ -79,7 +79,7 @@ impl Bench {
     }
 
     pub async fn on(
-        server: &'static Server,
+        server: &Server,
         source_server: &Server,
         name: &str,
         sql: &str,

@@ -1,4 +1,5 @@
-//! Ways in which captures are known to lose or double changes, each of them made to happen.
+//! Ways in which captures are known to lose or double changes, each of them made to happen. Where others have met one, it
+//! is named.
 
 use medallion_runtime::capture::Point;
 
@@ -47,7 +48,7 @@ async fn stopped_at_every_point_nothing_is_lost_or_doubled() {
     }
 }
 
-/// A COPY puts many rows into one record of the log, so that they share a position.
+/// A COPY puts many rows into one record of the log, so that they share a position (debezium/debezium#7531).
 #[tokio::test]
 async fn rows_that_share_a_position_all_land_after_a_stop() {
     let mut bench = bench("shared_position").await;
@@ -71,7 +72,8 @@ async fn rows_that_share_a_position_all_land_after_a_stop() {
     bench.assert_fold().await;
 }
 
-/// A transaction has written before the position that was confirmed, and commits after the restart.
+/// A transaction has written before the position that was confirmed, and commits after the restart
+/// (debezium/debezium#7760).
 #[tokio::test]
 async fn a_transaction_open_across_a_restart_lands_whole() {
     let mut bench = bench("open_across").await;
@@ -92,7 +94,8 @@ async fn a_transaction_open_across_a_restart_lands_whole() {
     bench.assert_fold().await;
 }
 
-/// The source forgets nothing that has not landed: wherever it stops, the slot is never past the warehouse.
+/// The source forgets nothing that has not landed: wherever it stops, the slot is never past the warehouse
+/// (airbytehq/airbyte#55846).
 #[tokio::test]
 async fn the_slot_is_never_confirmed_past_what_has_landed() {
     let mut bench = bench("never_past").await;
@@ -119,7 +122,7 @@ async fn the_slot_is_never_confirmed_past_what_has_landed() {
 }
 
 /// Changes written after another transaction's commit belong to where their own transaction commits, and the
-/// other way about: what counts is the commit.
+/// other way about: what counts is the commit (airbytehq/airbyte#35963).
 #[tokio::test]
 async fn changes_count_by_where_their_transaction_commits() {
     let mut bench = bench("by_commit").await;
@@ -144,7 +147,7 @@ async fn changes_count_by_where_their_transaction_commits() {
     assert_eq!(names[..4], ["two", "one", "one again", "two again"]);
 }
 
-/// Nothing is written to the captured tables, and much to others: the source's log must not pile up.
+/// Nothing is written to the captured tables, and much to others: the source's log must not pile up (supabase/etl#429).
 #[tokio::test]
 async fn a_quiet_table_among_busy_ones_lets_the_slot_move_on() {
     let mut bench = bench("quiet_among_busy").await;
@@ -162,7 +165,7 @@ async fn a_quiet_table_among_busy_ones_lets_the_slot_move_on() {
     assert!(after.0 - before.0 > 1_000_000 && after.1 > before.1, "{after:?} after {before:?}");
 }
 
-/// Numbers that JSON has no numbers for are told as what they are, by snapshot and by stream.
+/// Numbers that JSON has no numbers for are told as what they are, by snapshot and by stream (eulerto/wal2json#265).
 #[tokio::test]
 async fn numbers_that_are_none_do_not_become_null() {
     let mut bench =

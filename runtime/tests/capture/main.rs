@@ -13,6 +13,7 @@ mod held;
 mod identities;
 mod joining;
 mod known;
+mod limits;
 mod plugins;
 mod readiness;
 mod refusals;
