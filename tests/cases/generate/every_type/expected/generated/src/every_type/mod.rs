@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f2b9dc90d08f012562ad5fea6e6c3e543fac81af303cb2a6f34891c0def28be6";
+pub const SPEC_HASH: &str = "7958c39efe750ff4c07e46e91024098e5fa9c9e78d6932b81beeb4fa2e168deb";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "0b73dcf0958520056c92920b12c8dde98d5eaa638b17bb42297e3d77ce5df90a";
@@ -27,8 +27,8 @@ pub fn warehouse() -> descriptor::Warehouse {
             slot: "medallion_every_type".to_owned(),
             recorded_log: None,
             keep_log: Some(core::time::Duration::from_secs(129600)),
-            plugin: descriptor::Plugin::Pgoutput,
-            removed_partitions: descriptor::RemovedPartitions::Keep,
+            plugin: descriptor::Plugin::Wal2json,
+            removed_partitions: descriptor::RemovedPartitions::Delete,
         },
         landings: vec![bronze::br_thing::Entity::landing()],
         silver: vec![silver::thing_hist::Entity::silver()],
