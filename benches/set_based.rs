@@ -1,9 +1,9 @@
 //! Measures the loader's set-based statements against ones written by hand that make the same rows, in one run:
 //! the apply of 1,000,000 changes of 100,000 keys, and the repair of 10,000 keys of which 40,000 changes came
-//! late. Each runs some times by turns, is rolled back, and the medians are compared. On a scratch server, or on
+//! late. Each runs some times by turns, is rolled back, and they are compared. On a scratch server, or on
 //! a database of its own that `BENCH_DATABASE_URL` names. `make bench-set-based` runs it.
 
-use std::time::{Duration, Instant};
+mod measured;
 
 use medallion_runtime::apply;
 use medallion_runtime::connection::{self, Database};
@@ -15,7 +15,7 @@ use medallion_server::Server;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 /// How often each is measured.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 const OBJECTS: &str = "
     DROP SCHEMA IF EXISTS bench CASCADE;
@@ -158,31 +158,20 @@ async fn compare(
     let (mut hand, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let mut transaction = connection.begin().await?;
-        let started = Instant::now();
+        let running = measured::start(&mut transaction).await?;
         transaction.execute(by_hand).await?;
-        hand.push(started.elapsed());
+        hand.push(running.stop());
         transaction.rollback().await?;
         connection.execute("VACUUM bench.customer_hist").await?;
         let mut transaction = connection.begin().await?;
-        let started = Instant::now();
+        let running = measured::start(&mut transaction).await?;
         apply::apply(warehouse, &mut transaction, |_| ()).await?;
-        ours.push(started.elapsed());
+        ours.push(running.stop());
         transaction.rollback().await?;
         connection.execute("VACUUM bench.customer_hist").await?;
     }
-    let (hand, ours) = (median(hand), median(ours));
-    println!(
-        "{what}: by hand {:.2} s, medallion {:.2} s, {:.2} times",
-        hand.as_secs_f64(),
-        ours.as_secs_f64(),
-        ours.as_secs_f64() / hand.as_secs_f64()
-    );
+    println!("{what}: medallion to by hand {}", measured::compared(&ours, &hand));
     Ok(())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 /// One dimension and its feed.

@@ -4,8 +4,9 @@
 //! by turns on tables made anew, and the medians are compared. On a scratch server, or on a database of its own
 //! that `BENCH_DATABASE_URL` names. `make bench-versioning` runs it.
 
-use std::time::{Duration, Instant};
+mod measured;
 
+use measured::Measured;
 use medallion_runtime::connection::{self, Database};
 use medallion_server::Server;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -50,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server.url("versioning_bench")
     };
     let ways = ways()?;
-    let mut times: Vec<Vec<Duration>> = ways.iter().map(|_| Vec::new()).collect();
+    let mut times: Vec<Vec<Measured>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..RUNS {
         for (way, times) in ways.iter().zip(&mut times) {
             let mut connection = connection::connect(Database::Warehouse, &url).await?;
@@ -58,10 +59,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             connection.close().await?;
         }
     }
-    let medians: Vec<f64> = times.into_iter().map(median).collect();
-    let ours = medians[medians.len() - 1];
-    for (way, median) in ways.iter().zip(&medians) {
-        println!("{:<32} {median:6.2} s, {:.2} times medallion's", way.name, median / ours);
+    let ours = &times[times.len() - 1];
+    for (way, times) in ways.iter().zip(&times) {
+        println!("{:<30} to medallion: {}", way.name, measured::compared(times, ours));
     }
     Ok(())
 }
@@ -126,20 +126,15 @@ fn ways() -> Result<Vec<Way>, std::io::Error> {
 }
 
 /// Makes it anew, and updates every row once.
-async fn measure(way: &Way, connection: &mut PgConnection) -> Result<Duration, sqlx::Error> {
+async fn measure(way: &Way, connection: &mut PgConnection) -> Result<Measured, sqlx::Error> {
     connection.execute(EMPTY).await?;
     connection.execute(AssertSqlSafe(way.setup.clone())).await?;
     connection.execute(AssertSqlSafe(format!("VACUUM ANALYZE {}", way.table))).await?;
     connection.execute("CHECKPOINT").await?;
     let update = format!("UPDATE {} SET credit = credit + 1", way.table);
-    let started = Instant::now();
+    let running = measured::start(connection).await?;
     let updated = connection.execute(AssertSqlSafe(update)).await?.rows_affected();
-    let elapsed = started.elapsed();
+    let measured = running.stop();
     assert_eq!(updated, 200_000, "{}", way.name);
-    Ok(elapsed)
-}
-
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
+    Ok(measured)
 }

@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 
 use super::own::{is_current, key_list, untracked};
-use super::{Repair, Step, difference};
+use super::{Repair, Step, Versions, difference};
 use crate::descriptor::SilverKind;
 use crate::error::Result;
 use crate::quote;
@@ -18,13 +18,20 @@ pub fn tells_rows(step: &Step<'_>, uncounted: bool) -> bool {
 
 /// Stages `change_<n>`: the relation's columns, for each current row that goes, comes or is changed: as it
 /// was and as it will be. Of a row that others wrote: as it was when it was last counted.
-pub async fn stage(step: &Step<'_>, uncounted: bool, connection: &mut PgConnection) -> Result<u64> {
+pub async fn stage(
+    step: &Step<'_>,
+    versions: &Versions,
+    uncounted: bool,
+    connection: &mut PgConnection,
+) -> Result<u64> {
     let silver = step.silver;
     let version = step.table("version");
     let before = quote::list("stored.", silver.columns.iter().map(|column| &column.name));
     let after = quote::list("version.", silver.columns.iter().map(|column| &column.name));
-    let mut queries = vec![format!(
-        "SELECT {before}\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
+    let mut queries = Vec::new();
+    if let Versions::Staged = versions {
+        queries.push(format!(
+            "SELECT {before}\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
          WHERE {current} AND version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
          UNION ALL\n\
          SELECT {after}\nFROM {version} AS version\n\
@@ -33,10 +40,18 @@ pub async fn stage(step: &Step<'_>, uncounted: bool, connection: &mut PgConnecti
         table = quote::name(&silver.table),
         same = statement::equal("stored.", "version.", &silver.key, &silver.key),
         current = is_current(silver, "stored"),
-    )];
+    ));
+    }
     if step.repair != Repair::Nothing {
         let differ = step.table("differ");
-        let was: Vec<String> = (0..silver.columns.len()).map(difference::was).collect();
+        let was: Vec<String> = silver
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| {
+                format!("{} AS {}", difference::was(place), quote::identifier(&column.name))
+            })
+            .collect();
         queries.push(format!("SELECT {}\nFROM {differ}\nWHERE m$was_to = 'infinity'", was.join(", ")));
         let is = quote::list("", silver.columns.iter().map(|column| &column.name));
         queries.push(format!("SELECT {is}\nFROM {differ}\nWHERE m$is AND m$known_to = 'infinity'"));
@@ -71,24 +86,34 @@ pub async fn add_written(step: &Step<'_>, connection: &mut PgConnection) -> Resu
 }
 
 /// Stages `changed_<n>`: the keys that changed, and from which time on anything of theirs did (`m$from`).
-pub async fn stage_keys(step: &Step<'_>, uncounted: bool, connection: &mut PgConnection) -> Result<()> {
+pub async fn stage_keys(
+    step: &Step<'_>,
+    versions: &Versions,
+    uncounted: bool,
+    connection: &mut PgConnection,
+) -> Result<()> {
     let key = key_list(step.silver, "");
-    let mut queries = vec![format!(
-        "SELECT {key}, CASE WHEN m$base THEN m$known_to ELSE m$known_from END AS m$from\nFROM {}\n\
+    let mut queries = Vec::new();
+    if let Versions::Staged = versions {
+        queries.push(format!(
+            "SELECT {key}, CASE WHEN m$base THEN m$known_to ELSE m$known_from END AS m$from\nFROM {}\n\
          WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity')",
-        step.table("version")
-    )];
+            step.table("version")
+        ));
+    }
     if step.repair != Repair::Nothing {
         let differ = step.table("differ");
         let was: Vec<String> = step
             .silver
             .key
             .iter()
-            .filter_map(|key| step.silver.columns.iter().position(|column| column.name == *key))
-            .map(difference::was)
+            .filter_map(|key| {
+                let place = step.silver.columns.iter().position(|column| column.name == *key)?;
+                Some(format!("{} AS {}", difference::was(place), quote::identifier(key)))
+            })
             .collect();
         queries.push(format!(
-            "SELECT {}, m$was_from\nFROM {differ}\nWHERE m$was_from IS NOT NULL",
+            "SELECT {}, m$was_from AS m$from\nFROM {differ}\nWHERE m$was_from IS NOT NULL",
             was.join(", ")
         ));
         queries.push(format!("SELECT {key}, m$known_from\nFROM {differ}\nWHERE m$is"));
@@ -99,6 +124,30 @@ pub async fn stage_keys(step: &Step<'_>, uncounted: bool, connection: &mut PgCon
     let query = format!(
         "SELECT {key}, min(m$from) AS m$from\nFROM (\n{}\n) AS changed\nGROUP BY {key}",
         queries.join("\nUNION ALL\n")
+    );
+    step.fill("changed", &query, connection).await.map(drop)
+}
+
+/// The same of a dimension's first versions, which are all that stands: `change_<n>`.
+pub async fn stage_standing(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
+    let silver = step.silver;
+    let query = format!(
+        "SELECT {}\nFROM {} AS stored\nWHERE {}",
+        quote::list("stored.", silver.columns.iter().map(|column| &column.name)),
+        quote::name(&silver.table),
+        is_current(silver, "stored"),
+    );
+    step.fill("change", &query, connection).await.map(drop)
+}
+
+/// And `changed_<n>`.
+pub async fn stage_standing_keys(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
+    let SilverKind::Dimension { start, .. } = &step.silver.kind else { return Ok(()) };
+    let key = key_list(step.silver, "");
+    let query = format!(
+        "SELECT {key}, min({}) AS m$from\nFROM {}\nGROUP BY {key}",
+        quote::identifier(start),
+        quote::name(&step.silver.table),
     );
     step.fill("changed", &query, connection).await.map(drop)
 }

@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 
 use super::own::is_repaired;
-use super::{Repair, Step};
+use super::{Repair, Step, Versions};
 use crate::descriptor::{Silver, SilverKind, Tracking};
 use crate::error::Result;
 use crate::quote;
@@ -14,7 +14,11 @@ use crate::statement;
 /// it stands, `m$was_from`, `m$was_to` its period, `m$was_1` … its columns), or should be and is not
 /// (`m$is`, the relation's columns, `m$hash`, `m$known_from`, `m$known_to`), or both, of one period. Returns
 /// the number of rows.
-pub(crate) async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+pub(crate) async fn stage(
+    step: &Step<'_>,
+    versions: &Versions,
+    connection: &mut PgConnection,
+) -> Result<u64> {
     let silver = step.silver;
     let key = |left: &str, right: &str| statement::equal(left, right, &silver.key, &silver.key);
     let was: Vec<String> = silver
@@ -33,7 +37,7 @@ pub(crate) async fn stage(step: &Step<'_>, connection: &mut PgConnection) -> Res
          OR ROW({computed_image})::record *<> ROW({stored_image})::record",
         columns = quote::list("computed.", silver.columns.iter().map(|column| &column.name)),
         was = was.join(", "),
-        computed = computed(step),
+        computed = computed(step, versions),
         stored = stored(step),
         same = key("stored.", "computed."),
         computed_image = image(silver, "computed."),
@@ -48,13 +52,16 @@ pub(crate) fn was(place: usize) -> String {
 }
 
 /// The versions that repaired keys should have. Before the horizon nothing is kept.
-fn computed(step: &Step<'_>) -> String {
+fn computed(step: &Step<'_>, versions: &Versions) -> String {
     let columns = quote::list("", step.silver.columns.iter().map(|column| &column.name));
     let (from, kept) = kept(step, "m$known_from", "m$known_to");
     format!(
-        "SELECT {columns}, m$hash, {from} AS m$known_from, m$known_to\nFROM {}\n\
+        "SELECT {columns}, m$hash, {from} AS m$known_from, m$known_to\nFROM {versions}\n\
          WHERE m$repair AND m$present{kept}",
-        step.table("version")
+        versions = match versions {
+            Versions::Staged => step.table("version"),
+            Versions::Repaired(query) => format!("(\n{query}\n) AS version"),
+        }
     )
 }
 

@@ -3,63 +3,69 @@
 
 use sqlx::PgConnection;
 
-use super::{Repair, Step, own};
-use crate::descriptor::{Name, SilverKind};
+use super::{Repair, Step, Versions, own};
+use crate::descriptor::{Name, Silver, SilverKind};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
 
 /// Ends and adds versions of a dimension; returns how many ended, began or were updated in place.
-pub async fn dimension(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+pub async fn dimension(step: &Step<'_>, versions: &Versions, connection: &mut PgConnection) -> Result<u64> {
     let silver = step.silver;
-    let SilverKind::Dimension { row_hash, start, end, .. } = &silver.kind else {
+    let SilverKind::Dimension { end, .. } = &silver.kind else {
         return Ok(0);
     };
     let table = quote::name(&silver.table);
-    let version = step.table("version");
     let end = quote::identifier(end);
-    let mut set = vec![format!("{end} = version.m$known_to")];
-    for column in own::untracked(silver) {
-        let name = quote::identifier(&column.name);
-        set.push(format!("{name} = version.{name}"));
-    }
-    let ended = step
-        .execute(
-            &format!(
-                "UPDATE {table} AS stored\nSET {}\nFROM {version} AS version\n\
+    let (mut ended, mut began) = (0, 0);
+    if let Versions::Staged = versions {
+        let version = step.table("version");
+        let mut set = vec![format!("{end} = version.m$known_to")];
+        for column in own::untracked(silver) {
+            let name = quote::identifier(&column.name);
+            set.push(format!("{name} = version.{name}"));
+        }
+        let sql = format!(
+            "UPDATE {table} AS stored\nSET {}\nFROM {version} AS version\n\
              WHERE version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
              AND {}\nAND stored.{end} = 'infinity'",
-                set.join(",\n"),
-                statement::equal("stored.", "version.", &silver.key, &silver.key),
-            ),
-            connection,
-        )
-        .await?;
-    let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
-    let began = step.execute(
-        &format!(
-            "INSERT INTO {table} ({columns}, {}, {}, {end})\n\
-             SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {version}\nWHERE m$present AND NOT m$base AND NOT m$repair",
-            quote::identifier(row_hash),
-            quote::identifier(start),
-        ),
-        connection,
-    )
-    .await?;
-    let mut repaired = 0;
-    if step.repair != Repair::Nothing {
-        repaired += take_out(step, &silver.table, connection).await?;
-        let sql = format!(
-            "INSERT INTO {table} ({columns}, {}, {}, {end})\n\
-             SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {}\nWHERE m$is",
-            quote::identifier(row_hash),
-            quote::identifier(start),
-            step.table("differ"),
+            set.join(",\n"),
+            statement::equal("stored.", "version.", &silver.key, &silver.key),
         );
-        repaired += statement::execute(connection, &sql).await?;
+        ended = step.execute(&sql, connection).await?;
+        let source = format!("{version}\nWHERE m$present AND NOT m$base AND NOT m$repair");
+        began = step.execute(&into_dimension(silver, &source), connection).await?;
     }
-    statement::analyze(connection, &table, ended + began + repaired).await?;
-    Ok(ended + began + repaired)
+    if step.repair != Repair::Nothing {
+        ended += take_out(step, &silver.table, connection).await?;
+        let source = format!("{}\nWHERE m$is", step.table("differ"));
+        began += statement::execute(connection, &into_dimension(silver, &source)).await?;
+    }
+    statement::analyze(connection, &table, began).await?;
+    Ok(ended + began)
+}
+
+/// Adds the first versions of a dimension, of which nothing stands; returns how many.
+pub async fn first(step: &Step<'_>, versions: &str, connection: &mut PgConnection) -> Result<u64> {
+    let source = format!("(\n{versions}\n) AS version\nWHERE m$present");
+    let began = step.execute(&into_dimension(step.silver, &source), connection).await?;
+    statement::analyze(connection, &quote::name(&step.silver.table), began).await?;
+    Ok(began)
+}
+
+fn into_dimension(silver: &Silver, source: &str) -> String {
+    let SilverKind::Dimension { row_hash, start, end, .. } = &silver.kind else {
+        unreachable!("only dimensions have versions with a hash");
+    };
+    let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
+    format!(
+        "INSERT INTO {} ({columns}, {}, {}, {})\n\
+         SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {source}",
+        quote::name(&silver.table),
+        quote::identifier(row_hash),
+        quote::identifier(start),
+        quote::identifier(end),
+    )
 }
 
 /// Replaces the states of a fact and archives the earlier ones; returns how many states came or went.
@@ -121,6 +127,10 @@ pub async fn fact(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64>
     Ok(gone + came + repaired)
 }
 
+/// Has what follows be found where it stands, row by row: to read all of a large table takes longer.
+const WHERE_IT_STANDS: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+const AS_PLANNED: &str = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
+
 /// Deletes the versions of repaired keys that should not be, by where they stand: nobody else writes now.
 async fn take_out(step: &Step<'_>, table: &Name, connection: &mut PgConnection) -> Result<u64> {
     let sql = format!(
@@ -129,5 +139,12 @@ async fn take_out(step: &Step<'_>, table: &Name, connection: &mut PgConnection) 
         quote::name(table),
         step.table("differ"),
     );
-    statement::execute(connection, &sql).await
+    // Of partitions each would be looked into.
+    if !step.is_in_one_table() {
+        return statement::execute(connection, &sql).await;
+    }
+    statement::set(connection, WHERE_IT_STANDS).await?;
+    let gone = statement::execute(connection, &sql).await?;
+    statement::set(connection, AS_PLANNED).await?;
+    Ok(gone)
 }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 
-use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
+use crate::descriptor::{Name, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{Error, Result};
 use crate::quote;
 use crate::staging::Staging;
@@ -39,6 +39,7 @@ pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
 pub(crate) use due::{Due, is_due};
 pub(crate) use evolved::Evolved;
+use own::Own;
 pub(crate) use own::{single, stage_everything};
 pub(crate) use state::stored_versions;
 
@@ -52,7 +53,7 @@ pub struct Applied {
     /// Of those that were recomputed as a whole: how many were not as they should be.
     pub differed: u64,
     /// The temporary table of the rows before and after, with the relation's columns; none where it cannot
-    /// be told which rows changed.
+    /// be told which rows changed, or no mart asks.
     pub changes: Option<String>,
     /// How long it took.
     pub elapsed: Duration,
@@ -78,6 +79,14 @@ pub(crate) enum Repair {
     Keys,
     /// All.
     Everything,
+}
+
+/// Where a relation's versions are, once they are computed.
+pub(crate) enum Versions {
+    /// In `version_<n>`.
+    Staged,
+    /// All are of repaired keys, and only the comparison asks for them: this query's.
+    Repaired(String),
 }
 
 /// What versions are computed for.
@@ -141,6 +150,11 @@ impl Step<'_> {
         let rows = self.staging.fill(&table, query, self.plan(), &self.bound(), connection).await?;
         statement::analyze(connection, &self.table(what), rows).await?;
         Ok(rows)
+    }
+
+    /// Whether the relation is a dimension of which all versions stand in one table.
+    pub fn is_in_one_table(&self) -> bool {
+        matches!(&self.silver.kind, SilverKind::Dimension { closed: None, .. })
     }
 
     pub async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
@@ -334,46 +348,93 @@ async fn apply_one(
     let uncounted = journal::stage_uncounted(step, connection).await?;
     repair::stage(step, context, uncounted > 0, connection).await?;
     let needed = if uncounted > 0 { own::Needed::Always } else { own::Needed::Perhaps };
-    let found = own::stage(step, lookups, versioned, needed, connection).await?;
-    if found == 0 && uncounted == 0 && step.repair == Repair::Nothing {
+    let own = own::stage(step, lookups, versioned, needed, connection).await?;
+    if matches!(own, Own::Nothing) && uncounted == 0 && step.repair == Repair::Nothing {
         return Ok(NOTHING);
     }
-    compute(step, lookups, connection).await?;
+    let query = |own: &String| {
+        let states = state::unlooked(step, &format!("(\n{own}\n) AS own"));
+        version::versions(step, &states)
+    };
+    let versions = match &own {
+        Own::First(own) if step.is_in_one_table() => {
+            return first(context, step, &query(own), connection).await;
+        }
+        Own::Repaired(own) if step.is_in_one_table() => Versions::Repaired(query(own)),
+        Own::First(own) | Own::Repaired(own) => {
+            step.fill("version", &query(own), connection).await?;
+            Versions::Staged
+        }
+        Own::Nothing | Own::Staged => compute(step, lookups, connection).await?,
+    };
     let differences = match step.repair {
         Repair::Nothing => 0,
-        Repair::Keys | Repair::Everything => difference::stage(step, connection).await?,
+        Repair::Keys | Repair::Everything => difference::stage(step, &versions, connection).await?,
     };
-    let windowed = version::count_windowed(step, connection).await?;
-    if windowed + differences + uncounted == 0 {
+    let windowed = match &versions {
+        Versions::Staged => version::is_any_windowed(step, connection).await?,
+        Versions::Repaired(_) => false,
+    };
+    if !windowed && differences + uncounted == 0 {
         return Ok(NOTHING);
     }
-    change::stage(step, uncounted > 0, connection).await?;
+    let read = is_read_by_changes(context.warehouse, step.silver);
+    if read {
+        change::stage(step, &versions, uncounted > 0, connection).await?;
+    }
     partition::make(step, connection).await?;
     let rows = match &step.silver.kind {
-        SilverKind::Dimension { .. } => merge::dimension(step, connection).await?,
+        SilverKind::Dimension { .. } => merge::dimension(step, &versions, connection).await?,
         SilverKind::Fact { .. } => merge::fact(step, connection).await?,
     };
-    if uncounted > 0 {
+    if read && uncounted > 0 {
         change::add_written(step, connection).await?;
     }
     if is_looked_up(context.warehouse, step.silver) {
-        change::stage_keys(step, uncounted > 0, connection).await?;
+        change::stage_keys(step, &versions, uncounted > 0, connection).await?;
     }
     Ok(Outcome {
         rows: rows + uncounted,
         differed: differences,
-        tells: change::tells_rows(step, uncounted > 0),
+        tells: read && change::tells_rows(step, uncounted > 0),
     })
 }
 
-/// From own states to versions.
+/// The first versions of a dimension: what stands afterwards is what has changed.
+async fn first(
+    context: &Context<'_>,
+    step: &Step<'_>,
+    versions: &str,
+    connection: &mut PgConnection,
+) -> Result<Outcome> {
+    let rows = merge::first(step, versions, connection).await?;
+    let read = is_read_by_changes(context.warehouse, step.silver);
+    if read {
+        change::stage_standing(step, connection).await?;
+    }
+    if is_looked_up(context.warehouse, step.silver) {
+        change::stage_standing_keys(step, connection).await?;
+    }
+    Ok(Outcome { rows, differed: 0, tells: read })
+}
+
+/// From staged own states to staged versions.
 pub(crate) async fn compute(
     step: &Step<'_>,
     lookups: &[LookupSource<'_>],
     connection: &mut PgConnection,
-) -> Result<()> {
+) -> Result<Versions> {
     let states = state::stage(step, lookups, connection).await?;
-    version::stage(step, &states, connection).await
+    version::stage(step, &states, connection).await?;
+    Ok(Versions::Staged)
+}
+
+/// Whether a mart follows the relation's changes, and not only that there are some.
+fn is_read_by_changes(warehouse: &Warehouse, silver: &Silver) -> bool {
+    warehouse
+        .marts
+        .iter()
+        .any(|mart| matches!(mart.storage, Storage::Incremental { .. }) && mart.reads.contains(&silver.table))
 }
 
 fn is_looked_up(warehouse: &Warehouse, silver: &Silver) -> bool {

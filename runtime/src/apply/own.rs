@@ -18,18 +18,35 @@ pub enum Needed {
     Always,
 }
 
+/// Where a relation's own states are.
+pub enum Own {
+    /// There are none.
+    Nothing,
+    /// In `own_<n>`.
+    Staged,
+    /// All are of repaired keys, and only their versions ask for them: this query's.
+    Repaired(String),
+    /// Nothing stands yet, and only their versions ask for them: this query's.
+    First(String),
+}
+
 /// Stages `own_<n>`: the relation's columns, `m$present`, `m$base` (a version that stands already), `m$given`
 /// (what its lookups say stands in it), `m$repair`, `m$hash` (of a base) and `m$since`.
-/// Returns the number of rows.
+/// Where only versions are made of them, they are not staged.
 pub async fn stage(
     step: &mut Step<'_>,
     lookups: &[LookupSource<'_>],
     versioned: bool,
     needed: Needed,
     connection: &mut PgConnection,
-) -> Result<u64> {
-    if step.repair == Repair::Everything {
-        return stage_everything(step, connection).await;
+) -> Result<Own> {
+    if step.repair == Repair::Everything && !lookups.is_empty() {
+        return stage_everything(step, connection).await.map(|_| Own::Staged);
+    }
+    let idle = step.repair == Repair::Keys && lookups.is_empty() && step.waiting.changes == 0;
+    if step.repair == Repair::Everything || idle {
+        step.staging.repaired(connection).await?;
+        return Ok(Own::Repaired(states(step, &history(step, connection).await?, "true")));
     }
     let reread: Vec<&LookupSource<'_>> = lookups.iter().filter(|source| source.changed.is_some()).collect();
     // None where nothing came, which most relations have most of the time: asked first, for a table costs more.
@@ -38,9 +55,12 @@ pub async fn stage(
         && reread.is_empty()
         && step.waiting.changes == 0
     {
-        return Ok(0);
+        return Ok(Own::Nothing);
     }
     let landed = landed_since(step);
+    if needed == Needed::Perhaps && lookups.is_empty() && is_first(step, connection).await? {
+        return Ok(Own::First(states(step, &landed, "false")));
+    }
     let changed = step.fill("own", &states(step, &landed, "false"), connection).await?;
     let mut staged = changed;
     if changed > 0 || !reread.is_empty() {
@@ -64,7 +84,18 @@ pub async fn stage(
         staged += statement::execute(connection, &format!("INSERT INTO {own}\n{history}")).await?;
     }
     statement::analyze(connection, &step.table("own"), staged).await?;
-    Ok(staged)
+    Ok(if staged > 0 { Own::Staged } else { Own::Nothing })
+}
+
+/// Whether nothing was ever applied, written or stood, so that there is nothing that what landed could go on from.
+async fn is_first(step: &Step<'_>, connection: &mut PgConnection) -> Result<bool> {
+    let applied = step.window.after_lsn >= 0 || step.counted > 0;
+    if applied || step.waiting.truncates || step.repair != Repair::Nothing {
+        return Ok(false);
+    }
+    let standing =
+        format!("SELECT count(*) FROM (SELECT FROM {} LIMIT 1) AS one", quote::name(&step.silver.table));
+    Ok(statement::scalar(connection, &standing, &[]).await? == 0)
 }
 
 /// Stages the states of every key, from all that bronze and the journal know.
@@ -173,11 +204,20 @@ async fn truncates(step: &Step<'_>, condition: &str, connection: &mut PgConnecti
 
 /// The changes of single rows: when, whether the row is there afterwards, and the columns that are fields.
 pub fn single(step: &Step<'_>, condition: &str) -> String {
+    landed(step, step.silver.columns.iter(), condition)
+}
+
+/// The keys of such changes.
+pub fn single_keys(step: &Step<'_>, condition: &str) -> String {
     let silver = step.silver;
+    landed(step, silver.columns.iter().filter(|column| silver.key.contains(&column.name)), condition)
+}
+
+fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condition: &str) -> String {
     // A record names a field once; a column that takes a field that is taken already reads one of its own.
     let mut records: Vec<Vec<&Column>> = Vec::new();
     let mut select = String::new();
-    for column in &silver.columns {
+    for column in columns {
         let name = quote::identifier(&column.name);
         let ColumnFrom::Field(field) = &column.from else {
             select += &format!(",\nNULL::{} AS {name}", column.sql_type);
@@ -213,11 +253,11 @@ pub fn single(step: &Step<'_>, condition: &str) -> String {
     format!(
         "SELECT change.lsn AS m$lsn, change.seq AS m$seq, change.commit_ts AS m$time, false AS m$given,\n\
          change.op <> 'D' AS m$present{select}\nFROM {} AS change{from}\nWHERE {condition} AND change.op <> 'T'",
-        quote::name(&silver.feed),
+        quote::name(&step.silver.feed),
     )
 }
 
-/// The same, and the end of every key that stood before a truncate.
+/// Changes of single rows, and the end of every key that stood before a truncate.
 fn with_truncates(step: &Step<'_>, single: &str, standing: &str, window: &str) -> String {
     let silver = step.silver;
     let values: Vec<String> = silver

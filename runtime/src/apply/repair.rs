@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row as _};
 
-use super::own::{key_list, single};
+use super::own::{key_list, single_keys};
 use super::{Context, Due, LookupSource, Repair, Step, state};
 use crate::descriptor::{Name, SilverKind, Tracking, Warehouse};
 use crate::error::{During as _, Result};
@@ -95,7 +95,7 @@ pub async fn stage(
         queries.push(format!(
             "SELECT DISTINCT {} FROM (\n{}\n) AS late",
             key_list(step.silver, ""),
-            single(step, &passed)
+            single_keys(step, &passed)
         ));
     }
     if uncounted {

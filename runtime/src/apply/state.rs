@@ -18,11 +18,16 @@ pub async fn stage(
     connection: &mut PgConnection,
 ) -> Result<String> {
     if lookups.is_empty() {
-        // A barrier, so that each hash is computed once.
-        return Ok(format!("(\n{}\nOFFSET 0\n) AS state", hashed(step, &step.table("own"))));
+        return Ok(unlooked(step, &step.table("own")));
     }
     step.fill("state", &states(step, lookups), connection).await?;
     Ok(step.table("state"))
+}
+
+/// The states of a relation that looks up nothing, as a source: own states with a barrier, so that each hash is
+/// computed once.
+pub fn unlooked(step: &Step<'_>, own: &str) -> String {
+    format!("(\n{}\nOFFSET 0\n) AS state", hashed(step, own))
 }
 
 fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {

@@ -15,19 +15,21 @@ pub async fn stage(step: &Step<'_>, states: &str, connection: &mut PgConnection)
     step.fill("version", &versions(step, states), connection).await.map(drop)
 }
 
-/// The number of versions that begin, end or are updated in place, repaired keys apart.
-pub async fn count_windowed(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64> {
+/// Whether any version begins, ends or is updated in place, repaired keys apart.
+pub async fn is_any_windowed(step: &Step<'_>, connection: &mut PgConnection) -> Result<bool> {
     if step.repair == Repair::Everything {
-        return Ok(0);
+        return Ok(false);
     }
     let changes = format!(
-        "SELECT count(*) FROM {} WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place)",
+        "SELECT count(*) FROM (\nSELECT FROM {}\n\
+         WHERE NOT m$repair AND (NOT m$base OR m$known_to < 'infinity' OR m$touched_in_place)\nLIMIT 1\n) AS one",
         step.table("version")
     );
-    Ok(u64::try_from(step.scalar(&changes, connection).await?).unwrap_or_default())
+    Ok(step.scalar(&changes, connection).await? > 0)
 }
 
-fn versions(step: &Step<'_>, states: &str) -> String {
+/// The query of what would be staged.
+pub fn versions(step: &Step<'_>, states: &str) -> String {
     let silver = step.silver;
     let key = quote::list("", &silver.key);
     let untracked = own::untracked(silver);
@@ -81,11 +83,10 @@ fn tracked_versions(silver: &Silver, states: &str) -> String {
     )
 }
 
-/// The states, and whether each begins a version.
+/// The states, and whether each begins a version. What is not there has no hash.
 fn compared(silver: &Silver, states: &str) -> String {
     format!(
-        "SELECT *,\nROW(m$present, m$hash) IS DISTINCT FROM\n\
-         ROW(lag(m$present, 1, false) OVER history, lag(m$hash) OVER history) AS m$begins\n\
+        "SELECT *,\nm$hash IS DISTINCT FROM lag(m$hash) OVER history AS m$begins\n\
          FROM {states}\nWINDOW history AS (PARTITION BY {key} ORDER BY m$since)",
         key = quote::list("", &silver.key),
     )

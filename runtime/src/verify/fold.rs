@@ -35,13 +35,13 @@ impl Fold<'_> {
         step.window.to_lsn = step.window.after_lsn;
         let lookups = apply::lookup_sources(self.warehouse, silver, &BTreeMap::new());
         apply::stage_everything(&step, connection).await?;
-        apply::compute(&step, &lookups, connection).await?;
+        let versions = apply::compute(&step, &lookups, connection).await?;
         self.index(&step, connection).await?;
         if self.anew {
             let waits = "it waits for the next run: a migration has changed what its rows follow from";
             return Ok(Broken { waits: Some(waits.to_owned()), ..Broken::default() });
         }
-        apply::stage_differences(&step, connection).await?;
+        apply::stage_differences(&step, &versions, connection).await?;
         let keys = self.waiting_keys(&step, &lookups, waiting, connection).await?;
         if keys > 0 {
             waiting.insert(silver.table.clone());

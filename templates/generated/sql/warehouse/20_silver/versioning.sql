@@ -120,7 +120,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows.{{ end }} = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows.{{ end }} = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -168,13 +170,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
-    SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
-    FROM old_rows
-    WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE {{ new_row_is_old_row }} AND new_rows.{{ start }} < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows.{{ start }} < stamp) THEN
+        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
+        SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
+        FROM old_rows
+        WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE {{ new_row_is_old_row }} AND new_rows.{{ start }} < stamp
+        );
+    ELSE
+        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
+        SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
+        FROM old_rows
+        WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows.{{ start }} >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM {{ settle }}({{ touched_key }})

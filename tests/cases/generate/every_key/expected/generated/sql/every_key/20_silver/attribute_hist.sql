@@ -220,7 +220,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -268,13 +270,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."attribute_hist_settle"(touched."id")

@@ -1781,7 +1781,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1829,13 +1831,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."attribute_hist_settle"(touched."id")
@@ -2531,7 +2540,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -2579,13 +2590,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
@@ -3057,7 +3075,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -3105,13 +3125,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
@@ -3583,7 +3610,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -3631,13 +3660,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_char_hist_settle"(touched."id")
@@ -4109,7 +4145,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -4157,13 +4195,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_date_hist_settle"(touched."id")
@@ -4635,7 +4680,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -4683,13 +4730,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_double_hist_settle"(touched."id")
@@ -5161,7 +5215,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -5209,13 +5265,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_integer_hist_settle"(touched."id")
@@ -5687,7 +5750,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -5735,13 +5800,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_interval_hist_settle"(touched."id")
@@ -6213,7 +6285,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -6261,13 +6335,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_mood_hist_settle"(touched."id")
@@ -6739,7 +6820,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -6787,13 +6870,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
@@ -7273,7 +7363,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -7321,13 +7413,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."stamp" = old_rows."stamp" AND new_rows."Version" = old_rows."Version" AND new_rows."it's ""x""" = old_rows."it's ""x""" AND new_rows."old_rows" = old_rows."old_rows" AND new_rows."key" = old_rows."key" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
@@ -7851,7 +7950,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -7899,13 +8000,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."country" = old_rows."country" AND new_rows."city" = old_rows."city" AND new_rows."since" = old_rows."since" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
@@ -8401,7 +8509,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -8449,13 +8559,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_text_hist_settle"(touched."id")
@@ -8927,7 +9044,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -8975,13 +9094,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
@@ -9453,7 +9579,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -9501,13 +9629,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
@@ -9979,7 +10114,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -10027,13 +10164,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."id" = old_rows."id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
@@ -10557,5 +10701,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    'c95c5e603b4a4bb645b5f25da9af0fb278991854b43c7e74989c1f796d8dbc82'
+    '63f18b3db88145420eb3c7145eec955ffa56c031f028425616d1af3155adb83d'
 );

@@ -1139,7 +1139,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1187,13 +1189,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_item_hist_settle"(touched."item_id")
@@ -1671,7 +1680,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1719,13 +1730,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
@@ -2862,5 +2880,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    'd067b27b48adb9d3a2a4bdbdf726b25506fa2743d471f9a526d94798a1dad572'
+    '91b632fb613e29464aff6452c6f946847e8d37f903a995785eec3dedc7dcd238'
 );

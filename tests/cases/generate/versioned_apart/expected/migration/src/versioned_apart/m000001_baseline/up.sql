@@ -1076,7 +1076,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1124,13 +1126,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."region", old_rows."customer_id", old_rows."name", old_rows."born", old_rows."credit", old_rows."weight", old_rows."seen", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."region" = old_rows."region" AND new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."region", old_rows."customer_id", old_rows."name", old_rows."born", old_rows."credit", old_rows."weight", old_rows."seen", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."region" = old_rows."region" AND new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."region", old_rows."customer_id", old_rows."name", old_rows."born", old_rows."credit", old_rows."weight", old_rows."seen", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."region", touched."customer_id")
@@ -1761,5 +1770,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'versioned_apart',
-    '5e681eed4e7fda9afee08bd492a31b66491b90d200488f11a014f831145a0169'
+    '5377921bc5b2019f9d2bb40b5d3cb8a57c22f8855ae6a0aa9d62e741a23cddff'
 );

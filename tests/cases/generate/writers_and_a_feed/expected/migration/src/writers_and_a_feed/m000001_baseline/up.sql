@@ -1139,7 +1139,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1187,13 +1189,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."item_id" = old_rows."item_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_item_hist" ("item_id", "store", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."item_id", old_rows."store", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_item_hist_settle"(touched."item_id")
@@ -1668,7 +1677,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -1716,13 +1727,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
@@ -2408,5 +2426,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'writers_and_a_feed',
-    'a08fce8596b79c1d73923000d5a9d2522ca7463822377a87cd5cc39a25414190'
+    '762e4549d5a114bb426db1b057949e68bbe621cf5603741d771986a0e3177a2c'
 );
