@@ -271,6 +271,12 @@ async fn look_at_partitions(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> 
     Ok(())
 }
 
+/// Whether the past of every landing table has landed.
+pub async fn has_begun(warehouse: &Warehouse, target: &mut PgConnection) -> Result<bool> {
+    let known = standing::known(target).await?;
+    Ok(warehouse.landings.iter().all(|landing| known.contains_key(&landing.table.to_string())))
+}
+
 /// What has been captured before; none where not even the slot was announced.
 async fn before(way: &mut Way<'_>) -> Result<Option<Before>> {
     let position = position::read(way.target, &way.warehouse.source.slot, Lock::None).await?;

@@ -24,7 +24,7 @@ use crate::land::{Chunk, To};
 const BATCH: u64 = 1_000_000;
 
 /// How many kilobytes of rows are on their way at most; one chunk that is larger goes alone.
-const ON_THE_WAY: u32 = 64 << 10;
+const ON_THE_WAY: u32 = 16 << 10;
 
 /// What reading the stream takes, beside the way.
 pub struct Reading {

@@ -298,6 +298,13 @@ impl Watch<'_> {
         let mut retained: Option<Instant> = None;
         let staging = Staging::default();
         let mut waits = Waits::Perhaps;
+        // Half a beginning would have its other half come late.
+        if !capture::has_begun(self.warehouse, target).await? {
+            tokio::select! {
+                _ = landed.changed() => {}
+                () = leave.stopped() => {}
+            }
+        }
         while !leave.is_stopped() {
             let level = self.pulse.level();
             landed.mark_unchanged();
