@@ -40,9 +40,11 @@ WITH own AS (
     UNION ALL
     SELECT 'function ' || (
         SELECT string_agg(trim(trailing ',' FROM trim(line)), E'\n' ORDER BY trim(trailing ',' FROM trim(line)) COLLATE pg_catalog."C")
-        FROM regexp_split_to_table(pg_get_functiondef(p.oid), E'\n') AS line
+        FROM regexp_split_to_table(replace(pg_get_functiondef(p.oid), 'SELECT ', E'SELECT\n'), E'\n') AS line
     ), obj_description(p.oid, 'pg_proc'), (SELECT string_agg(one::text, ' ' ORDER BY one::text) FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) AS one)
     FROM pg_proc AS p JOIN own ON own.oid = p.pronamespace
+    -- An extension that was made once stays, for others may use it.
+    WHERE NOT EXISTS (SELECT FROM pg_depend AS member WHERE member.classid = 'pg_proc'::regclass AND member.objid = p.oid AND member.deptype = 'e')
     UNION ALL
     SELECT concat_ws(' ', 'type', t.oid::regtype, (SELECT string_agg(quote_literal(enumlabel), ' ' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)),
         obj_description(t.oid, 'pg_type'), t.typacl::text

@@ -91,24 +91,6 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 .help(format!("say there `from = \"{}\"`, as before", escaped(from)))
                 .help("if another field is meant, rename first and migrate, then change `from`")
         }
-        Undecided::Unmade { relation, what } => {
-            let place = place(declared(relation, spec), spec, files);
-            let name = bare(relation);
-            let (message, label) = match *what {
-                "key" => (
-                    format!("`{name}` cannot be given another key"),
-                    "what identified its rows does so no more",
-                ),
-                _ => (
-                    format!("`{name}` cannot be split otherwise"),
-                    "its rows stand in partitions of another width, or in none",
-                ),
-            };
-            Finding::new(Code::UnmadeChange, message, place).label(label).help(
-                "declare a relation of another name beside it; let this one go when the other has taken its \
-                 place",
-            )
-        }
     }
 }
 

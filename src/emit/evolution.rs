@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::shape::Shape;
 use super::sql::{self, Script, migration};
 use super::{FileSet, Workspace, files, mark, rust, spec_of};
 use crate::model::{Name, Silver, Storage, Warehouse};
@@ -162,16 +163,30 @@ impl Planned {
             Catalog::read(lock.scripts.iter().map(|one| (one.title.as_str(), one.sql.as_str())))
         };
         let (old, new) = (read(before)?, read(now)?);
+        let (shape_before, shape_now) = (Shape::of(before)?, Shape::of(now)?);
         let renames = renames(decisions);
         let inverse = renames.inverse();
-        let derived: BTreeSet<String> = warehouse
+        let mut derived: BTreeSet<String> = warehouse
             .marts
             .iter()
             .filter(|mart| matches!(mart.storage, Storage::Incremental { .. }))
             .map(|mart| sql::relation(&mart.name))
             .collect();
-        let mut up = Difference { old: &old, new: &new, renames: &renames, derived: &derived }.steps()?;
-        let mut down = Difference { old: &new, new: &old, renames: &inverse, derived: &derived }.steps()?;
+        for name in &decisions.remade {
+            derived.extend(shape_now.tables(name));
+            derived.extend(shape_before.tables(decisions.before(name)));
+        }
+        let (there, back) = (
+            |table: &str, source: &str| shape_now.parting(table, source),
+            |table: &str, source: &str| shape_before.parting(table, source),
+        );
+        let (parting, derived) = (&there, &derived);
+        let mut up = Difference { old: &old, new: &new, renames: &renames, derived, parting }.steps()?;
+        let (parting, renames_back) = (&back, &inverse);
+        let mut down =
+            Difference { old: &new, new: &old, renames: renames_back, derived, parting }.steps()?;
+        up.extend(shape_now.up(decisions));
+        down.extend(shape_before.down(decisions));
         let bookkeeping = migration::Bookkeeping { decisions, renames: &renames, old: &old, new: &new };
         let (told_up, told_down) = (bookkeeping.up(), bookkeeping.down());
         if !up.is_empty() || !told_up.is_empty() {
@@ -228,7 +243,7 @@ fn renames(decisions: &Decisions) -> Renames {
     }
 }
 
-fn title(name: &Name) -> String {
+pub(super) fn title(name: &Name) -> String {
     sql::remark(&format!("{}.{}", name.schema, name.name))
 }
 

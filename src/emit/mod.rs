@@ -4,6 +4,7 @@
 
 mod evolution;
 mod rust;
+mod shape;
 mod sql;
 
 use std::collections::BTreeMap;

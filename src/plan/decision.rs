@@ -22,8 +22,8 @@ struct Relation {
     columns: BTreeMap<String, Column>,
     /// All that its rows follow from, without its own columns.
     made_of: Value,
-    /// Whether it is a dimension or a fact, and how its rows are split.
-    split: Value,
+    /// Whether it is a dimension or a fact, and how its rows are kept.
+    kept: Value,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +73,6 @@ pub enum Undecided {
         /// Where its values came from: a field, or `alias.column`.
         from: String,
     },
-    /// No migration can make it.
-    Unmade {
-        /// The table.
-        relation: Name,
-        /// What is another than before: its key, how it is split.
-        what: &'static str,
-    },
 }
 
 /// What a migration does with the rows that are there.
@@ -91,12 +84,27 @@ pub struct Decisions {
     pub renamed_columns: Vec<(Name, String, String)>,
     /// Silver tables, by their names now, whose rows follow from other things than before.
     pub recomputed: BTreeSet<Name>,
+    /// Of those the ones whose rows are other rows than before: they begin empty.
+    pub remade: BTreeSet<Name>,
+    /// Silver tables whose partitions hold other stretches of time.
+    pub regrouped: BTreeSet<Name>,
+    /// Landing tables that identify their rows otherwise: the table, the key before, and now.
+    pub rekeyed: Vec<(Name, Vec<String>, Vec<String>)>,
+    /// Columns that go: the table now, and the column.
+    pub dropped: Vec<(Name, String)>,
     /// Stored marts whose rows follow from other things than before, or that are new.
     pub stale: BTreeSet<Name>,
     /// New columns whose past is left out: the table, and the column.
     pub begun: Vec<(Name, String)>,
     /// What the change is, a word or some each, for the migration's name.
     pub labels: Vec<String>,
+}
+
+impl Decisions {
+    /// What a relation was called before.
+    pub fn before<'a>(&'a self, now: &'a Name) -> &'a Name {
+        self.renamed.iter().find(|(_, name)| name == now).map_or(now, |(before, _)| before)
+    }
 }
 
 impl Known {
@@ -185,10 +193,7 @@ impl Relation {
             Kind::Silver => list(value, "columns").iter().map(Column::of).collect(),
             Kind::Landing | Kind::Mart => BTreeMap::new(),
         };
-        let split = match kind {
-            Kind::Silver => split(&made_of["kind"]),
-            Kind::Landing | Kind::Mart => Value::Null,
-        };
+        let kept = made_of["kind"].clone();
         // Where and how rows are kept says nothing about what they are.
         match kind {
             Kind::Silver => {
@@ -203,7 +208,7 @@ impl Relation {
             }
             Kind::Landing => {}
         }
-        Self { kind, columns, made_of, split }
+        Self { kind, columns, made_of, kept }
     }
 
     fn compare(
@@ -216,8 +221,10 @@ impl Relation {
     ) {
         match self.kind {
             Kind::Landing => {
-                if self.made_of["key"] != wanted.made_of["key"] {
-                    undecided.push(Undecided::Unmade { relation: now.clone(), what: "key" });
+                let (before, wanted) = (words(&self.made_of, "key"), words(&wanted.made_of, "key"));
+                if before != wanted {
+                    decisions.labels.push(format!("{}_rekey", now.name));
+                    decisions.rekeyed.push((now.clone(), before, wanted));
                 }
                 return;
             }
@@ -252,20 +259,33 @@ impl Relation {
                 decisions.renamed_columns.iter().find(|(table, old, _)| table == now && old == column);
             found.map_or_else(|| column.to_owned(), |(.., new)| new.clone())
         };
-        let key: Vec<String> =
-            list(&self.made_of, "key").iter().filter_map(Value::as_str).map(rename).collect();
-        let wanted_key: Vec<&str> = list(&wanted.made_of, "key").iter().filter_map(Value::as_str).collect();
-        if key != wanted_key {
-            undecided.push(Undecided::Unmade { relation: now.clone(), what: "key" });
+        let key: BTreeSet<String> = words(&self.made_of, "key").iter().map(|one| rename(one)).collect();
+        let wanted_key = BTreeSet::from_iter(words(&wanted.made_of, "key"));
+        let (kind, wanted_kind) = (kind(&self.kept), kind(&wanted.kept));
+        if key != wanted_key || kind != wanted_kind {
+            decisions.labels.push(format!("{}_rekey", now.name));
+            decisions.recomputed.insert(now.clone());
+            // Whatever a key identifies, that and more identifies as well.
+            if !key.is_subset(&wanted_key) || kind != wanted_kind {
+                decisions.remade.insert(now.clone());
+            }
+        } else if every(&self.kept) != every(&wanted.kept) {
+            decisions.labels.push(format!("{}_regroup", now.name));
+            if every(&self.kept).is_some() && every(&wanted.kept).is_some() {
+                decisions.regrouped.insert(now.clone());
+            }
         }
-        if self.split != wanted.split {
-            undecided.push(Undecided::Unmade { relation: now.clone(), what: "split" });
+        // What others have written goes with the journal that says so.
+        if is_versioned(&self.kept) && !is_versioned(&wanted.kept) {
+            decisions.labels.push(format!("{}_unversioned", now.name));
+            decisions.recomputed.insert(now.clone());
         }
         let added: Vec<(&String, &Column)> =
             wanted.columns.iter().filter(|(name, _)| !before.contains_key(*name)).collect();
         for (name, column) in before.iter().filter(|(name, _)| !wanted.columns.contains_key(*name)) {
             decisions.labels.push(format!("{}_drop_{name}", now.name));
             decisions.recomputed.insert(now.clone());
+            decisions.dropped.push((now.clone(), name.clone()));
             if !is_allowed(evolution, now, Some(name)) {
                 let alike = added.iter().filter(|(_, one)| one.data_type == column.data_type);
                 undecided.push(Undecided::Drop {
@@ -321,13 +341,20 @@ impl Column {
     }
 }
 
-/// What tables of a kind cannot change: a column that is renamed is none of it.
-fn split(kind: &Value) -> Value {
-    match (kind.get("Dimension"), kind.get("Fact")) {
-        (Some(dimension), _) => serde_json::json!(["dimension", dimension["closed"]]),
-        (_, Some(fact)) => serde_json::json!(["fact", fact["partition_every"]]),
-        (None, None) => Value::Null,
-    }
+/// A dimension or a fact.
+fn kind(kept: &Value) -> Option<&str> {
+    kept.as_object()?.keys().next().map(String::as_str)
+}
+
+/// How much time a partition holds, where rows stand in partitions.
+pub fn every(kept: &Value) -> Option<&str> {
+    kept["Fact"]["partition_every"]
+        .as_str()
+        .or_else(|| kept["Dimension"]["closed"]["Apart"]["every"].as_str())
+}
+
+fn is_versioned(kept: &Value) -> bool {
+    kept["Dimension"]["writes"] == "Versioned"
 }
 
 impl Column {
@@ -361,6 +388,10 @@ fn is_allowed(evolution: &Evolution, relation: &Name, column: Option<&str>) -> b
 
 fn list<'v>(value: &'v Value, word: &str) -> &'v [Value] {
     value[word].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn words(value: &Value, word: &str) -> Vec<String> {
+    list(value, word).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn name(value: &Value) -> Name {

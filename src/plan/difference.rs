@@ -29,6 +29,11 @@ impl Step {
         Self { section: section.to_owned(), remark: String::new(), sql: sql.into(), hazards: Vec::new() }
     }
 
+    /// A statement about the rows of a relation, which is there.
+    pub fn about(relation: &str, sql: impl Into<String>) -> Self {
+        Self::new(relation, sql)
+    }
+
     /// A statement of the bookkeeping's, about a relation.
     pub fn bookkeeping(relation: &str, sql: impl Into<String>) -> Self {
         Self::new(&format!("medallion: what the next run has to know of {relation}"), sql)
@@ -66,6 +71,9 @@ pub struct Difference<'a> {
     pub renames: &'a Renames,
     /// The tables, quoted, whose rows can be computed anew: they are made anew rather than altered.
     pub derived: &'a BTreeSet<String>,
+    /// The PL/pgSQL that makes a table's partitions for the rows of another one, where it is split: both quoted, the
+    /// other as a literal.
+    pub parting: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 /// What becomes of an object that is there before and after.
@@ -74,6 +82,8 @@ pub(super) enum Fate {
     Altered(Alteration),
     Replaced,
     Revalued(enumeration::Change),
+    /// Made anew, and filled with the rows that were there: each column, and from what.
+    Moved(Vec<(String, String)>),
     Anew,
 }
 
@@ -103,6 +113,7 @@ impl Difference<'_> {
         let mut last = "";
         for object in &self.new.objects {
             if object.section != last {
+                steps.extend(self.filled(last, &fates));
                 steps.extend(self.comments(&old, last, &made));
                 last = &object.section;
             }
@@ -128,7 +139,7 @@ impl Difference<'_> {
                     false
                 }
                 (Some(_), Some(Fate::Revalued(change))) => {
-                    steps.extend(change.steps(object, &old)?);
+                    steps.extend(change.steps(object, &old, &gone)?);
                     false
                 }
                 _ => true,
@@ -141,7 +152,11 @@ impl Difference<'_> {
                 made.insert(&object.identity);
             }
         }
+        steps.extend(self.filled(last, &fates));
         steps.extend(self.comments(&old, last, &made));
+        if fates.values().any(|fate| matches!(fate, Fate::Moved(_))) {
+            steps.push(Step::new(last, format!("DROP SCHEMA {ASIDE};")));
+        }
         let stands = |identity: &Identity| after.contains(identity) && !gone.identities.contains(identity);
         steps.extend(privilege::steps(&old, self.new, &made, stands));
         steps.extend(gone.last_drops(&old, &after));
@@ -155,12 +170,13 @@ impl Difference<'_> {
         Ok(match wanted.identity.kind {
             Kind::Table if self.derived.contains(&wanted.identity.name) => Fate::Anew,
             Kind::Table => {
-                let alteration = Table::read(&there.sql)?.become_(&Table::read(&wanted.sql)?);
-                match alteration.impossible {
-                    Some(why) => {
+                let mut alteration = Table::read(&there.sql)?.become_(&Table::read(&wanted.sql)?);
+                match (alteration.impossible, alteration.moved.take()) {
+                    (Some(why), _) => {
                         return Err(Failure::Impossible { table: wanted.identity.name.clone(), why });
                     }
-                    None => Fate::Altered(alteration),
+                    (None, Some(filled)) => Fate::Moved(filled),
+                    (None, None) => Fate::Altered(alteration),
                 }
             }
             Kind::Function if signature(&there.sql) == signature(&wanted.sql) => Fate::Replaced,
@@ -172,6 +188,32 @@ impl Difference<'_> {
             }
             _ => Fate::Anew,
         })
+    }
+
+    /// The rows of a section's tables that stepped aside come back.
+    fn filled(&self, section: &str, fates: &BTreeMap<&Identity, Fate>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for object in self.new.objects.iter().filter(|one| one.section == section) {
+            let Some(Fate::Moved(filled)) = fates.get(&object.identity) else { continue };
+            let table = &object.identity.name;
+            let source = aside(table);
+            let (columns, values): (Vec<&str>, Vec<&str>) =
+                filled.iter().map(|(column, value)| (column.as_str(), value.as_str())).unzip();
+            let parting = (self.parting)(table, &format!("'{}'", source.replace('\'', "''")));
+            let parting = parting
+                .map_or_else(String::new, |parting| format!("    {}\n", parting.replace('\n', "\n    ")));
+            let sql = format!(
+                "DO $$\nDECLARE\n    needed record;\nBEGIN\n    PERFORM \"medallion\".\"backfill\"();\n{parting}    \
+                 INSERT INTO {table} (\n        {}\n    )\n    SELECT\n        {}\n    FROM {source};\n    \
+                 PERFORM set_config('medallion.backfill', '', true);\nEND\n$$;",
+                columns.join(",\n        "),
+                values.join(",\n        ")
+            );
+            let remark = "-- The rows come back, column by column, as they were.\n".to_owned();
+            steps.push(Step { remark, ..Step::new(section, sql) }.with(&[Hazard::Rewrite]));
+            steps.push(Step::new(section, format!("DROP TABLE {source};")));
+        }
+        steps
     }
 
     /// What is said of a section's objects where it was not said before, or where the object is a new one.
@@ -207,6 +249,15 @@ impl Difference<'_> {
         let Some(object) = object.filter(|object| !made.contains(&object.identity)) else { return false };
         column_of(target).is_none_or(|(_, column)| object.words.contains(&unquoted(column)))
     }
+}
+
+/// Where tables stand while others of their names are filled.
+pub(super) const ASIDE: &str = "\"medallion$before\"";
+
+/// A table that has stepped aside.
+pub(super) fn aside(table: &str) -> String {
+    let name = quoted(table).map_or(table, |(_, rest)| rest.strip_prefix('.').unwrap_or(rest));
+    format!("{ASIDE}.{name}")
 }
 
 fn enabling(trigger: &Object) -> Step {

@@ -1,7 +1,8 @@
 //! How an enumerated type comes by other values: added where PostgreSQL can add them, else the type is made
 //! anew and every column converted by what its values read as.
 
-use super::difference::Step;
+use super::difference::{Step, aside};
+use super::gone::Gone;
 use super::hazard::Hazard;
 use super::object::{Catalog, Kind, Object, Unreadable};
 use super::table::{Table, quoted};
@@ -48,11 +49,11 @@ impl Change {
     }
 
     /// The statements.
-    pub(super) fn steps(&self, wanted: &Object, old: &Catalog) -> Result<Vec<Step>, Unreadable> {
+    pub(super) fn steps(&self, wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unreadable> {
         let (name, section) = (&wanted.identity.name, &wanted.section);
         let added = match self {
             Self::Added(added) => added,
-            Self::Anew => return anew(wanted, old),
+            Self::Anew => return anew(wanted, old, gone),
         };
         Ok(added.iter().map(|value| Step::new(section, format!("ALTER TYPE {name}\n    {value};"))).collect())
     }
@@ -60,17 +61,22 @@ impl Change {
 
 /// The new type beside the old one, the columns moved over, the old one dropped. A row that holds a value that is
 /// gone makes the migration fail as a whole.
-fn anew(wanted: &Object, old: &Catalog) -> Result<Vec<Step>, Unreadable> {
+fn anew(wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unreadable> {
     let (name, section) = (&wanted.identity.name, &wanted.section);
-    let aside = "\"medallion$before\"";
+    let before = "\"medallion$before\"";
     let schema = quoted(name).map_or(name.as_str(), |(schema, _)| schema);
     let mut steps = vec![
-        Step::new(section, format!("ALTER TYPE {name} RENAME TO {aside};")),
+        Step::new(section, format!("ALTER TYPE {name} RENAME TO {before};")),
         Step::new(section, &wanted.sql),
     ];
     for object in
         old.objects.iter().filter(|one| one.identity.kind == Kind::Table && one.reads.contains(name))
     {
+        let called = match (gone.is_aside(&object.identity), gone.identities.contains(&object.identity)) {
+            (true, _) => aside(&object.identity.name),
+            (false, true) => continue,
+            (false, false) => object.identity.name.clone(),
+        };
         let table = Table::read(&object.sql)?;
         let actions: Vec<String> = table
             .columns
@@ -81,10 +87,10 @@ fn anew(wanted: &Object, old: &Catalog) -> Result<Vec<Step>, Unreadable> {
                 format!("ALTER COLUMN {0} TYPE {1} USING {0}::{text}::{1}", column.name, column.data_type)
             })
             .collect();
-        let sql = format!("ALTER TABLE {}\n    {};", table.name, actions.join(",\n    "));
+        let sql = format!("ALTER TABLE {called}\n    {};", actions.join(",\n    "));
         steps.push(Step { hazards: vec![Hazard::Rewrite], ..Step::new(section, sql) });
     }
-    steps.push(Step::new(section, format!("DROP TYPE {schema}.{aside};")));
+    steps.push(Step::new(section, format!("DROP TYPE {schema}.{before};")));
     Ok(steps)
 }
 

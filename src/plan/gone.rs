@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::difference::{Fate, Step};
+use super::difference::{ASIDE, Fate, Step};
 use super::hazard::Hazard;
 use super::object::{Catalog, Identity, Kind, Object};
+use super::table::quoted;
 
 /// The objects that go, those included that are made anew afterwards.
 pub(super) struct Gone {
     pub(super) identities: BTreeSet<Identity>,
+    /// Those that step aside until their rows have moved.
+    moved: BTreeSet<Identity>,
 }
 
 impl Gone {
@@ -21,8 +24,10 @@ impl Gone {
         fates: &BTreeMap<&Identity, Fate>,
     ) -> Self {
         let unwanted = |identity: &&Identity| {
-            !after.contains(*identity) || matches!(fates.get(*identity), Some(Fate::Anew))
+            !after.contains(*identity) || matches!(fates.get(*identity), Some(Fate::Anew | Fate::Moved(_)))
         };
+        let moved = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Moved(_)));
+        let moved: BTreeSet<Identity> = moved.map(|(identity, _)| (*identity).clone()).collect();
         let objects = old.objects.iter().map(|one| &one.identity);
         let mut identities: BTreeSet<Identity> = objects.filter(unwanted).cloned().collect();
         let changed = Changed::of(old, fates);
@@ -36,14 +41,23 @@ impl Gone {
                 .map(|one| one.identity.clone())
                 .collect();
             if found.is_empty() {
-                return Self { identities };
+                return Self { identities, moved };
             }
             identities.extend(found);
         }
     }
 
-    /// Whether an object goes with a table that goes.
+    /// Whether a table steps aside, for its rows to move.
+    pub(super) fn is_aside(&self, table: &Identity) -> bool {
+        self.moved.contains(table)
+    }
+
+    /// Whether an object goes with a table that goes. From one that steps aside its triggers are taken first.
     fn goes_along(&self, identity: &Identity) -> bool {
+        let aside = self.moved.iter().any(|one| one.name == identity.of);
+        if identity.kind == Kind::Trigger && aside {
+            return false;
+        }
         let tables = [Kind::Table, Kind::Partition, Kind::MaterializedView];
         matches!(identity.kind, Kind::Trigger | Kind::Index | Kind::Partition)
             && self.identities.iter().any(|one| tables.contains(&one.kind) && one.name == identity.of)
@@ -57,11 +71,27 @@ impl Gone {
         let going = |one: &&Object| self.identities.contains(&one.identity);
         for object in old.objects.iter().rev().filter(going) {
             let identity = &object.identity;
-            if matches!(identity.kind, Kind::Schema | Kind::Type | Kind::Block) || self.goes_along(identity) {
+            if identity.kind == Kind::Block {
+                let made = watchers(&object.sql);
+                steps.extend(
+                    made.map(|one| {
+                        Step::new(&object.section, format!("DROP EVENT TRIGGER IF EXISTS {one};"))
+                    }),
+                );
+                continue;
+            }
+            if matches!(identity.kind, Kind::Schema | Kind::Type) || self.goes_along(identity) {
                 continue;
             }
             if identity.kind == Kind::Function && self.callers(old, identity).next().is_some() {
                 waiting.push(object);
+                continue;
+            }
+            if self.moved.contains(identity) {
+                steps.extend(step_aside(
+                    object,
+                    steps.iter().all(|one| !one.sql.starts_with("CREATE SCHEMA")),
+                ));
                 continue;
             }
             let lost = matches!(identity.kind, Kind::Table | Kind::Partition) && !after.contains(identity);
@@ -144,6 +174,30 @@ impl<'a> Changed<'a> {
         });
         of_types || (!matches!(kind, Kind::Index | Kind::Partition) && (of_tables || of_columns))
     }
+}
+
+/// The event triggers that a block makes. What else it makes (a role, an extension) is not the warehouse's alone.
+fn watchers(block: &str) -> impl Iterator<Item = &str> {
+    block.split("CREATE EVENT TRIGGER ").skip(1).filter_map(|rest| Some(quoted(rest)?.0))
+}
+
+/// A table makes room for another of its name, with its partitions, those made at run time too.
+fn step_aside(table: &Object, first: bool) -> Vec<Step> {
+    let name = &table.identity.name;
+    let literal = format!("'{}'", name.replace('\'', "''"));
+    let sql = format!(
+        "DO $$\nDECLARE\n    part regclass;\nBEGIN\n    \
+         FOR part IN\n        \
+             SELECT {literal}::regclass\n        \
+             UNION\n        \
+             SELECT relid FROM pg_partition_tree({literal})\n    \
+         LOOP\n        \
+             EXECUTE format('ALTER TABLE %s SET SCHEMA {ASIDE}', part);\n    \
+         END LOOP;\nEND\n$$;"
+    );
+    let remark = "-- It steps aside, with its partitions, until its rows have moved.\n".to_owned();
+    let schema = first.then(|| Step::new(&table.section, format!("CREATE SCHEMA {ASIDE};")));
+    schema.into_iter().chain([Step { remark, ..Step::new(&table.section, sql) }]).collect()
 }
 
 fn drop(identity: &Identity) -> String {

@@ -341,10 +341,12 @@ fn name_after(words: &[&str], before: &[&str]) -> Option<String> {
     name.starts_with('"').then_some(name)
 }
 
-/// Every quoted name of two parts, or the first two of a longer one.
+/// Every quoted name of two parts, or the first two of a longer one; also where a string says nothing else, which is
+/// a relation that is meant by its name.
 fn pairs(tokens: &[(SyntaxKind, String)]) -> BTreeSet<String> {
     let quoted = |text: &str| text.starts_with('"');
-    let mut found = BTreeSet::new();
+    let strings = tokens.iter().filter_map(|(_, text)| text.strip_prefix('\'')?.strip_suffix('\''));
+    let mut found: BTreeSet<String> = strings.filter_map(|text| pair(&text.replace("''", "'"))).collect();
     for (number, three) in tokens.windows(3).enumerate() {
         let [(_, first), (_, dot), (_, second)] = three else { continue };
         let continues = number > 0 && tokens[number - 1].1 == ".";
@@ -353,6 +355,13 @@ fn pairs(tokens: &[(SyntaxKind, String)]) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// A text that is a quoted name of two parts.
+fn pair(text: &str) -> Option<String> {
+    let (_, rest) = quoted(text)?;
+    let (_, rest) = quoted(rest.strip_prefix('.')?)?;
+    rest.is_empty().then(|| text.to_owned())
 }
 
 /// Every identifier as PostgreSQL means it, and the star.

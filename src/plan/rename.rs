@@ -68,11 +68,13 @@ impl Renames {
         let mut steps = Vec::new();
         for renamed in &self.relations {
             catalog.retitle(&renamed.section_before, &renamed.section);
-            for (before, now) in renamed.pairs(&catalog, new) {
+            let pairs = renamed.pairs(&catalog, new);
+            let called: Vec<String> = pairs.iter().map(|(_, now)| unquoted(split(&now.name).1)).collect();
+            let mut made = Vec::new();
+            for (before, now) in pairs {
                 let (_, name) = split(&now.name);
                 let kind = before.kind;
-                // What is made as a partition goes with the others.
-                if before.name != now.name && kind != Kind::Partition {
+                if before.name != now.name {
                     let sql = format!("ALTER {} {} RENAME TO {name};", kind.word(), before.name);
                     steps.push(Step::new(&renamed.section, sql));
                 }
@@ -90,9 +92,10 @@ impl Renames {
                 let is_split = kind == Kind::Table && catalog.is_split(&before)?;
                 catalog.rename(&before.name, &now.name)?;
                 if is_split {
-                    steps.push(partitions(&renamed.section, &before.name, &now.name));
+                    made.push(partitions(&renamed.section, &before.name, &now.name, &called));
                 }
             }
+            steps.extend(made);
         }
         for (section, before, now) in &self.columns {
             let tables: BTreeSet<String> = catalog
@@ -139,20 +142,36 @@ impl Renamed {
                 .map(|one| one.identity.clone())
                 .collect()
         };
+        // What comes or goes at the same time has no counterpart.
         let mut pairs = Vec::new();
         for kind in kinds {
-            let (before, now) = (own(old, kind, new), own(new, kind, old));
-            if before.len() == now.len() {
-                pairs.extend(before.into_iter().zip(now));
+            let now = own(new, kind, old);
+            for before in own(old, kind, new) {
+                let part = part(&self.before, &before.name);
+                let counterpart =
+                    now.iter().find(|one| part.is_some() && self::part(&self.now, &one.name) == part);
+                pairs.extend(counterpart.map(|one| (before, one.clone())));
             }
         }
         pairs
     }
 }
 
-/// Renames the partitions of a table that has a new name, those made at run time included, and what stands on
-/// them: the next partition is told from them by its name.
-fn partitions(section: &str, before: &str, now: &str) -> Step {
+/// What a name says besides the relation's, of which a long one is cut short with a hash behind it.
+fn part(relation: &str, name: &str) -> Option<String> {
+    let (relation, name) = (unquoted(split(relation).1), unquoted(split(name).1));
+    if let Some(rest) = name.strip_prefix(&relation) {
+        return Some(rest.to_owned());
+    }
+    let is_hash = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words: Vec<&str> = name.split('_').collect();
+    let hash = words.iter().rposition(|word| is_hash(word))?;
+    relation.starts_with(&words[..hash].join("_")).then(|| format!("_{}", words[hash + 1..].join("_")))
+}
+
+/// Renames the partitions that runs have made of a table that has a new name, and what stands on all of them: the next
+/// partition is told from them by its name. What the scripts name is called so already.
+fn partitions(section: &str, before: &str, now: &str, called: &[String]) -> Step {
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let (old, new) = (literal(&unquoted(split(before).1)), literal(&unquoted(split(now).1)));
     let sql = format!(
@@ -167,6 +186,7 @@ fn partitions(section: &str, before: &str, now: &str) -> Step {
                  JOIN pg_class AS named ON named.oid IN (leaf.relid, index.indexrelid)\n        \
                  WHERE leaf.level > 0\n        \
                  AND starts_with(named.relname, {old} || '_')\n        \
+                 AND named.relname NOT IN ({called})\n        \
                  GROUP BY 1, 2\n    \
              LOOP\n        \
                  EXECUTE format('ALTER TABLE %s RENAME TO %I', part.object, {new} || part.rest);\n    \
@@ -174,6 +194,7 @@ fn partitions(section: &str, before: &str, now: &str) -> Step {
          END\n\
          $$;",
         table = literal(now),
+        called = called.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", "),
     );
     let remark = "-- Partitions go by their table's name, and indexes by theirs.\n".to_owned();
     Step { remark, ..Step::new(section, sql) }

@@ -55,6 +55,8 @@ pub struct Alteration {
     pub statements: Vec<(String, Vec<Hazard>)>,
     /// The names of the columns that go, or whose type changes, unquoted: what reads them has to be made anew.
     pub touched: Vec<String>,
+    /// Where rows are split otherwise, and have to move: the columns that are filled, each from what.
+    pub moved: Option<Vec<(String, String)>>,
     /// Why it cannot be altered, where it cannot.
     pub impossible: Option<&'static str>,
 }
@@ -105,8 +107,14 @@ impl Table {
     /// The ALTER TABLE statements that make `self` what `wanted` is.
     pub fn become_(&self, wanted: &Self) -> Alteration {
         let mut alteration = Alteration::default();
-        if self.partitioned != wanted.partitioned || self.persistence != wanted.persistence {
-            alteration.impossible = Some("how a table is split cannot be altered");
+        if self.persistence != wanted.persistence {
+            alteration.impossible = Some("whether its rows outlive a crash cannot be altered");
+            return alteration;
+        }
+        if self.partitioned != wanted.partitioned {
+            let kept = wanted.columns.iter().filter_map(|column| Some((column, self.column(&column.name)?)));
+            let filled = kept.map(|(column, there)| (column.name.clone(), there.value_as(&column.data_type)));
+            alteration.moved = Some(filled.collect());
             return alteration;
         }
         let mut actions: Vec<(String, Vec<Hazard>)> = Vec::new();
@@ -211,6 +219,17 @@ impl Column {
         text
     }
 
+    /// Its value as another type. What a type's text reads as, the other type takes; where it does not, the migration
+    /// fails as a whole.
+    fn value_as(&self, to: &str) -> String {
+        let (name, from) = (&self.name, &self.data_type);
+        match from == to {
+            true => name.clone(),
+            false if is_cast_known(from, to) => format!("{name}::{to}"),
+            false => format!("{name}::text::{to}"),
+        }
+    }
+
     /// A constant default is a note in the catalog; what has to be computed is written to every row.
     fn hazards_when_added(&self) -> Vec<Hazard> {
         if self.rest.is_empty() { Vec::new() } else { vec![Hazard::Rewrite] }
@@ -224,9 +243,7 @@ impl Column {
         let mut actions = Vec::new();
         if self.data_type != wanted.data_type {
             let (from, to) = (&self.data_type, &wanted.data_type);
-            // What a type's text reads as, the other type takes; where it does not, the migration fails whole.
-            let by =
-                if is_cast_known(from, to) { format!("{name}::{to}") } else { format!("{name}::text::{to}") };
+            let by = self.value_as(to);
             let hazards = if is_free(from, to) { Vec::new() } else { vec![Hazard::Rewrite] };
             actions.push((format!("ALTER COLUMN {name} TYPE {to} USING {by}"), hazards));
         }

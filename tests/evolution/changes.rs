@@ -174,4 +174,36 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
             (", from = \"shop.city\"", ""),
         ],
     ),
+    ("fact partitioned by day", &[("every = \"month\"", "every = \"day\"")]),
+    (
+        "fact partitioned by another column",
+        &[
+            ("by = \"sold_at\"", "by = \"due\""),
+            (
+                "    { name = \"amount\"",
+                "    { name = \"due\", type = \"timestamptz\", from = \"sold_at\", renamed_from = \"sold_at\" },\n    { name = \"amount\"",
+            ),
+            ("    { name = \"sold_at\", type = \"timestamptz\" },\n", ""),
+            ("at = \"sold_at\"", "at = \"due\""),
+            ("sale.sold_at", "sale.due"),
+        ],
+    ),
+    (
+        "closed versions apart",
+        &[("system_versioning = true\n", "system_versioning = true\nclosed_apart = { every = \"year\" }\n")],
+    ),
+    (
+        "closed versions apart and nobody else writes",
+        &[("system_versioning = true\n", "closed_apart = { every = \"year\" }\n")],
+    ),
+    (
+        "overlaps refused",
+        &[("system_versioning = true\n", "system_versioning = true\noverlaps = \"refused\"\n")],
+    ),
+    ("key wider", &[("key = [\"sale_id\"]\npartition", "key = [\"sale_id\", \"customer_id\"]\npartition")]),
+    ("key of another column", &[("key = [\"customer_id\"]\nsystem", "key = [\"name\"]\nsystem")]),
+    (
+        "landing of another key",
+        &[("from = \"customer\"\nkey = [\"customer_id\"]", "from = \"customer\"\nkey = [\"name\"]")],
+    ),
 ];

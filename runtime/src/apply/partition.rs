@@ -37,7 +37,7 @@ pub async fn make(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> 
         let sql = format!(
             "SELECT \"medallion\".\"make_partition\"({}::regclass, {}, {}, {})",
             quote::literal(&quote::name(table)),
-            quote::literal(&format!("{}_{suffix}", table.table)),
+            quote::literal(&format!("{}_{suffix}", prefix(&table.table))),
             quote::literal(&from),
             quote::literal(&to)
         );
@@ -115,6 +115,23 @@ fn needed(step: &Step<'_>, parted: &Parted<'_>) -> String {
         version = step.table("version"),
         which = parted.which,
         schema = quote::literal(&parted.table.schema),
-        table = quote::literal(&parted.table.table),
+        table = quote::literal(&prefix(&parted.table.table)),
     )
+}
+
+/// What a partition's name begins with: the table's, of which the middle is left out where the longest stretch would
+/// not fit behind it.
+fn prefix(table: &str) -> String {
+    const LONGEST: usize = 63 - "_YYYY_MM_DD".len();
+    if table.len() <= LONGEST {
+        return table.to_owned();
+    }
+    let (mut head, mut tail) = (LONGEST / 2, table.len() - LONGEST / 2);
+    while !table.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !table.is_char_boundary(tail) {
+        tail += 1;
+    }
+    [&table[..head], &table[tail..]].concat()
 }

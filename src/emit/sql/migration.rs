@@ -94,6 +94,10 @@ impl Bookkeeping<'_> {
             steps.extend(self.rename(before, now));
         }
         steps.extend(self.forgotten(self.old, self.new));
+        // One that comes under its name again is another one.
+        for (table, column) in self.decisions.dropped.iter().filter(|_| has(self.old, "column_since")) {
+            steps.push(self.unsaid(table, column));
+        }
         for (table, before, now) in &self.decisions.renamed_columns {
             steps.extend(self.rename_column(table, before, now));
         }
@@ -109,8 +113,19 @@ impl Bookkeeping<'_> {
             );
             steps.push(Step { remark, ..Step::bookkeeping(&plain(table), sql) });
         }
-        steps.extend(self.recompute(self.new));
+        steps.extend(self.recompute(self.new, |name| name.clone()));
         steps
+    }
+
+    /// A column is as old as its relation.
+    fn unsaid(&self, table: &Name, column: &str) -> Step {
+        let sql = format!(
+            "DELETE FROM {}\nWHERE \"relation\" = {}\nAND \"column\" = {};",
+            tool("column_since"),
+            literal(&plain(table)),
+            literal(column)
+        );
+        Step::bookkeeping(&plain(table), sql)
     }
 
     /// The way back.
@@ -118,13 +133,7 @@ impl Bookkeeping<'_> {
         let mut steps = Vec::new();
         if has(self.old, "column_since") {
             for (table, column) in &self.decisions.begun {
-                let sql = format!(
-                    "DELETE FROM {}\nWHERE \"relation\" = {}\nAND \"column\" = {};",
-                    tool("column_since"),
-                    literal(&plain(table)),
-                    literal(column)
-                );
-                steps.push(Step::bookkeeping(&plain(table), sql));
+                steps.push(self.unsaid(table, column));
             }
             for (table, before, now) in &self.decisions.renamed_columns {
                 steps.extend(self.rename_column(table, now, before));
@@ -134,7 +143,7 @@ impl Bookkeeping<'_> {
             steps.extend(self.rename(now, before));
         }
         steps.extend(self.forgotten(self.new, self.old));
-        steps.extend(self.recompute(self.old));
+        steps.extend(self.recompute(self.old, |name| self.decisions.before(name).clone()));
         steps
     }
 
@@ -196,19 +205,20 @@ impl Bookkeeping<'_> {
     }
 
     /// What the next run computes anew.
-    fn recompute(&self, to: &Catalog) -> Vec<Step> {
+    fn recompute(&self, to: &Catalog, called: impl Fn(&Name) -> Name) -> Vec<Step> {
         if !has(to, "recompute") {
             return Vec::new();
         }
         let due = self.decisions.recomputed.iter().chain(&self.decisions.stale);
-        due.filter(|name| to.objects.iter().any(|one| one.identity.name == relation(name)))
+        due.map(called)
+            .filter(|name| to.objects.iter().any(|one| one.identity.name == relation(name)))
             .map(|name| {
                 let sql = format!(
                     "INSERT INTO {} (\"relation\")\nVALUES ({})\nON CONFLICT DO NOTHING;",
                     tool("recompute"),
-                    literal(&plain(name))
+                    literal(&plain(&name))
                 );
-                Step { hazards: vec![Hazard::Recompute], ..Step::bookkeeping(&plain(name), sql) }
+                Step { hazards: vec![Hazard::Recompute], ..Step::bookkeeping(&plain(&name), sql) }
             })
             .collect()
     }

@@ -14,6 +14,7 @@ mod lines;
 mod lint;
 mod mart;
 pub(super) mod migration;
+mod parting;
 mod quote;
 mod retention;
 mod roles;
@@ -27,6 +28,7 @@ pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
+pub(super) use parting::{Parting, rekeyed};
 pub(super) use quote::{data_type, identifier, relation, remark};
 pub(super) use script::{Script, hexadecimal, objects_hash};
 pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
@@ -49,7 +51,8 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     }));
     scripts.extend(warehouse.temporal_joins.iter().map(|join| temporal_join::script(join, warehouse)));
     scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.time_zone)));
-    scripts.push(retention::script(warehouse));
+    let retention = retention::script(warehouse, &mut scripts);
+    scripts.push(retention);
     scripts.push(guards::script());
     scripts.extend(roles::scripts(warehouse));
     scripts

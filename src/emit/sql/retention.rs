@@ -34,11 +34,15 @@ struct RetentionSql {
 }
 
 struct ArchiveSql {
-    title: String,
-    name: String,
     name_literal: String,
-    archive: String,
     archive_literal: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_keeping/pruned.sql", escape = "none")]
+struct PrunedSql {
+    archive: String,
+    definitions: Lines,
 }
 
 struct PruneSql {
@@ -86,13 +90,22 @@ struct ClosedSql {
     columns: Lines,
 }
 
-/// A table that is pruned, and the columns that it has.
-struct Pruned {
+/// A table that is pruned, the relation that it belongs to, and the columns that it has, each with its type.
+struct Pruned<'a> {
     name: Name,
-    columns: Vec<String>,
+    of: &'a Name,
+    columns: Vec<(String, String)>,
 }
 
-pub(super) fn script(warehouse: &Warehouse) -> Script {
+impl Pruned<'_> {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// The script of retention. The tables that take what is pruned belong to the relations that it is pruned from, and
+/// are renamed and altered with them.
+pub(super) fn script(warehouse: &Warehouse, others: &mut [Script]) -> Script {
     let pruned = "\"medallion\".\"pruned\"()";
     let drop = [format!("DROP FUNCTION {pruned};"), format!("DROP FUNCTION {FUNCTION};")];
     let said = |text: &str| {
@@ -104,23 +117,30 @@ pub(super) fn script(warehouse: &Warehouse) -> Script {
         return own(super::render(&WholeSql), said(text), drop.to_vec());
     };
     let policy = Policy { warehouse, older, exempt: exempt(warehouse) };
-    let mut comments = Vec::new();
-    let mut drops = drop.to_vec();
     let mut archives = Vec::new();
     let prunes = policy.prunes(|table| {
         let archive = archive(&table.name);
-        comments.push(comment("TABLE", &archive, &format!("What was pruned from `{}`.", table.name.name)));
-        comments.push(comment_column(&archive, "pruned_at", "When."));
-        drops.push(format!("DROP TABLE {};", relation(&archive)));
+        let title = remark(&format!("{}.{}", table.of.schema, table.of.name));
+        if let Some(script) = others.iter_mut().find(|script| script.title == title) {
+            let says = format!("What was pruned from `{}`.", table.name.name);
+            let columns = table.columns.iter();
+            let sql = PrunedSql {
+                archive: relation(&archive),
+                definitions: columns
+                    .map(|(name, data_type)| format!("{} {data_type}", identifier(name)))
+                    .collect(),
+            };
+            script.definition.push_str(&format!("\n\n{}", super::render(&sql).trim()));
+            script.comments.push(comment("TABLE", &archive, &says));
+            script.comments.push(comment_column(&archive, "pruned_at", "When."));
+            script.drops.push(format!("DROP TABLE {};", relation(&archive)));
+        }
         archives.push(ArchiveSql {
-            title: remark(&format!("{}.{}", table.name.schema, table.name.name)),
-            name: relation(&table.name),
             name_literal: literal(&relation(&table.name)),
             archive_literal: literal(&relation(&archive)),
-            archive: relation(&archive),
         });
     });
-    comments.extend(said("Folds what is older than the policy keeps; for the loader."));
+    let comments = said("Folds what is older than the policy keeps; for the loader.");
     let definition = RetentionSql {
         archives,
         exempt: policy.exempt.iter().map(|name| remark(&name.name)).collect(),
@@ -129,7 +149,7 @@ pub(super) fn script(warehouse: &Warehouse) -> Script {
         landings: warehouse.landings.iter().map(|landing| relation(&landing.name)).collect(),
         prunes,
     };
-    own(super::render(&definition), comments, drops)
+    own(super::render(&definition), comments, drop.to_vec())
 }
 
 fn own(definition: String, comments: Vec<String>, drops: Vec<String>) -> Script {
@@ -152,10 +172,10 @@ struct Policy<'a> {
 impl Policy<'_> {
     /// Every table that is pruned, and how. Journals first: what came after a write past the feed tells whether
     /// it still counts, and goes next.
-    fn prunes(&self, mut archived: impl FnMut(&Pruned)) -> Vec<PruneSql> {
+    fn prunes(&self, mut archived: impl FnMut(&Pruned<'_>)) -> Vec<PruneSql> {
         let silver = || self.warehouse.silver.iter().filter(|silver| !self.exempt.contains(&silver.name));
         let mut prunes = Vec::new();
-        let mut add = |why, table: Pruned, statement: &dyn Fn(&Pruned, Option<String>) -> String| {
+        let mut add = |why, table: Pruned<'_>, statement: &dyn Fn(&Pruned<'_>, Option<String>) -> String| {
             let archive = (self.older == Older::Archived).then(|| {
                 archived(&table);
                 relation(&archive(&table.name))
@@ -180,27 +200,29 @@ impl Policy<'_> {
             if self.warehouse.silver.iter().any(kept) {
                 continue;
             }
-            let columns = landing::COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
-            let table = Pruned { name: landing.name.clone(), columns };
+            let columns =
+                landing::COLUMNS.iter().zip(LANDED).map(|((name, _), data_type)| typed(name, data_type));
+            let table = Pruned { name: landing.name.clone(), of: &landing.name, columns: columns.collect() };
             let why = "Of a key's changes the last one stays, unless the row was gone after it.";
             add(why, table, &|table, archive| changes(landing, table, archive));
         }
         for silver in silver() {
             let (name, end, added) = match &silver.kind {
                 SilverKind::Dimension(kind) => {
-                    (&silver.name, &kind.end, vec![&kind.row_hash, &kind.start, &kind.end])
+                    let period = [typed(&kind.start, "timestamptz"), typed(&kind.end, "timestamptz")];
+                    (&silver.name, &kind.end, [typed(&kind.row_hash, "bytea")].into_iter().chain(period))
                 }
                 SilverKind::Fact(_) => continue,
             };
-            let columns = columns(silver).chain(added.into_iter().cloned()).collect();
-            let table = Pruned { name: name.clone(), columns };
+            let columns = columns(silver).chain(added).collect();
+            let table = Pruned { name: name.clone(), of: name, columns };
             add("Versions that ended by then go.", table, &|table, archive| closed(table, end, archive));
         }
         for silver in silver() {
             let SilverKind::Fact(fact) = &silver.kind else { continue };
-            let period = [super::ARCHIVE_START, super::ARCHIVE_END].map(str::to_owned);
-            let table =
-                Pruned { name: fact.archive.clone(), columns: columns(silver).chain(period).collect() };
+            let period = [super::ARCHIVE_START, super::ARCHIVE_END].map(|name| typed(name, "timestamptz"));
+            let columns = columns(silver).chain(period).collect();
+            let table = Pruned { name: fact.archive.clone(), of: &silver.name, columns };
             add("States that ended by then go.", table, &|table, archive| {
                 closed(table, super::ARCHIVE_END, archive)
             });
@@ -209,19 +231,19 @@ impl Policy<'_> {
     }
 }
 
-fn changes(landing: &Landing, table: &Pruned, archive: Option<String>) -> String {
+fn changes(landing: &Landing, table: &Pruned<'_>, archive: Option<String>) -> String {
     let key = landing.key.iter().map(|field| format!("change.\"full_row\" -> {}", literal(field)));
     super::render(&LandingSql {
         name: relation(&table.name),
         key: key.collect::<Vec<_>>().join(", "),
         archive,
-        returned: of("change", &table.columns),
-        gone: of("gone", &table.columns),
-        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+        returned: of("change", table),
+        gone: of("gone", table),
+        columns: table.names().map(identifier).collect(),
     })
 }
 
-fn journal(silver: &Silver, dimension: &Dimension, table: &Pruned, archive: Option<String>) -> String {
+fn journal(silver: &Silver, dimension: &Dimension, table: &Pruned<'_>, archive: Option<String>) -> String {
     let key = || silver.key.iter().map(String::as_str);
     let entry_key = || key().map(|name| format!("entry.{}", identifier(name)));
     let positions: Vec<String> = (1..=silver.key.len()).map(|number| number.to_string()).collect();
@@ -235,20 +257,20 @@ fn journal(silver: &Silver, dimension: &Dimension, table: &Pruned, archive: Opti
         change_key: key().map(|name| landed(silver, name)).collect(),
         positions: positions.join(", "),
         archive,
-        returned: of("entry", &table.columns),
-        gone: of("gone", &table.columns),
-        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+        returned: of("entry", table),
+        gone: of("gone", table),
+        columns: table.names().map(identifier).collect(),
     })
 }
 
-fn closed(table: &Pruned, end: &str, archive: Option<String>) -> String {
+fn closed(table: &Pruned<'_>, end: &str, archive: Option<String>) -> String {
     super::render(&ClosedSql {
         name: relation(&table.name),
         end: identifier(end),
         archive,
-        returned: of("closed", &table.columns),
-        gone: of("gone", &table.columns),
-        columns: table.columns.iter().map(|name| identifier(name)).collect(),
+        returned: of("closed", table),
+        gone: of("gone", table),
+        columns: table.names().map(identifier).collect(),
     })
 }
 
@@ -267,18 +289,31 @@ fn landed(silver: &Silver, name: &str) -> String {
     )
 }
 
-fn journal_table(silver: &Silver, dimension: &Dimension) -> Pruned {
-    let own = ["journal_id", "journal_op", "journal_by", "journal_xid"].map(str::to_owned);
-    let columns = own.into_iter().chain(columns(silver)).chain([dimension.start.clone()]);
-    Pruned { name: versioning::journal(silver), columns: columns.collect() }
+fn journal_table<'a>(silver: &'a Silver, dimension: &Dimension) -> Pruned<'a> {
+    let own = [
+        ("journal_id", "bigint"),
+        ("journal_op", "char(1)"),
+        ("journal_by", "text"),
+        ("journal_xid", "xid8"),
+    ];
+    let own = own.map(|(name, data_type)| typed(name, data_type));
+    let columns = own.into_iter().chain(columns(silver)).chain([typed(&dimension.start, "timestamptz")]);
+    Pruned { name: versioning::journal(silver), of: &silver.name, columns: columns.collect() }
 }
 
-fn columns(silver: &Silver) -> impl Iterator<Item = String> {
-    silver.columns.iter().map(|column| column.name.clone())
+/// The types of a landing table's columns.
+const LANDED: [&str; 6] = ["bigint", "char(1)", "jsonb", "timestamptz", "timestamptz", "bigint"];
+
+fn typed(name: &str, data_type: &str) -> (String, String) {
+    (name.to_owned(), data_type.to_owned())
 }
 
-fn of(alias: &str, columns: &[String]) -> Lines {
-    columns.iter().map(|name| format!("{alias}.{}", identifier(name))).collect()
+fn columns(silver: &Silver) -> impl Iterator<Item = (String, String)> {
+    silver.columns.iter().map(|column| (column.name.clone(), data_type(&column.data_type)))
+}
+
+fn of(alias: &str, table: &Pruned<'_>) -> Lines {
+    table.names().map(|name| format!("{alias}.{}", identifier(name))).collect()
 }
 
 /// The table that takes what is pruned from a table.

@@ -85,7 +85,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -133,13 +135,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
@@ -428,5 +437,5 @@ TO "shop_reader";
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'd7a37e2907879f5b72af583cdf399743451e5722f9f90d5859ddc95f0f962ffc',
+    "objects_hash" = 'eddd03dd641e99ab18e187c8204b92a077ebed8459151486a0ecd3ba7b95f3a2',
     "migrated_at" = now();

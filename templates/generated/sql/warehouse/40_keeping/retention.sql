@@ -1,11 +1,3 @@
-{%- for table in archives -%}
--- What was pruned from {{ table.title }}.
-CREATE TABLE {{ table.archive }} (
-    LIKE {{ table.name }},
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
-
-{% endfor -%}
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
 {%- for name in exempt %}

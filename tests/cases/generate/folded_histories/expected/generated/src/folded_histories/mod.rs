@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "6682227abfc9892526667079a0977cd232f641fcfb01ef0da43a1c81948a039f";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "91b632fb613e29464aff6452c6f946847e8d37f903a995785eec3dedc7dcd238";
+pub const OBJECTS_HASH: &str = "6ac3ddcbbcbc60b7cf0e37656f4f0f01282fc0e52c9408555965db0da9447a41";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

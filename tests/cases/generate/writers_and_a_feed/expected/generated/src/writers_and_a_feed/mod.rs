@@ -12,7 +12,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "f5e852840445caebdbc494cca693c2ecfb954105ab26b8af66cf90cea1090c61";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "762e4549d5a114bb426db1b057949e68bbe621cf5603741d771986a0e3177a2c";
+pub const OBJECTS_HASH: &str = "b331de6c156044e4ea96c8ed23dcf6f268f2d3ec061b70a4c9a3d18c94b8bb8d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -30,6 +30,17 @@ ALTER TABLE "bronze"."br_customer_cdc"
     ENABLE ALWAYS TRIGGER "refuse_change",
     ENABLE ALWAYS TRIGGER "note_late";
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."br_customer_cdc_pruned" (
+    "lsn" bigint,
+    "op" char(1),
+    "full_row" jsonb,
+    "load_ts" timestamptz,
+    "commit_ts" timestamptz,
+    "seq" bigint,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "bronze"."br_customer_cdc" IS 'Every change of public.customer, as it came.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."op" IS 'I, U, D or T: an insert, update, delete or truncate.';
@@ -37,3 +48,5 @@ COMMENT ON COLUMN "bronze"."br_customer_cdc"."full_row" IS 'The whole row after 
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."load_ts" IS 'When the change landed.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."seq" IS 'The ordinal of the change within its transaction.';
+COMMENT ON TABLE "medallion"."br_customer_cdc_pruned" IS 'What was pruned from `br_customer_cdc`.';
+COMMENT ON COLUMN "medallion"."br_customer_cdc_pruned"."pruned_at" IS 'When.';

@@ -602,6 +602,34 @@ BEGIN ATOMIC
     AND "medallion"."since_horizon"($1);
 END;
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."dim_customer_hist_journal_pruned" (
+    "journal_id" bigint,
+    "journal_op" char(1),
+    "journal_by" text,
+    "journal_xid" xid8,
+    "customer_id" bigint,
+    "name" text,
+    "item_id" bigint,
+    "store" bigint,
+    "note" bigint,
+    "sys_start" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was pruned, and when.
+CREATE TABLE "medallion"."dim_customer_hist_pruned" (
+    "customer_id" bigint,
+    "name" text,
+    "item_id" bigint,
+    "store" bigint,
+    "note" bigint,
+    "row_hash" bytea,
+    "sys_start" timestamptz,
+    "sys_end" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "silver"."dim_customer_hist" IS 'Every version of `dim_customer`.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."row_hash" IS 'The hash of the attributes that make a version.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."sys_start" IS 'Since when the row was so, in system time.';
@@ -625,3 +653,7 @@ COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_by" IS 'Who w
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_xid" IS 'The transaction: what a snapshot saw of the journal is told by it.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."sys_start" IS 'The system time of the transaction.';
 COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row of `dim_customer_hist` with these attributes.';
+COMMENT ON TABLE "medallion"."dim_customer_hist_journal_pruned" IS 'What was pruned from `dim_customer_hist_journal`.';
+COMMENT ON COLUMN "medallion"."dim_customer_hist_journal_pruned"."pruned_at" IS 'When.';
+COMMENT ON TABLE "medallion"."dim_customer_hist_pruned" IS 'What was pruned from `dim_customer_hist`.';
+COMMENT ON COLUMN "medallion"."dim_customer_hist_pruned"."pruned_at" IS 'When.';

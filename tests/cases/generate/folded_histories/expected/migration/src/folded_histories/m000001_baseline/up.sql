@@ -669,7 +669,8 @@ BEGIN
         WHERE relation.oid = parted
         AND relation.relkind = 'p'
         AND relation.relnamespace = '"silver"'::regnamespace
-        AND starts_with(partition, relation.relname || '_')
+        -- A long name has its middle left out.
+        AND starts_with(partition, left(relation.relname, 6))
     ) THEN
         RAISE EXCEPTION '`%` is no partition of this warehouse', partition
             USING ERRCODE = 'invalid_parameter_value';
@@ -684,8 +685,9 @@ BEGIN
             upper_bound
         );
     EXCEPTION
-        -- Rows of it stand in the default partition already, and what comes joins them there.
-        WHEN check_violation THEN
+        -- Rows of it stand in the default partition already, or in partitions of another width, and what comes joins
+        -- them there.
+        WHEN check_violation OR invalid_object_definition THEN
             RETURN;
     END;
     -- What keeps history from being emptied is not handed down to partitions.
@@ -835,6 +837,17 @@ ALTER TABLE "bronze"."br_customer_cdc"
     ENABLE ALWAYS TRIGGER "refuse_change",
     ENABLE ALWAYS TRIGGER "note_late";
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."br_customer_cdc_pruned" (
+    "lsn" bigint,
+    "op" char(1),
+    "full_row" jsonb,
+    "load_ts" timestamptz,
+    "commit_ts" timestamptz,
+    "seq" bigint,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "bronze"."br_customer_cdc" IS 'Every change of public.customer, as it came.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."op" IS 'I, U, D or T: an insert, update, delete or truncate.';
@@ -842,6 +855,8 @@ COMMENT ON COLUMN "bronze"."br_customer_cdc"."full_row" IS 'The whole row after 
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."load_ts" IS 'When the change landed.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "bronze"."br_customer_cdc"."seq" IS 'The ordinal of the change within its transaction.';
+COMMENT ON TABLE "medallion"."br_customer_cdc_pruned" IS 'What was pruned from `br_customer_cdc`.';
+COMMENT ON COLUMN "medallion"."br_customer_cdc_pruned"."pruned_at" IS 'When.';
 
 -- bronze.br_item_cdc
 
@@ -915,6 +930,17 @@ ALTER TABLE "bronze"."br_sale_cdc"
     ENABLE ALWAYS TRIGGER "refuse_change",
     ENABLE ALWAYS TRIGGER "note_late";
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."br_sale_cdc_pruned" (
+    "lsn" bigint,
+    "op" char(1),
+    "full_row" jsonb,
+    "load_ts" timestamptz,
+    "commit_ts" timestamptz,
+    "seq" bigint,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "bronze"."br_sale_cdc" IS 'Every change of public.sale, as it came.';
 COMMENT ON COLUMN "bronze"."br_sale_cdc"."lsn" IS 'The commit position of the source transaction; it only rises.';
 COMMENT ON COLUMN "bronze"."br_sale_cdc"."op" IS 'I, U, D or T: an insert, update, delete or truncate.';
@@ -922,6 +948,8 @@ COMMENT ON COLUMN "bronze"."br_sale_cdc"."full_row" IS 'The whole row after the 
 COMMENT ON COLUMN "bronze"."br_sale_cdc"."load_ts" IS 'When the change landed.';
 COMMENT ON COLUMN "bronze"."br_sale_cdc"."commit_ts" IS 'The system time of the source transaction.';
 COMMENT ON COLUMN "bronze"."br_sale_cdc"."seq" IS 'The ordinal of the change within its transaction.';
+COMMENT ON TABLE "medallion"."br_sale_cdc_pruned" IS 'What was pruned from `br_sale_cdc`.';
+COMMENT ON COLUMN "medallion"."br_sale_cdc_pruned"."pruned_at" IS 'When.';
 
 -- medallion: time_of
 
@@ -2132,6 +2160,34 @@ BEGIN ATOMIC
     AND "medallion"."since_horizon"($1);
 END;
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."dim_customer_hist_journal_pruned" (
+    "journal_id" bigint,
+    "journal_op" char(1),
+    "journal_by" text,
+    "journal_xid" xid8,
+    "customer_id" bigint,
+    "name" text,
+    "item_id" bigint,
+    "store" bigint,
+    "note" bigint,
+    "sys_start" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was pruned, and when.
+CREATE TABLE "medallion"."dim_customer_hist_pruned" (
+    "customer_id" bigint,
+    "name" text,
+    "item_id" bigint,
+    "store" bigint,
+    "note" bigint,
+    "row_hash" bytea,
+    "sys_start" timestamptz,
+    "sys_end" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "silver"."dim_customer_hist" IS 'Every version of `dim_customer`.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."row_hash" IS 'The hash of the attributes that make a version.';
 COMMENT ON COLUMN "silver"."dim_customer_hist"."sys_start" IS 'Since when the row was so, in system time.';
@@ -2155,6 +2211,10 @@ COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_by" IS 'Who w
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."journal_xid" IS 'The transaction: what a snapshot saw of the journal is told by it.';
 COMMENT ON COLUMN "medallion"."dim_customer_hist_journal"."sys_start" IS 'The system time of the transaction.';
 COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row of `dim_customer_hist` with these attributes.';
+COMMENT ON TABLE "medallion"."dim_customer_hist_journal_pruned" IS 'What was pruned from `dim_customer_hist_journal`.';
+COMMENT ON COLUMN "medallion"."dim_customer_hist_journal_pruned"."pruned_at" IS 'When.';
+COMMENT ON TABLE "medallion"."dim_customer_hist_pruned" IS 'What was pruned from `dim_customer_hist`.';
+COMMENT ON COLUMN "medallion"."dim_customer_hist_pruned"."pruned_at" IS 'When.';
 
 -- silver.fact_sale
 
@@ -2239,6 +2299,20 @@ FROM "medallion"."fact_sale_history"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"())
 AND "sys_end" > (SELECT "medallion"."as_of_time"());
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."fact_sale_history_pruned" (
+    "sale_id" bigint,
+    "sold_at" timestamptz,
+    "item_id" bigint,
+    "customer_id" bigint,
+    "amount" bigint,
+    "store" bigint,
+    "name" text,
+    "sys_start" timestamptz,
+    "sys_end" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "silver"."fact_sale" IS 'The latest state of each event.';
 COMMENT ON COLUMN "silver"."fact_sale"."snapshot_ts" IS 'The system time of the row''s state.';
 COMMENT ON TABLE "silver"."fact_sale_default" IS 'The rows of `fact_sale` that no other partition holds.';
@@ -2246,6 +2320,8 @@ COMMENT ON TABLE "medallion"."fact_sale_history" IS 'Earlier states of the rows 
 COMMENT ON COLUMN "medallion"."fact_sale_history"."sys_start" IS 'Since when the row was so, in system time.';
 COMMENT ON COLUMN "medallion"."fact_sale_history"."sys_end" IS 'Until when the row was so.';
 COMMENT ON VIEW "as_of"."fact_sale" IS '`fact_sale` as of the setting `medallion.as_of`.';
+COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
+COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 
 -- gold.customers_by_note
 
@@ -2303,36 +2379,6 @@ COMMENT ON VIEW "medallion"."sales_by_store_definition" IS 'The definition of `s
 COMMENT ON VIEW "as_of"."sales_by_store" IS '`sales_by_store` as of the setting `medallion.as_of`.';
 
 -- medallion: retention
-
--- What was pruned from medallion.dim_customer_hist_journal.
-CREATE TABLE "medallion"."dim_customer_hist_journal_pruned" (
-    LIKE "medallion"."dim_customer_hist_journal",
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
-
--- What was pruned from bronze.br_customer_cdc.
-CREATE TABLE "medallion"."br_customer_cdc_pruned" (
-    LIKE "bronze"."br_customer_cdc",
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
-
--- What was pruned from bronze.br_sale_cdc.
-CREATE TABLE "medallion"."br_sale_cdc_pruned" (
-    LIKE "bronze"."br_sale_cdc",
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
-
--- What was pruned from silver.dim_customer_hist.
-CREATE TABLE "medallion"."dim_customer_hist_pruned" (
-    LIKE "silver"."dim_customer_hist",
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
-
--- What was pruned from medallion.fact_sale_history.
-CREATE TABLE "medallion"."fact_sale_history_pruned" (
-    LIKE "medallion"."fact_sale_history",
-    "pruned_at" timestamptz NOT NULL DEFAULT now()
-);
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -2704,16 +2750,6 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
-COMMENT ON TABLE "medallion"."dim_customer_hist_journal_pruned" IS 'What was pruned from `dim_customer_hist_journal`.';
-COMMENT ON COLUMN "medallion"."dim_customer_hist_journal_pruned"."pruned_at" IS 'When.';
-COMMENT ON TABLE "medallion"."br_customer_cdc_pruned" IS 'What was pruned from `br_customer_cdc`.';
-COMMENT ON COLUMN "medallion"."br_customer_cdc_pruned"."pruned_at" IS 'When.';
-COMMENT ON TABLE "medallion"."br_sale_cdc_pruned" IS 'What was pruned from `br_sale_cdc`.';
-COMMENT ON COLUMN "medallion"."br_sale_cdc_pruned"."pruned_at" IS 'When.';
-COMMENT ON TABLE "medallion"."dim_customer_hist_pruned" IS 'What was pruned from `dim_customer_hist`.';
-COMMENT ON COLUMN "medallion"."dim_customer_hist_pruned"."pruned_at" IS 'When.';
-COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
-COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
@@ -2880,5 +2916,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '91b632fb613e29464aff6452c6f946847e8d37f903a995785eec3dedc7dcd238'
+    '6ac3ddcbbcbc60b7cf0e37656f4f0f01282fc0e52c9408555965db0da9447a41'
 );

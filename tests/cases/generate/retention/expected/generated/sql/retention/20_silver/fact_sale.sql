@@ -65,6 +65,17 @@ FROM "medallion"."fact_sale_history"
 WHERE "sys_start" <= (SELECT "medallion"."as_of_time"())
 AND "sys_end" > (SELECT "medallion"."as_of_time"());
 
+-- What was pruned, and when.
+CREATE TABLE "medallion"."fact_sale_history_pruned" (
+    "sale_id" bigint,
+    "sold_at" timestamptz,
+    "item_id" integer,
+    "moved_to" text,
+    "sys_start" timestamptz,
+    "sys_end" timestamptz,
+    "pruned_at" timestamptz NOT NULL DEFAULT now()
+);
+
 COMMENT ON TABLE "silver"."fact_sale" IS 'The latest state of each event.';
 COMMENT ON COLUMN "silver"."fact_sale"."snapshot_ts" IS 'The system time of the row''s state.';
 COMMENT ON TABLE "silver"."fact_sale_default" IS 'The rows of `fact_sale` that no other partition holds.';
@@ -72,3 +83,5 @@ COMMENT ON TABLE "medallion"."fact_sale_history" IS 'Earlier states of the rows 
 COMMENT ON COLUMN "medallion"."fact_sale_history"."sys_start" IS 'Since when the row was so, in system time.';
 COMMENT ON COLUMN "medallion"."fact_sale_history"."sys_end" IS 'Until when the row was so.';
 COMMENT ON VIEW "as_of"."fact_sale" IS '`fact_sale` as of the setting `medallion.as_of`.';
+COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
+COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';

@@ -1,0 +1,191 @@
+//! What the runtime is told of a warehouse, made from the model and the lock instead of from compiled entities, so
+//! that a spec that a test has just drawn can run. Says what the emitter of entities says, in data.
+
+use medallion::model::data_type::BuiltIn;
+use medallion::model::{
+    self, Closed, ColumnFrom, DataType, LookupTime, SilverKind, Storage, Tracking, Unit, Writes,
+};
+use medallion::plan::lock::Lock;
+use medallion_runtime::descriptor::{
+    self, Column, Landing, Lookup, Mart, Name, Scripts, Silver, Source, Warehouse,
+};
+use sha2::{Digest as _, Sha256};
+
+/// The warehouse, captured through a slot of this name.
+pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse {
+    Warehouse {
+        name: kept(&model.name),
+        spec_hash: "",
+        objects_hash: kept(&lock.objects_hash),
+        time_zone: kept(&model.time_zone),
+        schemas: vec![kept(&model.schemas.silver), kept(&model.schemas.gold)],
+        source: Source {
+            publication: slot.to_owned(),
+            slot: slot.to_owned(),
+            recorded_log: None,
+            keep_log: None,
+            plugin: descriptor::Plugin::default(),
+            removed_partitions: descriptor::RemovedPartitions::default(),
+        },
+        landings: model
+            .landings
+            .iter()
+            .map(|one| Landing { table: name(&one.name), source: name(&one.source), key: one.key.clone() })
+            .collect(),
+        silver: model.silver.iter().map(|one| silver(one, lock)).collect(),
+        marts: model.marts.iter().map(|one| mart(one, model)).collect(),
+        migrations: Vec::new,
+        scripts: Scripts::default(),
+        demo: Vec::new(),
+    }
+}
+
+/// A descriptor is made for good.
+fn kept(text: &str) -> &'static str {
+    String::leak(text.to_owned())
+}
+
+fn name(name: &model::Name) -> Name {
+    Name::new(&name.schema, &name.name)
+}
+
+fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
+    let known = &lock.columns[&format!("{}.{}", silver.name.schema, silver.name.name)];
+    let columns = known.iter().map(|column| {
+        let column = silver.columns.iter().find(|one| one.name == *column).unwrap();
+        Column {
+            name: column.name.clone(),
+            sql_type: sql_type(&column.data_type),
+            from: match &column.from {
+                ColumnFrom::Field(field) => descriptor::ColumnFrom::Field(field.clone()),
+                ColumnFrom::Lookup { lookup, column } => {
+                    descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() }
+                }
+            },
+            tracking: match column.tracking {
+                Tracking::Tracked => descriptor::Tracking::Tracked,
+                Tracking::Untracked => descriptor::Tracking::Untracked,
+            },
+        }
+    });
+    let lookups = silver.lookups.iter().map(|one| Lookup {
+        alias: one.alias.clone(),
+        relation: name(&one.relation),
+        on: one.on.clone(),
+        at: match &one.at {
+            LookupTime::SystemTime => descriptor::LookupTime::SystemTime,
+            LookupTime::OwnTime(column) => descriptor::LookupTime::OwnTime(column.clone()),
+        },
+    });
+    let kind = match &silver.kind {
+        SilverKind::Dimension(dimension) => descriptor::SilverKind::Dimension {
+            current: name(&dimension.current_view),
+            row_hash: dimension.row_hash.clone(),
+            start: dimension.start.clone(),
+            end: dimension.end.clone(),
+            journal: (dimension.writes == Writes::Versioned)
+                .then(|| Name::new("medallion", derived(&silver.name.name, "journal"))),
+            closed: match dimension.closed {
+                Closed::Together => None,
+                Closed::Apart { every } => Some(descriptor::Closed {
+                    table: Name::new(&silver.name.schema, derived(&silver.name.name, "closed")),
+                    every: unit(every),
+                }),
+            },
+        },
+        SilverKind::Fact(fact) => descriptor::SilverKind::Fact {
+            snapshot: fact.snapshot.clone(),
+            archive: name(&fact.archive),
+            partition_by: fact.partition_by.clone(),
+            partition_every: unit(fact.partition_every),
+        },
+    };
+    Silver {
+        table: name(&silver.name),
+        feed: name(&silver.feed),
+        key: silver.key.clone(),
+        columns: columns.collect(),
+        lookups: lookups.collect(),
+        kind,
+    }
+}
+
+fn mart(mart: &model::Mart, model: &model::Warehouse) -> Mart {
+    let names = |columns: &[model::MartColumn]| -> Vec<String> {
+        columns.iter().map(|column| column.name.clone()).collect()
+    };
+    Mart {
+        table: name(&mart.name),
+        columns: [names(&mart.grain), names(&mart.measures)].concat(),
+        grain: names(&mart.grain),
+        storage: match &mart.storage {
+            Storage::View => descriptor::Storage::View,
+            Storage::MaterializedView => descriptor::Storage::MaterializedView,
+            // Always the whole of it: what changes is the spec.
+            Storage::Incremental { .. } => descriptor::Storage::Incremental {
+                definition: Name::new("medallion", derived(&mart.name.name, "definition")),
+                unit: Vec::new(),
+            },
+        },
+        reads: stored_reads(mart, model),
+    }
+}
+
+fn stored_reads(mart: &model::Mart, model: &model::Warehouse) -> Vec<Name> {
+    let mut stored = Vec::new();
+    for read in &mart.reads {
+        match model.marts.iter().find(|other| other.name == read.stored) {
+            Some(view) if view.storage == Storage::View => stored.extend(stored_reads(view, model)),
+            _ => stored.push(name(&read.stored)),
+        }
+    }
+    stored.sort();
+    stored.dedup();
+    stored
+}
+
+fn unit(unit: Unit) -> descriptor::Unit {
+    match unit {
+        Unit::Day => descriptor::Unit::Day,
+        Unit::Week => descriptor::Unit::Week,
+        Unit::Month => descriptor::Unit::Month,
+        Unit::Quarter => descriptor::Unit::Quarter,
+        Unit::Year => descriptor::Unit::Year,
+    }
+}
+
+fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Enum(name) => format!("\"{}\".\"{}\"", name.schema, name.name),
+        DataType::Array(element) => format!("{}[]", sql_type(element)),
+        DataType::BuiltIn(built_in) => match built_in {
+            BuiltIn::SmallInt => "smallint".to_owned(),
+            BuiltIn::Integer => "integer".to_owned(),
+            BuiltIn::BigInt => "bigint".to_owned(),
+            BuiltIn::Numeric(None) => "numeric".to_owned(),
+            BuiltIn::Numeric(Some((precision, scale))) => format!("numeric({precision}, {scale})"),
+            BuiltIn::Text => "text".to_owned(),
+            BuiltIn::Varchar(None) => "varchar".to_owned(),
+            BuiltIn::Varchar(Some(length)) => format!("varchar({length})"),
+            BuiltIn::Date => "date".to_owned(),
+            BuiltIn::Timestamp => "timestamp".to_owned(),
+            BuiltIn::TimestampTz => "timestamptz".to_owned(),
+            other => panic!("no test draws {other:?}"),
+        },
+    }
+}
+
+/// A name for what hangs on a relation, as the tool makes it of names that are too long.
+pub fn derived(base: &str, suffix: &str) -> String {
+    let whole = format!("{base}_{suffix}");
+    if whole.len() <= 63 {
+        return whole;
+    }
+    let digest = Sha256::digest(whole.as_bytes());
+    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let mut room = 63 - suffix.len() - hash.len() - 2;
+    while !base.is_char_boundary(room) {
+        room -= 1;
+    }
+    format!("{}_{hash}_{suffix}", &base[..room])
+}
