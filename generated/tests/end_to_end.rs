@@ -22,5 +22,6 @@ mod refusals;
 mod roles;
 mod sample;
 mod secure;
+mod tested;
 mod verified;
 mod watch;

@@ -55,6 +55,8 @@ const ASIDE: &str = r#"
             ('cdc_bronze.br_customer_cdc'::regclass, 'medallion.old_landed'::regclass),
             ('temporal_silver.dim_customer_hist', 'medallion.old_versions')
     $$;
+    INSERT INTO medallion.failed_row (run, test, relation, status, failures, full_row)
+    VALUES (1, 'test', 'temporal_silver.dim_customer', 'failed', 1, '{"last_name": "Quillfeather"}');
     INSERT INTO medallion.quarantine (landing, lsn, seq, op, commit_ts, key, full_row, problem)
     VALUES
         ('cdc_bronze.br_customer_cdc', 1, 1, 'U', now(), '{"customer_id": 1}', 'Zebedina \u0000', 'no jsonb'),
@@ -151,6 +153,7 @@ async fn nothing_is_left_of_who_is_forgotten() {
     assert_eq!(
         String::from_utf8_lossy(&told.stdout),
         "cdc_bronze.br_customer_cdc: 3 rows would go\n\
+         medallion.failed_row: 1 row would go\n\
          medallion.old_landed: 3 rows would go\n\
          medallion.old_versions: 2 rows would go\n\
          medallion.quarantine: 1 row would go\n\
@@ -169,7 +172,7 @@ async fn nothing_is_left_of_who_is_forgotten() {
             "cdc_bronze.br_customer_cdc" => 3,
             "medallion.old_landed" => 3,
             "medallion.old_versions" | "temporal_silver.dim_customer_hist" => 2,
-            "medallion.quarantine" => 1,
+            "medallion.quarantine" | "medallion.failed_row" => 1,
             "medallion.erasure" => continue,
             _ => 0,
         };

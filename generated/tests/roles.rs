@@ -114,9 +114,11 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
         ("loader", "cdc_bronze") => "SI",
         ("loader", "temporal_silver") if !view => "SIUD",
         ("loader", "simple_gold") if !view => "SID",
+        ("loader", "temporal_silver" | "simple_gold") => "S",
         ("loader", "medallion") => match table {
             "pipeline_metadata" | "source_position" | "captured_table" | "watermark" => "SIU",
             "quarantine" => "SI",
+            "failed_row" => "SID",
             "late_change" => "SID",
             "recompute" => "SD",
             "column_since" | "erasure" | "guard_switch" | "horizon" | "warehouse" => "S",

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod capture;
 pub mod cli;
 pub mod connection;
+pub mod data_test;
 pub mod descriptor;
 pub mod error;
 pub mod forget;

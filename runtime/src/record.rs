@@ -37,6 +37,11 @@ pub async fn begin(warehouse: &Warehouse, connection: &mut PgConnection) -> Resu
 }
 
 impl Record {
+    /// The row's id.
+    pub fn id(self) -> i64 {
+        self.0
+    }
+
     /// Says how it goes, while it goes on.
     pub async fn update(self, connection: &mut PgConnection, metrics: &serde_json::Value) -> Result<()> {
         sqlx::query(
@@ -55,6 +60,11 @@ impl Record {
     /// Closes the row of what did what it was to do.
     pub async fn succeeded(self, connection: &mut PgConnection, metrics: &serde_json::Value) -> Result<()> {
         self.end(connection, "succeeded", metrics).await
+    }
+
+    /// Closes the row of a run that published nothing, because a test refused it.
+    pub async fn held(self, connection: &mut PgConnection, metrics: &serde_json::Value) -> Result<()> {
+        self.end(connection, "failed", metrics).await
     }
 
     /// Closes the row of what failed. The error at hand matters more than one of writing it down.

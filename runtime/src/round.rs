@@ -1,5 +1,5 @@
-//! One round behind the landing, the same for `run` and `watch`: apply and refresh in one transaction, so that
-//! readers see all of it or nothing. Knows no capture and tells nobody.
+//! One round behind the landing, the same for `run` and `watch`: apply, refresh and test in one transaction, so that
+//! readers see all of it or nothing, and nothing that a test refuses. Knows no capture and tells nobody.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::apply::{self, Applied, Evolved};
 use crate::connection;
+use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::refresh::{self, Refreshed};
@@ -20,8 +21,19 @@ pub struct Published {
     pub applied: Vec<Applied>,
     /// Stored marts that were refreshed.
     pub refreshed: Vec<Refreshed>,
+    /// What was tested of it.
+    pub tested: Vec<Tested>,
     /// The system time up to which the warehouse is true; none before anything landed.
     pub system_time: Option<String>,
+}
+
+/// How a round ended.
+#[derive(Clone, Debug)]
+pub enum Round {
+    /// Readers see it.
+    Published(Published),
+    /// A test refused it: silver and gold are as they were. All that was tested.
+    Held(Vec<Tested>),
 }
 
 /// What keeps a session from outliving its program, and statements predictable.
@@ -49,15 +61,16 @@ pub async fn publish(
     staging: &Staging,
     target: &mut PgConnection,
     report: impl FnMut(&Name, u64, Duration),
-) -> Result<Published> {
+) -> Result<Round> {
     if waits == Waits::Perhaps && !apply::is_due(warehouse, target).await? {
-        return Ok(Published { system_time: system_time(target).await?, ..Published::default() });
+        let nothing = Published { system_time: system_time(target).await?, ..Published::default() };
+        return Ok(Round::Published(nothing));
     }
-    let published = publish_all(warehouse, staging, target, report).await;
-    if published.is_err() {
+    let round = publish_all(warehouse, staging, target, report).await;
+    if !matches!(round, Ok(Round::Published(_))) {
         staging.forget();
     }
-    published
+    round
 }
 
 /// A plan that is kept serves whatever is bound.
@@ -68,11 +81,12 @@ async fn publish_all(
     staging: &Staging,
     target: &mut PgConnection,
     mut report: impl FnMut(&Name, u64, Duration),
-) -> Result<Published> {
+) -> Result<Round> {
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
     statement::set(&mut transaction, SETTINGS).await?;
+    let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
     let left = Evolved::read(&mut transaction).await?.recompute(warehouse);
     let applied = apply::apply_in(warehouse, &left, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
@@ -85,12 +99,19 @@ async fn publish_all(
     if !left.is_empty() {
         Evolved::done(&left, &mut transaction).await?;
     }
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed);
+    let tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
+    if tested.iter().any(|one| one.status.holds_back()) {
+        transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;
+        return Ok(Round::Held(tested));
+    }
     let system_time = system_time(&mut transaction).await?;
     transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
-    Ok(Published { applied, refreshed, system_time })
+    Ok(Round::Published(Published { applied, refreshed, tested, system_time }))
 }
 
-async fn system_time(connection: &mut PgConnection) -> Result<Option<String>> {
+/// The system time up to which the warehouse is true; none before anything landed.
+pub async fn system_time(connection: &mut PgConnection) -> Result<Option<String>> {
     let row = sqlx::query("SELECT max(system_time)::text FROM medallion.watermark")
         .fetch_one(connection)
         .await

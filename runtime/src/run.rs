@@ -10,13 +10,14 @@ use sqlx::PgConnection;
 use crate::apply::Applied;
 use crate::capture;
 use crate::connection::{self, Database};
+use crate::data_test::{self, Status, Tested};
 use crate::descriptor::{Name, Storage, Warehouse};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, Step, count};
 use crate::refresh::Refreshed;
 use crate::retain::{self, Retained};
-use crate::round::{self, Published, Waits};
+use crate::round::{self, Published, Round, Waits};
 use crate::staging::Staging;
 use crate::{lock, migrate, record};
 
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// Stored marts that were refreshed.
     pub refreshed: Vec<Refreshed>,
+    /// What was tested of what changed.
+    pub tested: Vec<Tested>,
     /// What was folded because it was older than the spec keeps, where the horizon moved.
     pub retained: Option<Retained>,
     /// The system time up to which the warehouse is true; none before anything landed.
@@ -36,9 +39,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether a test refused what was to be published, so that silver and gold are as they were.
+    pub fn is_held(&self) -> bool {
+        self.tested.iter().any(|one| one.status.holds_back())
+    }
+
     /// Whether the run found nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.landed.values().all(|rows| *rows == 0) && self.applied.is_empty() && self.refreshed.is_empty()
+        let nothing_landed = self.landed.values().all(|rows| *rows == 0);
+        nothing_landed && self.applied.is_empty() && self.refreshed.is_empty() && !self.is_held()
     }
 }
 
@@ -116,7 +125,13 @@ async fn attempt(
     begun.reached = true;
     let outcome = pipeline(warehouse, place, &mut target, &mut begun.landed, progress).await;
     match &outcome {
-        Ok(outcome) => record.succeeded(&mut target, &metrics(outcome)).await?,
+        Ok(outcome) => {
+            data_test::keep(&outcome.tested, record, &mut target).await?;
+            match outcome.is_held() {
+                true => record.held(&mut target, &metrics(outcome)).await?,
+                false => record.succeeded(&mut target, &metrics(outcome)).await?,
+            }
+        }
         Err(error) => record.failed(&mut target, error).await,
     }
     outcome
@@ -141,19 +156,26 @@ async fn pipeline(
         telling.landed();
     }
 
-    let published =
+    let round =
         round::publish(warehouse, Waits::Perhaps, &Staging::default(), target, |relation, rows, elapsed| {
             telling.done(relation, rows, elapsed);
         })
         .await?;
-    telling.end();
+    let Published { applied, refreshed, tested, system_time } = match round {
+        Round::Published(published) => published,
+        Round::Held(tested) => {
+            telling.held(&tested);
+            let system_time = round::system_time(target).await?;
+            return Ok(Outcome { landed: captured.landed, tested, system_time, ..Outcome::default() });
+        }
+    };
+    telling.end(&tested);
     let retained = retain::retain(warehouse, target).await?;
     if let Some(retained) = &retained {
         let rows = count(retained.rows(), "row");
         progress.note(&format!("folded what is older than {}: {rows} went", retained.horizon));
     }
-    let Published { applied, refreshed, system_time } = published;
-    Ok(Outcome { landed: captured.landed, applied, refreshed, retained, system_time })
+    Ok(Outcome { landed: captured.landed, applied, refreshed, tested, retained, system_time })
 }
 
 /// Capture's words, in the run's voice; what landed is told when all of it has.
@@ -239,8 +261,15 @@ impl<'a> Telling<'a> {
         self.progress.step(&Step { number, of, verb, object: &name.to_string(), rows, elapsed });
     }
 
+    /// A test has refused it, and all but what landed is undone.
+    fn held(self, tested: &[Tested]) {
+        tell_tests(tested, self.progress);
+        self.progress.note("`medallion.failed_row` has the rows that are wrong");
+        self.progress.note("not published: silver and gold are as they were");
+    }
+
     /// Everything is committed.
-    fn end(mut self) {
+    fn end(mut self, tested: &[Tested]) {
         if !self.begun {
             self.progress.note("nothing new at the source");
             return;
@@ -248,8 +277,22 @@ impl<'a> Telling<'a> {
         while self.told < self.steps.len() {
             self.tell(0, Some(Duration::ZERO));
         }
+        tell_tests(tested, self.progress);
         self.progress.note("published silver and gold together");
     }
+}
+
+/// Tells how tests ended: those that found something, and how many there were.
+fn tell_tests(tested: &[Tested], progress: &mut dyn Progress) {
+    if tested.is_empty() {
+        return;
+    }
+    for one in tested.iter().filter(|one| !matches!(one.status, Status::Proved | Status::Passed)) {
+        progress.warn(&data_test::finding(one));
+    }
+    let passed = tested.iter().filter(|one| matches!(one.status, Status::Proved | Status::Passed)).count();
+    let all = count(tested.len() as u64, "test");
+    progress.note(&format!("{passed} of {all} of what changed passed"));
 }
 
 /// Whether a relation is one that the spec asks for by itself, and not reference data.
@@ -265,12 +308,20 @@ fn metrics(outcome: &Outcome) -> serde_json::Value {
         outcome.applied.iter().map(|one| (one.relation.to_string(), step(one.rows, one.elapsed))).collect();
     let refreshed: BTreeMap<String, serde_json::Value> =
         outcome.refreshed.iter().map(|one| (one.mart.to_string(), step(one.rows, one.elapsed))).collect();
+    let tested =
+        |statuses: &[Status]| outcome.tested.iter().filter(|one| statuses.contains(&one.status)).count();
+    let tests = json!({
+        "passed": tested(&[Status::Proved, Status::Passed]),
+        "warned": tested(&[Status::Warned]),
+        "failed": tested(&[Status::Failed, Status::Broken]),
+    });
     let retained = outcome.retained.as_ref().map(|one| json!({ "horizon": one.horizon, "gone": one.gone }));
     json!({
         "retained": retained,
         "landed": landed,
         "applied": applied,
         "refreshed": refreshed,
+        "tests": tests,
         "system_time": outcome.system_time,
     })
 }

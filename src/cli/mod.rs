@@ -100,6 +100,9 @@ enum Verb {
     /// Hold the warehouse against its laws
     #[command(disable_help_flag = true)]
     Verify(Rest),
+    /// Look at the data by the tests that the spec declares
+    #[command(disable_help_flag = true)]
+    Test(Rest),
     /// Make traffic on the source
     #[command(disable_help_flag = true)]
     Simulate(Rest),
@@ -208,6 +211,7 @@ impl Verb {
             Self::Source(rest) => Some(("source", rest)),
             Self::Rebuild(rest) => Some(("rebuild", rest)),
             Self::Verify(rest) => Some(("verify", rest)),
+            Self::Test(rest) => Some(("test", rest)),
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
             Self::Forget(rest) => Some(("forget", rest)),

@@ -275,7 +275,7 @@ fn lock_of(warehouse: &Warehouse, scripts: &[Script]) -> Lock {
     let mut model = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
     if let Some(model) = model.as_object_mut() {
         // What says nothing about objects.
-        for word in ["scripts", "demo", "evolution"] {
+        for word in ["scripts", "demo", "evolution", "tests"] {
             model.remove(word);
         }
     }

@@ -2,9 +2,11 @@
 //! every reference is known to hold, every default is filled in. Knows no TOML, no file, no template,
 //! no database. `lower` is the only place that makes one from a spec.
 
+pub mod data_test;
 pub mod data_type;
 pub mod lower;
 
+pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use lower::{is_type, load};
 
@@ -45,6 +47,8 @@ pub struct Warehouse {
     pub temporal_joins: Vec<TemporalJoin>,
     /// Marts, each after the marts that it reads.
     pub marts: Vec<Mart>,
+    /// What the relations' rows are held to, relation by relation.
+    pub tests: Vec<DataTest>,
     /// SQL that belongs to the warehouse's source, for demo and simulate.
     pub scripts: Scripts,
     /// The guided tour that `demo` gives; empty when the spec has none.

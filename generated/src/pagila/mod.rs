@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "dca03d86982cb39d2e5a661a5b2830bf5bd6addfc4b50558b1fb8c45d13ccc26";
+pub const SPEC_HASH: &str = "f6a34e22254f06c0f05e49143dcba858c7f7c164dfcbe9f43d697b1521cf042c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1c694485a7dc7a3cdcf0264f8dbff078611259fd7dbed69a0aa8cb87b1ba81d1";
+pub const OBJECTS_HASH: &str = "460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -61,6 +61,128 @@ pub fn warehouse() -> descriptor::Warehouse {
             gold::vw_monthly_revenue::Entity::mart(),
             gold::vw_store_scorecard::Entity::mart(),
             gold::vw_top_titles::Entity::mart(),
+        ],
+        tests: vec![
+            descriptor::DataTest {
+                name: "range_vw_monthly_revenue_revenue",
+                description: None,
+                relation: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                stored: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                key: descriptor::names(["store_id", "month"]),
+                reads: vec![descriptor::Name::new("simple_gold", "vw_monthly_revenue")],
+                rule: descriptor::Rule::Each("\"revenue\" >= 0"),
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "sum_equals_vw_monthly_revenue_revenue",
+                description: None,
+                relation: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                stored: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                key: descriptor::names(["store_id", "month"]),
+                reads: vec![
+                    descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                    descriptor::Name::new("temporal_silver", "fact_payment"),
+                ],
+                rule: descriptor::Rule::SumEquals {
+                    measure: "revenue".to_owned(),
+                    relation: descriptor::Name::new("temporal_silver", "fact_payment"),
+                    aggregate: "sum(amount)",
+                },
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "unique_vw_monthly_revenue_store_id_month",
+                description: None,
+                relation: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                stored: descriptor::Name::new("simple_gold", "vw_monthly_revenue"),
+                key: descriptor::names(["store_id", "month"]),
+                reads: vec![descriptor::Name::new("simple_gold", "vw_monthly_revenue")],
+                rule: descriptor::Rule::Proved("a unique key"),
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "email_is_an_address",
+                description: None,
+                relation: descriptor::Name::new("temporal_silver", "dim_customer"),
+                stored: descriptor::Name::new("temporal_silver", "dim_customer_hist"),
+                key: descriptor::names(["customer_id"]),
+                reads: vec![descriptor::Name::new("temporal_silver", "dim_customer_hist")],
+                rule: descriptor::Rule::Each("email LIKE '%_@_%'"),
+                warn_above: 0,
+                error_above: None,
+            },
+            descriptor::DataTest {
+                name: "not_null_dim_customer_hist_first_name_last_name",
+                description: None,
+                relation: descriptor::Name::new("temporal_silver", "dim_customer"),
+                stored: descriptor::Name::new("temporal_silver", "dim_customer_hist"),
+                key: descriptor::names(["customer_id"]),
+                reads: vec![descriptor::Name::new("temporal_silver", "dim_customer_hist")],
+                rule: descriptor::Rule::Proved("NOT NULL"),
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "range_fact_payment_amount",
+                description: None,
+                relation: descriptor::Name::new("temporal_silver", "fact_payment"),
+                stored: descriptor::Name::new("temporal_silver", "fact_payment"),
+                key: descriptor::names(["payment_id", "payment_date"]),
+                reads: vec![descriptor::Name::new("temporal_silver", "fact_payment")],
+                rule: descriptor::Rule::Each("\"amount\" >= 0"),
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "relationship_fact_payment_rental_id",
+                description: None,
+                relation: descriptor::Name::new("temporal_silver", "fact_payment"),
+                stored: descriptor::Name::new("temporal_silver", "fact_payment"),
+                key: descriptor::names(["payment_id", "payment_date"]),
+                reads: vec![
+                    descriptor::Name::new("temporal_silver", "fact_payment"),
+                    descriptor::Name::new("temporal_silver", "fact_rental"),
+                ],
+                rule: descriptor::Rule::Relationship {
+                    on: vec![("rental_id".to_owned(), "rental_id".to_owned())],
+                    relation: descriptor::Name::new("temporal_silver", "fact_rental"),
+                    stored: descriptor::Name::new("temporal_silver", "fact_rental"),
+                },
+                warn_above: 0,
+                error_above: None,
+            },
+            descriptor::DataTest {
+                name: "relationship_fact_rental_customer_id",
+                description: Some("A customer who was erased leaves rentals behind."),
+                relation: descriptor::Name::new("temporal_silver", "fact_rental"),
+                stored: descriptor::Name::new("temporal_silver", "fact_rental"),
+                key: descriptor::names(["rental_id"]),
+                reads: vec![
+                    descriptor::Name::new("temporal_silver", "dim_customer_hist"),
+                    descriptor::Name::new("temporal_silver", "fact_rental"),
+                ],
+                rule: descriptor::Rule::Relationship {
+                    on: vec![("customer_id".to_owned(), "customer_id".to_owned())],
+                    relation: descriptor::Name::new("temporal_silver", "dim_customer_hist"),
+                    stored: descriptor::Name::new("temporal_silver", "dim_customer_hist"),
+                },
+                warn_above: 0,
+                error_above: None,
+            },
+            descriptor::DataTest {
+                name: "returned_after_rented",
+                description: None,
+                relation: descriptor::Name::new("temporal_silver", "fact_rental"),
+                stored: descriptor::Name::new("temporal_silver", "fact_rental"),
+                key: descriptor::names(["rental_id"]),
+                reads: vec![descriptor::Name::new("temporal_silver", "fact_rental")],
+                rule: descriptor::Rule::Each("return_date >= rental_date"),
+                warn_above: 0,
+                error_above: Some(0),
+            },
         ],
         migrations: ::migration::pagila::migrations,
         scripts: descriptor::Scripts {

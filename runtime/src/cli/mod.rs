@@ -11,6 +11,7 @@ mod run;
 mod simulate;
 mod source;
 mod status;
+mod test;
 mod verify;
 mod watch;
 
@@ -67,6 +68,8 @@ enum Verb {
     Rebuild(rebuild::Arguments),
     /// Hold the warehouse against its laws
     Verify(verify::Arguments),
+    /// Look at the data by the tests that the spec declares
+    Test(test::Arguments),
     /// Traffic on the source
     Simulate(simulate::Arguments),
     /// Ask the warehouse a read-only question, as of any time
@@ -116,7 +119,7 @@ impl Verb {
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
             Self::Rebuild(_) => error.remedy("nothing was changed: rebuild again"),
-            Self::Verify(_) | Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
+            Self::Verify(_) | Self::Test(_) | Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
@@ -142,6 +145,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
         Verb::Rebuild(arguments) => rebuild::run(&warehouse, &arguments).await,
         Verb::Verify(arguments) => verify::run(&warehouse, &arguments).await,
+        Verb::Test(arguments) => test::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,
     }

@@ -21,5 +21,5 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     let outcome = crate::run::run_patiently(warehouse, &place, patience, &mut Lines).await?;
     let time = outcome.system_time.as_deref().unwrap_or("nothing yet");
     super::answer(&format!("{} is true as of {time}\n", warehouse.name))?;
-    Ok(Outcome::Done)
+    Ok(if outcome.is_held() { Outcome::Findings } else { Outcome::Done })
 }

@@ -1,6 +1,10 @@
 //! What the runtime is told about a warehouse: plain facts, yielded by the generated entities (or built
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
+mod data_test;
+
+pub use data_test::{DataTest, Rule};
+
 use std::time::Duration;
 
 use sea_orm::{EntityName, EntityTrait, IdenStatic};
@@ -29,6 +33,8 @@ pub struct Warehouse {
     pub silver: Vec<Silver>,
     /// Marts.
     pub marts: Vec<Mart>,
+    /// What the relations' rows are held to.
+    pub tests: Vec<DataTest>,
     /// The migrations, first to last.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
     /// SQL for the source.

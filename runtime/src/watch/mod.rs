@@ -29,9 +29,9 @@ use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
-use crate::round::Waits;
+use crate::round::{Round, Waits};
 use crate::staging::Staging;
-use crate::{lock, migrate, record, retain, round};
+use crate::{data_test, lock, migrate, record, retain, round};
 
 /// How a watch paces itself.
 #[derive(Clone, Copy, Debug)]
@@ -309,7 +309,22 @@ impl Watch<'_> {
             let level = self.pulse.level();
             landed.mark_unchanged();
             match round::publish(self.warehouse, waits, &staging, target, |_, _, _| {}).await {
-                Ok(published) => {
+                Ok(Round::Held(tested)) => {
+                    let refused: Vec<String> =
+                        tested.iter().filter(|one| one.status.holds_back()).map(data_test::finding).collect();
+                    let text = refused.join("\n  ");
+                    self.pulse.refused("a test of the data failed");
+                    if said != text {
+                        data_test::keep(&tested, record, target).await?;
+                        self.voice
+                            .warn(&format!("silver and gold stay as they are, landing goes on: {text}"));
+                        said = text;
+                    }
+                    self.wait(pause, leave).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                    continue;
+                }
+                Ok(Round::Published(published)) => {
                     if !said.is_empty() {
                         said.clear();
                         self.voice.note("silver and gold move on again");

@@ -27,11 +27,12 @@ const BOOKKEEPING: &str = "
     );";
 
 /// The rest of it, as emit writes it.
-const KEPT: [&str; 5] = [
+const KEPT: [&str; 6] = [
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/erasure.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/source_position.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/captured_table.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/quarantine.sql"),
+    include_str!("../../../templates/generated/sql/warehouse/00_medallion/failed_row.sql"),
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),
 ];
 
@@ -151,6 +152,7 @@ impl Bench {
             marts: vec![],
             migrations: Vec::new,
             scripts: Scripts::default(),
+            tests: vec![],
             demo: vec![],
         };
         Self { warehouse, source_url, target_url, source, target }

@@ -1,6 +1,7 @@
 //! Writes Rust: entities, the modules that hold them, the warehouse that the runtime is told of, the thin
 //! code of the migrations. Spells names, chooses types, lays lines out. Knows no disk.
 
+mod data_test;
 mod entity;
 mod field;
 mod landing;

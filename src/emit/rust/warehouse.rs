@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::layout::{Expression, atom, call, string, structure, vector};
 use super::module::{self, Layer, Modules, as_versions};
-use super::{landing, mart, module_name, silver};
+use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
 use crate::model::{DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Source, Warehouse};
 
@@ -121,6 +121,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
     let landings = warehouse.landings.iter().map(|one| entity(Layer::Bronze, &one.name, "landing"));
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
     let marts = warehouse.marts.iter().map(|one| entity(Layer::Gold, &one.name, "mart"));
+    let tests = warehouse.tests.iter().map(|one| data_test::descriptor(one, &warehouse.time_zone));
     let migrations = format!("::migration::{}::migrations", raw(&module_name(&warehouse.name)));
     structure(
         "descriptor::Warehouse",
@@ -134,6 +135,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("landings", vector(landings.collect())),
             ("silver", vector(silver.collect())),
             ("marts", vector(marts.collect())),
+            ("tests", vector(tests.collect())),
             ("migrations", atom(migrations)),
             ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),

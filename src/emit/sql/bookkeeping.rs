@@ -62,6 +62,10 @@ struct CapturedTableSql;
 struct QuarantineSql;
 
 #[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/failed_row.sql", escape = "none")]
+struct FailedRowSql;
+
+#[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/index_versions.sql", escape = "none")]
 struct IndexVersionsSql;
 
@@ -137,6 +141,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         table("source_position", &SourcePositionSql),
         table("captured_table", &CapturedTableSql),
         table("quarantine", &QuarantineSql),
+        table("failed_row", &FailedRowSql),
         table("watermark", &WatermarkSql),
         table("horizon", &HorizonSql),
         table("erasure", &ErasureSql),

@@ -5,6 +5,7 @@ mod apart;
 mod asking;
 pub(super) mod baseline;
 mod bookkeeping;
+pub(super) mod data_test;
 mod definition;
 mod dimension;
 mod fact;

@@ -96,7 +96,19 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT, INSERT, DELETE",
             names(&["late_change"]),
         ),
-        grant("What could not land is kept.", "SELECT, INSERT", names(&["quarantine"])),
+        grant(
+            "Tests look at what is current, and at what is never stored.",
+            "SELECT",
+            dimensions(warehouse)
+                .map(|(_, kind)| relation(&kind.current_view))
+                .chain(stored(|storage| matches!(storage, Storage::View)).map(|one| relation(&one.name)))
+                .collect(),
+        ),
+        grant(
+            "What tests found wrong is kept, until they find something else.",
+            "SELECT, INSERT, DELETE",
+            names(&["failed_row"]),
+        ),
         grant(
             "What the warehouse is, and no longer is.",
             "SELECT",

@@ -30,6 +30,7 @@ const TOOL_RELATIONS: &[&str] = &[
     "captured_table",
     "column_since",
     "erasure",
+    "failed_row",
     "guard_switch",
     "horizon",
     "late_change",
@@ -133,6 +134,14 @@ impl Relation<'_> {
         }
     }
 
+    /// The column by which a fact is split.
+    pub fn partition_by(&self) -> Option<&str> {
+        match self.section {
+            Section::Fact { partition } => Some(partition?.by.as_ref()?.value.as_str()),
+            Section::Lookup | Section::Dimension { .. } => None,
+        }
+    }
+
     pub fn is_lookup(&self) -> bool {
         matches!(self.section, Section::Lookup)
     }
@@ -189,6 +198,11 @@ impl<'a> Catalog<'a> {
         }
         spaces.readable.check_partitions(report);
         catalog
+    }
+
+    /// The enumerated types.
+    pub fn enums(&self) -> &[Enum] {
+        &self.enums
     }
 
     pub fn into_enums(self) -> Vec<Enum> {

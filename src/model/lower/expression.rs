@@ -1,4 +1,4 @@
-//! SQL expressions of a spec: the measures and filters of declared marts. Checks what they name, and tells
+//! SQL expressions of a spec: the measures and filters of declared marts, the rules of tests. Checks what they name, and tells
 //! the type of simple aggregates. Knows one relation at a time.
 
 use std::ops::{ControlFlow, Range};
@@ -67,6 +67,8 @@ pub(super) enum Purpose {
     Measure,
     /// It says of one row whether it counts.
     Filter,
+    /// It says of one row what is true of it.
+    Rule,
 }
 
 /// Where an expression stands.
@@ -183,6 +185,7 @@ impl Reading<'_, '_, '_> {
                 Purpose::Filter => {
                     (Code::UnknownColumn, format!("`{owner}` has no column `{name}` to filter by"))
                 }
+                Purpose::Rule => (Code::UnknownColumn, format!("`{owner}` has no column `{name}` to test")),
             };
             let finding = Finding::new(code, message, span)
                 .label(format!("not a column of `{owner}`"))
@@ -209,11 +212,11 @@ impl Visitor for Reading<'_, '_, '_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.refuse(
-            0..self.written.len(),
-            "an expression of a declared mart holds no query",
-            "a query in it",
-        );
+        let message = match self.purpose {
+            Purpose::Rule => "a test's expression holds no query",
+            Purpose::Measure | Purpose::Filter => "an expression of a declared mart holds no query",
+        };
+        self.refuse(0..self.written.len(), message, "a query in it");
         ControlFlow::Break(())
     }
 
@@ -241,7 +244,10 @@ impl Visitor for Reading<'_, '_, '_> {
         self.check_zone(expression);
         match expression {
             Expr::Function(function) if function.over.is_some() => {
-                let message = "a declared mart takes no window function";
+                let message = match self.purpose {
+                    Purpose::Rule => "a test's expression looks at one row, and takes no window function",
+                    Purpose::Measure | Purpose::Filter => "a declared mart takes no window function",
+                };
                 self.refuse(0..self.written.len(), message, "`OVER` in it");
             }
             _ => {}
@@ -249,8 +255,11 @@ impl Visitor for Reading<'_, '_, '_> {
         if aggregate(expression).is_some() {
             self.aggregates += 1;
             self.within += 1;
-            if self.purpose == Purpose::Filter {
-                let message = "a filter looks at one row, and takes no aggregate";
+            if self.purpose != Purpose::Measure {
+                let message = match self.purpose {
+                    Purpose::Rule => "a test's expression looks at one row, and takes no aggregate",
+                    Purpose::Measure | Purpose::Filter => "a filter looks at one row, and takes no aggregate",
+                };
                 self.refuse(0..self.written.len(), message, "an aggregate in it");
             } else if self.within > 1 {
                 self.refuse(0..self.written.len(), "aggregates cannot be nested", "one within another");

@@ -202,20 +202,11 @@ fn source(written: &spec::Source, warehouse: &str, report: &mut Report<'_>) -> S
     }
 }
 
-/// A number of minutes, hours or days, in seconds.
+/// For how long the source keeps its log, in seconds.
 fn keep_log(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
     /// A source does not keep its log for longer than a year.
     const LONGEST: u64 = 366 * 86_400;
-    let read = written.trim().split_once(' ').and_then(|(count, unit)| {
-        let seconds: u64 = match unit.trim() {
-            "minute" | "minutes" => 60,
-            "hour" | "hours" => 3_600,
-            "day" | "days" => 86_400,
-            _ => return None,
-        };
-        let kept = count.parse::<u64>().ok()?.checked_mul(seconds)?;
-        (1..=LONGEST).contains(&kept).then_some(kept)
-    });
+    let read = seconds(written).filter(|kept| (1..=LONGEST).contains(kept));
     if read.is_none() {
         let place = report.at(&written.span);
         let message = format!("`{}` is no time to keep a log for", written.value);
@@ -226,4 +217,16 @@ fn keep_log(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
         );
     }
     read
+}
+
+/// A number of minutes, hours or days, in seconds.
+pub(super) fn seconds(written: &str) -> Option<u64> {
+    let (count, unit) = written.trim().split_once(' ')?;
+    let seconds: u64 = match unit.trim() {
+        "minute" | "minutes" => 60,
+        "hour" | "hours" => 3_600,
+        "day" | "days" => 86_400,
+        _ => return None,
+    };
+    count.parse::<u64>().ok()?.checked_mul(seconds)
 }

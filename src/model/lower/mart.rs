@@ -87,7 +87,7 @@ fn form<'a>(mart: &'a At<spec::Mart>, files: &Files, report: &mut Report<'_>) ->
     match (&mart.from, &mart.sql) {
         (Some(sources), None) => Form::Declared(sources),
         (None, Some(file)) => match find(file, files, report) {
-            Some(text) => match query::read(text, report) {
+            Some(text) => match query::read(text, "a mart", report) {
                 Some(query) => Form::Written(Box::new(query), text.clone()),
                 None => Form::Unknown,
             },
@@ -121,7 +121,12 @@ fn form<'a>(mart: &'a At<spec::Mart>, files: &Files, report: &mut Report<'_>) ->
     }
 }
 
-fn find<'f>(file: &At<String>, files: &'f Files, report: &mut Report<'_>) -> Option<&'f SourceText> {
+/// A file beside the spec.
+pub(super) fn find<'f>(
+    file: &At<String>,
+    files: &'f Files,
+    report: &mut Report<'_>,
+) -> Option<&'f SourceText> {
     let found = files.sql.get(&file.value);
     if found.is_none() {
         let place = report.at(&file.span);

@@ -2,8 +2,10 @@
 //! Knows no file, no database, no template. Collects every finding before it gives up: each part is looked
 //! at whatever is wrong with the others, and what could not be read is not missed twice.
 
+mod bound;
 mod catalog;
 mod column_use;
+mod data_test;
 mod declared;
 mod demo;
 mod enums;
@@ -59,6 +61,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let silver = silver::lower(&catalog, &mut report);
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let marts = mart::lower(parsed, &catalog, files, &mut report);
+    let tests = data_test::lower(&parsed.value, &catalog, &marts, files, &mut report);
     let demo = demo::lower(files, &mut report);
     let evolution = evolution::lower(&parsed.value, &catalog, &mut report);
     let scripts = scripts(files, &mut report);
@@ -76,6 +79,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         silver,
         temporal_joins,
         marts,
+        tests,
         scripts,
         demo,
         evolution,

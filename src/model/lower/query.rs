@@ -57,8 +57,8 @@ pub(super) struct FunctionMention {
     pub in_from: bool,
 }
 
-/// Reads a file; findings where it is not exactly one query.
-pub(super) fn read(file: &SourceText, report: &mut Report<'_>) -> Option<Query> {
+/// Reads the file of a mart or a test, as it is called; findings where it is not exactly one query.
+pub(super) fn read(file: &SourceText, of: &str, report: &mut Report<'_>) -> Option<Query> {
     if !report.utf8(file) {
         return None;
     }
@@ -72,7 +72,7 @@ pub(super) fn read(file: &SourceText, report: &mut Report<'_>) -> Option<Query> 
                 rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
             let range = broken.offset..broken.offset + word;
             let message = match code {
-                Code::NotOneQuery => "a mart is exactly one query".to_owned(),
+                Code::NotOneQuery => format!("{of} is exactly one query"),
                 _ => format!("this SQL cannot be read: {}", broken.message),
             };
             let finding = Finding::new(code, message, place(range));
@@ -88,7 +88,7 @@ pub(super) fn read(file: &SourceText, report: &mut Report<'_>) -> Option<Query> 
     let _ = tree.visit(&mut reading);
     let found = reading.found;
     for (range, problem) in &found.refused {
-        let message = "a mart is exactly one query, which only reads";
+        let message = format!("{of} is exactly one query, which only reads");
         report.push(Finding::new(Code::NotOneQuery, message, place(range.clone())).label(problem.clone()));
     }
     let after = text[end..].strip_prefix(';').unwrap_or(&text[end..]);

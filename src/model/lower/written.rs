@@ -1,26 +1,17 @@
 //! Marts that are written as SQL: their relations found and left open, their columns as declared.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
-
-use super::catalog::{Catalog, SYSTEM_COLUMNS};
+use super::bound::{Bound, Reader};
+use super::catalog::Catalog;
 use super::identity::described;
 use super::mart::Draft;
-use super::query::{Mention, Query};
+use super::query::Query;
 use super::report::Report;
 use super::scope::{Readable, Scope};
-use super::sql::Clock;
-use super::{type_name, unit, volatile};
-use crate::finding::{Code, Finding, SourceText, Span};
+use super::{type_name, unit};
+use crate::finding::{Code, Finding, SourceText};
 use crate::model::data_type::BuiltIn;
-use crate::model::{
-    CutColumn, DataType, Definition, Mart, MartColumn, Name, Nullability, Piece, TOOL_SCHEMA, TRAVEL_SCHEMA,
-    UnitColumn,
-};
+use crate::model::{CutColumn, DataType, Definition, Mart, MartColumn, Name, Nullability, UnitColumn};
 use crate::spec::{self, At};
-
-/// How the functions end by which a dimension is asked about the past.
-const ASKING: [&str; 4] = ["_as_of", "_between", "_history", "_changes"];
 
 pub(super) fn lower(
     draft: &Draft<'_>,
@@ -30,21 +21,9 @@ pub(super) fn lower(
     catalog: &Catalog<'_>,
     report: &mut Report<'_>,
 ) -> Mart {
-    let reading = Reading { draft, query, file, scope, catalog };
-    let mut reads = BTreeSet::new();
-    for mention in &query.relations {
-        match reading.find(mention) {
-            Some(readable) => {
-                reads.insert(readable.read.clone());
-                reading.check_clock_of(mention, readable, report);
-            }
-            None => reading.report_unknown(mention, report),
-        }
-    }
-    reading.check_columns(report);
-    reading.check_zones(report);
-    reading.check_clocks(report);
-    reading.check_functions(report);
+    let bound = Bound { reader: Reader::Mart { stored: draft.stored() }, query, file, scope, catalog };
+    let reading = Reading { draft, query, file, bound, catalog };
+    let reads = reading.bound.check(report);
     reading.check_outputs(report);
     reading.check_words(report);
 
@@ -69,7 +48,7 @@ pub(super) fn lower(
         grain,
         measures,
         storage: unit::storage(draft, unit_columns),
-        definition: Definition::Sql(reading.pieces()),
+        definition: Definition::Sql(reading.bound.pieces()),
         reads: reads.into_iter().collect(),
     }
 }
@@ -78,157 +57,11 @@ struct Reading<'r> {
     draft: &'r Draft<'r>,
     query: &'r Query,
     file: &'r SourceText,
-    scope: &'r Scope,
+    bound: Bound<'r>,
     catalog: &'r Catalog<'r>,
 }
 
 impl<'r> Reading<'r> {
-    fn place(&self, range: &Range<usize>) -> Span {
-        Span::new(self.file.path(), range.clone())
-    }
-
-    fn find(&self, mention: &Mention) -> Option<&'r Readable> {
-        self.scope.find(mention.schema.as_deref(), &mention.name)
-    }
-
-    /// The text, with the relations left open.
-    fn pieces(&self) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for mention in &self.query.relations {
-            let Some(readable) = self.find(mention) else { continue };
-            pieces.push(Piece::Sql(self.query.text[from..mention.range.start].to_owned()));
-            pieces.push(Piece::Relation(readable.read.name.clone()));
-            from = mention.range.end;
-        }
-        pieces.push(Piece::Sql(format!("{}{}", &self.query.text[from..], self.query.tail)));
-        pieces.retain(|piece| !matches!(piece, Piece::Sql(text) if text.is_empty()));
-        pieces
-    }
-
-    fn report_unknown(&self, mention: &Mention, report: &mut Report<'_>) {
-        let place = self.place(&mention.range);
-        let own = [self.catalog.schemas.silver.as_str(), self.catalog.schemas.gold.as_str(), TOOL_SCHEMA];
-        match &mention.schema {
-            Some(schema) if !own.contains(&schema.as_str()) => {
-                let message = format!("`{schema}.{}` is not of this warehouse", mention.name);
-                report.push(
-                    Finding::new(Code::OutsideWarehouse, message, place)
-                        .label("a mart reads silver and gold only")
-                        .help("capture it as a `[[lookup]]`"),
-                );
-            }
-            _ => {
-                if let Some(finding) = self.scope.refused(&mention.name, place.clone()) {
-                    report.push(finding);
-                    return;
-                }
-                let is_landing = self.catalog.landings.iter().any(|known| known.name.name == mention.name);
-                let message = format!("there is no `{}` to read", mention.name);
-                let finding = Finding::new(Code::UnknownRelation, message, place);
-                let finding = match is_landing {
-                    true => finding.label("a landing table: marts read silver and gold only"),
-                    false => finding.label("no fact, dimension, view, lookup or mart"),
-                };
-                let finding = finding.did_you_mean(&mention.name, self.scope.names());
-                report.push_absent(finding, self.scope.all_named || is_landing);
-            }
-        }
-    }
-
-    fn check_columns(&self, report: &mut Report<'_>) {
-        for column in &self.query.columns {
-            let of = column.of.iter().map(|mention| self.find(mention)).collect::<Option<Vec<_>>>();
-            let Some(of) = of else { continue };
-            let known = of.iter().any(|readable| readable.column(&column.name).is_some());
-            if known || SYSTEM_COLUMNS.contains(&column.name.as_str()) {
-                continue;
-            }
-            let owners = of.iter().map(|readable| readable.read.name.name.as_str()).collect::<BTreeSet<_>>();
-            let owners = owners.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
-            let message = format!("there is no column `{}`", column.name);
-            let finding = Finding::new(Code::UnknownInMart, message, self.place(&column.range))
-                .label(format!("not a column of {owners}"))
-                .did_you_mean(&column.name, of.iter().flat_map(|readable| readable.names()));
-            report.push_absent(finding, of.iter().all(|readable| readable.complete));
-        }
-    }
-
-    /// A day of a `timestamptz` is a day of some zone.
-    fn check_zones(&self, report: &mut Report<'_>) {
-        for column in &self.query.zoned {
-            let of = column.of.iter().map(|mention| self.find(mention)).collect::<Option<Vec<_>>>();
-            let types = of.iter().flatten().filter_map(|readable| readable.column(&column.name));
-            let types = types.map(|column| column.data_type.as_ref()).collect::<Vec<_>>();
-            let zoned = DataType::BuiltIn(BuiltIn::TimestampTz);
-            if !types.is_empty() && types.iter().all(|data_type| *data_type == Some(&zoned)) {
-                let place = self.place(&column.range);
-                report.push(unit::by_session(&column.name, place, &self.catalog.time_zone));
-            }
-        }
-    }
-
-    fn check_clocks(&self, report: &mut Report<'_>) {
-        for (clock, range, name) in &self.query.clocks {
-            let finding =
-                Finding::new(Code::ClockInMart, format!("`{name}` looks at a clock"), self.place(range));
-            match clock {
-                _ if self.draft.stored() => {
-                    let finding = finding.label("the rows that are kept would change by themselves");
-                    report.push(finding.help("make it `storage = \"view\"`, or leave the clock out"));
-                }
-                Clock::Server => {
-                    let finding = finding.label("the server's, which no time travel reaches");
-                    report.push(finding.help("use `medallion.now()`"));
-                }
-                Clock::Warehouse => {}
-            }
-        }
-    }
-
-    fn check_clock_of(&self, mention: &Mention, readable: &Readable, report: &mut Report<'_>) {
-        if readable.clock && self.draft.stored() {
-            let message = format!("`{}` changes by itself", mention.name);
-            report.push(
-                Finding::new(Code::ClockInMart, message, self.place(&mention.range))
-                    .label("the rows that are kept would change by themselves")
-                    .help("make it `storage = \"view\"`"),
-            );
-        }
-    }
-
-    /// What a function reads is neither bound nor seen to change.
-    fn check_functions(&self, report: &mut Report<'_>) {
-        for (range, name) in &self.query.volatile {
-            if self.draft.stored() {
-                report.push(volatile::refused(name, self.place(range)));
-            }
-        }
-        let schemas = &self.catalog.schemas;
-        let own = [schemas.silver.as_str(), schemas.gold.as_str(), TOOL_SCHEMA, TRAVEL_SCHEMA];
-        for function in &self.query.functions {
-            let Mention { range, schema, name } = &function.name;
-            let view = ASKING.iter().find_map(|suffix| name.strip_suffix(suffix));
-            let travels = view.and_then(|view| self.scope.find(None, view));
-            let is_own = match schema.as_deref() {
-                Some(TOOL_SCHEMA) if name == "now" => false,
-                Some(schema) => own.contains(&schema),
-                None => travels.is_some(),
-            };
-            if !function.in_from && !is_own {
-                continue;
-            }
-            let message = format!("`{name}` may read more than its arguments");
-            let finding = Finding::new(Code::ReadingFunction, message, self.place(range))
-                .label("what a function reads is not seen to change");
-            let stored = travels.map(|readable| &readable.read.stored.name);
-            report.push(match stored {
-                Some(stored) => finding.help(format!("read the versions: `{stored}`")),
-                None => finding.help("read the relations themselves"),
-            });
-        }
-    }
-
     /// The query has to give what the spec declares.
     fn check_outputs(&self, report: &mut Report<'_>) {
         let Some(outputs) = &self.query.outputs else { return };
@@ -346,7 +179,7 @@ impl<'r> Reading<'r> {
         report: &mut Report<'_>,
     ) {
         let stored = &readable.read.stored;
-        let mut read = self.query.relations.iter().filter_map(|mention| self.find(mention));
+        let mut read = self.query.relations.iter().filter_map(|mention| self.bound.find(mention));
         if read.any(|read| read.history && read.read.stored == *stored) {
             let place = report.within(written, 0..length);
             let message = format!("`{}` has the versions of a row", stored.name);
@@ -388,11 +221,11 @@ impl<'r> Reading<'r> {
     fn read(&self, relation: &str, written: &At<String>, report: &mut Report<'_>) -> Option<&'r Readable> {
         let read = self.query.relations.iter().find(|mention| mention.name == relation);
         if let Some(mention) = read {
-            return self.find(mention);
+            return self.bound.find(mention);
         }
         let place = report.within(written, 0..relation.len());
         let message = format!("the query of `{}` does not read `{relation}`", self.draft.name.value);
-        let known = self.query.relations.iter().filter(|mention| self.find(mention).is_some());
+        let known = self.query.relations.iter().filter(|mention| self.bound.find(mention).is_some());
         let known = known.map(|mention| mention.name.as_str());
         report.push(
             Finding::new(Code::UnknownInMart, message, place)

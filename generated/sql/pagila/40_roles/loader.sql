@@ -75,9 +75,24 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "pagila_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "temporal_silver"."lookup_address",
+    "temporal_silver"."dim_customer",
+    "temporal_silver"."lookup_category",
+    "temporal_silver"."lookup_film",
+    "temporal_silver"."lookup_film_category",
+    "temporal_silver"."lookup_inventory",
+    "temporal_silver"."lookup_language",
+    "temporal_silver"."dim_film",
+    "temporal_silver"."lookup_staff",
+    "temporal_silver"."lookup_store",
+    "simple_gold"."vw_store_scorecard"
+TO "pagila_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "pagila_loader";
 
 -- What the warehouse is, and no longer is.

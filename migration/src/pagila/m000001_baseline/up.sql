@@ -164,6 +164,32 @@ COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the r
 COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
 COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
 
+-- medallion: failed_row
+
+CREATE TABLE "medallion"."failed_row" (
+    "failed_row_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "run" bigint NOT NULL,
+    "test" text NOT NULL,
+    "relation" text NOT NULL,
+    "status" text NOT NULL,
+    "failures" bigint NOT NULL,
+    "message" text,
+    "full_row" jsonb,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "failed_row_pkey" PRIMARY KEY ("failed_row_id")
+);
+
+COMMENT ON TABLE "medallion"."failed_row" IS 'What tests of the data found wrong the last time that they did.';
+COMMENT ON COLUMN "medallion"."failed_row"."failed_row_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."failed_row"."run" IS 'The run: an id of `pipeline_metadata`.';
+COMMENT ON COLUMN "medallion"."failed_row"."test" IS 'The test.';
+COMMENT ON COLUMN "medallion"."failed_row"."relation" IS 'The relation that it is about: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."failed_row"."status" IS 'warned, or failed: then nothing was published.';
+COMMENT ON COLUMN "medallion"."failed_row"."failures" IS 'How much was wrong in all.';
+COMMENT ON COLUMN "medallion"."failed_row"."message" IS 'In words.';
+COMMENT ON COLUMN "medallion"."failed_row"."full_row" IS 'A row that was wrong, as the run would have published it; a hundred of a test at most.';
+COMMENT ON COLUMN "medallion"."failed_row"."found_at" IS 'When.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -4331,9 +4357,24 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "pagila_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "temporal_silver"."lookup_address",
+    "temporal_silver"."dim_customer",
+    "temporal_silver"."lookup_category",
+    "temporal_silver"."lookup_film",
+    "temporal_silver"."lookup_film_category",
+    "temporal_silver"."lookup_inventory",
+    "temporal_silver"."lookup_language",
+    "temporal_silver"."dim_film",
+    "temporal_silver"."lookup_staff",
+    "temporal_silver"."lookup_store",
+    "simple_gold"."vw_store_scorecard"
+TO "pagila_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "pagila_loader";
 
 -- What the warehouse is, and no longer is.
@@ -4447,5 +4488,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '1c694485a7dc7a3cdcf0264f8dbff078611259fd7dbed69a0aa8cb87b1ba81d1'
+    '460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452'
 );

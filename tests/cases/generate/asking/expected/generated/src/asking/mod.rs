@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "57bdf869928819a0107be839082d8bf016eed4bd8b1a37776c8da79fd8ef8b43";
+pub const SPEC_HASH: &str = "30a4877fdf9991ae5c2d1c66c8cc94054b01c47c4770897ee4ff502e70895da5";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "a039b022612775ae2f48d3d3c07e6d26963d91ba03dae20c84c02bb8184aea80";
+pub const OBJECTS_HASH: &str = "6bc53f1e523627818a238fcf83980a16bf600756cf10de79401ce770284ba82b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -45,6 +45,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             silver::thing_hist::Entity::silver(),
         ],
         marts: vec![],
+        tests: vec![],
         migrations: ::migration::asking::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],

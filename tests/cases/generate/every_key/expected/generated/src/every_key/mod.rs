@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "81a1def27725ddbff696aa5a5ca0eb9dff6d677fdb2eae79f04cf236151876ca";
+pub const SPEC_HASH: &str = "245ea67cd4c1377afcba5429619a2b4fabe2b8b2527160035d54e85433f93a50";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "5867377e36a2cd291689ed87d102fa0a7634016e2cadcbcb0894af6efb83bd9f";
+pub const OBJECTS_HASH: &str = "af9a7c88b3796d7840c1599b45b9fbf871546f842f9618bc9a6a58d72909dd1d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -67,6 +67,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             silver::by_uuid_hist::Entity::silver(),
         ],
         marts: vec![],
+        tests: vec![],
         migrations: ::migration::every_key::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],

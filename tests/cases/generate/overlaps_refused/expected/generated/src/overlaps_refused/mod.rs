@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "c748cc2f83cef6ba2209c0a9167dd73370aeb6d3da4cc96346c65a98ce8fcc20";
+pub const SPEC_HASH: &str = "94f5e04328130a87551c7ee937cd1e2e9c50fa74b57638e3bd2f5ea98970b2ff";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9a0c6e58a386cc16f32644db10891fed649cdef1284ef4a5d4b6ff36e067e2cd";
+pub const OBJECTS_HASH: &str = "de38100c6475a2802e435497735408b9c26745585055e9fa3a8a2c270f470db9";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         landings: vec![bronze::br_item_cdc::Entity::landing()],
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],
         marts: vec![],
+        tests: vec![],
         migrations: ::migration::overlaps_refused::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],

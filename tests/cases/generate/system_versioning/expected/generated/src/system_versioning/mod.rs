@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e1257c2447c5fa4cf3a4baf8e0234d245b387b613c5b119398910146e7c9c7a5";
+pub const SPEC_HASH: &str = "4c3523f75c2c3a0f9d75e5a4fc17afb192d0d752b06ab6195a1073bd80323062";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "dbf485912c220f1492b9e7bb57baabf6786b1a7c6cee728395b6e269f362fbe7";
+pub const OBJECTS_HASH: &str = "dd65836ee47ce946703ae4badf7098d583ed01ba2294b78955dff1472c44f71b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],
         marts: vec![],
+        tests: vec![],
         migrations: ::migration::system_versioning::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],

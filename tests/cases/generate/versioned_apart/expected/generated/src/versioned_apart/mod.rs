@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "1c41bd85cee10306548f93efccc38857711947c9c8f381479a1796f8497f6cdc";
+pub const SPEC_HASH: &str = "a4d50a435ac1a9f4ebed49270ab0e723823896e74eca7517ac0e52e96b11a5d7";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1a5d0a1716bfc8a4b63424bfff2294f2590fde4664f02e772b5a2d1155875db1";
+pub const OBJECTS_HASH: &str = "b68853e88fd3fb7575a78f7fd901eb72448c4b5ae28f9cc416b4e2be4815b79a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],
         marts: vec![],
+        tests: vec![],
         migrations: ::migration::versioned_apart::migrations,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],

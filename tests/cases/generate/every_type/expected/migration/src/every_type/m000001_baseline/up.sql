@@ -162,6 +162,32 @@ COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the r
 COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
 COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
 
+-- medallion: failed_row
+
+CREATE TABLE "medallion"."failed_row" (
+    "failed_row_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "run" bigint NOT NULL,
+    "test" text NOT NULL,
+    "relation" text NOT NULL,
+    "status" text NOT NULL,
+    "failures" bigint NOT NULL,
+    "message" text,
+    "full_row" jsonb,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "failed_row_pkey" PRIMARY KEY ("failed_row_id")
+);
+
+COMMENT ON TABLE "medallion"."failed_row" IS 'What tests of the data found wrong the last time that they did.';
+COMMENT ON COLUMN "medallion"."failed_row"."failed_row_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."failed_row"."run" IS 'The run: an id of `pipeline_metadata`.';
+COMMENT ON COLUMN "medallion"."failed_row"."test" IS 'The test.';
+COMMENT ON COLUMN "medallion"."failed_row"."relation" IS 'The relation that it is about: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."failed_row"."status" IS 'warned, or failed: then nothing was published.';
+COMMENT ON COLUMN "medallion"."failed_row"."failures" IS 'How much was wrong in all.';
+COMMENT ON COLUMN "medallion"."failed_row"."message" IS 'In words.';
+COMMENT ON COLUMN "medallion"."failed_row"."full_row" IS 'A row that was wrong, as the run would have published it; a hundred of a test at most.';
+COMMENT ON COLUMN "medallion"."failed_row"."found_at" IS 'When.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -1623,5 +1649,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    '3d8b206e012ba2251a9292ec7a443680b0b46a663a585e6cfd5f4fd4fada5136'
+    '52a1e31763013e90438a0b5a910db3fc755f69b295ce3111c2ef7c126bbe4f6a'
 );

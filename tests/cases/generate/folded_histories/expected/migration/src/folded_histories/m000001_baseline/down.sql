@@ -106,6 +106,7 @@ DROP TABLE "medallion"."late_change";
 DROP TABLE "medallion"."erasure";
 DROP TABLE "medallion"."horizon";
 DROP TABLE "medallion"."watermark";
+DROP TABLE "medallion"."failed_row";
 DROP TABLE "medallion"."quarantine";
 DROP TABLE "medallion"."captured_table";
 DROP TABLE "medallion"."source_position";

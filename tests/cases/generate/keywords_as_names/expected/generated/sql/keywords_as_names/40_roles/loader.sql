@@ -54,9 +54,15 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "select";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "as"."match",
+    "as"."async"
+TO "select";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "select";
 
 -- What the warehouse is, and no longer is.

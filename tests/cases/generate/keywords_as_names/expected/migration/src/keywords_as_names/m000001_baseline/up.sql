@@ -170,6 +170,32 @@ COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the r
 COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
 COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
 
+-- medallion: failed_row
+
+CREATE TABLE "medallion"."failed_row" (
+    "failed_row_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "run" bigint NOT NULL,
+    "test" text NOT NULL,
+    "relation" text NOT NULL,
+    "status" text NOT NULL,
+    "failures" bigint NOT NULL,
+    "message" text,
+    "full_row" jsonb,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "failed_row_pkey" PRIMARY KEY ("failed_row_id")
+);
+
+COMMENT ON TABLE "medallion"."failed_row" IS 'What tests of the data found wrong the last time that they did.';
+COMMENT ON COLUMN "medallion"."failed_row"."failed_row_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."failed_row"."run" IS 'The run: an id of `pipeline_metadata`.';
+COMMENT ON COLUMN "medallion"."failed_row"."test" IS 'The test.';
+COMMENT ON COLUMN "medallion"."failed_row"."relation" IS 'The relation that it is about: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."failed_row"."status" IS 'warned, or failed: then nothing was published.';
+COMMENT ON COLUMN "medallion"."failed_row"."failures" IS 'How much was wrong in all.';
+COMMENT ON COLUMN "medallion"."failed_row"."message" IS 'In words.';
+COMMENT ON COLUMN "medallion"."failed_row"."full_row" IS 'A row that was wrong, as the run would have published it; a hundred of a test at most.';
+COMMENT ON COLUMN "medallion"."failed_row"."found_at" IS 'When.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -1746,9 +1772,15 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "select";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "as"."match",
+    "as"."async"
+TO "select";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "select";
 
 -- What the warehouse is, and no longer is.
@@ -1824,5 +1856,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'b0653efdcaa5b310b4bbc8298c5040355bc8683d92a8df8a9e596592e5758758'
+    'ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad'
 );

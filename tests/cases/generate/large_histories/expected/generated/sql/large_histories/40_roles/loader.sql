@@ -39,9 +39,16 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "large_histories_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "silver"."dim_item",
+    "silver"."dim_client",
+    "silver"."dim_customer"
+TO "large_histories_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "large_histories_loader";
 
 -- What the warehouse is, and no longer is.

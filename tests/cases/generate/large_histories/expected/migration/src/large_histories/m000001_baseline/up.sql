@@ -153,6 +153,32 @@ COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the r
 COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
 COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
 
+-- medallion: failed_row
+
+CREATE TABLE "medallion"."failed_row" (
+    "failed_row_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "run" bigint NOT NULL,
+    "test" text NOT NULL,
+    "relation" text NOT NULL,
+    "status" text NOT NULL,
+    "failures" bigint NOT NULL,
+    "message" text,
+    "full_row" jsonb,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "failed_row_pkey" PRIMARY KEY ("failed_row_id")
+);
+
+COMMENT ON TABLE "medallion"."failed_row" IS 'What tests of the data found wrong the last time that they did.';
+COMMENT ON COLUMN "medallion"."failed_row"."failed_row_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."failed_row"."run" IS 'The run: an id of `pipeline_metadata`.';
+COMMENT ON COLUMN "medallion"."failed_row"."test" IS 'The test.';
+COMMENT ON COLUMN "medallion"."failed_row"."relation" IS 'The relation that it is about: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."failed_row"."status" IS 'warned, or failed: then nothing was published.';
+COMMENT ON COLUMN "medallion"."failed_row"."failures" IS 'How much was wrong in all.';
+COMMENT ON COLUMN "medallion"."failed_row"."message" IS 'In words.';
+COMMENT ON COLUMN "medallion"."failed_row"."full_row" IS 'A row that was wrong, as the run would have published it; a hundred of a test at most.';
+COMMENT ON COLUMN "medallion"."failed_row"."found_at" IS 'When.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -1985,9 +2011,16 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "large_histories_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "silver"."dim_item",
+    "silver"."dim_client",
+    "silver"."dim_customer"
+TO "large_histories_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "large_histories_loader";
 
 -- What the warehouse is, and no longer is.
@@ -2055,5 +2088,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '8979cf7273f742705b4daa6dcc77892f808478668bf83f1313b28eddd09b55f1'
+    '1d88f9bebd9087bc92287c6d8bf4344b02be9e5686ae9b1a316a15c4ed1b9c07'
 );

@@ -50,9 +50,15 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "retention_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "silver"."dim_customer",
+    "silver"."lookup_item"
+TO "retention_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "retention_loader";
 
 -- What the warehouse is, and no longer is.

@@ -153,6 +153,32 @@ COMMENT ON COLUMN "medallion"."quarantine"."full_row" IS 'What is known of the r
 COMMENT ON COLUMN "medallion"."quarantine"."problem" IS 'Why it did not land.';
 COMMENT ON COLUMN "medallion"."quarantine"."load_ts" IS 'When it was kept.';
 
+-- medallion: failed_row
+
+CREATE TABLE "medallion"."failed_row" (
+    "failed_row_id" bigint GENERATED ALWAYS AS IDENTITY,
+    "run" bigint NOT NULL,
+    "test" text NOT NULL,
+    "relation" text NOT NULL,
+    "status" text NOT NULL,
+    "failures" bigint NOT NULL,
+    "message" text,
+    "full_row" jsonb,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "failed_row_pkey" PRIMARY KEY ("failed_row_id")
+);
+
+COMMENT ON TABLE "medallion"."failed_row" IS 'What tests of the data found wrong the last time that they did.';
+COMMENT ON COLUMN "medallion"."failed_row"."failed_row_id" IS 'Rises from one to the next.';
+COMMENT ON COLUMN "medallion"."failed_row"."run" IS 'The run: an id of `pipeline_metadata`.';
+COMMENT ON COLUMN "medallion"."failed_row"."test" IS 'The test.';
+COMMENT ON COLUMN "medallion"."failed_row"."relation" IS 'The relation that it is about: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."failed_row"."status" IS 'warned, or failed: then nothing was published.';
+COMMENT ON COLUMN "medallion"."failed_row"."failures" IS 'How much was wrong in all.';
+COMMENT ON COLUMN "medallion"."failed_row"."message" IS 'In words.';
+COMMENT ON COLUMN "medallion"."failed_row"."full_row" IS 'A row that was wrong, as the run would have published it; a hundred of a test at most.';
+COMMENT ON COLUMN "medallion"."failed_row"."found_at" IS 'When.';
+
 -- medallion: watermark
 
 CREATE TABLE "medallion"."watermark" (
@@ -2383,9 +2409,15 @@ GRANT SELECT, INSERT, DELETE ON
     "medallion"."late_change"
 TO "retention_loader";
 
--- What could not land is kept.
-GRANT SELECT, INSERT ON
-    "medallion"."quarantine"
+-- Tests look at what is current, and at what is never stored.
+GRANT SELECT ON
+    "silver"."dim_customer",
+    "silver"."lookup_item"
+TO "retention_loader";
+
+-- What tests found wrong is kept, until they find something else.
+GRANT SELECT, INSERT, DELETE ON
+    "medallion"."failed_row"
 TO "retention_loader";
 
 -- What the warehouse is, and no longer is.
@@ -2417,5 +2449,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '11e4728861675f1aed028956ec1a8feafb4e2ecab51a4c1a07be3e78a386d71f'
+    '3c6f32e4bb206234609796478c05299d605235f85045031dc5c1325588810bc6'
 );

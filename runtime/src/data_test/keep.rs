@@ -1,0 +1,36 @@
+//! Keeps what tests found wrong, with the run that found it: the last time that a test failed, and no longer. Knows
+//! no rule.
+
+use sqlx::PgConnection;
+
+use super::{Status, Tested};
+use crate::error::{During as _, Result};
+use crate::record::Record;
+
+/// Keeps the rows of the tests that did not pass, in the place of what they found before.
+pub(crate) async fn keep(tested: &[Tested], record: Record, connection: &mut PgConnection) -> Result<()> {
+    let wrong = tested.iter().filter(|one| !matches!(one.status, Status::Proved | Status::Passed));
+    for one in wrong {
+        let status = match one.status {
+            Status::Warned => "warned",
+            _ => "failed",
+        };
+        sqlx::query(
+            "WITH gone AS (DELETE FROM medallion.failed_row WHERE test = $2)
+            INSERT INTO medallion.failed_row (run, test, relation, status, failures, message, full_row)
+            SELECT $1, $2, $3, $4, $5, $6, found.one::jsonb
+            FROM unnest(CASE WHEN cardinality($7::text[]) = 0 THEN ARRAY[NULL::text] ELSE $7 END) AS found (one)",
+        )
+        .bind(record.id())
+        .bind(one.name)
+        .bind(one.relation.to_string())
+        .bind(status)
+        .bind(i64::try_from(one.failures).unwrap_or(i64::MAX))
+        .bind(&one.message)
+        .bind(&one.rows)
+        .execute(&mut *connection)
+        .await
+        .during(|| format!("cannot keep what the test `{}` found", one.name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! The tests of the data: rules that the spec declares, looked at together, one scan a relation. What a run
+//! publishes is tested in its own transaction, and there the rows that changed, as far as a rule is about single
+//! rows: what passed before and has not changed passes still. Knows no capture and decides nothing about what
+//! becomes of a failure.
+
+mod keep;
+mod report;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use crate::apply::Applied;
+use crate::connection::{self, Database};
+use crate::descriptor::{DataTest, Name, Rule, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::refresh::Refreshed;
+use crate::statement;
+
+pub(crate) use keep::keep;
+pub use report::{junit, run_results};
+use scan::{Scan, Single};
+
+/// So many of the rows that are wrong are kept and shown.
+pub const MOST_ROWS: usize = 100;
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// A constraint of the table sees to it.
+    Proved,
+    /// Nothing is wrong, or no more than is put up with.
+    Passed,
+    /// Something is wrong, and is told.
+    Warned,
+    /// So much is wrong that nothing is published.
+    Failed,
+    /// It could not be looked at.
+    Broken,
+}
+
+impl Status {
+    /// Whether it keeps silver and gold from being published.
+    pub fn holds_back(self) -> bool {
+        matches!(self, Self::Failed | Self::Broken)
+    }
+}
+
+/// A test that was looked at.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// What it is called.
+    pub name: &'static str,
+    /// The relation that it is about.
+    pub relation: Name,
+    /// How it ended.
+    pub status: Status,
+    /// How much is wrong: rows, groups of them, or one figure.
+    pub failures: u64,
+    /// What is wrong in words, or what proves that nothing is.
+    pub message: Option<String>,
+    /// Rows that are wrong, as JSON, [`MOST_ROWS`] at most.
+    pub rows: Vec<String>,
+    /// What was asked; empty where nothing was.
+    pub sql: String,
+    /// How long it took; scans that several share are counted with the first.
+    pub elapsed: Duration,
+}
+
+/// What a test found, in a line. The rows stay where they are kept: a log may be anybody's to read.
+pub fn finding(one: &Tested) -> String {
+    let message = one.message.as_deref().unwrap_or("it failed");
+    let word = match one.status {
+        Status::Failed => "failed",
+        Status::Broken => "could not be asked",
+        Status::Proved | Status::Passed | Status::Warned => "warns",
+    };
+    format!("test `{}` of `{}` {word}: {message}", one.name, one.relation)
+}
+
+/// What of a warehouse is looked at.
+pub(crate) enum Look<'a> {
+    /// All rows, by every test.
+    Whole,
+    /// What a round has changed, by the tests that it may have broken.
+    Changed(&'a Changed<'a>),
+}
+
+/// What a round has changed.
+pub(crate) struct Changed<'a> {
+    /// Stored relations, each with the table of its rows before and after where there is one.
+    relations: BTreeMap<&'a Name, Option<&'a str>>,
+    /// The positions above which landing tables have what had not been applied before.
+    landed: BTreeMap<Name, i64>,
+}
+
+impl<'a> Changed<'a> {
+    pub fn new(
+        warehouse: &'a Warehouse,
+        applied: &'a [Applied],
+        refreshed: &'a [Refreshed],
+        landed: BTreeMap<Name, i64>,
+    ) -> Self {
+        let mut relations: BTreeMap<&Name, Option<&str>> =
+            applied.iter().map(|one| (&one.relation, one.changes.as_deref())).collect();
+        relations.extend(refreshed.iter().map(|one| (&one.mart, None)));
+        // A view is what it reads.
+        for mart in &warehouse.marts {
+            if mart.reads.iter().any(|read| relations.contains_key(read)) {
+                relations.entry(&mart.table).or_insert(None);
+            }
+        }
+        Self { relations, landed }
+    }
+
+    fn concerns(&self, test: &DataTest) -> bool {
+        // That time passes makes nothing wrong that is being published.
+        !matches!(test.rule, Rule::Proved(_) | Rule::Freshness { .. })
+            && test
+                .reads
+                .iter()
+                .any(|read| self.relations.contains_key(read) || self.landed.contains_key(read))
+    }
+}
+
+/// The positions up to which landing tables that somebody tests have been applied by all that they feed.
+pub(crate) async fn applied_positions(
+    warehouse: &Warehouse,
+    connection: &mut PgConnection,
+) -> Result<BTreeMap<Name, i64>> {
+    let mut positions = BTreeMap::new();
+    for landing in &warehouse.landings {
+        if !warehouse.tests.iter().any(|test| test.reads.contains(&landing.table)) {
+            continue;
+        }
+        let fed: Vec<String> = warehouse
+            .silver
+            .iter()
+            .filter(|silver| silver.feed == landing.table)
+            .map(|silver| silver.table.to_string())
+            .collect();
+        let row =
+            sqlx::query("SELECT coalesce(min(lsn), -1) FROM medallion.watermark WHERE relation = ANY ($1)")
+                .bind(&fed)
+                .fetch_one(&mut *connection)
+                .await
+                .during(|| "cannot read the watermarks".to_owned())?;
+        positions.insert(landing.table.clone(), row.get(0));
+    }
+    Ok(positions)
+}
+
+/// Looks at all of a warehouse, in one snapshot of it; reports each test as it is done.
+pub async fn test(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Tested)) -> Result<Vec<Tested>> {
+    let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    statement::execute(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let tested = look(warehouse, &Look::Whole, &mut connection, report).await?;
+    statement::execute(&mut connection, "COMMIT").await?;
+    Ok(tested)
+}
+
+/// Looks at what is asked for, inside the caller's transaction; in the order of the descriptor.
+pub(crate) async fn look(
+    warehouse: &Warehouse,
+    what: &Look<'_>,
+    connection: &mut PgConnection,
+    mut report: impl FnMut(&Tested),
+) -> Result<Vec<Tested>> {
+    let mut tested = Vec::new();
+    for scan in scan::scans(warehouse, what) {
+        for one in look_at(&scan, connection).await? {
+            report(&one);
+            tested.push(one);
+        }
+    }
+    Ok(tested)
+}
+
+async fn look_at(scan: &Scan<'_>, connection: &mut PgConnection) -> Result<Vec<Tested>> {
+    let started = Instant::now();
+    let found = match scan.sql() {
+        None => return Ok(scan.singles.iter().map(|single| proved(single)).collect()),
+        Some(sql) => figures(&sql, scan.singles.len(), connection).await?,
+    };
+    let mut tested = Vec::new();
+    match found {
+        Ok(figures) => {
+            for (single, figures) in scan.singles.iter().zip(figures) {
+                let took = if tested.is_empty() { started.elapsed() } else { Duration::ZERO };
+                tested.push(judge(scan, single, &figures, took, connection).await?);
+            }
+        }
+        Err(error) if scan.singles.len() == 1 => {
+            tested.push(broken(scan, &scan.singles[0], &error, started.elapsed()));
+        }
+        // One of them cannot be asked: which one is found out alone.
+        Err(_) => {
+            for alone in scan.apart() {
+                tested.extend(Box::pin(look_at(&alone, connection)).await?);
+            }
+        }
+    }
+    Ok(tested)
+}
+
+fn proved(single: &Single<'_>) -> Tested {
+    let Rule::Proved(by) = &single.test.rule else { return ended(single.test, Status::Passed) };
+    Tested { message: Some(format!("proved by {by}")), ..ended(single.test, Status::Proved) }
+}
+
+fn ended(test: &DataTest, status: Status) -> Tested {
+    Tested {
+        name: test.name,
+        relation: test.relation.clone(),
+        status,
+        failures: 0,
+        message: None,
+        rows: Vec::new(),
+        sql: String::new(),
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn broken(scan: &Scan<'_>, single: &Single<'_>, error: &Error, elapsed: Duration) -> Tested {
+    let status = if single.test.error_above.is_some() { Status::Broken } else { Status::Warned };
+    let sql = scan.sql().unwrap_or_default();
+    Tested { failures: 1, message: Some(error.to_string()), sql, elapsed, ..ended(single.test, status) }
+}
+
+/// What was counted, a number a figure, of each test.
+type Figures = Vec<Option<String>>;
+
+/// Asks for all figures at once. An error of the statement is the test's; one of the connection ends it all.
+async fn figures(sql: &str, tests: usize, connection: &mut PgConnection) -> Result<Result<Vec<Figures>>> {
+    statement::execute(connection, "SAVEPOINT medallion_test").await?;
+    let asked =
+        sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false).fetch_one(&mut *connection).await;
+    let row = match asked.during(|| "the test cannot be asked".to_owned()) {
+        Ok(row) => row,
+        Err(error) if error.is_of_connection() => return Err(error),
+        Err(error) => {
+            statement::execute(connection, "ROLLBACK TO SAVEPOINT medallion_test").await?;
+            return Ok(Err(error));
+        }
+    };
+    statement::execute(connection, "RELEASE SAVEPOINT medallion_test").await?;
+    let figures =
+        (0..tests).map(|test| (0..scan::FIGURES).map(|one| row.get(test * scan::FIGURES + one)).collect());
+    Ok(Ok(figures.collect()))
+}
+
+async fn judge(
+    scan: &Scan<'_>,
+    single: &Single<'_>,
+    figures: &Figures,
+    elapsed: Duration,
+    connection: &mut PgConnection,
+) -> Result<Tested> {
+    let test = single.test;
+    let (failures, message) = scan::judge(&test.rule, figures);
+    let status = match (failures > test.warn_above, test.error_above) {
+        (_, Some(above)) if failures > above => Status::Failed,
+        (true, _) => Status::Warned,
+        (false, _) => Status::Passed,
+    };
+    let mut tested = Tested { failures, message, elapsed, ..ended(test, status) };
+    tested.sql = scan.alone(single);
+    if let (true, Some(sql)) = (matches!(status, Status::Warned | Status::Failed), scan.rows(single)) {
+        let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(connection).await;
+        let rows = rows.during(|| format!("cannot read the rows that `{}` found", test.name))?;
+        tested.rows = rows.iter().map(|row| row.get(0)).collect();
+    }
+    Ok(tested)
+}

@@ -1,0 +1,335 @@
+//! What tests ask, as SQL: those of one relation in one scan, the others each by a query of its own; and what the
+//! figures mean that come back. Executes nothing.
+
+use super::{Changed, Look, MOST_ROWS};
+use crate::descriptor::{DataTest, Name, Rule, Warehouse};
+use crate::quote;
+
+/// How many figures a test asks for, as texts.
+pub(super) const FIGURES: usize = 2;
+
+/// Tests that are looked at together.
+pub(super) struct Scan<'a> {
+    pub singles: Vec<Single<'a>>,
+    /// Which rows of the relation are looked at; all without.
+    which: Option<String>,
+    kind: Kind,
+}
+
+/// One test of a scan.
+pub(super) struct Single<'a> {
+    pub test: &'a DataTest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing is asked.
+    Proved,
+    /// All rows go by once.
+    Together,
+    /// The test has a query of its own.
+    Alone,
+}
+
+/// The scans that a look takes, in the order of the tests.
+pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'a>> {
+    let mut scans: Vec<Scan<'a>> = Vec::new();
+    for test in &warehouse.tests {
+        if let Look::Changed(changed) = what
+            && !changed.concerns(test)
+        {
+            continue;
+        }
+        let which = match what {
+            Look::Whole => None,
+            Look::Changed(changed) => changed_rows(test, changed),
+        };
+        let kind = match test.rule {
+            Rule::Proved(_) => Kind::Proved,
+            Rule::Each(_) | Rule::RowCount { .. } | Rule::Freshness { .. } => Kind::Together,
+            Rule::Unique(_) | Rule::Relationship { .. } | Rule::SumEquals { .. } | Rule::Query(_) => {
+                Kind::Alone
+            }
+        };
+        let joins = |scan: &&mut Scan<'a>| {
+            scan.kind == kind && scan.which == which && scan.singles[0].test.relation == test.relation
+        };
+        match scans.iter_mut().find(joins).filter(|_| kind != Kind::Alone) {
+            Some(scan) => scan.singles.push(Single { test }),
+            None => scans.push(Scan { singles: vec![Single { test }], which, kind }),
+        }
+    }
+    scans
+}
+
+/// Which rows a round may have made wrong, as a condition; all of them without.
+fn changed_rows(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
+    if test.warn_above > 0 || test.error_above.is_some_and(|above| above > 0) {
+        // How many there are in all is what counts.
+        return None;
+    }
+    let row = row_of(test);
+    match &test.rule {
+        Rule::Each(_) => own_changes(test, &row, changed),
+        Rule::Unique(columns) => {
+            let table = (*changed.relations.get(&test.stored)?)?;
+            Some(format!(
+                "({}) IN (SELECT {} FROM {table} AS m$changed)",
+                quote::list(&format!("{row}."), columns),
+                quote::list("m$changed.", columns)
+            ))
+        }
+        Rule::Relationship { on, stored, .. } => {
+            let mut either = Vec::new();
+            if changed.relations.contains_key(&test.stored) || changed.landed.contains_key(&test.stored) {
+                either.push(own_changes(test, &row, changed)?);
+            }
+            if let Some(there) = changed.relations.get(stored) {
+                let (own, other): (Vec<_>, Vec<_>) = on.iter().map(|(own, there)| (own, there)).unzip();
+                either.push(format!(
+                    "({}) IN (SELECT {} FROM {table} AS m$changed)",
+                    quote::list(&format!("{row}."), own),
+                    quote::list("m$changed.", other),
+                    table = (*there)?
+                ));
+            }
+            Some(format!("({})", either.join(" OR ")))
+        }
+        Rule::Proved(_)
+        | Rule::RowCount { .. }
+        | Rule::SumEquals { .. }
+        | Rule::Freshness { .. }
+        | Rule::Query(_) => None,
+    }
+}
+
+/// The relation's own rows that changed or came.
+fn own_changes(test: &DataTest, row: &str, changed: &Changed<'_>) -> Option<String> {
+    if let Some(position) = changed.landed.get(&test.stored) {
+        return Some(format!("{row}.\"lsn\" > {position}"));
+    }
+    let table = (*changed.relations.get(&test.stored)?)?;
+    Some(format!(
+        "({}) IN (SELECT {} FROM {table} AS m$changed)",
+        quote::list(&format!("{row}."), &test.key),
+        quote::list("m$changed.", &test.key)
+    ))
+}
+
+/// What a row is called: as its relation, so that an expression of the spec may say so.
+fn row_of(test: &DataTest) -> String {
+    quote::identifier(&test.relation.table)
+}
+
+fn from(test: &DataTest) -> String {
+    format!("{} AS {}", quote::name(&test.relation), row_of(test))
+}
+
+fn named(relation: &Name) -> String {
+    format!("{} AS {}", quote::name(relation), quote::identifier(&relation.table))
+}
+
+impl<'a> Scan<'a> {
+    /// The statement that asks for the figures of all of them: one row, [`FIGURES`] texts a test.
+    pub fn sql(&self) -> Option<String> {
+        match self.kind {
+            Kind::Proved => None,
+            Kind::Together => {
+                let figures: Vec<String> = self.singles.iter().map(|single| figures(single.test)).collect();
+                let test = self.singles[0].test;
+                Some(format!(
+                    "SELECT\n    {}\nFROM {}{}",
+                    figures.join(",\n    "),
+                    from(test),
+                    self.filter(&[])
+                ))
+            }
+            Kind::Alone => Some(self.own(&self.singles[0])),
+        }
+    }
+
+    /// What a single test asks.
+    pub fn alone(&self, single: &Single<'a>) -> String {
+        match self.kind {
+            Kind::Proved => String::new(),
+            Kind::Together => {
+                format!("SELECT {}\nFROM {}{}", figures(single.test), from(single.test), self.filter(&[]))
+            }
+            Kind::Alone => self.own(single),
+        }
+    }
+
+    /// The same tests, each in a scan of its own.
+    pub fn apart(&self) -> Vec<Scan<'a>> {
+        let alone = |single: &Single<'a>| Scan {
+            singles: vec![Single { test: single.test }],
+            which: self.which.clone(),
+            kind: self.kind,
+        };
+        self.singles.iter().map(alone).collect()
+    }
+
+    /// The rows that are wrong, as JSON; none where a figure is.
+    pub fn rows(&self, single: &Single<'a>) -> Option<String> {
+        let test = single.test;
+        match &test.rule {
+            Rule::Each(holds) => Some(format!(
+                "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
+                from(test),
+                self.filter(&[format!("({holds}) IS FALSE")]),
+                row = row_of(test),
+            )),
+            Rule::Unique(columns) => Some(format!(
+                "SELECT to_jsonb(m$double.*)::text\nFROM ({}\n    LIMIT {MOST_ROWS}) AS m$double",
+                self.doubles(test, columns, ", count(*) AS m$rows"),
+            )),
+            Rule::Relationship { on, relation, .. } => Some(format!(
+                "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
+                from(test),
+                self.orphans(test, on, relation),
+                row = row_of(test),
+            )),
+            Rule::Query(query) => Some(format!(
+                "SELECT to_jsonb(m$wrong.*)::text\nFROM (\n{query}\n) AS m$wrong\nLIMIT {MOST_ROWS}"
+            )),
+            Rule::Proved(_) | Rule::RowCount { .. } | Rule::SumEquals { .. } | Rule::Freshness { .. } => None,
+        }
+    }
+
+    /// The query of a test that has one of its own.
+    fn own(&self, single: &Single<'a>) -> String {
+        let test = single.test;
+        match &test.rule {
+            Rule::Unique(columns) => {
+                format!(
+                    "SELECT count(*)::text, NULL::text\nFROM ({}) AS m$double",
+                    self.doubles(test, columns, "")
+                )
+            }
+            Rule::Relationship { on, relation, .. } => format!(
+                "SELECT count(*)::text, NULL::text\nFROM {}{}",
+                from(test),
+                self.orphans(test, on, relation)
+            ),
+            Rule::SumEquals { measure, relation, aggregate } => format!(
+                "SELECT m$own::text, m$there::text\nFROM (SELECT coalesce(sum({}), 0) AS m$own FROM {}) AS m$mine\n\
+                 CROSS JOIN (SELECT coalesce({aggregate}, 0) AS m$there FROM {}) AS m$other\n\
+                 WHERE m$own <> m$there\n\
+                 UNION ALL SELECT NULL, NULL\nLIMIT 1",
+                quote::identifier(measure),
+                from(test),
+                named(relation),
+            ),
+            Rule::Query(query) => {
+                format!("SELECT count(*)::text, NULL::text\nFROM (\n{query}\n) AS m$wrong")
+            }
+            Rule::Proved(_) | Rule::Each(_) | Rule::RowCount { .. } | Rule::Freshness { .. } => {
+                format!("SELECT {}\nFROM {}{}", figures(test), from(test), self.filter(&[]))
+            }
+        }
+    }
+
+    /// Values that several rows have.
+    fn doubles(&self, test: &DataTest, columns: &[String], more: &str) -> String {
+        let row = row_of(test);
+        let known: Vec<String> =
+            columns.iter().map(|column| format!("{row}.{} IS NOT NULL", quote::identifier(column))).collect();
+        let columns = quote::list(&format!("{row}."), columns);
+        format!(
+            "\n    SELECT {columns}{more}\n    FROM {}{}\n    GROUP BY {columns}\n    HAVING count(*) > 1\n",
+            from(test),
+            self.filter(&known)
+        )
+    }
+
+    /// The condition of rows whose key is nowhere.
+    fn orphans(&self, test: &DataTest, on: &[(String, String)], relation: &Name) -> String {
+        let row = row_of(test);
+        let mut all: Vec<String> =
+            on.iter().map(|(own, _)| format!("{row}.{} IS NOT NULL", quote::identifier(own))).collect();
+        let same = on.iter().map(|(own, there)| {
+            format!("m$there.{} = {row}.{}", quote::identifier(there), quote::identifier(own))
+        });
+        let same: Vec<String> = same.collect();
+        all.push(format!(
+            "NOT EXISTS (SELECT FROM {} AS m$there WHERE {})",
+            quote::name(relation),
+            same.join(" AND ")
+        ));
+        self.filter(&all)
+    }
+
+    fn filter(&self, conditions: &[String]) -> String {
+        let all: Vec<&str> = self.which.iter().chain(conditions).map(String::as_str).collect();
+        if all.is_empty() { String::new() } else { format!("\nWHERE {}", all.join("\nAND ")) }
+    }
+}
+
+/// A test's figures in a scan of its relation.
+fn figures(test: &DataTest) -> String {
+    match &test.rule {
+        Rule::Each(holds) => format!("(count(*) FILTER (WHERE ({holds}) IS FALSE))::text, NULL::text"),
+        Rule::Freshness { latest, .. } => {
+            format!("floor(extract(epoch FROM clock_timestamp() - ({latest})))::text, ({latest})::text")
+        }
+        _ => "count(*)::text, NULL::text".to_owned(),
+    }
+}
+
+/// How much is wrong, and what, by the figures that a test has asked for.
+pub(super) fn judge(rule: &Rule, figures: &[Option<String>]) -> (u64, Option<String>) {
+    let first = figures.first().cloned().flatten();
+    let second = figures.get(1).cloned().flatten();
+    let number = || first.as_deref().and_then(|text| text.parse::<u64>().ok());
+    match rule {
+        Rule::Proved(_) => (0, None),
+        Rule::Each(_) | Rule::Relationship { .. } | Rule::Query(_) => {
+            let rows = number().unwrap_or_default();
+            (rows, (rows > 0).then(|| crate::progress::count(rows, "row")))
+        }
+        Rule::Unique(_) => {
+            let groups = number().unwrap_or_default();
+            (
+                groups,
+                (groups > 0).then(|| format!("{} more than once", crate::progress::count(groups, "value"))),
+            )
+        }
+        Rule::RowCount { min, max } => {
+            let rows = number().unwrap_or_default();
+            let found = crate::progress::count(rows, "row");
+            match (min, max) {
+                (Some(min), _) if rows < *min => {
+                    (1, Some(format!("{found}, and {min} at least are expected")))
+                }
+                (_, Some(max)) if rows > *max => {
+                    (1, Some(format!("{found}, and {max} at most are expected")))
+                }
+                _ => (0, None),
+            }
+        }
+        Rule::SumEquals { .. } => match (first, second) {
+            (Some(own), Some(there)) => (1, Some(format!("the sum is {own}, and should be {there}"))),
+            _ => (0, None),
+        },
+        Rule::Freshness { within, .. } => {
+            let age = first.as_deref().and_then(|text| text.parse::<i64>().ok());
+            match (age, second) {
+                (Some(age), _) if age <= i64::try_from(*within).unwrap_or(i64::MAX) => (0, None),
+                (Some(age), Some(latest)) => {
+                    (1, Some(format!("the latest is of {latest}, {} ago", said(age.unsigned_abs()))))
+                }
+                _ => (1, Some("there is none".to_owned())),
+            }
+        }
+    }
+}
+
+/// A stretch of time in its largest whole unit.
+fn said(seconds: u64) -> String {
+    match seconds {
+        0..120 => crate::progress::count(seconds, "second"),
+        120..7_200 => crate::progress::count(seconds / 60, "minute"),
+        7_200..172_800 => crate::progress::count(seconds / 3_600, "hour"),
+        _ => crate::progress::count(seconds / 86_400, "day"),
+    }
+}

@@ -1,0 +1,2 @@
+DELETE FROM fact_sale;
+SELECT 1
