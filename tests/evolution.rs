@@ -125,6 +125,37 @@ fn a_migrated_warehouse_is_a_fresh_one_and_the_way_back_leads_back() {
     assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), CHANGES.len(), wrong.join("\n\n"));
 }
 
+/// What others have granted on a view that has to be made again is theirs, and stays; what the spec takes goes.
+#[test]
+fn what_others_have_granted_stays() {
+    let before = fresh(&[]);
+    let url = database("granted");
+    psql(&url, &migration(&before, 1, "up.sql"));
+    let role = "DO $$ BEGIN CREATE ROLE \"an 'other\"; EXCEPTION WHEN duplicate_object THEN NULL; END $$;";
+    psql(&url, role);
+    psql(
+        &url,
+        "GRANT SELECT ON silver.dim_customer, as_of.dim_customer_hist TO \"an 'other\";
+         GRANT EXECUTE ON FUNCTION silver.dim_customer_as_of(timestamptz) TO \"an 'other\" WITH GRANT OPTION",
+    );
+    let granted = "SELECT relname || relacl::text FROM pg_class WHERE relacl::text LIKE '%other%'
+        UNION ALL SELECT oid::regprocedure || proacl::text FROM pg_proc WHERE proacl::text LIKE '%other%'
+        ORDER BY 1";
+    let stood = psql(&url, granted);
+    let readers = "SELECT count(*) FROM pg_class WHERE relacl::text LIKE '%shop_reader%'";
+    assert!(stood.lines().count() == 3 && psql(&url, readers).trim() != "0", "{stood}");
+    let mut edits = change("column added").to_vec();
+    edits.extend(change("reader gone"));
+    let after = evolved(&before, &edits).unwrap();
+    psql(&url, &migration(&after, 2, "up.sql"));
+    let spelled =
+        |text: &str| text.replace("shop_reader=r/medallion,", "").replace(",shop_reader=r/medallion", "");
+    assert_eq!(spelled(&psql(&url, granted)), spelled(&stood));
+    assert_eq!(psql(&url, readers).trim(), "0");
+    psql(&url, &migration(&after, 2, "down.sql"));
+    assert_eq!(spelled(&psql(&url, granted)), spelled(&stood));
+}
+
 fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) -> Result<(), String> {
     let after = evolved(before, edits).map_err(|error| format!("{error:?}"))?;
     if edits.is_empty() {

@@ -108,6 +108,10 @@ impl Difference<'_> {
         let gone = Gone::find(&old, &after, &fates);
 
         let mut steps = renaming;
+        let made_again: Vec<&Identity> =
+            gone.identities.iter().filter(|identity| after.contains(identity)).collect();
+        let (look, again) = privilege::kept(&old, self.new, &made_again).unzip();
+        steps.extend(look);
         steps.extend(gone.drops(&old, &after));
         let mut made = BTreeSet::new();
         let mut last = "";
@@ -159,6 +163,7 @@ impl Difference<'_> {
         }
         let stands = |identity: &Identity| after.contains(identity) && !gone.identities.contains(identity);
         steps.extend(privilege::steps(&old, self.new, &made, stands));
+        steps.extend(again);
         steps.extend(gone.last_drops(&old, &after));
         Ok(steps)
     }

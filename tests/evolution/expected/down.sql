@@ -4,7 +4,7 @@
 -- squawk-ignore-file require-lock-timeout, require-statement-timeout -- whoever migrates sets them before
 -- squawk-ignore-file prefer-bigint-over-int -- types are those of the spec, which follow the source
 -- squawk-ignore-file ban-drop-view, ban-drop-function -- made again further down, or gone from the spec
--- squawk-ignore-file ban-drop-column -- gone from the spec, which says that it may go
+-- squawk-ignore-file ban-drop-column, ban-drop-table -- gone from the spec, which says that it may go
 
 -- Hazards, named again where they are met:
 --   data loss: what it held is gone; taking the migration back does not bring it back
@@ -14,6 +14,41 @@
 DELETE FROM "medallion"."column_since"
 WHERE "relation" = 'silver.dim_customer_hist'
 AND "column" = 'phone';
+
+-- medallion: what others have granted
+
+-- What stands in the way is made again, with what others have granted on it.
+CREATE TEMPORARY TABLE "medallion$granted" AS
+SELECT format(
+    'GRANT %s ON %s TO %I%s',
+    granted.privilege_type,
+    made.named,
+    role.rolname,
+    CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+) AS "statement"
+FROM (
+    SELECT "oid"::regclass::text, relowner, relacl
+    FROM pg_class
+    WHERE "oid" IN (
+        '"as_of"."dim_customer"'::regclass,
+        '"as_of"."dim_customer_hist"'::regclass,
+        '"silver"."dim_customer"'::regclass
+    )
+    UNION ALL
+    SELECT 'FUNCTION ' || "oid"::regprocedure::text, proowner, proacl
+    FROM pg_proc
+    WHERE "oid" IN (
+        '"silver"."dim_customer_as_of"(timestamptz)'::regprocedure,
+        '"silver"."dim_customer_as_of"(timestamptz, integer)'::regprocedure,
+        '"silver"."dim_customer_between"(timestamptz, timestamptz)'::regprocedure,
+        '"silver"."dim_customer_changes"(timestamptz, timestamptz)'::regprocedure,
+        '"silver"."dim_customer_history"(integer)'::regprocedure
+    )
+) AS made (named, owner, acl)
+CROSS JOIN LATERAL aclexplode(made.acl) AS granted
+JOIN pg_roles AS role ON role."oid" = granted.grantee
+WHERE granted.grantee <> made.owner
+AND role.rolname NOT IN ('shop_loader', 'shop_reader');
 
 -- silver.dim_customer_hist
 
@@ -427,6 +462,19 @@ GRANT SELECT ON
     "as_of"."dim_customer",
     "as_of"."dim_customer_hist"
 TO "shop_reader";
+
+-- medallion: what others have granted
+
+DO $$
+DECLARE
+    kept text;
+BEGIN
+    FOR kept IN SELECT "statement" FROM "medallion$granted" LOOP
+        EXECUTE kept;
+    END LOOP;
+    DROP TABLE "medallion$granted";
+END
+$$;
 
 -- From here on the warehouse is what its binary expects.
 
