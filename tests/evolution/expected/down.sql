@@ -120,7 +120,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -168,13 +170,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
@@ -480,5 +489,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'fc749f81ee6686b646d5200b38393c62a41be6a91e75eb30ca427daee77f6c22',
+    "objects_hash" = '5b0a28187d30ee19923a9fbe83a64d40bdf90f10364a07940a54fb8323fa0b90',
     "migrated_at" = now();

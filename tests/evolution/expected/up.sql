@@ -111,7 +111,9 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_variable
 DECLARE
-    stamp CONSTANT timestamptz := (SELECT "medallion"."stamp"() FROM new_rows WHERE new_rows."sys_end" = 'infinity' LIMIT 1);
+    stamp CONSTANT timestamptz := (
+        SELECT CASE WHEN new_rows."sys_end" = 'infinity' THEN "medallion"."stamp"() END FROM new_rows LIMIT 1
+    );
 BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
@@ -159,13 +161,20 @@ BEGIN
     IF stamp IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "phone", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
-    SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."phone", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
-    FROM old_rows
-    WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
-    AND NOT EXISTS (
-        SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
-    );
+    IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "phone", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."phone", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
+        AND NOT EXISTS (
+            SELECT FROM new_rows WHERE new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
+        );
+    ELSE
+        INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "email", "phone", "mood", "points", "seen", "row_hash", "sys_start", "sys_end")
+        SELECT old_rows."customer_id", old_rows."name", old_rows."email", old_rows."phone", old_rows."mood", old_rows."points", old_rows."seen", old_rows."row_hash", old_rows."sys_start", stamp
+        FROM old_rows
+        WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
+    END IF;
     IF shifted OR EXISTS (SELECT FROM old_rows WHERE old_rows."sys_start" >= transaction_timestamp()) THEN
         PERFORM "medallion"."go_by_index"();
         PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
@@ -487,5 +496,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '9933408644a56800141e4b83cb860673a86cceb1c8193c5f9ddf36bdee898b09',
+    "objects_hash" = '49124b46bf1d2e0022ce7a7f973e8161f9ccb3f8ba624ca93a3fd9c6af955f46',
     "migrated_at" = now();
