@@ -221,6 +221,7 @@ fn warehouse() -> Warehouse {
         }],
         marts: Vec::new(),
         migrations: Vec::new,
+        refused: &[],
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

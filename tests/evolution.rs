@@ -13,6 +13,8 @@ mod descriptor;
 mod drawn;
 #[path = "evolution/lived.rs"]
 mod lived;
+#[path = "evolution/measured.rs"]
+mod measured;
 #[path = "evolution/source.rs"]
 mod source;
 
@@ -238,10 +240,17 @@ fn write_spec(folder: &Path, edits: &[Edit]) {
 
 /// The status, and all that the tool printed.
 fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    said_with(folder, arguments, &[])
+}
+
+/// The same in an environment.
+fn said_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_medallion"))
         .current_dir(folder)
         .args(arguments)
         .env_remove("MEDALLION_SPEC")
+        .env_remove("DATABASE_URL")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -380,8 +389,148 @@ fn migrations_are_proved_on_scratch_databases() {
     fs::write(place.join("lock.toml"), lock.replace(&checksum(&up), &checksum(&changed))).unwrap();
     let (status, text) = said(folder.path(), &["migrate", "verify"]);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("-column silver.dim_customer_hist points bigint"), "{text}");
-    assert!(text.contains("+column silver.dim_customer_hist points smallint"), "{text}");
+    assert!(text.contains("-column silver.dim_customer_hist.points bigint"), "{text}");
+    assert!(text.contains("+column silver.dim_customer_hist.points smallint"), "{text}");
+}
+
+/// A migration that rewrites a table runs where the spec says that it may; what was allowed once stays so.
+#[test]
+fn a_hazard_is_refused_until_the_spec_allows_it() {
+    let folder = generated();
+    let retyped = change("column retyped");
+    write_spec(folder.path(), retyped);
+    let database = database("planned");
+    psql(&database, &migration(&fresh(&[]), 1, "up.sql"));
+    psql(&database, ROWS);
+    psql(&database, "ANALYZE");
+    let size = "SELECT pg_total_relation_size('silver.dim_customer_hist')";
+    assert!(psql(&database, size).trim().parse::<u64>().unwrap() > 0);
+    let told = |format: &str| {
+        let text = said_with(folder.path(), &["plan", "--format", format], &[("DATABASE_URL", &database)]);
+        text.1.replace(&regular(&text.1), "<size>")
+    };
+    expect("plan_retyped.txt", &told("human"));
+    expect("plan_retyped.md", &told("markdown"));
+    let json: serde_json::Value = serde_json::from_str(&told("json")).unwrap();
+    let step = json[0]["statements"].as_array().unwrap().iter().find(|step| step["hazards"][0] == "rewrite");
+    let step = step.unwrap();
+    assert_eq!(step["touches"]["rows"], 1);
+    assert_eq!(step["locks"][0]["mode"], "ACCESS EXCLUSIVE");
+    assert_eq!(step["locks"][0]["blocks"], "everybody");
+    assert_eq!(json[0]["not_allowed"], serde_json::json!(["dim_customer_hist.rewrite"]));
+
+    // A database that is not there takes nothing but the sizes away, and the password is nobody's business.
+    let nowhere = [("DATABASE_URL", "postgresql://ann:secret@127.0.0.1:1/shop")];
+    let (status, text) = said_with(folder.path(), &["plan"], &nowhere);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("the plan is without rows and bytes: ") && !text.contains("secret"), "{text}");
+    assert!(text.contains("rewrite, ACCESS EXCLUSIVE\n"), "{text}");
+
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert_eq!(status, Some(0), "{text}");
+    expect("generate_refused.txt", &text);
+    let refused = || {
+        let text = fs::read_to_string(folder.path().join("migration/src/shop/mod.rs")).unwrap();
+        let (_, list) = text.split_once("pub const REFUSED: &[(&str, &str)] = ").unwrap();
+        list.split_once(';').unwrap().0.to_owned()
+    };
+    let migration = "m000002_dim_customer_hist_change_points";
+    assert!(
+        refused().contains(&format!("(\"{migration}\", \"dim_customer_hist.rewrite\")")),
+        "{}",
+        refused()
+    );
+
+    let allow = ("[types]", "[allow_hazard]\n\"dim_customer_hist.rewrite\" = \"At night.\"\n\n[types]");
+    let mut allowed = retyped.to_vec();
+    allowed.push(allow);
+    write_spec(folder.path(), &allowed);
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert!(status == Some(0) && !text.contains("refuses"), "{text}");
+    assert!(refused() == "&[]", "{}", refused());
+    write_spec(folder.path(), retyped);
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    assert!(refused() == "&[]", "what ran on account of it goes on running: {}", refused());
+    assert_eq!(migrations(folder.path()).len(), 2);
+
+    write_spec(
+        folder.path(),
+        &[("[types]", "[allow_hazard]\n\"dim_customer_hist.rewriting\" = \"?\"\n\n[types]")],
+    );
+    let (status, text) = said(folder.path(), &["check"]);
+    assert_eq!(status, Some(1), "{text}");
+    expect("no_hazard.txt", &text);
+}
+
+/// The bytes that a text tells, which are a server's own business.
+fn regular(text: &str) -> String {
+    let units = ["kB", "MB"];
+    let mut words = text.split([' ', '\n']).zip(text.split([' ', '\n']).skip(1));
+    let found = words.find(|(_, unit)| units.contains(&unit.trim_end_matches([',', ')'])));
+    found.map_or_else(
+        || "\u{0}".to_owned(),
+        |(number, unit)| format!("{number} {}", unit.trim_end_matches([',', ')'])),
+    )
+}
+
+/// A database that others have changed, and what it takes to bring it back.
+#[test]
+fn a_database_is_what_its_migrations_made_or_it_is_said_what_differs() {
+    let folder = generated();
+    let url = database("drifting");
+    psql(&url, &migration(&fresh(&[]), 1, "up.sql"));
+    let (status, text) = said_with(folder.path(), &["migrate", "verify"], &[("DATABASE_URL", &url)]);
+    assert_eq!(status, Some(2), "{text}");
+    expect("verify_unmigrated.txt", &text);
+    psql(
+        &url,
+        "CREATE TABLE medallion.seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL);
+        INSERT INTO medallion.seaql_migrations VALUES ('m000001_baseline', 0);
+        -- What comes at run time, and what is others' own.
+        SELECT medallion.make_partition('silver.fact_sale', 'fact_sale_202401', '2024-01-01', '2024-02-01');
+        SELECT medallion.index_versions('bronze.br_sale_cdc', 'br_sale_cdc_versions', ARRAY['sale_id']);
+        CREATE SCHEMA others;
+        CREATE TABLE others.notes (note text);",
+    );
+    let verify = || said_with(folder.path(), &["migrate", "verify"], &[("DATABASE_URL", &url)]);
+    let (status, text) = verify();
+    assert_eq!(status, Some(0), "{text}");
+    expect("verify_live.txt", &text);
+
+    psql(
+        &url,
+        "ALTER TABLE silver.dim_customer_hist ADD COLUMN note text DEFAULT 'x' NOT NULL;
+        ALTER TABLE medallion.pipeline_metadata ALTER COLUMN pipeline_name TYPE varchar;
+        ALTER TABLE bronze.br_sale_cdc DISABLE TRIGGER refuse_change;
+        ALTER TABLE bronze.br_sale_cdc ALTER COLUMN load_ts DROP DEFAULT;
+        ALTER TABLE medallion.watermark DROP CONSTRAINT watermark_pkey;
+        DROP FUNCTION silver.dim_customer_history(integer);
+        CREATE OR REPLACE VIEW silver.lookup_store AS SELECT store_id, 'Bonn'::text AS city, sys_start FROM medallion.lookup_store_hist;
+        COMMENT ON TABLE silver.fact_sale IS 'Mine.';
+        GRANT SELECT ON silver.fact_sale TO PUBLIC;
+        REVOKE SELECT ON gold.best_days FROM shop_reader;
+        CREATE INDEX by_amount ON silver.fact_sale (amount);
+        CREATE VIEW gold.mine AS SELECT day FROM gold.sales_by_day;
+        COMMENT ON VIEW gold.mine IS 'Mine.';"
+    );
+    let (status, text) = verify();
+    assert_eq!(status, Some(1), "{text}");
+    // Versions spell views in their own ways.
+    if psql(&url, "SHOW server_version_num").starts_with("15") {
+        expect("drift.txt", &text);
+    }
+    let (_, sql) = text.split_once("to be read first:").unwrap();
+    try_psql(&url, &sql.replace("-- What it holds goes with it: ", ""))
+        .unwrap_or_else(|error| panic!("{error}{sql}"));
+    let (status, text) = verify();
+    assert_eq!(status, Some(0), "{text}");
+
+    psql(&url, "INSERT INTO medallion.seaql_migrations VALUES ('m000002_elsewhere', 0)");
+    let (status, text) = verify();
+    assert!(
+        status == Some(1) && text.contains("it has migration `m000002_elsewhere`, which is not here"),
+        "{text}"
+    );
 }
 
 /// What the spec has to say first, and writes nothing before.

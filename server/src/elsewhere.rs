@@ -25,6 +25,9 @@ pub fn ask(url: &str, sql: &str) -> Result<Result<String, String>, Error> {
     let program = client::program(named)?;
     let mut command = Command::new(&program);
     command.env("PGOPTIONS", SESSION).env("PGAPPNAME", "medallion").env("PGCLIENTENCODING", "UTF8");
+    if std::env::var_os("PGCONNECT_TIMEOUT").is_none() {
+        command.env("PGCONNECT_TIMEOUT", "10");
+    }
     if let Some(password) = password {
         command.env("PGPASSWORD", password);
     }

@@ -1,15 +1,18 @@
 //! `medallion generate`: writes what the specs say, or compares it with what is there.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::plan::shown::allowing;
 use super::workspace::Workspace;
 use super::{Error, branch, check, evolution, read};
 use crate::emit::{self, FileSet, Unable};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
 use crate::output::{self, Differences, Place};
+use crate::plan::lock::Lock;
 use crate::spec::Files;
 
 /// Write entities, SQL and migrations from the specs
@@ -43,6 +46,8 @@ struct Generated {
     place: Place,
     /// The migrations that come after those of another branch.
     added: Vec<String>,
+    /// What migrations risk that a spec does not allow: the migration, and what it risks.
+    refused: Vec<(String, String)>,
 }
 
 pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode, Error> {
@@ -77,6 +82,7 @@ fn emit(
     let mut files = FileSet::default();
     let mut undecided = Vec::new();
     let mut added = Vec::new();
+    let mut refused = Vec::new();
     for (warehouse, spec) in warehouses.iter().zip(specs) {
         let past = match &generate.rebase {
             Some(base) => {
@@ -99,6 +105,7 @@ fn emit(
                 if let Some(kept) = kept {
                     added.extend(migrations(&emitted).filter(|name| !kept.contains(name)));
                 }
+                refused.extend(refusals(&emitted, &warehouse.name));
                 files.merge(emitted);
             }
             Err(Unable::Undecided(list)) => undecided.push(evolution::findings(&list, spec)),
@@ -116,7 +123,7 @@ fn emit(
         several => format!("{}, {} warehouses", read::SPECS, several.len()),
     };
     let place = Place { root: workspace.root.clone(), folders, whole };
-    Ok((Generated { from, files, place, added }, undecided))
+    Ok((Generated { from, files, place, added, refused }, undecided))
 }
 
 fn write(generated: &Generated) -> Result<ExitCode, Error> {
@@ -130,6 +137,13 @@ fn write(generated: &Generated) -> Result<ExitCode, Error> {
     for name in &generated.added {
         println!("`{name}` comes after the migrations that stay");
     }
+    for (migration, risk) in &generated.refused {
+        eprintln!("`migrate up` refuses {migration} until the spec allows `{risk}`");
+    }
+    if !generated.refused.is_empty() {
+        let risks = generated.refused.iter().map(|(_, risk)| risk.as_str());
+        eprint!("\n{}", allowing(risks.collect::<BTreeSet<&str>>(), "    "));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,6 +151,13 @@ fn write(generated: &Generated) -> Result<ExitCode, Error> {
 fn migrations(files: &FileSet) -> impl Iterator<Item = String> {
     let folders = files.iter().filter_map(|(path, _)| path.strip_suffix("/up.sql"));
     folders.filter_map(|folder| folder.rsplit('/').next()).map(str::to_owned)
+}
+
+/// What is generated and not allowed.
+fn refusals(files: &FileSet, warehouse: &str) -> Vec<(String, String)> {
+    let lock = files.get(&emit::lock_path(warehouse)).and_then(|text| Lock::read(text).ok());
+    let owned = |(migration, risk): (&str, &str)| (migration.to_owned(), risk.to_owned());
+    lock.map_or_else(Vec::new, |lock| lock.refused().map(owned).collect())
 }
 
 fn compare(generated: &Generated) -> Result<ExitCode, Error> {

@@ -1,23 +1,21 @@
 //! `medallion migrate verify`: proves the migrations on scratch databases. What they make, first to last, is what a
-//! fresh install of the spec makes; the last one, taken back, leaves what was there before. Touches no database that
-//! stands.
+//! fresh install of the spec makes; the last one, taken back, leaves what was there before. Where the environment
+//! names a database, it says how that one differs from what its migrations have made, and changes nothing there.
 
 use std::process::ExitCode;
 
 use medallion_server::Server;
 use similar::TextDiff;
 
+use super::catalog::{self, Catalog};
 use super::workspace::Workspace;
-use super::{Error, check, read};
+use super::{Error, check, drift, live, read};
 use crate::emit::{self, FileSet, Past};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
 
-/// What a database holds, as lines of text.
-const CATALOG: &str = include_str!("catalog.sql");
-
 /// A law, and what breaks it.
-type Checked = (&'static str, Result<(), String>);
+type Checked = (String, Result<(), String>);
 
 pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
     let specs = read::chosen(workspace.spec.as_deref())?;
@@ -26,6 +24,10 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
         loaded.iter().filter_map(|one| one.as_ref().err()).for_each(check::print_findings);
         return Ok(ExitCode::from(1));
     }
+    let live = match std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        Some(url) => Some(Live::ask(&url)?),
+        None => None,
+    };
     let server = Server::scratch()?;
     let mut broken = false;
     for (number, warehouse) in loaded.into_iter().flatten().enumerate() {
@@ -39,7 +41,8 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
             1 => println!("{}: 1 migration", warehouse.name),
             count => println!("{}: {count} migrations", warehouse.name),
         }
-        for (law, outcome) in verify(&server, number, &warehouse, &past)? {
+        let live = live.as_ref().filter(|live| live.warehouse == warehouse.name);
+        for (law, outcome) in verify(&server, number, &warehouse, &past, live)? {
             match outcome {
                 Ok(()) => println!("  ok      {law}"),
                 Err(why) => {
@@ -52,7 +55,13 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(u8::from(broken)))
 }
 
-fn verify(server: &Server, number: usize, warehouse: &Warehouse, past: &Past) -> Result<Vec<Checked>, Error> {
+fn verify(
+    server: &Server,
+    number: usize,
+    warehouse: &Warehouse,
+    past: &Past,
+    live: Option<&Live>,
+) -> Result<Vec<Checked>, Error> {
     let workspace = emit::Workspace { warehouses: vec![warehouse.name.clone()], default: None };
     const CURRENT: &str = "the spec asks for no migration more";
     let unplanned = match emit::plan(warehouse, past) {
@@ -61,21 +70,25 @@ fn verify(server: &Server, number: usize, warehouse: &Warehouse, past: &Past) ->
         Err(unable) => Some(unable.to_string()),
     };
     if let Some(why) = unplanned {
-        return Ok(vec![(CURRENT, Err(why))]);
+        return Ok(vec![(CURRENT.to_owned(), Err(why))]);
     }
     let squashed = emit::squash(warehouse, &workspace, past);
     let fresh = Scratch::new(server, format!("fresh_{number}"))?;
     let fresh = match fresh.run(&baseline(&squashed, &warehouse.name)) {
         Ok(()) => fresh.catalog()?,
-        Err(why) => return Ok(vec![("a fresh install of the spec succeeds", Err(why))]),
+        Err(why) => return Ok(vec![("a fresh install of the spec succeeds".to_owned(), Err(why))]),
     };
     let migrated = Scratch::new(server, format!("migrated_{number}"))?;
     let mut before = String::new();
-    for migration in &past.lock.migrations {
+    let mut drifted = None;
+    for (count, migration) in past.lock.migrations.iter().enumerate() {
         before = migrated.catalog()?;
         if let Err(why) = migrated.run(&sql(past, warehouse, &migration.name, "up.sql")) {
             let why = format!("{}: {why}", migration.name);
-            return Ok(vec![("the migrations succeed, first to last", Err(why))]);
+            return Ok(vec![("the migrations succeed, first to last".to_owned(), Err(why))]);
+        }
+        if let Some(live) = live.filter(|live| live.applied.len() == count + 1) {
+            drifted = Some(live.compared(&migrated.objects()?, migrated.version()?)?);
         }
     }
     let same = same(&fresh, &migrated.catalog()?, "a fresh install", "the migrations");
@@ -84,11 +97,105 @@ fn verify(server: &Server, number: usize, warehouse: &Warehouse, past: &Past) ->
         Ok(()) => self::same(&before, &migrated.catalog()?, "before", "taken back"),
         Err(why) => Err(why),
     };
-    Ok(vec![
-        (CURRENT, Ok(())),
-        ("the migrations, first to last, make what a fresh install makes", same),
-        ("the last migration, taken back, leaves what was there before", back),
-    ])
+    let mut checked = vec![
+        (CURRENT.to_owned(), Ok(())),
+        ("the migrations, first to last, make what a fresh install makes".to_owned(), same),
+        ("the last migration, taken back, leaves what was there before".to_owned(), back),
+    ];
+    if let Some(live) = live {
+        let names: Vec<&str> = past.lock.migrations.iter().map(|one| one.name.as_str()).collect();
+        checked.push(live.check(&names, drifted));
+    }
+    Ok(checked)
+}
+
+/// The database that the environment names.
+struct Live {
+    version: u32,
+    warehouse: String,
+    applied: Vec<String>,
+    objects: Catalog,
+}
+
+impl Live {
+    fn ask(url: &str) -> Result<Self, Error> {
+        let failed = |why: String| {
+            Error::new(
+                format!("cannot ask the database of DATABASE_URL: {why}"),
+                "correct DATABASE_URL; without it, the proof goes without a database",
+            )
+        };
+        let stands = "SELECT to_regclass('medallion.warehouse') IS NOT NULL \
+                      AND to_regclass('medallion.seaql_migrations') IS NOT NULL;";
+        if live::ask(url, stands).map_err(failed)?.trim() != "t" {
+            let what = "the database of DATABASE_URL holds no warehouse";
+            return Err(Error::new(what, "run `medallion migrate up`, or correct DATABASE_URL"));
+        }
+        let known = "SELECT json_build_array(current_setting('server_version_num')::integer / 10000, \
+                     (SELECT name FROM medallion.warehouse), \
+                     (SELECT json_agg(version ORDER BY version) FROM medallion.seaql_migrations));";
+        let answer = live::ask(url, &format!("{known}\n{}", catalog::rows())).map_err(failed)?;
+        let unread = |cause: serde_json::Error| failed(cause.to_string());
+        let first = answer.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        let (version, warehouse, applied): (u32, Option<String>, Option<Vec<String>>) =
+            serde_json::from_str(first).map_err(unread)?;
+        let objects = catalog::read(&answer).map_err(unread)?;
+        let (warehouse, applied) = (warehouse.unwrap_or_default(), applied.unwrap_or_default());
+        Ok(Self { version, warehouse, applied, objects })
+    }
+
+    /// How it differs, in words and as SQL.
+    fn compared(&self, wanted: &Catalog, version: u32) -> Result<Vec<drift::Drift>, Error> {
+        if version != self.version {
+            return Err(Error::new(
+                format!(
+                    "the database of DATABASE_URL is of PostgreSQL {}, and the scratch server of {version}: they \
+                     spell what they hold in their own ways",
+                    self.version
+                ),
+                format!(
+                    "name the folder of PostgreSQL {}'s programs in MEDALLION_POSTGRES_BIN",
+                    self.version
+                ),
+            ));
+        }
+        Ok(drift::between(wanted, &self.objects))
+    }
+
+    fn check(&self, migrations: &[&str], drifted: Option<Vec<drift::Drift>>) -> Checked {
+        let law = "the database of DATABASE_URL is what its migrations have made";
+        let Some(drifted) = drifted.filter(|_| migrations.starts_with(&self.applied_names())) else {
+            let unknown = self.applied.iter().find(|name| !migrations.contains(&name.as_str()));
+            let why = match unknown {
+                Some(name) => format!("it has migration `{name}`, which is not here"),
+                None => "it has later migrations without earlier ones".to_owned(),
+            };
+            return (law.to_owned(), Err(why));
+        };
+        let pending = &migrations[self.applied.len()..];
+        let law = match pending {
+            [] => law.to_owned(),
+            [one] => format!("{law}; {one} is pending"),
+            [one, ..] => format!("{law}; {one} and {} more are pending", pending.len() - 1),
+        };
+        if drifted.is_empty() {
+            return (law, Ok(()));
+        }
+        let said: Vec<&str> = drifted.iter().map(|one| one.said.as_str()).collect();
+        let sql: Vec<&str> = drifted.iter().flat_map(|one| &one.sql).map(String::as_str).collect();
+        (
+            law,
+            Err(format!(
+                "{}\n\nwhat brings it back, to be read first:\n\n{}",
+                said.join("\n"),
+                sql.join("\n")
+            )),
+        )
+    }
+
+    fn applied_names(&self) -> Vec<&str> {
+        self.applied.iter().map(String::as_str).collect()
+    }
 }
 
 /// The SQL of a migration that is there.
@@ -128,11 +235,26 @@ impl<'s> Scratch<'s> {
     }
 
     fn catalog(&self) -> Result<String, Error> {
-        let lines = self.server.script(&self.database, CATALOG)?;
-        lines.map_err(|why| {
-            Error::new(format!("cannot read what a scratch database holds: {why}"), "report it")
-        })
+        self.answer(&catalog::lines())
     }
+
+    /// The same, with all that is known of each object.
+    fn objects(&self) -> Result<Catalog, Error> {
+        catalog::read(&self.answer(&catalog::rows())?).map_err(|cause| unread(&cause.to_string()))
+    }
+
+    fn version(&self) -> Result<u32, Error> {
+        let answer = self.answer("SELECT current_setting('server_version_num')::integer / 10000")?;
+        answer.trim().parse().map_err(|_| unread(&answer))
+    }
+
+    fn answer(&self, sql: &str) -> Result<String, Error> {
+        self.server.script(&self.database, sql)?.map_err(|why| unread(&why))
+    }
+}
+
+fn unread(why: &str) -> Error {
+    Error::new(format!("cannot read what a scratch database holds: {why}"), "report it")
 }
 
 fn same(wanted: &str, found: &str, first: &str, second: &str) -> Result<(), String> {

@@ -2,13 +2,16 @@
 //! on, and turns errors into a message and an exit status.
 
 mod branch;
+pub mod catalog;
 pub mod check;
 mod db;
+mod drift;
 mod evolution;
 mod generate;
 mod git;
 mod hand_over;
 mod import;
+mod live;
 mod migrate_verify;
 mod plan;
 pub mod read;

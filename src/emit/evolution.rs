@@ -11,8 +11,8 @@ use super::{FileSet, Workspace, files, mark, rust, spec_of};
 use crate::model::{Name, Silver, Storage, Warehouse};
 use crate::plan::decision::{Decisions, Known, Undecided};
 use crate::plan::difference::Failure;
-use crate::plan::lock::{self, Lock, Migration};
-use crate::plan::{Catalog, Difference, Renamed, Renames, Step, Unreadable};
+use crate::plan::lock::{self, Lock, Migration, Risk};
+use crate::plan::{Catalog, Difference, Renamed, Renames, Step, Unreadable, hazard};
 
 /// The longest name of a migration, without its number.
 const LONGEST_LABEL: usize = 50;
@@ -67,12 +67,12 @@ pub(super) fn first(warehouse: &Warehouse, workspace: &Workspace) -> FileSet {
     let scripts = sql::scripts(warehouse);
     let (sql_mark, rust_mark) = marks(warehouse);
     let name = "m000001_baseline";
-    let mut set = files(warehouse, workspace, &scripts, &[name.to_owned()]);
     let folder = format!("{}/{name}", folder(warehouse));
     let up = sql::baseline::up(warehouse, &scripts, &sql_mark);
     let down = sql::baseline::down(&scripts, &sql_mark);
     let mut lock = lock_of(warehouse, &scripts);
     lock.migrations = vec![Migration::of(name, &up, &down)];
+    let mut set = files(warehouse, workspace, &scripts, &lock);
     set.add(format!("{folder}/mod.rs"), rust::baseline(&rust_mark));
     set.add(format!("{folder}/up.sql"), up);
     set.add(format!("{folder}/down.sql"), down);
@@ -91,17 +91,19 @@ pub(super) fn next(warehouse: &Warehouse, workspace: &Workspace, past: &Past) ->
     let Next { warehouse, scripts, mut lock, planned } = Next::of(warehouse, past)?;
     let mut written = BTreeMap::new();
     if let Some(Planned { name, up, down }) = planned {
+        let risks = hazard::risks(&up);
         let (sql_mark, rust_mark) = marks(&warehouse);
         let up = migration::text(&up, &lock.objects_hash, &sql_mark);
         let down = migration::text(&down, &past.lock.objects_hash, &sql_mark);
-        lock.migrations.push(Migration::of(&name, &up, &down));
+        let risks = risks.into_iter().map(|what| Risk { what, allowed: None }).collect();
+        lock.migrations.push(Migration { risks, ..Migration::of(&name, &up, &down) });
         let folder = format!("{}/{name}", folder(&warehouse));
         written.insert(format!("{folder}/mod.rs"), rust::next_migration(&name, &rust_mark));
         written.insert(format!("{folder}/up.sql"), up);
         written.insert(format!("{folder}/down.sql"), down);
     }
-    let names: Vec<String> = lock.migrations.iter().map(|one| one.name.clone()).collect();
-    let mut set = files(&warehouse, workspace, &scripts, &names);
+    lock.allow(&warehouse.evolution.allowed_hazards);
+    let mut set = files(&warehouse, workspace, &scripts, &lock);
     for (path, text) in &past.files {
         set.keep(path.clone(), text.clone());
     }
@@ -194,6 +196,8 @@ impl Planned {
             // What the way back forgets stands in tables that it may drop.
             down.splice(0..0, told_down);
         }
+        hazard::assess(&mut up, &old)?;
+        hazard::assess(&mut down, &new)?;
         let name = name(before.migrations.len() + 1, decisions);
         Ok(Self { name, up, down })
     }

@@ -119,4 +119,6 @@ codes! {
     UnmadeChange = "M0605",
     /// A change that meets what another branch does.
     BranchesMeet = "M0606",
+    /// A hazard that is allowed and is none.
+    UnknownHazard = "M0607",
 }

@@ -68,6 +68,8 @@ pub struct Evolution {
     pub backfilled: Vec<(Name, String)>,
     /// What may go, and why: a relation as the spec calls it, or `relation.column`.
     pub allowed_drops: BTreeMap<String, String>,
+    /// What a migration may risk, and why: `relation.hazard`, the relation as the spec calls it.
+    pub allowed_hazards: BTreeMap<String, String>,
 }
 
 /// The schemas of the three layers.

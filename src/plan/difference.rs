@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::effect::Lock;
 use super::enumeration;
 use super::gone::Gone;
 use super::hazard::Hazard;
@@ -22,11 +23,14 @@ pub struct Step {
     pub sql: String,
     /// What it could break or block.
     pub hazards: Vec<Hazard>,
+    /// The locks that it takes on relations that are there, each with the relation's quoted name.
+    pub locks: Vec<(Lock, String)>,
 }
 
 impl Step {
     pub(super) fn new(section: &str, sql: impl Into<String>) -> Self {
-        Self { section: section.to_owned(), remark: String::new(), sql: sql.into(), hazards: Vec::new() }
+        let (section, sql) = (section.to_owned(), sql.into());
+        Self { section, remark: String::new(), sql, hazards: Vec::new(), locks: Vec::new() }
     }
 
     /// A statement about the rows of a relation, which is there.

@@ -37,6 +37,20 @@ pub struct Migration {
     pub up: String,
     /// The checksum of `down.sql`.
     pub down: String,
+    /// What it risks that a spec has to allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risks: Vec<Risk>,
+}
+
+/// What a migration risks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Risk {
+    /// The relation as the spec calls it, and the hazard: `dim_customer_hist.rewrite`.
+    pub what: String,
+    /// Why the spec allows it, where it does or once did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
 }
 
 /// A script of objects.
@@ -84,6 +98,23 @@ impl Lock {
         if lock.format == FORMAT { Ok(lock) } else { Err(Unusable::Format(lock.format)) }
     }
 
+    /// Notes what a spec allows now. What was allowed once stays so: a migration may have run on account of it.
+    pub fn allow(&mut self, allowed: &BTreeMap<String, String>) {
+        for risk in self.migrations.iter_mut().flat_map(|one| &mut one.risks) {
+            if risk.allowed.is_none() {
+                risk.allowed = allowed.get(&risk.what).cloned();
+            }
+        }
+    }
+
+    /// What migrations risk that no spec has allowed: the migration's name, and what it risks.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
+        let risks = self.migrations.iter().flat_map(|one| one.risks.iter().map(move |risk| (one, risk)));
+        risks
+            .filter(|(_, risk)| risk.allowed.is_none())
+            .map(|(one, risk)| (one.name.as_str(), risk.what.as_str()))
+    }
+
     /// The file's text, without the mark.
     pub fn text(&self) -> String {
         toml::to_string_pretty(self).expect("a lock is plain data with string keys")
@@ -93,7 +124,7 @@ impl Lock {
 impl Migration {
     /// A migration with the checksums of its texts.
     pub fn of(name: &str, up: &str, down: &str) -> Self {
-        Self { name: name.to_owned(), up: checksum(up), down: checksum(down) }
+        Self { name: name.to_owned(), up: checksum(up), down: checksum(down), risks: Vec::new() }
     }
 }
 

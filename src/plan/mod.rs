@@ -5,6 +5,7 @@
 pub mod branch;
 pub mod decision;
 pub mod difference;
+pub mod effect;
 mod enumeration;
 mod gone;
 pub mod hazard;
@@ -15,6 +16,7 @@ pub mod rename;
 pub mod table;
 
 pub use difference::{Difference, Step};
+pub use effect::{Blocked, Lock};
 pub use hazard::Hazard;
 pub use object::{Catalog, Unreadable};
 pub use rename::{Renamed, Renames};

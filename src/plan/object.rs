@@ -321,7 +321,7 @@ impl Catalog {
 }
 
 /// The tokens of a statement that mean something.
-fn tokens(node: &SyntaxNode) -> Vec<(SyntaxKind, String)> {
+pub(super) fn tokens(node: &SyntaxNode) -> Vec<(SyntaxKind, String)> {
     node.descendants_with_tokens()
         .filter_map(|element| element.into_token())
         .filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
@@ -330,7 +330,7 @@ fn tokens(node: &SyntaxNode) -> Vec<(SyntaxKind, String)> {
 }
 
 /// The quoted name, with its schema, that stands behind these words.
-fn name_after(words: &[&str], before: &[&str]) -> Option<String> {
+pub(super) fn name_after(words: &[&str], before: &[&str]) -> Option<String> {
     let mut start = words.windows(before.len()).position(|window| window == before)? + before.len();
     start += usize::from(words.get(start) == Some(&"ONLY"));
     let mut name = words.get(start)?.to_string();

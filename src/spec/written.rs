@@ -53,6 +53,10 @@ pub struct Warehouse {
     /// migration would drop it.
     #[serde(default)]
     pub allow_drop: BTreeMap<At<String>, At<String>>,
+    /// What a migration may risk, and why: `relation.rewrite`, `relation.scan`, `relation.index_build` or
+    /// `relation.irreversible`. `migrate up` refuses what is not allowed here.
+    #[serde(default)]
+    pub allow_hazard: BTreeMap<At<String>, At<String>>,
 }
 
 /// The warehouse itself.

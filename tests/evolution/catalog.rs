@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::Command;
 
+use medallion::cli::catalog::lines;
+
 /// Runs SQL in one transaction.
 pub fn psql(url: &str, sql: &str) -> String {
     try_psql(url, sql).unwrap_or_else(|error| panic!("{error}"))
@@ -42,9 +44,7 @@ pub fn catalog(url: &str) -> String {
     const MADE: &str = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' AND relname ~ '_[0-9]{4}[0-9_wq]*$'";
     let made = psql(url, MADE);
     let hash = psql(url, "SELECT objects_hash FROM medallion.warehouse");
-    let all = psql(url, CATALOG) + &hash;
+    let all = psql(url, &lines()) + &hash;
     let own = all.lines().filter(|line| !made.lines().any(|name| line.contains(name)));
     own.map(|line| format!("{line}\n")).collect()
 }
-
-const CATALOG: &str = include_str!("../../src/cli/catalog.sql");

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f6a34e22254f06c0f05e49143dcba858c7f7c164dfcbe9f43d697b1521cf042c";
+pub const SPEC_HASH: &str = "830c1636aba63f4f13bd440c312b758aefeff1cced8565942bb2a9a121397425";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452";
@@ -185,6 +185,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             },
         ],
         migrations: ::migration::pagila::migrations,
+        refused: ::migration::pagila::REFUSED,
         scripts: descriptor::Scripts {
             source: Some(include_str!("../../../spec/pagila/source.sql")),
             sample: Some(include_str!("../../../spec/pagila/sample.sql")),

@@ -1,11 +1,13 @@
 //! `warehouse migrate`: sea-orm-migration's verbs.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
-use crate::migrate;
+use crate::migrate::{self, Patience, Refused};
 use crate::place::Place;
 
 #[derive(clap::Args)]
@@ -17,13 +19,26 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Apply the migrations that the database lacks
-    Up,
+    Up(Patient),
     /// Take back the last migration: what it made is dropped, rows included
     Down(Sure),
     /// Say which migrations the database has
     Status,
     /// Drop the whole warehouse and migrate anew; `run` then loads it from its source again
     Fresh(Sure),
+}
+
+#[derive(clap::Args)]
+struct Patient {
+    /// How many seconds one try waits for a lock, before others go ahead
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    lock_timeout: u64,
+    /// For how many seconds it goes on trying
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
+    /// How many seconds one statement may take; 0 for as long as it needs
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    statement_timeout: u64,
 }
 
 #[derive(clap::Args)]
@@ -35,9 +50,15 @@ struct Sure {
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     match &arguments.verb {
-        Verb::Up => {
+        Verb::Up(patient) => {
             let place = Place::find(warehouse.name)?;
-            applied(&migrate::up(warehouse, &place).await?)?;
+            let refused = migrate::refused(warehouse, &place).await?;
+            if !refused.is_empty() {
+                super::answer(&told(&refused))?;
+                return Ok(Outcome::Findings);
+            }
+            let say = &mut |line: &str| eprintln!("{line}");
+            applied(&migrate::up_patiently(warehouse, &place, patient.patience(), say).await?)?;
         }
         Verb::Down(sure) => {
             sure.confirm("migrate down")?;
@@ -71,6 +92,44 @@ fn applied(names: &[String]) -> Result<()> {
         super::answer(&format!("applied {name}\n"))?;
     }
     Ok(())
+}
+
+/// What is refused, with the lines to paste.
+fn told(refused: &[Refused]) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for Refused { migration, what } in refused {
+        if migration != last {
+            last = migration;
+            text.push_str(&format!("{migration} is not applied: the spec does not allow what it risks\n"));
+        }
+        let (relation, hazard) = what.rsplit_once('.').unwrap_or((what, ""));
+        text.push_str(&format!("  {relation}: {}\n", meaning(hazard)));
+    }
+    text.push_str("  = to allow it, write into the spec, generate, and build again:\n\n    [allow_hazard]\n");
+    for Refused { what, .. } in refused {
+        text.push_str(&format!("    \"{}\" = \"why\"\n", what.replace('\\', "\\\\").replace('"', "\\\"")));
+    }
+    text
+}
+
+fn meaning(hazard: &str) -> &'static str {
+    match hazard {
+        "rewrite" => "every row is written anew, while nobody can read or write the table",
+        "scan" => "every row is read, while nobody can read or write the table",
+        "index_build" => "every row is read, while nobody can write the table",
+        _ => "values change, and taking the migration back does not bring back what they were",
+    }
+}
+
+impl Patient {
+    fn patience(&self) -> Patience {
+        Patience {
+            lock: Duration::from_secs(self.lock_timeout),
+            whole: Duration::from_secs(self.patience),
+            statement: (self.statement_timeout > 0).then(|| Duration::from_secs(self.statement_timeout)),
+        }
+    }
 }
 
 impl Sure {

@@ -37,6 +37,9 @@ pub struct Warehouse {
     pub tests: Vec<DataTest>,
     /// The migrations, first to last.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
+    /// What migrations risk that the spec did not allow when they were generated: the migration, and the relation
+    /// with the hazard as the spec would allow it, `dim_customer_hist.rewrite`.
+    pub refused: &'static [(&'static str, &'static str)],
     /// SQL for the source.
     pub scripts: Scripts,
     /// The guided tour.

@@ -151,6 +151,7 @@ impl Bench {
             silver: vec![],
             marts: vec![],
             migrations: Vec::new,
+            refused: &[],
             scripts: Scripts::default(),
             tests: vec![],
             demo: vec![],

@@ -119,6 +119,7 @@ pub fn warehouse() -> Warehouse {
         ],
         marts: marts(),
         migrations: Vec::new,
+        refused: &[],
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

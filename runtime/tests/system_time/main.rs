@@ -163,6 +163,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         silver: Vec::new(),
         marts: Vec::new(),
         migrations: Vec::new,
+        refused: &[],
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -2,8 +2,9 @@
 
 use askama::Template;
 
-use super::layout::{atom, vector};
+use super::layout::{atom, string, vector};
 use super::warehouse::module_identifiers;
+use crate::plan::lock::Lock;
 
 #[derive(Template)]
 #[template(path = "migration/src/warehouse/m000001_baseline/mod.rs", escape = "none")]
@@ -23,8 +24,9 @@ struct NextRs<'a> {
 struct MigratorRs<'a> {
     mark: &'a str,
     warehouse: &'a str,
-    migrations: &'a [String],
+    migrations: Vec<&'a str>,
     list: String,
+    refused: Vec<(String, String)>,
 }
 
 #[derive(Template)]
@@ -45,10 +47,12 @@ pub(in crate::emit) fn next(name: &str, mark: &str) -> String {
 }
 
 /// A warehouse's migrations, first to last, by their names.
-pub(in crate::emit) fn migrator(warehouse: &str, migrations: &[String], mark: &str) -> String {
+pub(in crate::emit) fn migrator(warehouse: &str, lock: &Lock, mark: &str) -> String {
+    let migrations: Vec<&str> = lock.migrations.iter().map(|one| one.name.as_str()).collect();
     let boxed = migrations.iter().map(|name| atom(format!("Box::new({name}::Migration)")));
     let list = vector(boxed.collect()).lay_out(4, 0, 0);
-    crate::emit::sql::render(&MigratorRs { mark, warehouse, migrations, list })
+    let refused = lock.refused().map(|(migration, risk)| (string(migration), string(risk))).collect();
+    crate::emit::sql::render(&MigratorRs { mark, warehouse, migrations, list, refused })
 }
 
 /// The package's `lib.rs`.

@@ -122,7 +122,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
     let marts = warehouse.marts.iter().map(|one| entity(Layer::Gold, &one.name, "mart"));
     let tests = warehouse.tests.iter().map(|one| data_test::descriptor(one, &warehouse.time_zone));
-    let migrations = format!("::migration::{}::migrations", raw(&module_name(&warehouse.name)));
+    let migrator = format!("::migration::{}", raw(&module_name(&warehouse.name)));
     structure(
         "descriptor::Warehouse",
         vec![
@@ -136,7 +136,8 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("silver", vector(silver.collect())),
             ("marts", vector(marts.collect())),
             ("tests", vector(tests.collect())),
-            ("migrations", atom(migrations)),
+            ("migrations", atom(format!("{migrator}::migrations"))),
+            ("refused", atom(format!("{migrator}::REFUSED"))),
             ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
         ],

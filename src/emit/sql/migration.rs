@@ -7,13 +7,14 @@ use super::lint;
 use super::quote::{identifier, literal, relation};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
-use crate::plan::{Catalog, Hazard, Renames, Step};
+use crate::plan::{Catalog, Hazard, Renames, Step, hazard};
 
 #[derive(Template)]
 #[template(path = "migration/src/warehouse/next/up.sql", escape = "none")]
 struct NextSql<'a> {
     mark: &'a str,
     hazards: Vec<Hazard>,
+    held: Vec<String>,
     sections: Vec<SectionSql<'a>>,
     objects_hash: String,
 }
@@ -26,22 +27,28 @@ struct SectionSql<'a> {
 struct StepSql<'a> {
     /// A blank line, but between statements of one line and one kind.
     before: &'static str,
-    hazards: &'a [Hazard],
+    hazards: Vec<Hazard>,
     text: String,
     /// The word that a statement of one line begins with.
     kind: Option<&'a str>,
+    /// Whether what it drops is made again further down.
+    is_made_again: bool,
 }
 
 impl<'a> StepSql<'a> {
     fn after(previous: Option<&Self>, step: &'a Step) -> Self {
-        let is_short = step.remark.is_empty() && step.hazards.is_empty() && !step.sql.contains('\n');
+        // Said before the first of those that are made again, once.
+        let again = step.hazards == [Hazard::Remade] && previous.is_some_and(|one| one.is_made_again);
+        let hazards = if again { Vec::new() } else { step.hazards.clone() };
+        let is_short = step.remark.is_empty() && hazards.is_empty() && !step.sql.contains('\n');
         let kind = step.sql.split(' ').next().filter(|_| is_short);
-        let continues = kind.is_some() && previous.is_some_and(|one| one.kind == kind);
+        let continues = kind.is_some() && previous.is_some_and(|one| one.kind == kind || again);
         Self {
             before: if continues { "" } else { "\n" },
-            hazards: &step.hazards,
+            hazards,
             text: format!("{}{}", step.remark, step.sql),
             kind,
+            is_made_again: step.hazards.contains(&Hazard::Remade),
         }
     }
 }
@@ -75,7 +82,13 @@ pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> S
     let mut hazards: Vec<Hazard> = steps.iter().flat_map(|step| step.hazards.iter().copied()).collect();
     hazards.sort();
     hazards.dedup();
-    lint::remarked(super::render(&NextSql { mark, hazards, sections, objects_hash: literal(objects_hash) }))
+    let held = hazard::held(steps).into_iter().rev();
+    let held = held.map(|(blocked, tables)| {
+        let tables: Vec<String> = tables.into_iter().map(super::quote::remark).collect();
+        format!("{blocked}: {}", tables.join(", "))
+    });
+    let objects_hash = literal(objects_hash);
+    lint::remarked(super::render(&NextSql { mark, hazards, held: held.collect(), sections, objects_hash }))
 }
 
 /// What the bookkeeping has to know, on the way from `old` to `new`.

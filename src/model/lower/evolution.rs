@@ -7,6 +7,9 @@ use crate::finding::{Code, Finding};
 use crate::model::{Evolution, Name};
 use crate::spec::{self, At};
 
+/// What can be allowed.
+const HAZARDS: [&str; 4] = ["rewrite", "scan", "index_build", "irreversible"];
+
 pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Evolution {
     let mut evolution = Evolution::default();
     for landing in &spec.landing {
@@ -86,6 +89,19 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
             );
         }
         evolution.allowed_drops.insert(what.value.clone(), why.value.clone());
+    }
+    for (what, why) in &spec.allow_hazard {
+        let word = what.rsplit_once('.').map_or("", |(_, word)| word);
+        if !HAZARDS.contains(&word) {
+            let place = report.at(&what.span);
+            let message = format!("`{}` names no hazard", what.value);
+            report.push(
+                Finding::new(Code::UnknownHazard, message, place)
+                    .label("ends otherwise")
+                    .help(format!("end it with a relation's hazard: `.{}`", HAZARDS.join("`, `."))),
+            );
+        }
+        evolution.allowed_hazards.insert(what.value.clone(), why.value.clone());
     }
     evolution.relations.sort();
     evolution.columns.sort();

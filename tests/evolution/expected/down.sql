@@ -8,6 +8,10 @@
 
 -- Hazards, named again where they are met:
 --   data loss: what it held is gone; taking the migration back does not bring it back
+--   made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes
+
+-- Locks, held until it is committed:
+--   readers and writers wait: "as_of"."dim_customer", "as_of"."dim_customer_hist", "medallion"."dim_customer_hist_journal", "silver"."dim_customer", "silver"."dim_customer_hist"
 
 -- medallion: what the next run has to know of silver.dim_customer_hist
 
@@ -52,6 +56,7 @@ AND role.rolname NOT IN ('shop_loader', 'shop_reader');
 
 -- silver.dim_customer_hist
 
+-- Hazard, made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes.
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(integer);
 DROP FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz);

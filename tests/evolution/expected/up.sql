@@ -6,6 +6,11 @@
 -- squawk-ignore-file ban-drop-view, ban-drop-function -- made again further down, or gone from the spec
 -- squawk-ignore-file ban-drop-table -- gone from the spec, which says that it may go
 -- squawk-ignore-file adding-required-field -- the spec asks for it; what it blocks stands before the statement
+-- Hazards, named again where they are met:
+--   made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes
+
+-- Locks, held until it is committed:
+--   readers and writers wait: "as_of"."dim_customer", "as_of"."dim_customer_hist", "medallion"."dim_customer_hist_journal", "silver"."dim_customer", "silver"."dim_customer_hist"
 
 -- medallion: what others have granted
 
@@ -44,6 +49,7 @@ AND role.rolname NOT IN ('shop_loader', 'shop_reader');
 
 -- silver.dim_customer_hist
 
+-- Hazard, made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes.
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(integer);
 DROP FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz);

@@ -17,6 +17,18 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// What migrations risk that the spec does not allow: `migrate up` refuses them.
+{%- if refused.is_empty() %}
+pub const REFUSED: &[(&str, &str)] = &[];
+{%- else %}
+#[rustfmt::skip]
+pub const REFUSED: &[(&str, &str)] = &[
+{%- for (migration, risk) in refused %}
+    ({{ migration }}, {{ risk }}),
+{%- endfor %}
+];
+{%- endif %}
+
 /// The migrations, first to last.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     {{ list }}

@@ -6,6 +6,13 @@
 --   {{ hazard }}
 {%- endfor %}
 {%- endif %}
+{%- if !held.is_empty() %}
+
+-- Locks, held until it is committed:
+{%- for lock in held %}
+--   {{ lock }}
+{%- endfor %}
+{%- endif %}
 {%- for section in sections %}
 
 -- {{ section.title }}

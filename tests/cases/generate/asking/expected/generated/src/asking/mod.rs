@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "30a4877fdf9991ae5c2d1c66c8cc94054b01c47c4770897ee4ff502e70895da5";
+pub const SPEC_HASH: &str = "40b42050521cec86cd186946e8e0dd7ce3254ccf42bddfd98ae61576f6d0a925";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "6bc53f1e523627818a238fcf83980a16bf600756cf10de79401ce770284ba82b";
@@ -47,6 +47,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::asking::migrations,
+        refused: ::migration::asking::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

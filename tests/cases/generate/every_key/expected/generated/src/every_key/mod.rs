@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "245ea67cd4c1377afcba5429619a2b4fabe2b8b2527160035d54e85433f93a50";
+pub const SPEC_HASH: &str = "b628f056ff03e3a025a71e2f78da3d7f8f81dea87434700d54c62546711487cb";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "af9a7c88b3796d7840c1599b45b9fbf871546f842f9618bc9a6a58d72909dd1d";
@@ -69,6 +69,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::every_key::migrations,
+        refused: ::migration::every_key::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "2c9502cfa5f48f900f4d57744a981a64084dcb394f3dfbceaac0a5ffb1ed2379";
+pub const SPEC_HASH: &str = "2cbc756a3f0024584b8785fb66f18a3742d074d45abacd943fa463ef03132a44";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "52a1e31763013e90438a0b5a910db3fc755f69b295ce3111c2ef7c126bbe4f6a";
@@ -35,6 +35,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::every_type::migrations,
+        refused: ::migration::every_type::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fc9ea3e775e1d2f1272267d26670bcac4ee6e859fb4085e76e70f0820d0a4e28";
+pub const SPEC_HASH: &str = "0ca1c5f0ce0862960d3137a12273456f1766d68d66420e159959962a3b538b1e";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "22bcf007044924558a1caea612809351c246267ed87aa138a580711b975b2971";
@@ -40,6 +40,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         tests: vec![],
         migrations: ::migration::facts_meet_at_a_grain::migrations,
+        refused: ::migration::facts_meet_at_a_grain::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

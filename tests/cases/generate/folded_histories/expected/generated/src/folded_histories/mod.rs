@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "7e4d86656213367aadbf34245d3d0657a795f8718065fcb085d48941504e4d82";
+pub const SPEC_HASH: &str = "85ccc047d3d1759c87c21dc9b355c16f60df7c3649f4ec2fd701820442bc0b50";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "af4a9992593ce4f8e5971bb0ddbc6ff3dc9276b44108334feba01ae57c9b2494";
@@ -43,6 +43,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![gold::customers_by_note::Entity::mart(), gold::sales_by_store::Entity::mart()],
         tests: vec![],
         migrations: ::migration::folded_histories::migrations,
+        refused: ::migration::folded_histories::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "3465f19ea52073f0bda9120edd23078a4ca6e2fee70d0fc2c6d853e557243497";
+pub const SPEC_HASH: &str = "b2f876a983553b521f96ad6f70256db6c02234a7f3bcfccfa1dabf3889290dca";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad";
@@ -39,6 +39,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![gold::r#fn::Entity::mart()],
         tests: vec![],
         migrations: ::migration::keywords_as_names::migrations,
+        refused: ::migration::keywords_as_names::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "9422b6bc233dc3668490a07b633e312f29fc6ecc6919962c414dae36948f0c19";
+pub const SPEC_HASH: &str = "2a3775116eccb1daa42f36e07c1c28a60eba9e89908cd2cdc5af9720df8fdce4";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "1d88f9bebd9087bc92287c6d8bf4344b02be9e5686ae9b1a316a15c4ed1b9c07";
@@ -39,6 +39,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::large_histories::migrations,
+        refused: ::migration::large_histories::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "94f5e04328130a87551c7ee937cd1e2e9c50fa74b57638e3bd2f5ea98970b2ff";
+pub const SPEC_HASH: &str = "69bffd70d92afa1cf1ced3db138ba6072c1a1da02a615cf9f24f6fea07b2074c";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "de38100c6475a2802e435497735408b9c26745585055e9fa3a8a2c270f470db9";
@@ -35,6 +35,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::overlaps_refused::migrations,
+        refused: ::migration::overlaps_refused::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

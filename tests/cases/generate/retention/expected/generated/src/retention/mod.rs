@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "10d30da075d85f5a884cb6f734c92ffd7e4e368351173fab04e8f14a7d257577";
+pub const SPEC_HASH: &str = "7aaeedda1ba88a3f6dabcdce4f79845d91bf7c80db29a9d416a1a23960632600";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "3c6f32e4bb206234609796478c05299d605235f85045031dc5c1325588810bc6";
@@ -43,6 +43,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::retention::migrations,
+        refused: ::migration::retention::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "4c3523f75c2c3a0f9d75e5a4fc17afb192d0d752b06ab6195a1073bd80323062";
+pub const SPEC_HASH: &str = "cabf03599967e012dbfb127da81b04f3c6f8df4e9c84049cb2f60be33b82ca64";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "dd65836ee47ce946703ae4badf7098d583ed01ba2294b78955dff1472c44f71b";
@@ -35,6 +35,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::system_versioning::migrations,
+        refused: ::migration::system_versioning::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "a4d50a435ac1a9f4ebed49270ab0e723823896e74eca7517ac0e52e96b11a5d7";
+pub const SPEC_HASH: &str = "587176afb6d07dbe4df7e9ec7afdb73b9fb8c39dc094b42786f9eca27f02047f";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "b68853e88fd3fb7575a78f7fd901eb72448c4b5ae28f9cc416b4e2be4815b79a";
@@ -35,6 +35,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![],
         tests: vec![],
         migrations: ::migration::versioned_apart::migrations,
+        refused: ::migration::versioned_apart::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f8b4a78d9d411f69bc4d646bbbc22387e33acceab5f962584e6fb349ac23e121";
+pub const SPEC_HASH: &str = "91ebfc4483a4d8606f06b9c8b1207d632faacd09788f6bc251f2b5480bcc2f17";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "6dcd591f7454603e1caf058279a449495e7f126bf579c598741fae43b404b16d";
@@ -43,6 +43,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         marts: vec![gold::customers_by_note::Entity::mart(), gold::sales_by_store::Entity::mart()],
         tests: vec![],
         migrations: ::migration::writers_and_a_feed::migrations,
+        refused: ::migration::writers_and_a_feed::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -1,6 +1,8 @@
 //! Migrates the warehouse: sea-orm-migration's verbs, under the lock that `run` takes, with the checks
 //! that keep another warehouse's database, or one of another shape, from being written to.
 
+mod patience;
+
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTraitSelf};
 use sqlx::postgres::PgPoolOptions;
@@ -13,7 +15,10 @@ use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::{lock, quote, statement};
 
-/// How long a migration waits for what somebody else uses, before it gives up and changes nothing.
+pub use patience::Patience;
+use patience::Work;
+
+/// How long the session that looks after a migration waits for what somebody else uses.
 const PATIENCE: &str = "SET lock_timeout = '10s'";
 
 /// One migration and whether the database has it.
@@ -25,10 +30,48 @@ pub struct State {
     pub applied: bool,
 }
 
+/// What a pending migration risks, and the spec did not allow when it was generated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The migration's name.
+    pub migration: String,
+    /// The relation and the hazard, as the spec would allow it.
+    pub what: String,
+}
+
+/// Who is told what a migration waits for.
+pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
+
 /// Applies what is pending; returns the names.
 pub async fn up(warehouse: &Warehouse, place: &Place) -> Result<Vec<String>> {
+    up_patiently(warehouse, place, Patience::default(), &mut |_| ()).await
+}
+
+/// The same, as patiently as is asked for; says what it waits for.
+pub async fn up_patiently(
+    warehouse: &Warehouse,
+    place: &Place,
+    patience: Patience,
+    say: Say<'_>,
+) -> Result<Vec<String>> {
     let mut guard = guard(warehouse, place).await?;
-    up_locked(warehouse, place, &mut guard).await
+    up_locked(warehouse, place, &mut guard, patience, say).await
+}
+
+/// What pending migrations risk that is not allowed. A database that has none of them yet holds nothing to lose.
+pub async fn refused(warehouse: &Warehouse, place: &Place) -> Result<Vec<Refused>> {
+    if warehouse.refused.is_empty() {
+        return Ok(Vec::new());
+    }
+    let states = states(warehouse, place).await?;
+    if states.iter().all(|state| !state.applied) {
+        return Ok(Vec::new());
+    }
+    let is_pending = |name: &str| states.iter().any(|state| !state.applied && state.name == name);
+    let pending = warehouse.refused.iter().filter(|(migration, _)| is_pending(migration));
+    Ok(pending
+        .map(|(migration, what)| Refused { migration: (*migration).to_owned(), what: (*what).to_owned() })
+        .collect())
 }
 
 /// The session that keeps the lock while migrations are at work.
@@ -41,27 +84,42 @@ async fn guard(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
     Ok(guard)
 }
 
-async fn up_locked(warehouse: &Warehouse, place: &Place, guard: &mut PgConnection) -> Result<Vec<String>> {
+async fn up_locked(
+    warehouse: &Warehouse,
+    place: &Place,
+    guard: &mut PgConnection,
+    patience: Patience,
+    say: Say<'_>,
+) -> Result<Vec<String>> {
     guard
         .execute("CREATE SCHEMA IF NOT EXISTS medallion")
         .await
         .during(|| "cannot create schema `medallion`".to_owned())?;
     let database = open(place).await?;
     let migrator = Migrator(warehouse.migrations);
-    let pending: Vec<String> = migrator
+    let pending = migrator
         .get_pending_migrations(&database)
         .await
-        .during(|| "cannot tell which migrations are pending".to_owned())?
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect();
-    migrator.up(&database, None).await.during(|| {
-        let name = pending.first().map_or("?", String::as_str);
-        format!("migration `{name}` failed: it was rolled back as a whole")
-    })?;
+        .during(|| "cannot tell which migrations are pending".to_owned())?;
+    let pending: Vec<String> = pending.iter().map(|migration| migration.name().to_owned()).collect();
+    let mut work = Work { database: &database, guard: &mut *guard, patience, say };
+    for name in &pending {
+        let in_transaction = in_transaction(warehouse, name);
+        let failed = match in_transaction {
+            true => format!("migration `{name}` failed: it was rolled back as a whole"),
+            false => format!("migration `{name}` failed half-way: the next try begins it anew"),
+        };
+        work.persist(name, &failed, in_transaction, || migrator.up(&database, Some(1))).await?;
+    }
     drop(database);
     check(warehouse, guard).await?;
     Ok(pending)
+}
+
+/// Whether a migration happens as a whole or not at all. Indexes that nobody waits for are built otherwise.
+fn in_transaction(warehouse: &Warehouse, migration: &str) -> bool {
+    let migrations = (warehouse.migrations)();
+    migrations.iter().all(|one| one.name() != migration || one.use_transaction() != Some(false))
 }
 
 /// Takes back the last migration; returns its name, or none when there was none.
@@ -76,10 +134,12 @@ pub async fn down(warehouse: &Warehouse, place: &Place) -> Result<Option<String>
     let slots = slots(&mut guard).await?;
     let source = if last.name == states[0].name { source_of(place, &slots).await? } else { None };
     let database = open(place).await?;
-    Migrator(warehouse.migrations)
-        .down(&database, Some(1))
-        .await
-        .during(|| format!("migration `{}` was not taken back", last.name))?;
+    let migrator = Migrator(warehouse.migrations);
+    let in_transaction = in_transaction(warehouse, &last.name);
+    let mut work =
+        Work { database: &database, guard: &mut guard, patience: Patience::default(), say: &mut |_| () };
+    let failed = format!("migration `{}` was not taken back", last.name);
+    work.persist(&last.name, &failed, in_transaction, || migrator.down(&database, Some(1))).await?;
     if let Some(mut source) = source {
         release(&mut source, &slots).await?;
     }
@@ -110,7 +170,7 @@ pub async fn fresh(warehouse: &Warehouse, place: &Place) -> Result<Vec<String>> 
         .execute(sqlx::AssertSqlSafe(drop))
         .await
         .during(|| "cannot drop the warehouse's schemas".to_owned())?;
-    up_locked(warehouse, place, &mut guard).await
+    up_locked(warehouse, place, &mut guard, Patience::default(), &mut |_| ()).await
 }
 
 /// The migrations, first to last, and whether the database has them.
@@ -260,10 +320,7 @@ async fn open(place: &Place) -> Result<DatabaseConnection> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(connection::WITHOUT_LIMITS).await?;
-                connection.execute(PATIENCE).await.map(drop)
-            })
+            Box::pin(async move { connection.execute(connection::WITHOUT_LIMITS).await.map(drop) })
         })
         .connect_with(options)
         .await

@@ -1,0 +1,94 @@
+//! `medallion plan`: what the next migration would do, statement by statement, with what each could break or block.
+//! Writes nothing, and needs no database; where it is given one, it says how much each statement touches.
+
+pub mod shown;
+mod touched;
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use self::shown::Shown;
+use self::touched::Touched;
+use super::workspace::Workspace;
+use super::{Error, check, evolution, read};
+use crate::emit::{self, Unable};
+use crate::finding::Findings;
+use crate::model::{self, Warehouse};
+use crate::plan::hazard;
+
+/// What the next migration would do, statement by statement, with hazards
+///
+/// With the warehouse's DATABASE_URL it says as well how many rows and bytes each statement touches.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// How it is shown
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A line a statement
+    Human,
+    /// The statements whole
+    Sql,
+    /// For programs
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> {
+    let specs = read::chosen(workspace.spec.as_deref())?;
+    let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();
+    let mut findings: Vec<Findings> = loaded.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
+    let mut plans = Vec::new();
+    for (warehouse, files) in
+        loaded.iter().zip(&specs).filter_map(|(one, files)| Some((one.as_ref().ok()?, files)))
+    {
+        let planned = match read::past(&workspace.root, &warehouse.name)? {
+            None => None,
+            Some(past) => match emit::plan(warehouse, &past) {
+                Err(Unable::Undecided(list)) => {
+                    findings.push(evolution::findings(&list, files));
+                    continue;
+                }
+                planned => planned.map_err(evolution::unable)?,
+            },
+        };
+        plans.push((warehouse, planned));
+    }
+    if !findings.is_empty() {
+        findings.iter().for_each(check::print_findings);
+        return Ok(ExitCode::from(1));
+    }
+    let database = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+    let plans: Vec<Shown<'_>> = plans
+        .iter()
+        .map(|(warehouse, planned)| {
+            let steps = planned.as_ref().map_or(&[][..], |planned| &planned.up);
+            let touched = match &database {
+                Some(url) if !steps.is_empty() => Touched::ask(url, steps).unwrap_or_else(|why| {
+                    eprintln!("the plan is without rows and bytes: {why}");
+                    Touched::default()
+                }),
+                _ => Touched::default(),
+            };
+            let allowed = &warehouse.evolution.allowed_hazards;
+            let refused = hazard::risks(steps).into_iter().filter(|risk| !allowed.contains_key(risk));
+            let refused = refused.collect();
+            Shown { warehouse: &warehouse.name, planned: planned.as_ref(), touched, refused }
+        })
+        .collect();
+    match plan.format {
+        Format::Human => plans.iter().for_each(|plan| print!("{}", plan.human())),
+        Format::Sql => plans.iter().filter_map(|plan| plan.planned).for_each(|planned| {
+            println!("-- {}\n\n{}", planned.name, shown::statements(&planned.up));
+        }),
+        Format::Json => println!("{:#}", plans.iter().map(Shown::json).collect::<serde_json::Value>()),
+        Format::Markdown => plans.iter().for_each(|plan| print!("{}", plan.markdown())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
