@@ -6,6 +6,7 @@
 -- squawk-ignore-file ban-drop-view, ban-drop-function -- made again further down, or gone from the spec
 -- squawk-ignore-file ban-drop-table -- gone from the spec, which says that it may go
 -- squawk-ignore-file adding-required-field -- the spec asks for it; what it blocks stands before the statement
+
 -- Hazards, named again where they are met:
 --   made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes
 
