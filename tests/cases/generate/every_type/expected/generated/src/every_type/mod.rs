@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "2cbc756a3f0024584b8785fb66f18a3742d074d45abacd943fa463ef03132a44";
+pub const SPEC_HASH: &str = "6f1dd194ee72e8d5d721f7c5a570e6c324bc8d98a211ac907da29fcf8557c32f";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "52a1e31763013e90438a0b5a910db3fc755f69b295ce3111c2ef7c126bbe4f6a";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "85ccc047d3d1759c87c21dc9b355c16f60df7c3649f4ec2fd701820442bc0b50";
+pub const SPEC_HASH: &str = "1fa357cd7d74aee7fbef1bc419abf6ab823d788442c0e998f178eb9c8e3a01b1";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "af4a9992593ce4f8e5971bb0ddbc6ff3dc9276b44108334feba01ae57c9b2494";

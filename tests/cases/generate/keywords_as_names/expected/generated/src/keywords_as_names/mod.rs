@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "b2f876a983553b521f96ad6f70256db6c02234a7f3bcfccfa1dabf3889290dca";
+pub const SPEC_HASH: &str = "6a198f931888a61c539fe5739b0d4a945ab01b2e36780400e79838c8bf043c0a";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad";

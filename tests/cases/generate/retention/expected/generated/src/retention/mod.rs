@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "7aaeedda1ba88a3f6dabcdce4f79845d91bf7c80db29a9d416a1a23960632600";
+pub const SPEC_HASH: &str = "929aa67e9d46cb641ea5d0705e96c34121830d19a249b77027c43f2742120821";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "3c6f32e4bb206234609796478c05299d605235f85045031dc5c1325588810bc6";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "587176afb6d07dbe4df7e9ec7afdb73b9fb8c39dc094b42786f9eca27f02047f";
+pub const SPEC_HASH: &str = "fad5d67ce610052c2864215faa08fc2708abed3679c0404129412b8cd84f7aa7";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "b68853e88fd3fb7575a78f7fd901eb72448c4b5ae28f9cc416b4e2be4815b79a";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "91ebfc4483a4d8606f06b9c8b1207d632faacd09788f6bc251f2b5480bcc2f17";
+pub const SPEC_HASH: &str = "5dff3d0c3d28efecd85cf2e4319bd4e3161b39581038082f8f7f55140ba10289";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "6dcd591f7454603e1caf058279a449495e7f126bf579c598741fae43b404b16d";
