@@ -225,8 +225,7 @@ impl Column {
         let (name, from) = (&self.name, &self.data_type);
         match from == to {
             true => name.clone(),
-            false if is_cast_known(from, to) => format!("{name}::{to}"),
-            false => format!("{name}::text::{to}"),
+            false => conversion(name, from, to),
         }
     }
 

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "50a2de67ce2cee07887471ed4682d18f2a5464498357060d85977fa20238a632";
+pub const SPEC_HASH: &str = "519cda33e20558a09cb4d226a567c64dfe535f907d33c827f3c660aafc6320c2";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452";

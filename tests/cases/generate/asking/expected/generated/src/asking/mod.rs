@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "0da374f3275201edd5bbb0c776b31ee3303976776a0e8b1ad8454861a4c2fda2";
+pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "6bc53f1e523627818a238fcf83980a16bf600756cf10de79401ce770284ba82b";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "c39a279f12a28c78e7f3f36d38004a17856a29a16bcbfe9cf711ec93c25e2e81";
+pub const SPEC_HASH: &str = "103479971690b27e21c8727aa107c1f9f180ae34177710dea8f4a712347c0f0d";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "e8e4a76d92815e46adcf0400f0e99a3a9034e362422d59103fb18845e20ce9fd";
@@ -368,6 +368,7 @@ WHERE mart.revenue > 10000 AND EXISTS (SELECT FROM \"bronze\".\"br_sale\" WHERE 
             },
         ],
         migrations: ::migration::data_tests::migrations,
+        refused: ::migration::data_tests::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
     }

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "f0ef19de5ff8084b97b9d39108414fbc4512073746ab56fa99a119fe90901279";
+pub const SPEC_HASH: &str = "a2d738aaab3b59d75f4a24d84df067ebb8d5b4a6efa3592e48c658f463036674";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "af9a7c88b3796d7840c1599b45b9fbf871546f842f9618bc9a6a58d72909dd1d";

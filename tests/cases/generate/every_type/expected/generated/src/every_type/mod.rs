@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "6f1dd194ee72e8d5d721f7c5a570e6c324bc8d98a211ac907da29fcf8557c32f";
+pub const SPEC_HASH: &str = "6295e9ec25b7830db7ed73414b8c148e9e25705082b4b502b6ae90f67d5f2127";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "52a1e31763013e90438a0b5a910db3fc755f69b295ce3111c2ef7c126bbe4f6a";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "461b22c0c003466beb63addc7b878f59c0a7437df98699bbdc35dd72405dc162";
+pub const SPEC_HASH: &str = "69ba7e46fc6a1ef914ff73e74e69bd48892bf0bb9b30632f72d63429e00c2062";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "22bcf007044924558a1caea612809351c246267ed87aa138a580711b975b2971";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "1fa357cd7d74aee7fbef1bc419abf6ab823d788442c0e998f178eb9c8e3a01b1";
+pub const SPEC_HASH: &str = "8a2ef7f975c13e5a44812d803f2d06f02b19344bdf77bd8d8cb898d3486f7fbf";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "af4a9992593ce4f8e5971bb0ddbc6ff3dc9276b44108334feba01ae57c9b2494";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "6a198f931888a61c539fe5739b0d4a945ab01b2e36780400e79838c8bf043c0a";
+pub const SPEC_HASH: &str = "e1193e62ebc6bfa24151a3708694d7eb2a540efb49f7c2062e6ba66fcb45d44c";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "bd11eada61637e03e9fdedcdaf6ff34645e4549cb9452dab296320bb32710859";
+pub const SPEC_HASH: &str = "11b3da3845189f439ca44a551123a814764906e1c111aee4dbaed9780c0cb997";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "1d88f9bebd9087bc92287c6d8bf4344b02be9e5686ae9b1a316a15c4ed1b9c07";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e9fb2a0478a11cacafbc26bb0d7dc28e3ebc8bf47ee816b87760c0412de9b22c";
+pub const SPEC_HASH: &str = "93d9bd9ee376212f51603bd8c0ae1b5c2cd6f0c7d933d51e15e4043485173de1";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "de38100c6475a2802e435497735408b9c26745585055e9fa3a8a2c270f470db9";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "929aa67e9d46cb641ea5d0705e96c34121830d19a249b77027c43f2742120821";
+pub const SPEC_HASH: &str = "e15bed7ef07c04cb00cb6e6cb80afa8d4e38f6df38f90b70a53fabbfdd251e5c";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "3c6f32e4bb206234609796478c05299d605235f85045031dc5c1325588810bc6";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "c2f2112b2f23beb4beb0d953de249c86dd3c7bc49b92cd132ed29d90de30bba4";
+pub const SPEC_HASH: &str = "b9a5b28acb9daecedbdaa44a2cd3d153d346419d9a8ad8d2f5c3a37722284647";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "dd65836ee47ce946703ae4badf7098d583ed01ba2294b78955dff1472c44f71b";

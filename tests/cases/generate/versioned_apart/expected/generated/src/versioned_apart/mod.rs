@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "fad5d67ce610052c2864215faa08fc2708abed3679c0404129412b8cd84f7aa7";
+pub const SPEC_HASH: &str = "dfdc86340e25dd6553ae4089f20d69299972ef1afc5da08a6fc216687f30b088";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "b68853e88fd3fb7575a78f7fd901eb72448c4b5ae28f9cc416b4e2be4815b79a";

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5dff3d0c3d28efecd85cf2e4319bd4e3161b39581038082f8f7f55140ba10289";
+pub const SPEC_HASH: &str = "53073d34a20f8128f80fc037dfa9bc67f8927a6b7a7029d139ee076e6ae72283";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "6dcd591f7454603e1caf058279a449495e7f126bf579c598741fae43b404b16d";
