@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::difference::Step;
 use super::effect::{Action, Blocked, Lock, actions};
-use super::object::{Catalog, Kind, Unreadable};
+use super::object::{Catalog, Kind};
 use super::table::{quoted, unquoted};
 
 /// What a statement could break or block.
@@ -77,8 +77,7 @@ impl Hazard {
             Self::Scan => "every row is read, while nobody can read or write the table",
             Self::IndexBuild => "every row is read, while nobody can write the table",
             Self::Remade => {
-                "it is dropped because it is in the way; who asks for it waits, and what was granted on it beside \
-                 the spec goes"
+                "it is dropped because it is in the way, and made further down; who asks for it waits meanwhile"
             }
             Self::Recompute => "the next run computes it anew from everything that has landed",
         }
@@ -93,14 +92,10 @@ impl fmt::Display for Hazard {
 
 /// Says of each statement what it locks, and adds the hazards that follow from its kind. What the migration has made
 /// itself holds no rows, and nobody waits for it.
-///
-/// # Errors
-///
-/// A statement is of no kind that is known: a mistake of the tool's.
-pub fn assess(steps: &mut [Step], old: &Catalog) -> Result<(), Unreadable> {
+pub fn assess(steps: &mut [Step], old: &Catalog) {
     let mut again = BTreeSet::new();
     for step in steps.iter().filter(|step| step.sql.starts_with("CREATE ")) {
-        again.extend(made(step)?.into_iter().map(|(called, _)| called));
+        again.extend(made(step).into_iter().map(|(called, _)| called));
     }
     let indexed: BTreeMap<&str, &str> = old
         .objects
@@ -129,12 +124,11 @@ pub fn assess(steps: &mut [Step], old: &Catalog) -> Result<(), Unreadable> {
             step.hazards.push(Hazard::Remade);
         }
         if step.sql.starts_with("CREATE ") {
-            new.extend(made(step)?.into_iter().map(|(_, name)| name));
+            new.extend(made(step).into_iter().map(|(_, name)| name));
         }
         step.hazards.sort();
         step.hazards.dedup();
     }
-    Ok(())
 }
 
 /// What a kind of statement does to rows that are there. A write says by itself which it means.
@@ -150,10 +144,10 @@ fn hazard(action: Action) -> Option<Hazard> {
     }
 }
 
-/// What a statement makes: as DROP calls it, and its name.
-fn made(step: &Step) -> Result<Vec<(String, String)>, Unreadable> {
-    let read = Catalog::read([("", step.sql.as_str())])?;
-    Ok(read.objects.into_iter().map(|one| (one.identity.called(), one.identity.name)).collect())
+/// What a statement makes: as DROP calls it, and its name. What a migration makes for its own use is nobody's.
+fn made(step: &Step) -> Vec<(String, String)> {
+    let read = Catalog::read([("", step.sql.as_str())]).unwrap_or_default();
+    read.objects.into_iter().map(|one| (one.identity.called(), one.identity.name)).collect()
 }
 
 /// The locks of statements that are held until all of them are committed, and that keep writers or everybody away:

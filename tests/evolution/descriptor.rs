@@ -35,7 +35,6 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         silver: model.silver.iter().map(|one| silver(one, lock)).collect(),
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
-        tests: Vec::new(),
         refused: &[],
         scripts: Scripts::default(),
         tests: Vec::new(),

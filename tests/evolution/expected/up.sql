@@ -8,7 +8,7 @@
 -- squawk-ignore-file adding-required-field -- the spec asks for it; what it blocks stands before the statement
 
 -- Hazards, named again where they are met:
---   made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes
+--   made again: it is dropped because it is in the way, and made further down; who asks for it waits meanwhile
 
 -- Locks, held until it is committed:
 --   readers and writers wait: "as_of"."dim_customer", "as_of"."dim_customer_hist", "medallion"."dim_customer_hist_journal", "silver"."dim_customer", "silver"."dim_customer_hist"
@@ -50,7 +50,7 @@ AND role.rolname NOT IN ('shop_loader', 'shop_reader');
 
 -- silver.dim_customer_hist
 
--- Hazard, made again: it is dropped because it is in the way; who asks for it waits, and what was granted on it beside the spec goes.
+-- Hazard, made again: it is dropped because it is in the way, and made further down; who asks for it waits meanwhile.
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(integer);
 DROP FUNCTION "silver"."dim_customer_between"(timestamptz, timestamptz);
