@@ -155,16 +155,19 @@ pub struct Planned {
 }
 
 impl Planned {
-    fn between(
-        before: &Lock,
-        now: &Lock,
+    fn between<'a>(
+        before: &'a Lock,
+        now: &'a Lock,
         decisions: &Decisions,
         warehouse: &Warehouse,
     ) -> Result<Self, Unable> {
-        let read = |lock: &Lock| {
-            Catalog::read(lock.scripts.iter().map(|one| (one.title.as_str(), one.sql.as_str())))
-        };
-        let (old, new) = (read(before)?, read(now)?);
+        let name = name(before.migrations.len() + 1, decisions);
+        if before.scripts == now.scripts && *decisions == Decisions::default() {
+            return Ok(Self { name, up: Vec::new(), down: Vec::new() });
+        }
+        let scripts = |lock: &'a Lock| lock.scripts.iter().map(|one| (one.title.as_str(), one.sql.as_str()));
+        let old = Catalog::read(scripts(before))?;
+        let new = Catalog::read_beside(scripts(now), scripts(before), &old)?;
         let (shape_before, shape_now) = (Shape::of(before)?, Shape::of(now)?);
         let renames = renames(decisions);
         let inverse = renames.inverse();
@@ -198,7 +201,6 @@ impl Planned {
         }
         hazard::assess(&mut up, &old);
         hazard::assess(&mut down, &new);
-        let name = name(before.migrations.len() + 1, decisions);
         Ok(Self { name, up, down })
     }
 }

@@ -143,11 +143,8 @@ impl Known {
             let renamed = renamed.iter().find(|(old, _)| old == before);
             renamed.map_or_else(|| before.clone(), |(_, now)| now.clone())
         };
-        let added: Vec<&Name> = new
-            .relations
-            .keys()
-            .filter(|name| !self.relations.keys().any(|before| called_now(before) == **name))
-            .collect();
+        let known: BTreeSet<Name> = self.relations.keys().map(called_now).collect();
+        let added: Vec<&Name> = new.relations.keys().filter(|name| !known.contains(*name)).collect();
         let mut labels = Vec::new();
         for (before, relation) in &self.relations {
             let now = called_now(before);

@@ -117,12 +117,16 @@ impl Difference<'_> {
         let (look, again) = privilege::kept(&old, self.new, &made_again).unzip();
         steps.extend(look);
         steps.extend(gone.drops(&old, &after));
-        let mut made = BTreeSet::new();
+        let said = Said::of(&old, self.new);
+        let moves = fates.values().any(|fate| matches!(fate, Fate::Moved(_)));
+        let mut made = Made::default();
         let mut last = "";
         for object in &self.new.objects {
             if object.section != last {
-                steps.extend(self.filled(last, &fates));
-                steps.extend(self.comments(&old, last, &made));
+                if moves {
+                    steps.extend(self.filled(last, &fates));
+                }
+                steps.extend(self.comments(&said, last, &made));
                 last = &object.section;
             }
             let there =
@@ -160,13 +164,15 @@ impl Difference<'_> {
                 made.insert(&object.identity);
             }
         }
-        steps.extend(self.filled(last, &fates));
-        steps.extend(self.comments(&old, last, &made));
-        if fates.values().any(|fate| matches!(fate, Fate::Moved(_))) {
+        if moves {
+            steps.extend(self.filled(last, &fates));
+        }
+        steps.extend(self.comments(&said, last, &made));
+        if moves {
             steps.push(Step::new(last, format!("DROP SCHEMA {ASIDE};")));
         }
         let stands = |identity: &Identity| after.contains(identity) && !gone.identities.contains(identity);
-        steps.extend(privilege::steps(&old, self.new, &made, stands));
+        steps.extend(privilege::steps(&old, self.new, &made.identities, stands));
         steps.extend(again);
         steps.extend(gone.last_drops(&old, &after));
         Ok(steps)
@@ -226,23 +232,18 @@ impl Difference<'_> {
     }
 
     /// What is said of a section's objects where it was not said before, or where the object is a new one.
-    fn comments(&self, old: &Catalog, section: &str, made: &BTreeSet<&Identity>) -> Vec<Step> {
-        let said: BTreeMap<&str, &str> =
-            old.comments.iter().map(|one| (one.target.as_str(), one.text.as_str())).collect();
-        let wanted = self.new.comments.iter().filter(|one| one.section == section);
+    fn comments(&self, said: &Said<'_>, section: &str, made: &Made<'_>) -> Vec<Step> {
+        let wanted = said.wanted.get(section).map_or(&[][..], Vec::as_slice);
         let mut steps: Vec<Step> = wanted
-            .clone()
+            .iter()
             .filter(|one| {
-                said.get(one.target.as_str()) != Some(&one.text.as_str())
-                    || made.iter().any(|object| is_of(one, object))
+                said.before.get(one.target.as_str()) != Some(&one.text.as_str()) || made.is_told_by(one)
             })
             .map(|one| Step::new(section, format!("COMMENT ON {} IS {};", one.target, one.text)))
             .collect();
-        let still: BTreeSet<&str> = wanted.map(|one| one.target.as_str()).collect();
-        for unsaid in
-            old.comments.iter().filter(|one| one.section == section && !still.contains(one.target.as_str()))
-        {
-            if self.stands(&unsaid.target, made) {
+        let still: BTreeSet<&str> = wanted.iter().map(|one| one.target.as_str()).collect();
+        for unsaid in said.there.get(section).into_iter().flatten() {
+            if !still.contains(unsaid.target.as_str()) && self.stands(&unsaid.target, &made.identities) {
                 steps.push(Step::new(section, format!("COMMENT ON {} IS NULL;", unsaid.target)));
             }
         }
@@ -293,10 +294,47 @@ fn column_of(target: &str) -> Option<(&str, &str)> {
     Some((whole.strip_suffix(column)?, column.strip_prefix('.')?))
 }
 
-fn is_of(comment: &Comment, object: &Identity) -> bool {
-    object.is_called(&comment.target)
-        || column_of(&comment.target).is_some_and(|(relation, _)| {
-            relation == object.name
-                && matches!(object.kind, Kind::Table | Kind::View | Kind::MaterializedView)
-        })
+/// What is said of objects, by section: a warehouse has thousands of either.
+struct Said<'a> {
+    /// What was said, by what it was said of.
+    before: BTreeMap<&'a str, &'a str>,
+    there: BTreeMap<&'a str, Vec<&'a Comment>>,
+    wanted: BTreeMap<&'a str, Vec<&'a Comment>>,
+}
+
+impl<'a> Said<'a> {
+    fn of(old: &'a Catalog, new: &'a Catalog) -> Self {
+        let by_section = |catalog: &'a Catalog| {
+            let mut sections: BTreeMap<&str, Vec<&Comment>> = BTreeMap::new();
+            for comment in &catalog.comments {
+                sections.entry(&comment.section).or_default().push(comment);
+            }
+            sections
+        };
+        let before = old.comments.iter().map(|one| (one.target.as_str(), one.text.as_str())).collect();
+        Self { before, there: by_section(old), wanted: by_section(new) }
+    }
+}
+
+/// The objects that are made or made anew, and what comments call them.
+#[derive(Default)]
+struct Made<'a> {
+    identities: BTreeSet<&'a Identity>,
+    called: BTreeSet<String>,
+    relations: BTreeSet<&'a str>,
+}
+
+impl<'a> Made<'a> {
+    fn insert(&mut self, identity: &'a Identity) {
+        self.identities.insert(identity);
+        self.called.extend(identity.calls());
+        if matches!(identity.kind, Kind::Table | Kind::View | Kind::MaterializedView) {
+            self.relations.insert(&identity.name);
+        }
+    }
+
+    fn is_told_by(&self, comment: &Comment) -> bool {
+        self.called.contains(&comment.target)
+            || column_of(&comment.target).is_some_and(|(relation, _)| self.relations.contains(relation))
+    }
 }

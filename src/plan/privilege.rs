@@ -17,12 +17,13 @@ pub(super) fn steps(
 ) -> Vec<Step> {
     let held: BTreeSet<&Grant> = old.grants.iter().map(|(_, grant)| grant).collect();
     let wanted: BTreeSet<&Grant> = new.grants.iter().map(|(_, grant)| grant).collect();
-    let is_made = |grant: &Grant| made.iter().any(|object| is_on(grant, object));
+    let made: BTreeSet<Granted> = made.iter().filter_map(|object| granted(object)).collect();
+    let is_made = |grant: &Grant| made.contains(&on(grant));
+    let fallen = old.objects.iter().map(|one| &one.identity).filter(|one| !stands(one));
+    let fallen: BTreeSet<Granted> = fallen.filter_map(granted).collect();
     let mut changes: Vec<(&str, Grant)> = Vec::new();
     for (section, grant) in &old.grants {
-        let object_stands = !is_made(grant)
-            && old.objects.iter().all(|one| !is_on(grant, &one.identity) || stands(&one.identity));
-        if !wanted.contains(grant) && object_stands {
+        if !wanted.contains(grant) && !is_made(grant) && !fallen.contains(&on(grant)) {
             changes.push((section, Grant { given: !grant.given, ..grant.clone() }));
         }
     }
@@ -97,18 +98,30 @@ pub(super) fn kept(old: &Catalog, new: &Catalog, made_again: &[&Identity]) -> Op
     ))
 }
 
-fn is_on(grant: &Grant, object: &Identity) -> bool {
-    match object.kind {
-        Kind::Function => {
-            grant.class == "FUNCTION " && grant.object == format!("{}{}", object.name, object.of)
-        }
-        Kind::Schema => grant.class == "SCHEMA " && grant.object == object.name,
-        Kind::Type => grant.class == "TYPE " && grant.object == object.name,
+/// What privileges are given on: a class of objects, and the name by which GRANT calls one.
+type Granted = (&'static str, String);
+
+/// What a grant is on. A sequence is called without its class as well.
+fn on(grant: &Grant) -> Granted {
+    let class = match grant.class.as_str() {
+        "FUNCTION " => "FUNCTION ",
+        "SCHEMA " => "SCHEMA ",
+        "TYPE " => "TYPE ",
+        _ => "",
+    };
+    (class, grant.object.clone())
+}
+
+fn granted(object: &Identity) -> Option<Granted> {
+    Some(match object.kind {
+        Kind::Function => ("FUNCTION ", format!("{}{}", object.name, object.of)),
+        Kind::Schema => ("SCHEMA ", object.name.clone()),
+        Kind::Type => ("TYPE ", object.name.clone()),
         Kind::Table | Kind::View | Kind::MaterializedView | Kind::Partition | Kind::Sequence => {
-            matches!(grant.class.as_str(), "" | "SEQUENCE ") && grant.object == object.name
+            ("", object.name.clone())
         }
-        Kind::Index | Kind::Trigger | Kind::Block => false,
-    }
+        Kind::Index | Kind::Trigger | Kind::Block => return None,
+    })
 }
 
 /// Privileges that one statement gives or takes.
