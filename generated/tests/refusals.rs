@@ -229,7 +229,8 @@ impl<'a> Cases<'a> {
         let mut reader = connection::connect(Database::Warehouse, &warehouse).await.unwrap();
         compare::execute(&mut reader, "BEGIN; LOCK TABLE simple_gold.vw_top_titles IN ACCESS SHARE MODE")
             .await;
-        self.refuses("migrate_down_in_use", &down).await;
+        let soon = ["migrate", "down", "--yes", "--lock-timeout", "1", "--patience", "0"];
+        self.refuses("migrate_down_in_use", &soon).await;
         drop(reader);
         self.take_the_way_out().await;
         compare::execute(&mut self.shop.source, "SELECT pg_drop_replication_slot('medallion_pagila')").await;
@@ -433,9 +434,11 @@ fn steady(said: &str) -> String {
         ("confirmed to ", "0123456789ABCDEF/"),
         ("changes up to ", "0123456789ABCDEF/"),
     ] {
-        if let Some(start) = said.find(before).map(|place| place + before.len()) {
+        let mut from = 0;
+        while let Some(start) = said[from..].find(before).map(|place| from + place + before.len()) {
             let length = said[start..].find(|character| !characters.contains(character)).unwrap_or(0);
             said.replace_range(start..start + length, "…");
+            from = start;
         }
     }
     said

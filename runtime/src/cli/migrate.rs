@@ -21,7 +21,7 @@ enum Verb {
     /// Apply the migrations that the database lacks
     Up(Patient),
     /// Take back the last migration: what it made is dropped, rows included
-    Down(Sure),
+    Down(Down),
     /// Say which migrations the database has
     Status,
     /// Drop the whole warehouse and migrate anew; `run` then loads it from its source again
@@ -39,6 +39,14 @@ struct Patient {
     /// How many seconds one statement may take; 0 for as long as it needs
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     statement_timeout: u64,
+}
+
+#[derive(clap::Args)]
+struct Down {
+    #[command(flatten)]
+    sure: Sure,
+    #[command(flatten)]
+    patient: Patient,
 }
 
 #[derive(clap::Args)]
@@ -60,10 +68,11 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
             let say = &mut |line: &str| eprintln!("{line}");
             applied(&migrate::up_patiently(warehouse, &place, patient.patience(), say).await?)?;
         }
-        Verb::Down(sure) => {
+        Verb::Down(Down { sure, patient }) => {
             sure.confirm("migrate down")?;
             let place = Place::find(warehouse.name)?;
-            match migrate::down(warehouse, &place).await? {
+            let say = &mut |line: &str| eprintln!("{line}");
+            match migrate::down_patiently(warehouse, &place, patient.patience(), say).await? {
                 Some(name) => super::answer(&format!("took back {name}\n"))?,
                 None => super::answer("nothing to take back\n")?,
             }

@@ -124,6 +124,16 @@ fn in_transaction(warehouse: &Warehouse, migration: &str) -> bool {
 
 /// Takes back the last migration; returns its name, or none when there was none.
 pub async fn down(warehouse: &Warehouse, place: &Place) -> Result<Option<String>> {
+    down_patiently(warehouse, place, Patience::default(), &mut |_| ()).await
+}
+
+/// The same, with another patience; tells whom it waits for.
+pub async fn down_patiently(
+    warehouse: &Warehouse,
+    place: &Place,
+    patience: Patience,
+    say: Say<'_>,
+) -> Result<Option<String>> {
     let mut guard = guard(warehouse, place).await?;
     let states = states(warehouse, place).await?;
     let Some(last) = states.iter().rev().find(|state| state.applied) else {
@@ -136,8 +146,7 @@ pub async fn down(warehouse: &Warehouse, place: &Place) -> Result<Option<String>
     let database = open(place).await?;
     let migrator = Migrator(warehouse.migrations);
     let in_transaction = in_transaction(warehouse, &last.name);
-    let mut work =
-        Work { database: &database, guard: &mut guard, patience: Patience::default(), say: &mut |_| () };
+    let mut work = Work { database: &database, guard: &mut guard, patience, say };
     let failed = format!("migration `{}` was not taken back", last.name);
     work.persist(&last.name, &failed, in_transaction, || migrator.down(&database, Some(1))).await?;
     if let Some(mut source) = source {

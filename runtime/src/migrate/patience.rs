@@ -89,7 +89,7 @@ impl Work<'_> {
             let in_the_way = seen.into_inner().ok().flatten();
             if started.elapsed() + pause > self.patience.whole {
                 let remedy = match in_the_way {
-                    Some(blocker) => format!("{blocker}: let it end, then try again"),
+                    Some(blocker) => format!("{blocker}; let it end, then try again"),
                     None => "somebody else keeps a lock: try again when they are done".to_owned(),
                 };
                 return Err(error.remedy(remedy));
