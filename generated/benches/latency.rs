@@ -68,9 +68,6 @@ async fn measure() {
 
     kill_process(Pid::from_child(&watch), Signal::TERM).unwrap();
     let ended = watch.wait().unwrap();
-    if std::env::var_os("LOGALL").is_some() {
-        std::fs::copy(target_server.log_file(), "/tmp/pg.log").unwrap();
-    }
     assert!(ended.success(), "{ended}");
 }
 
@@ -91,10 +88,6 @@ async fn open(source_server: &Server, target_server: &Server) -> Place {
     };
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await.unwrap();
     compare::execute(&mut target, "ALTER SYSTEM SET track_commit_timestamp = on").await;
-    if std::env::var_os("LOGALL").is_some() {
-        compare::execute(&mut target, "ALTER SYSTEM SET log_min_duration_statement = 0").await;
-        compare::execute(&mut target, "ALTER SYSTEM SET log_line_prefix = '%p '").await;
-    }
     drop(target);
     target_server.stop().unwrap();
     target_server.start().unwrap();
