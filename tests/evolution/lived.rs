@@ -13,7 +13,7 @@ use medallion_runtime::progress::Silent;
 use medallion_runtime::{run, verify};
 use medallion_server::Server;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
 use super::catalog::{catalog, psql, try_psql};
@@ -32,7 +32,7 @@ fn any_life_of_a_warehouse_tells_what_its_source_said() {
         Life::live(Draws(seed)).unwrap_or_else(|error| panic!("{error}"));
         return;
     }
-    let mut runner = TestRunner::new(Config {
+    let mut runner = super::runner(Config {
         cases: super::cases(3),
         max_shrink_iters: 0,
         failure_persistence: None,
@@ -115,7 +115,12 @@ impl Life {
             if said.is_empty() {
                 continue;
             }
-            loaded(&spec).unwrap_or_else(|error| panic!("{said:?}: {error}\n{}", spec.toml()));
+            match loaded(&spec) {
+                Ok(_) => {}
+                // The longest names leave no room for those of closed versions' partitions.
+                Err(error) if error.contains("error[M0202]") => continue,
+                Err(error) => panic!("{said:?}: {error}\n{}", spec.toml()),
+            }
             self.spec = spec;
             return said.join(", ");
         }

@@ -17,7 +17,8 @@ pub const TABLES: [(&str, &[&str]); 3] = [
 pub const SCHEMA: &str = "
     CREATE TABLE store (store_id integer PRIMARY KEY, city text);
     CREATE TABLE customer (
-        customer_id integer PRIMARY KEY, code text NOT NULL, region integer NOT NULL, name text NOT NULL, email text,
+        customer_id integer PRIMARY KEY, code text NOT NULL, region integer NOT NULL,
+        name varchar(60) NOT NULL, email varchar(60),
         mood text, points integer, phone text, seen timestamptz
     );
     CREATE TABLE sale (
