@@ -90,6 +90,12 @@ async fn what_breaks_a_test_is_never_published() {
     shop.change("UPDATE rental SET return_date = NULL").await;
     assert!(!shop.run().await.is_held());
     laws::assert_hold(&mut shop, "tested").await;
+
+    // A round costs as much as it changes, also where no mart follows the relation.
+    shop.change("UPDATE customer SET email = 'new@post.example' WHERE customer_id = 1").await;
+    let outcome = shop.run().await;
+    let asked = outcome.tested.iter().find(|one| one.name == "email_is_an_address").unwrap();
+    assert!(asked.sql.contains("FROM pg_temp.change_"), "{}", asked.sql);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

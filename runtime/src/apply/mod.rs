@@ -408,7 +408,8 @@ async fn first(
     connection: &mut PgConnection,
 ) -> Result<Outcome> {
     let rows = merge::first(step, versions, connection).await?;
-    let read = is_read_by_changes(context.warehouse, step.silver);
+    // Tests look at all of it: it is all new.
+    let read = is_followed_by_marts(context.warehouse, step.silver);
     if read {
         change::stage_standing(step, connection).await?;
     }
@@ -429,8 +430,14 @@ pub(crate) async fn compute(
     Ok(Versions::Staged)
 }
 
-/// Whether a mart follows the relation's changes, and not only that there are some.
+/// Whether a mart or a test follows the relation's changes, and not only that there are some.
 fn is_read_by_changes(warehouse: &Warehouse, silver: &Silver) -> bool {
+    let is_tested =
+        || warehouse.tests.iter().any(|test| test.follows_changes() && test.reads.contains(&silver.table));
+    is_followed_by_marts(warehouse, silver) || is_tested()
+}
+
+fn is_followed_by_marts(warehouse: &Warehouse, silver: &Silver) -> bool {
     warehouse
         .marts
         .iter()

@@ -22,7 +22,7 @@ use crate::statement;
 
 pub(crate) use keep::keep;
 pub use report::{junit, run_results};
-use scan::{Scan, Single};
+use scan::Scan;
 
 /// So many of the rows that are wrong are kept and shown.
 pub const MOST_ROWS: usize = 100;
@@ -142,6 +142,10 @@ pub(crate) async fn applied_positions(
             .filter(|silver| silver.feed == landing.table)
             .map(|silver| silver.table.to_string())
             .collect();
+        if fed.is_empty() {
+            // What it takes in is never published.
+            continue;
+        }
         let row =
             sqlx::query("SELECT coalesce(min(lsn), -1) FROM medallion.watermark WHERE relation = ANY ($1)")
                 .bind(&fed)
@@ -182,19 +186,19 @@ pub(crate) async fn look(
 async fn look_at(scan: &Scan<'_>, connection: &mut PgConnection) -> Result<Vec<Tested>> {
     let started = Instant::now();
     let found = match scan.sql() {
-        None => return Ok(scan.singles.iter().map(|single| proved(single)).collect()),
-        Some(sql) => figures(&sql, scan.singles.len(), connection).await?,
+        None => return Ok(scan.tests.iter().map(|test| proved(test)).collect()),
+        Some(sql) => figures(&sql, scan.tests.len(), connection).await?,
     };
     let mut tested = Vec::new();
     match found {
         Ok(figures) => {
-            for (single, figures) in scan.singles.iter().zip(figures) {
+            for (test, figures) in scan.tests.iter().zip(figures) {
                 let took = if tested.is_empty() { started.elapsed() } else { Duration::ZERO };
-                tested.push(judge(scan, single, &figures, took, connection).await?);
+                tested.push(judge(scan, test, &figures, took, connection).await?);
             }
         }
-        Err(error) if scan.singles.len() == 1 => {
-            tested.push(broken(scan, &scan.singles[0], &error, started.elapsed()));
+        Err(error) if scan.tests.len() == 1 => {
+            tested.push(broken(scan, scan.tests[0], &error, started.elapsed()));
         }
         // One of them cannot be asked: which one is found out alone.
         Err(_) => {
@@ -206,9 +210,9 @@ async fn look_at(scan: &Scan<'_>, connection: &mut PgConnection) -> Result<Vec<T
     Ok(tested)
 }
 
-fn proved(single: &Single<'_>) -> Tested {
-    let Rule::Proved(by) = &single.test.rule else { return ended(single.test, Status::Passed) };
-    Tested { message: Some(format!("proved by {by}")), ..ended(single.test, Status::Proved) }
+fn proved(test: &DataTest) -> Tested {
+    let Rule::Proved(by) = &test.rule else { return ended(test, Status::Passed) };
+    Tested { message: Some(format!("proved by {by}")), ..ended(test, Status::Proved) }
 }
 
 fn ended(test: &DataTest, status: Status) -> Tested {
@@ -224,10 +228,10 @@ fn ended(test: &DataTest, status: Status) -> Tested {
     }
 }
 
-fn broken(scan: &Scan<'_>, single: &Single<'_>, error: &Error, elapsed: Duration) -> Tested {
-    let status = if single.test.error_above.is_some() { Status::Broken } else { Status::Warned };
+fn broken(scan: &Scan<'_>, test: &DataTest, error: &Error, elapsed: Duration) -> Tested {
+    let status = if test.error_above.is_some() { Status::Broken } else { Status::Warned };
     let sql = scan.sql().unwrap_or_default();
-    Tested { failures: 1, message: Some(error.to_string()), sql, elapsed, ..ended(single.test, status) }
+    Tested { failures: 1, message: Some(error.to_string()), sql, elapsed, ..ended(test, status) }
 }
 
 /// What was counted, a number a figure, of each test.
@@ -254,12 +258,11 @@ async fn figures(sql: &str, tests: usize, connection: &mut PgConnection) -> Resu
 
 async fn judge(
     scan: &Scan<'_>,
-    single: &Single<'_>,
+    test: &DataTest,
     figures: &Figures,
     elapsed: Duration,
     connection: &mut PgConnection,
 ) -> Result<Tested> {
-    let test = single.test;
     let (failures, message) = scan::judge(&test.rule, figures);
     let status = match (failures > test.warn_above, test.error_above) {
         (_, Some(above)) if failures > above => Status::Failed,
@@ -267,8 +270,8 @@ async fn judge(
         (false, _) => Status::Passed,
     };
     let mut tested = Tested { failures, message, elapsed, ..ended(test, status) };
-    tested.sql = scan.alone(single);
-    if let (true, Some(sql)) = (matches!(status, Status::Warned | Status::Failed), scan.rows(single)) {
+    tested.sql = scan.alone(test);
+    if let (true, Some(sql)) = (matches!(status, Status::Warned | Status::Failed), scan.rows(test)) {
         let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(connection).await;
         let rows = rows.during(|| format!("cannot read the rows that `{}` found", test.name))?;
         tested.rows = rows.iter().map(|row| row.get(0)).collect();

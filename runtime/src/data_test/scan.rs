@@ -10,15 +10,10 @@ pub(super) const FIGURES: usize = 2;
 
 /// Tests that are looked at together.
 pub(super) struct Scan<'a> {
-    pub singles: Vec<Single<'a>>,
+    pub tests: Vec<&'a DataTest>,
     /// Which rows of the relation are looked at; all without.
     which: Option<String>,
     kind: Kind,
-}
-
-/// One test of a scan.
-pub(super) struct Single<'a> {
-    pub test: &'a DataTest,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,11 +47,11 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
             }
         };
         let joins = |scan: &&mut Scan<'a>| {
-            scan.kind == kind && scan.which == which && scan.singles[0].test.relation == test.relation
+            scan.kind == kind && scan.which == which && scan.tests[0].relation == test.relation
         };
         match scans.iter_mut().find(joins).filter(|_| kind != Kind::Alone) {
-            Some(scan) => scan.singles.push(Single { test }),
-            None => scans.push(Scan { singles: vec![Single { test }], which, kind }),
+            Some(scan) => scan.tests.push(test),
+            None => scans.push(Scan { tests: vec![test], which, kind }),
         }
     }
     scans
@@ -64,8 +59,7 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
 
 /// Which rows a round may have made wrong, as a condition; all of them without.
 fn changed_rows(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
-    if test.warn_above > 0 || test.error_above.is_some_and(|above| above > 0) {
-        // How many there are in all is what counts.
+    if !test.follows_changes() {
         return None;
     }
     let row = row_of(test);
@@ -135,8 +129,8 @@ impl<'a> Scan<'a> {
         match self.kind {
             Kind::Proved => None,
             Kind::Together => {
-                let figures: Vec<String> = self.singles.iter().map(|single| figures(single.test)).collect();
-                let test = self.singles[0].test;
+                let figures: Vec<String> = self.tests.iter().map(|test| figures(test)).collect();
+                let test = self.tests[0];
                 Some(format!(
                     "SELECT\n    {}\nFROM {}{}",
                     figures.join(",\n    "),
@@ -144,34 +138,30 @@ impl<'a> Scan<'a> {
                     self.filter(&[])
                 ))
             }
-            Kind::Alone => Some(self.own(&self.singles[0])),
+            Kind::Alone => Some(self.own(self.tests[0])),
         }
     }
 
     /// What a single test asks.
-    pub fn alone(&self, single: &Single<'a>) -> String {
+    pub fn alone(&self, test: &DataTest) -> String {
         match self.kind {
             Kind::Proved => String::new(),
             Kind::Together => {
-                format!("SELECT {}\nFROM {}{}", figures(single.test), from(single.test), self.filter(&[]))
+                format!("SELECT {}\nFROM {}{}", figures(test), from(test), self.filter(&[]))
             }
-            Kind::Alone => self.own(single),
+            Kind::Alone => self.own(test),
         }
     }
 
     /// The same tests, each in a scan of its own.
     pub fn apart(&self) -> Vec<Scan<'a>> {
-        let alone = |single: &Single<'a>| Scan {
-            singles: vec![Single { test: single.test }],
-            which: self.which.clone(),
-            kind: self.kind,
-        };
-        self.singles.iter().map(alone).collect()
+        let alone =
+            |test: &&'a DataTest| Scan { tests: vec![*test], which: self.which.clone(), kind: self.kind };
+        self.tests.iter().map(alone).collect()
     }
 
     /// The rows that are wrong, as JSON; none where a figure is.
-    pub fn rows(&self, single: &Single<'a>) -> Option<String> {
-        let test = single.test;
+    pub fn rows(&self, test: &DataTest) -> Option<String> {
         match &test.rule {
             Rule::Each(holds) => Some(format!(
                 "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
@@ -197,8 +187,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The query of a test that has one of its own.
-    fn own(&self, single: &Single<'a>) -> String {
-        let test = single.test;
+    fn own(&self, test: &DataTest) -> String {
         match &test.rule {
             Rule::Unique(columns) => {
                 format!(

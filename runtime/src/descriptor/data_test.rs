@@ -26,6 +26,16 @@ pub struct DataTest {
     pub error_above: Option<u64>,
 }
 
+impl DataTest {
+    /// Whether it is enough to look at what has changed: what passed and stays as it is passes still. Where some
+    /// failures are put up with, how many there are in all is what counts.
+    pub fn follows_changes(&self) -> bool {
+        let none_is_put_up_with = self.warn_above == 0 && self.error_above.is_none_or(|above| above == 0);
+        let by_rows = matches!(self.rule, Rule::Each(_) | Rule::Unique(_) | Rule::Relationship { .. });
+        by_rows && none_is_put_up_with
+    }
+}
+
 /// What is to be of a relation's rows.
 #[derive(Clone, Debug)]
 pub enum Rule {
