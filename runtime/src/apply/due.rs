@@ -74,9 +74,7 @@ pub async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Resul
 
 /// Whether anything waits.
 pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<bool> {
-    let Some(due) = Due::read(warehouse, connection).await? else {
-        return Ok(false);
-    };
+    let due = Due::read(warehouse, connection).await?;
     let late = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
     let waits = |silver: &Silver| {
         let mark = due.mark(silver);
@@ -86,19 +84,20 @@ pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection)
 }
 
 impl Due {
-    /// Reads it; nothing where nothing ever landed or was written.
-    pub async fn read(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<Self>> {
+    /// Reads it.
+    pub async fn read(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Self> {
         let (to_lsn, to_time) = landed(warehouse, connection).await?;
         let journals = journals(warehouse, connection).await?;
         let marks = marks(connection).await?;
-        // Where something was, and was erased, there is something to do.
-        if to_lsn < 0 && marks.is_empty() && journals.values().all(|last| *last == 0) {
-            return Ok(None);
-        }
         let (latest, horizon) = times(warehouse, &to_time, connection).await?;
         let streamed = streamed(warehouse, connection).await?;
         let evolved = Evolved::read(connection).await?;
-        Ok(Some(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals, evolved }))
+        Ok(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals, evolved })
+    }
+
+    /// Whether nothing has landed, was written or was applied. What was erased before its first apply looks so too.
+    pub fn is_nothing(&self) -> bool {
+        self.to_lsn < 0 && self.marks.is_empty() && self.journals.values().all(|last| *last == 0)
     }
 
     /// The position above which the stream may have landed what a relation's watermark had passed by then: others

@@ -258,9 +258,10 @@ async fn work_through(
     connection: &mut PgConnection,
     mut report: impl FnMut(&Applied),
 ) -> Result<Vec<Applied>> {
-    let Some(due) = Due::read(warehouse, connection).await? else {
+    let due = Due::read(warehouse, connection).await?;
+    if due.is_nothing() && all_asked.whole.is_empty() && all_asked.keys.is_empty() {
         return Ok(Vec::new());
-    };
+    }
     // What is applied has its own times and hashes, and repairs what has ended: versioning lets it pass, in
     // this transaction.
     statement::execute(connection, "SELECT \"medallion\".\"backfill\"()").await?;

@@ -175,6 +175,13 @@ async fn the_last_key_of_a_relation_is_forgotten() {
     Bench::new("last_key").await.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// What was written is forgotten before anything was applied.
+#[tokio::test]
+async fn the_only_thing_ever_written_is_forgotten() {
+    let acts = [Act::Write(vec![(0, 2, 0, 0)]), Act::Forget(0, 2)];
+    Bench::new("only_one").await.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// A change on its way.
 struct Landing {
     after: usize,
