@@ -9,13 +9,15 @@ demo: setup
 ## Every test, on real servers that the tests start themselves
 test: setup
 	@scripts/wal2json
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 ## The tests that a server's version can change, on PostgreSQL 18
 test-18: setup
 	bin=$$(scripts/postgres-18) && export MEDALLION_POSTGRES_BIN=$$bin && \
-		cargo test -p medallion-server -p medallion-runtime -p warehouse && \
-		cargo test -p medallion --test evolution
+		failed=0; \
+		cargo test --no-fail-fast -p medallion-server -p medallion-runtime -p warehouse || failed=1; \
+		cargo test --no-fail-fast -p medallion --test evolution || failed=1; \
+		exit $$failed
 
 ## The loader between two servers, of which anything dies: KILLS times, in an order that SEED decides
 chaos: setup
