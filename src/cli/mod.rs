@@ -143,6 +143,13 @@ impl Error {
     }
 }
 
+/// Reads a command line without running it; returns what of it the warehouse's own command line reads.
+pub fn parse(words: &[String]) -> Result<Option<Vec<OsString>>, clap::Error> {
+    let mut arguments = Arguments::try_parse_from(words)?;
+    let handed_over = arguments.verb.handed_over();
+    Ok(handed_over.map(|(name, rest)| [vec![name.into()], std::mem::take(&mut rest.arguments)].concat()))
+}
+
 /// Runs the command line; the tool's whole `main`.
 pub fn main() -> ExitCode {
     match run(Arguments::parse()) {

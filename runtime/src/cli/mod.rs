@@ -18,7 +18,7 @@ mod watch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
@@ -74,6 +74,11 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Ask the warehouse a read-only question, as of any time
     Query(query::Arguments),
+}
+
+/// The command line, for whoever reads or describes it without running it.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command line; the binary's whole `main`.
