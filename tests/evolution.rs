@@ -563,6 +563,17 @@ fn what_cannot_be_known_is_asked_for() {
             )],
         ),
         (
+            "a_narrower_column",
+            &[
+                ("name = \"points\", type = \"integer\"", "name = \"points\", type = \"smallint\""),
+                ("name = \"name\", type = \"text\"", "name = \"name\", type = \"varchar(9)\""),
+                (
+                    "name = \"amount\", type = \"numeric(10,2)\"",
+                    "name = \"amount\", type = \"numeric(10,1)\"",
+                ),
+            ],
+        ),
+        (
             "a_renamed_column_of_another_field",
             &[("name = \"email\", type", "name = \"mail\", renamed_from = \"email\", type")],
         ),
@@ -573,6 +584,13 @@ fn what_cannot_be_known_is_asked_for() {
         assert_eq!(status, Some(1), "{name}: {text}");
         expect(&format!("{name}.txt"), &text);
         assert_eq!(migrations(folder.path()), ["m000001_baseline"], "{name}");
+    }
+    // For a program, with the lines to write; what writes nothing says the same.
+    for verb in ["generate", "plan"] {
+        write_spec(folder.path(), questions[1].1);
+        let (status, text) = said(folder.path(), &[verb, "--format", "json"]);
+        assert_eq!(status, Some(1), "{text}");
+        expect("a_column_that_may_be_renamed.json", &text);
     }
 }
 

@@ -48,7 +48,10 @@ pub(super) fn run(workspace: &Workspace, check: &Check, base: &str) -> Result<Ex
     let found = all.iter().any(|findings| !findings.list().is_empty());
     match check.format {
         Format::Human => {
-            all.iter().filter(|findings| !findings.list().is_empty()).for_each(check::print_findings);
+            check::print_findings(
+                all.iter().filter(|findings| !findings.list().is_empty()),
+                Format::Human,
+            );
             check::answer(&said);
         }
         Format::Json => check::answer(&format!("{:#}\n", check::json(all.iter()))),

@@ -49,8 +49,11 @@ pub fn run(check: &Check) -> Result<ExitCode, read::Unreadable> {
 }
 
 /// Prints findings as every verb does that reads a spec.
-pub fn print_findings(findings: &Findings) {
-    answer(&rendered(findings, colour()));
+pub fn print_findings<'f>(all: impl Iterator<Item = &'f Findings>, format: Format) {
+    match format {
+        Format::Human => all.for_each(|findings| answer(&rendered(findings, colour()))),
+        Format::Json => answer(&format!("{:#}\n", json(all))),
+    }
 }
 
 /// Prints what was asked for. A reader who has left (`| head`) wants no more of it.

@@ -7,6 +7,7 @@ use super::Error;
 use crate::emit::Unable;
 use crate::finding::{Code, Finding, Findings, Span};
 use crate::model::{Name, TOOL_SCHEMA};
+use crate::plan::Hazard;
 use crate::plan::decision::Undecided;
 use crate::spec::{self, At, Files};
 
@@ -52,20 +53,17 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                     Some(column) => format!("had a column `{column}` when the last migration was written"),
                     None => format!("had `{name}` when the last migration was written"),
                 })
-                .help(format!(
-                    "to let it go, write under `[allow_drop]`: `\"{}\" = \"why\"`",
-                    escaped(&what)
-                ));
+                .help(format!("to let it go, write under `[allow_drop]`: `{}`", why(&what)))
+                .line("[allow_drop]", why(&what));
             let before = column.as_deref().map_or_else(|| bare(relation), str::to_owned);
             for now in perhaps {
                 let now = now
                     .strip_suffix("_hist")
                     .filter(|_| before == bare(relation) && is_lookup(now, spec))
                     .unwrap_or(now);
-                finding = finding.help(format!(
-                    "if it is `{now}` now, say there `renamed_from = \"{}\"`",
-                    escaped(&before)
-                ));
+                let line = format!("renamed_from = \"{}\"", escaped(&before));
+                let place = if column.is_some() { format!("{name}.{now}") } else { now.to_owned() };
+                finding = finding.help(format!("if it is `{now}` now, say there `{line}`")).line(place, line);
             }
             finding
         }
@@ -82,14 +80,40 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                      backfill = \"bronze\"`; once that has run it can stop taking NULL",
                 )
                 .help("to begin with NULL, say there `null = true`; that does for a field of the landed row")
+                .line(format!("{}.{column}", bare(relation)), "null = true, backfill = \"bronze\"")
+                .line(format!("{}.{column}", bare(relation)), "null = true")
+        }
+        Undecided::Narrowed { relation, column, from, types: [before, now], hazard } => {
+            let name = bare(relation);
+            let place = place(declared(relation, spec), spec, files);
+            let message =
+                format!("`{column}` of `{name}` would become narrower, and what it holds may not fit");
+            let (what, wish) = match hazard {
+                Hazard::Narrowing => {
+                    ("does not take all of it", "to have a value that does not fit stop the migration")
+                }
+                _ => ("does not keep all of it", "to have values become others, for good"),
+            };
+            let allowed = why(&format!("{name}.{}", hazard.code()));
+            Finding::new(Code::NarrowedColumn, message, place)
+                .label(format!("had `{column}` as `{before}`, and `{now}` {what}"))
+                .help(format!("{wish}, write under `[allow_hazard]`: `{allowed}`"))
+                .help(format!(
+                    "to keep what there is, add a column of that type beside it, `from = \"{}\", null = true, \
+                     backfill = \"bronze\"`",
+                    escaped(from)
+                ))
+                .line("[allow_hazard]", allowed)
         }
         Undecided::Field { relation, column, from } => {
             let place = place(declared(relation, spec), spec, files);
             let message = format!("`{column}` is renamed, and would be filled from elsewhere");
+            let line = format!("from = \"{}\"", escaped(from));
             Finding::new(Code::UnmadeChange, message, place)
                 .label("the next run would compute its past anew, from what bronze does not have under that name")
-                .help(format!("say there `from = \"{}\"`, as before", escaped(from)))
+                .help(format!("say there `{line}`, as before"))
                 .help("if another field is meant, rename first and migrate, then change `from`")
+                .line(format!("{}.{column}", bare(relation)), line)
         }
     }
 }
@@ -124,6 +148,11 @@ pub(super) fn place(at: Option<&At<String>>, spec: &spec::Warehouse, files: &Fil
     let name = || spec.warehouse.as_ref()?.name.as_ref();
     let span: Range<usize> = at.or_else(name).map_or(0..0, |name| name.span.clone());
     Span::new(files.spec.path(), span)
+}
+
+/// The line that allows something.
+fn why(what: &str) -> String {
+    format!("\"{}\" = \"why\"", escaped(what))
 }
 
 /// Text within a TOML string.

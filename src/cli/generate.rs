@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::check::Format;
 use super::plan::shown::allowing;
 use super::workspace::Workspace;
 use super::{Error, branch, check, evolution, read};
@@ -36,6 +37,10 @@ pub(super) struct Generate {
         conflicts_with_all = ["squash", "check"]
     )]
     rebase: Option<String>,
+
+    /// For whom it is written what the spec has to say first
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// What is generated, and where it belongs.
@@ -54,13 +59,13 @@ pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode
     let specs = read::chosen(workspace.spec.as_deref())?;
     let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();
     if loaded.iter().any(Result::is_err) {
-        loaded.iter().filter_map(|one| one.as_ref().err()).for_each(check::print_findings);
+        check::print_findings(loaded.iter().filter_map(|one| one.as_ref().err()), generate.format);
         return Ok(ExitCode::from(1));
     }
     let warehouses: Vec<Warehouse> = loaded.into_iter().flatten().collect();
     let (generated, undecided) = emit(workspace, &warehouses, &specs, generate)?;
     if !undecided.is_empty() {
-        undecided.iter().for_each(check::print_findings);
+        check::print_findings(undecided.iter(), generate.format);
         return Ok(ExitCode::from(1));
     }
     if generate.check { compare(&generated) } else { write(&generated) }

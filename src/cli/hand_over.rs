@@ -19,7 +19,7 @@ pub(super) fn run(
     let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
         Ok(warehouse) => warehouse,
         Err(findings) => {
-            check::print_findings(&findings);
+            check::print_findings([&findings].into_iter(), check::Format::Human);
             return Ok(ExitCode::from(1));
         }
     };

@@ -21,7 +21,8 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
     let specs = read::chosen(workspace.spec.as_deref())?;
     let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();
     if loaded.iter().any(Result::is_err) {
-        loaded.iter().filter_map(|one| one.as_ref().err()).for_each(check::print_findings);
+        let wrong = loaded.iter().filter_map(|one| one.as_ref().err());
+        check::print_findings(wrong, check::Format::Human);
         return Ok(ExitCode::from(1));
     }
     let live = match std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {

@@ -121,4 +121,6 @@ codes! {
     BranchesMeet = "M0606",
     /// A hazard that is allowed and is none.
     UnknownHazard = "M0607",
+    /// A column's type becomes one that not every value fits.
+    NarrowedColumn = "M0608",
 }

@@ -17,6 +17,8 @@ fn one(finding: &Finding, texts: &BTreeMap<Arc<str>, SourceText>) -> Value {
     value["code"] = json!(finding.code.number());
     value["message"] = json!(finding.message);
     value["help"] = json!(finding.remedies);
+    let line = |(place, line): &(String, String)| json!({ "where": place, "line": line });
+    value["paste"] = finding.lines.iter().map(line).collect();
     value["also"] = finding.secondary.iter().map(|label| place(label, texts)).collect();
     value
 }

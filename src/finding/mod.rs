@@ -54,6 +54,9 @@ pub struct Finding {
     pub secondary: Vec<Label>,
     /// What helps, a line each.
     pub remedies: Vec<String>,
+    /// Lines that would settle it, one or the other: where in the spec each belongs, and what it says. Remedies name
+    /// them too; a program finds them here.
+    pub lines: Vec<(String, String)>,
 }
 
 impl Finding {
@@ -65,6 +68,7 @@ impl Finding {
             primary: Label { span, text: String::new() },
             secondary: Vec::new(),
             remedies: Vec::new(),
+            lines: Vec::new(),
         }
     }
 
@@ -86,6 +90,13 @@ impl Finding {
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.remedies.push(text.into());
+        self
+    }
+
+    /// A line that would settle it: where it belongs, and what it says.
+    #[must_use]
+    pub fn line(mut self, place: impl Into<String>, line: impl Into<String>) -> Self {
+        self.lines.push((place.into(), line.into()));
         self
     }
 

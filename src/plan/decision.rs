@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::fit::{Fit, spelled};
+use super::hazard::Hazard;
 use crate::model::{Evolution, Name};
 
 /// A model as the lock keeps it.
@@ -63,6 +65,19 @@ pub enum Undecided {
         relation: Name,
         /// The column.
         column: String,
+    },
+    /// A column's new type does not take all that it may hold.
+    Narrowed {
+        /// The table.
+        relation: Name,
+        /// The column.
+        column: String,
+        /// Where its values come from: a field, or `alias.column`.
+        from: String,
+        /// Its type before, and now.
+        types: [String; 2],
+        /// What is risked by it.
+        hazard: Hazard,
     },
     /// A renamed column would be filled from another field than before, and lose its past.
     Field {
@@ -309,6 +324,14 @@ impl Relation {
         for (name, column) in &before {
             let Some(other) = wanted.columns.get(name).filter(|other| *other != column) else { continue };
             decisions.labels.push(format!("{}_change_{name}", now.name));
+            let types = [spelled(&column.data_type), spelled(&other.data_type)];
+            // Rows that begin anew have no values that could not fit.
+            let hazard =
+                Fit::between(&types[0], &types[1]).hazard().filter(|_| !decisions.remade.contains(now));
+            if let Some(hazard) = hazard.filter(|hazard| !is_risk_allowed(evolution, now, *hazard)) {
+                let (relation, column, from) = (now.clone(), name.clone(), other.source());
+                undecided.push(Undecided::Narrowed { relation, column, from, types, hazard });
+            }
             if other.data_type != column.data_type
                 || other.from != column.from
                 || other.tracking != column.tracking
@@ -370,17 +393,23 @@ fn is_renamed(renamed: &[(Name, Name)], before: &Value, now: &Value) -> bool {
     renamed.contains(&pair)
 }
 
-/// Whether the spec says that it may go. A lookup's two tables go with its name.
+/// Whether the spec says that it may go.
 fn is_allowed(evolution: &Evolution, relation: &Name, column: Option<&str>) -> bool {
-    let names = [
-        Some(relation.name.as_str()),
-        relation.name.strip_suffix("_hist"),
-        relation.name.strip_suffix("_cdc"),
-    ];
-    names.into_iter().flatten().any(|name| {
+    names(relation).any(|name| {
         let called = column.map_or_else(|| name.to_owned(), |column| format!("{name}.{column}"));
         evolution.allowed_drops.contains_key(&called)
     })
+}
+
+/// Whether the spec says that a migration may do so to it.
+fn is_risk_allowed(evolution: &Evolution, relation: &Name, hazard: Hazard) -> bool {
+    names(relation).any(|name| evolution.allowed_hazards.contains_key(&format!("{name}.{}", hazard.code())))
+}
+
+/// How the spec may call a table: a lookup's two go by its name.
+fn names(relation: &Name) -> impl Iterator<Item = &str> {
+    let name = relation.name.as_str();
+    [Some(name), name.strip_suffix("_hist"), name.strip_suffix("_cdc")].into_iter().flatten()
 }
 
 fn list<'v>(value: &'v Value, word: &str) -> &'v [Value] {

@@ -16,6 +16,8 @@ pub enum Hazard {
     DataLoss,
     /// Values become others, which does not turn back.
     Irreversible,
+    /// A value may not fit its new type.
+    Narrowing,
     /// Every row is written anew, and nobody reads or writes the table meanwhile.
     Rewrite,
     /// Every row is read, and nobody reads or writes the table meanwhile.
@@ -30,9 +32,10 @@ pub enum Hazard {
 
 impl Hazard {
     /// Every hazard.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DataLoss,
         Self::Irreversible,
+        Self::Narrowing,
         Self::Rewrite,
         Self::Scan,
         Self::IndexBuild,
@@ -45,6 +48,7 @@ impl Hazard {
         match self {
             Self::DataLoss => "data_loss",
             Self::Irreversible => "irreversible",
+            Self::Narrowing => "narrowing",
             Self::Rewrite => "rewrite",
             Self::Scan => "scan",
             Self::IndexBuild => "index_build",
@@ -58,6 +62,7 @@ impl Hazard {
         match self {
             Self::DataLoss => "data loss",
             Self::Irreversible => "not reversible",
+            Self::Narrowing => "narrowing",
             Self::Rewrite => "rewrite",
             Self::Scan => "scan",
             Self::IndexBuild => "index build",
@@ -73,6 +78,7 @@ impl Hazard {
             Self::Irreversible => {
                 "values change; taking the migration back does not bring back what they were"
             }
+            Self::Narrowing => "a value that does not fit makes the migration fail as a whole",
             Self::Rewrite => "every row is written anew, while nobody can read or write the table",
             Self::Scan => "every row is read, while nobody can read or write the table",
             Self::IndexBuild => "every row is read, while nobody can write the table",
@@ -168,7 +174,7 @@ pub fn held(steps: &[Step]) -> BTreeMap<Blocked, BTreeSet<&str>> {
 /// What statements risk that a spec has to allow: `dim_customer_hist.rewrite`. Data that goes has been allowed
 /// before there was a migration; what is made again and computed anew says only that it takes its time.
 pub fn risks(steps: &[Step]) -> BTreeSet<String> {
-    let needed = [Hazard::Irreversible, Hazard::Rewrite, Hazard::Scan, Hazard::IndexBuild];
+    let needed = [Hazard::Irreversible, Hazard::Narrowing, Hazard::Rewrite, Hazard::Scan, Hazard::IndexBuild];
     let risky = steps.iter().flat_map(|step| step.hazards.iter().map(move |hazard| (step, *hazard)));
     risky
         .filter(|(_, hazard)| needed.contains(hazard))

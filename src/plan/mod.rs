@@ -7,6 +7,7 @@ pub mod decision;
 pub mod difference;
 pub mod effect;
 mod enumeration;
+pub mod fit;
 mod gone;
 pub mod hazard;
 pub mod lock;

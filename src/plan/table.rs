@@ -4,6 +4,7 @@
 use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SourceFile, SyntaxKind};
 
+use super::fit::{Fit, is_free, sized};
 use super::hazard::Hazard;
 use super::object::Unreadable;
 
@@ -244,9 +245,7 @@ impl Column {
             let (from, to) = (&self.data_type, &wanted.data_type);
             let by = self.value_as(to);
             let mut hazards = if is_free(from, to) { Vec::new() } else { vec![Hazard::Rewrite] };
-            if !is_lossless(from, to) {
-                hazards.push(Hazard::Irreversible);
-            }
+            hazards.extend(Fit::between(from, to).hazard());
             actions.push((format!("ALTER COLUMN {name} TYPE {to} USING {by}"), hazards));
         }
         match (self.not_null, wanted.not_null) {
@@ -275,7 +274,13 @@ impl Constraint {
 /// A column of one type as a value of another. What the type's text reads as, the other type takes; where it does
 /// not, the migration fails whole.
 pub fn conversion(column: &str, from: &str, to: &str) -> String {
-    if is_cast_known(from, to) { format!("{column}::{to}") } else { format!("{column}::text::{to}") }
+    // A cast would cut off what is longer, where an assignment refuses it.
+    let is_cut = matches!(sized(to).0, "varchar" | "char") && !is_free(from, to);
+    match (is_cut, is_cast_known(from, to)) {
+        (true, _) => format!("{column}::text"),
+        (false, true) => format!("{column}::{to}"),
+        (false, false) => format!("{column}::text::{to}"),
+    }
 }
 
 /// Whether PostgreSQL knows how to cast one type to the other as an assignment or explicitly.
@@ -293,45 +298,6 @@ fn is_cast_known(from: &str, to: &str) -> bool {
     };
     let (one, other) = (family(from), family(to));
     one != 0 && one == other || other == 2
-}
-
-/// Whether the change of a type leaves the rows as they stand. A test measures it, over types of every family.
-pub fn is_free(from: &str, to: &str) -> bool {
-    let ((from_name, from_size), (to_name, to_size)) = (sized(from), sized(to));
-    let wider = match (from_size.as_slice(), to_size.as_slice()) {
-        (_, []) => true,
-        ([from], [to]) => from <= to,
-        ([from, from_scale], [to, to_scale]) => from <= to && from_scale == to_scale,
-        _ => false,
-    };
-    match (from_name, to_name) {
-        ("varchar", "varchar") | ("numeric", "numeric") => wider,
-        ("text" | "varchar", "text") | ("text", "varchar") => to_size.is_empty(),
-        // A migration's session has the zone UTC, in which both are one.
-        ("timestamp" | "timestamptz", "timestamp" | "timestamptz") => to_size.is_empty(),
-        _ => false,
-    }
-}
-
-/// Whether every value of one type is one of the other, so that the way back finds what there was.
-pub fn is_lossless(from: &str, to: &str) -> bool {
-    const WHOLE: [&str; 3] = ["smallint", "integer", "bigint"];
-    let ((from_name, _), (to_name, to_size)) = (sized(from), sized(to));
-    let place = |name: &str| WHOLE.iter().position(|one| *one == name);
-    match (place(from_name), place(to_name)) {
-        // A number that does not fit is refused.
-        (Some(_), Some(_)) => true,
-        (Some(_), None) if to_name == "numeric" => true,
-        _ => is_free(from, to) || (to_name == "text" && to_size.is_empty()) || from_name == "text",
-    }
-}
-
-/// A type's name, and what stands in its parentheses.
-fn sized(name: &str) -> (&str, Vec<u32>) {
-    match name.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
-        Some((name, sizes)) => (name, sizes.split(',').filter_map(|one| one.trim().parse().ok()).collect()),
-        None => (name, Vec::new()),
-    }
 }
 
 /// `WITH (…)` as SET and RESET.

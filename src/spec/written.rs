@@ -53,8 +53,9 @@ pub struct Warehouse {
     /// migration would drop it.
     #[serde(default)]
     pub allow_drop: BTreeMap<At<String>, At<String>>,
-    /// What a migration may risk, and why: `relation.rewrite`, `relation.scan`, `relation.index_build` or
-    /// `relation.irreversible`. `migrate up` refuses what is not allowed here.
+    /// What a migration may risk, and why: `relation.rewrite`, `relation.scan`, `relation.index_build`,
+    /// `relation.narrowing` or `relation.irreversible`. Needed before a column becomes narrower; `migrate up` refuses what
+    /// else is not allowed here.
     #[serde(default)]
     pub allow_hazard: BTreeMap<At<String>, At<String>>,
 }

@@ -39,6 +39,33 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
         &[("name = \"points\", type = \"integer\"", "name = \"points\", type = \"text\"")],
     ),
     (
+        "column narrowed",
+        &[
+            ("name = \"points\", type = \"integer\"", "name = \"points\", type = \"smallint\""),
+            (
+                "[types]",
+                "[allow_hazard]\n\"dim_customer_hist.narrowing\" = \"All of them are small.\"\n\n[types]",
+            ),
+        ],
+    ),
+    (
+        "column cut short",
+        &[
+            ("name = \"name\", type = \"text\"", "name = \"name\", type = \"varchar(9)\""),
+            (
+                "[types]",
+                "[allow_hazard]\n\"dim_customer_hist.narrowing\" = \"All of them are short.\"\n\n[types]",
+            ),
+        ],
+    ),
+    (
+        "column rounded",
+        &[
+            ("name = \"amount\", type = \"numeric(10,2)\"", "name = \"amount\", type = \"numeric(10,1)\""),
+            ("[types]", "[allow_hazard]\n\"fact_sale.irreversible\" = \"Nobody counts cents.\"\n\n[types]"),
+        ],
+    ),
+    (
         "column not null",
         &[("name = \"points\", type = \"integer\", null = true", "name = \"points\", type = \"integer\"")],
     ),

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use medallion::plan::effect::{Action, Effect, Lock, actions};
-use medallion::plan::table::is_free;
+use medallion::plan::fit::is_free;
 
 use super::catalog::{psql, try_psql};
 use super::database;

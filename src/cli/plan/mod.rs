@@ -28,7 +28,7 @@ pub(super) struct Plan {
 }
 
 /// How a plan is shown.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A line a statement
     Human,
@@ -61,7 +61,8 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
         plans.push((warehouse, planned));
     }
     if !findings.is_empty() {
-        findings.iter().for_each(check::print_findings);
+        let reader = if plan.format == Format::Json { check::Format::Json } else { check::Format::Human };
+        check::print_findings(findings.iter(), reader);
         return Ok(ExitCode::from(1));
     }
     let database = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());

@@ -8,7 +8,7 @@ use crate::model::{Evolution, Name};
 use crate::spec::{self, At};
 
 /// What can be allowed.
-const HAZARDS: [&str; 4] = ["rewrite", "scan", "index_build", "irreversible"];
+const HAZARDS: [&str; 5] = ["rewrite", "scan", "index_build", "narrowing", "irreversible"];
 
 pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Evolution {
     let mut evolution = Evolution::default();
