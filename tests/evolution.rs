@@ -20,7 +20,6 @@ mod measured;
 #[path = "evolution/source.rs"]
 mod source;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +30,7 @@ use medallion::cli::read;
 use medallion::emit::{self, FileSet, Past, Unable, Workspace};
 use medallion::finding::SourceText;
 use medallion::model::{self, Warehouse};
-use medallion::plan::lock::{Lock, checksum};
+use medallion::plan::lock::checksum;
 use medallion::spec::Files;
 use medallion_server::Server;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -67,14 +66,7 @@ fn fresh(edits: &[Edit]) -> FileSet {
 
 /// What the files of a warehouse say about its migrations.
 fn past(files: &FileSet) -> Past {
-    let lock = Lock::read(files.get("migration/src/shop/lock.toml").unwrap()).unwrap();
-    let kept = |path: &str| lock.migrations.iter().any(|one| path.contains(&format!("/{}/", one.name)));
-    let files: BTreeMap<String, String> = files
-        .iter()
-        .filter(|(path, _)| kept(path))
-        .map(|(path, text)| (path.to_owned(), text.to_owned()))
-        .collect();
-    Past { lock, files }
+    Past::left_by(files, "shop").unwrap()
 }
 
 fn evolved(before: &FileSet, edits: &[Edit]) -> Result<FileSet, Unable> {
@@ -176,7 +168,12 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
     copy(&new, "unevolved", &name);
     let migrated = server.url(&name);
     let up = migration(&after, 2, "up.sql");
-    try_psql(&migrated, &up).map_err(|error| format!("{error}\n{up}"))?;
+    let there = psql(&migrated, measured::THERE);
+    let held = try_psql(&migrated, &format!("{up}\n{}", measured::HELD));
+    let held = held.map_err(|error| format!("{error}\n{up}"))?;
+    let planned =
+        emit::plan(&lowered(&edited(edits)), &past(before)).map_err(|error| format!("{error:?}"))?;
+    measured::is_told(&planned.unwrap().up, &there, &held).map_err(|error| format!("{error}\n{up}"))?;
     let squashed = emit::squash(&lowered(&edited(edits)), &workspace(), &past(before));
     psql(&new, &migration(&squashed, 1, "up.sql"));
     same(&catalog(&new), &catalog(&migrated), &up)?;
@@ -204,13 +201,7 @@ fn no_spec_asks_for_anything_twice() {
             let warehouse = lowered(&read::warehouse(&case).unwrap());
             let workspace = Workspace { warehouses: vec![warehouse.name.clone()], default: None };
             let files = emit::emit(&warehouse, &workspace);
-            let path = emit::lock_path(&warehouse.name);
-            let lock = Lock::read(files.get(&path).unwrap()).unwrap();
-            let folder = path.rsplit_once('/').unwrap().0;
-            let kept =
-                files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/m000001_baseline/")));
-            let past =
-                Past { lock, files: kept.map(|(path, text)| (path.to_owned(), text.to_owned())).collect() };
+            let past = Past::left_by(&files, &warehouse.name).unwrap();
             assert_eq!(emit::plan(&warehouse, &past), Ok(None), "{}", case.display());
             assert_eq!(
                 emit::evolve(&warehouse, &workspace, &past).as_ref(),
@@ -224,12 +215,18 @@ fn no_spec_asks_for_anything_twice() {
 
 /// A workspace of its own that holds the shop, generated once.
 fn generated() -> tempfile::TempDir {
+    let folder = ungenerated();
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    folder
+}
+
+/// One that holds its spec.
+fn ungenerated() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_spec(folder.path(), &[]);
     let sql = "best_days.sql";
     fs::copy(root().join("tests/evolution/shop").join(sql), folder.path().join("spec/shop").join(sql))
         .unwrap();
-    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
     folder
 }
 
@@ -340,6 +337,16 @@ fn a_change_becomes_one_migration_and_no_change_none() {
     assert_eq!(said(folder.path(), &["generate", "--squash"]).0, Some(0));
     assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
     assert_eq!(said(folder.path(), &["generate", "--check"]).0, Some(0));
+}
+
+#[test]
+fn without_migrations_the_plan_says_who_writes_the_first() {
+    let folder = ungenerated();
+    let first = "no migration yet: `medallion generate` writes the first, which makes all that the spec says";
+    let (status, text) = said(folder.path(), &["plan"]);
+    assert_eq!((status, text), (Some(0), format!("shop: {first}\n")));
+    let (_, text) = said(folder.path(), &["plan", "--format", "markdown"]);
+    assert_eq!(text, format!("**shop**: {first}\n"));
 }
 
 #[test]

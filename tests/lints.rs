@@ -14,7 +14,6 @@ use medallion::cli::read;
 use medallion::emit::{self, FileSet, Past, Workspace};
 use medallion::finding::SourceText;
 use medallion::model::{self, Warehouse};
-use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_server::Server;
 use squawk_linter::Linter;
@@ -76,10 +75,7 @@ fn every_migration() -> Vec<Migration> {
         let text =
             edits.iter().fold(shop.spec.text().to_owned(), |text, (old, new)| text.replacen(old, new, 1));
         files.spec = SourceText::new(shop.spec.path(), text);
-        let lock = Lock::read(before.get(&emit::lock_path("shop")).unwrap()).unwrap();
-        let kept = before.iter().filter(|(path, _)| path.contains("/m000001_baseline/"));
-        let past =
-            Past { lock, files: kept.map(|(path, text)| (path.to_owned(), text.to_owned())).collect() };
+        let past = Past::left_by(&before, "shop").unwrap();
         // What no migration makes is told elsewhere.
         let Ok(after) = emit::evolve(&warehouse(&files), &workspace(&model), &past) else { continue };
         let made = migrations(&after, 2);

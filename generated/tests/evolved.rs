@@ -7,7 +7,6 @@ use medallion::cli::read;
 use medallion::emit::{self, FileSet, Past, Workspace};
 use medallion::finding::SourceText;
 use medallion::model;
-use medallion::plan::lock::Lock;
 use medallion_runtime::connection::Database;
 use medallion_runtime::{script, verify};
 use medallion_server::Server;
@@ -38,11 +37,7 @@ fn workspace() -> Workspace {
 }
 
 fn past(files: &FileSet) -> Past {
-    let lock = Lock::read(files.get("migration/src/pagila/lock.toml").unwrap()).unwrap();
-    let own = |path: &str| lock.migrations.iter().any(|one| path.contains(&format!("/{}/", one.name)));
-    let kept = files.iter().filter(|(path, _)| own(path));
-    let files = kept.map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
-    Past { lock, files }
+    Past::left_by(files, "pagila").unwrap()
 }
 
 /// The files of the next migration, and its SQL.

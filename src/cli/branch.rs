@@ -48,10 +48,7 @@ pub(super) fn run(workspace: &Workspace, check: &Check, base: &str) -> Result<Ex
     let found = all.iter().any(|findings| !findings.list().is_empty());
     match check.format {
         Format::Human => {
-            check::print_findings(
-                all.iter().filter(|findings| !findings.list().is_empty()),
-                Format::Human,
-            );
+            check::print_findings(all.iter().filter(|findings| !findings.list().is_empty()), Format::Human);
             check::answer(&said);
         }
         Format::Json => check::answer(&format!("{:#}\n", check::json(all.iter()))),
@@ -236,16 +233,5 @@ pub(super) fn past(
         ));
     }
     let Some(lock) = lock_there(&repository, &commit, warehouse)? else { return Ok(None) };
-    let folder = emit::lock_path(warehouse);
-    let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut files = std::collections::BTreeMap::new();
-    for migration in &lock.migrations {
-        for file in ["mod.rs", "up.sql", "down.sql"] {
-            let path = format!("{folder}/{}/{file}", migration.name);
-            if let Some(text) = text(&repository, &commit, &path)? {
-                files.insert(path, text);
-            }
-        }
-    }
-    Ok(Some(Past { lock, files }))
+    Past::of(warehouse, lock, |path| text(&repository, &commit, path)).map(Some)
 }

@@ -119,18 +119,11 @@ pub fn past(root: &Path, warehouse: &str) -> Result<Option<Past>, Unreadable> {
     }
     let written = utf8(&at(&path), &path)?;
     let lock = Lock::read(&written).map_err(|cause| Unreadable::Lock { path: path.clone(), cause })?;
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut files = BTreeMap::new();
-    for migration in &lock.migrations {
-        for file in ["mod.rs", "up.sql", "down.sql"] {
-            let path = format!("{folder}/{}/{file}", migration.name);
-            if at(&path).exists() {
-                let text = utf8(&at(&path), &path)?;
-                files.insert(path, text);
-            }
-        }
-    }
-    Ok(Some(Past { lock, files }))
+    let text = |path: &str| match at(path).exists() {
+        true => utf8(&at(path), path).map(Some),
+        false => Ok(None),
+    };
+    Past::of(warehouse, lock, text).map(Some)
 }
 
 fn utf8(file: &Path, path: &str) -> Result<String, Unreadable> {

@@ -2,6 +2,7 @@
 //! becomes one more. Decides nothing itself: `plan` says what leads from the lock to the spec.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use serde_json::Value;
 
@@ -24,6 +25,39 @@ pub struct Past {
     pub lock: Lock,
     /// The migrations' files, by their paths below the workspace.
     pub files: BTreeMap<String, String>,
+}
+
+impl Past {
+    /// What a lock says was left, with the files of its migrations, asked for by their paths below the workspace.
+    ///
+    /// # Errors
+    ///
+    /// What asking for a file says.
+    pub fn of<E>(
+        warehouse: &str,
+        lock: Lock,
+        mut text: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<Self, E> {
+        let path = lock_path(warehouse);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut files = BTreeMap::new();
+        for migration in &lock.migrations {
+            for file in ["mod.rs", "up.sql", "down.sql"] {
+                let path = format!("{folder}/{}/{file}", migration.name);
+                if let Some(text) = text(&path)? {
+                    files.insert(path, text);
+                }
+            }
+        }
+        Ok(Self { lock, files })
+    }
+
+    /// What files that were generated leave; nothing where their lock is none.
+    pub fn left_by(files: &FileSet, warehouse: &str) -> Option<Self> {
+        let lock = Lock::read(files.get(&lock_path(warehouse))?).ok()?;
+        let text = |path: &str| Ok::<_, Infallible>(files.get(path).map(str::to_owned));
+        Self::of(warehouse, lock, text).ok()
+    }
 }
 
 /// Why there is no next migration.

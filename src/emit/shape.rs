@@ -7,7 +7,7 @@ use super::evolution::title;
 use super::sql::{self, Parting};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
-use crate::plan::lock::Lock;
+use crate::plan::{self, lock::Lock};
 use crate::plan::{Hazard, Step, Unreadable};
 
 /// The relations of silver, as one state of the warehouse has them.
@@ -51,6 +51,7 @@ impl Shape {
         for (landing, before, now) in rekeyed {
             let remark = "-- What has landed has to bear the key out.\n".to_owned();
             let step = Step::about(&title(landing), sql::rekeyed(landing, before, now));
+            let step = step.locking(plan::Lock::AccessShare, sql::relation(landing));
             steps.push(Step { remark, hazards: vec![Hazard::Scan], ..step });
         }
         for name in regrouped {
@@ -58,6 +59,7 @@ impl Shape {
             let Some(parting) = silver.and_then(|silver| Parting::of(silver, &self.zone)) else { continue };
             let remark = "-- Its rows move to partitions of another width.\n".to_owned();
             let step = Step::about(&title(name), parting.regroup());
+            let step = step.locking(plan::Lock::AccessExclusive, parting.table());
             steps.push(Step { remark, hazards: vec![Hazard::Rewrite], ..step });
         }
         steps

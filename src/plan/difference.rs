@@ -43,6 +43,13 @@ impl Step {
         Self::new(&format!("medallion: what the next run has to know of {relation}"), sql)
     }
 
+    /// The lock that a block takes which says so in no way that is read here.
+    #[must_use]
+    pub fn locking(mut self, lock: Lock, table: impl Into<String>) -> Self {
+        self.locks.push((lock, table.into()));
+        self
+    }
+
     pub(super) fn with(mut self, hazards: &[Hazard]) -> Self {
         self.hazards = hazards.to_vec();
         self

@@ -2,12 +2,14 @@
 //! the table's file is written anew, whether its rows are read. Nothing here is taken from a manual alone: a test
 //! measures every entry on every version of PostgreSQL that is supported. Knows no plan, no model.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
 use super::object::{name_after, tokens};
+use super::table::quoted;
 
 /// The newest version that is supported.
 const NEWEST: u32 = 18;
@@ -395,7 +397,9 @@ fn of_statement(node: &SyntaxNode) -> Option<Vec<(Action, String)>> {
         | SyntaxKind::ALTER_SCHEMA
         | SyntaxKind::CREATE_SCHEMA
         | SyntaxKind::CREATE_SEQUENCE
+        | SyntaxKind::CREATE_TABLE_AS
         | SyntaxKind::CREATE_TYPE
+        // What a block does, whoever writes it has to say.
         | SyntaxKind::DO
         | SyntaxKind::DROP_EVENT_TRIGGER
         | SyntaxKind::DROP_FUNCTION
@@ -405,6 +409,19 @@ fn of_statement(node: &SyntaxNode) -> Option<Vec<(Action, String)>> {
         | SyntaxKind::SELECT => nothing,
         _ => None,
     }
+}
+
+/// Every quoted name of two parts that a text says, within strings and bodies too.
+pub fn tables(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('"') {
+        let Some((schema, after)) = quoted(&rest[start..]) else { break };
+        let name = after.strip_prefix('.').and_then(quoted);
+        found.extend(name.map(|(name, _)| format!("{schema}.{name}")));
+        rest = name.map_or(after, |(_, after)| after);
+    }
+    found
 }
 
 fn of_alter_table(node: &SyntaxNode, table: String) -> Option<Vec<(Action, String)>> {

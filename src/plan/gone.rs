@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::difference::{ASIDE, Fate, Step};
+use super::effect::Lock;
 use super::hazard::Hazard;
 use super::object::{Catalog, Identity, Kind, Object};
 use super::table::quoted;
@@ -197,7 +198,8 @@ fn step_aside(table: &Object, first: bool) -> Vec<Step> {
     );
     let remark = "-- It steps aside, with its partitions, until its rows have moved.\n".to_owned();
     let schema = first.then(|| Step::new(&table.section, format!("CREATE SCHEMA {ASIDE};")));
-    schema.into_iter().chain([Step { remark, ..Step::new(&table.section, sql) }]).collect()
+    let step = Step { remark, ..Step::new(&table.section, sql) }.locking(Lock::AccessExclusive, name);
+    schema.into_iter().chain([step]).collect()
 }
 
 fn drop(identity: &Identity) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::difference::Step;
-use super::effect::{Action, Blocked, Lock, actions};
+use super::effect::{Action, Blocked, Lock, actions, tables};
 use super::object::{Catalog, Kind};
 use super::table::{quoted, unquoted};
 
@@ -28,11 +28,13 @@ pub enum Hazard {
     Remade,
     /// The next run computes a relation anew, from all of bronze.
     Recompute,
+    /// Nothing is known of what it does.
+    Unknown,
 }
 
 impl Hazard {
     /// Every hazard.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DataLoss,
         Self::Irreversible,
         Self::Narrowing,
@@ -41,6 +43,7 @@ impl Hazard {
         Self::IndexBuild,
         Self::Remade,
         Self::Recompute,
+        Self::Unknown,
     ];
 
     /// The word by which it is told from others.
@@ -54,6 +57,7 @@ impl Hazard {
             Self::IndexBuild => "index_build",
             Self::Remade => "remade",
             Self::Recompute => "recompute",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -68,6 +72,7 @@ impl Hazard {
             Self::IndexBuild => "index build",
             Self::Remade => "made again",
             Self::Recompute => "recompute",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -86,6 +91,7 @@ impl Hazard {
                 "it is dropped because it is in the way, and made further down; who asks for it waits meanwhile"
             }
             Self::Recompute => "the next run computes it anew from everything that has landed",
+            Self::Unknown => "the tool does not know what it does, and takes it to keep everybody away",
         }
     }
 }
@@ -109,10 +115,25 @@ pub fn assess(steps: &mut [Step], old: &Catalog) {
         .filter(|one| one.identity.kind == Kind::Index)
         .map(|one| (one.identity.name.as_str(), one.identity.of.as_str()))
         .collect();
+    let there: BTreeSet<&str> = old
+        .objects
+        .iter()
+        .filter(|one| matches!(one.identity.kind, Kind::Table | Kind::View | Kind::MaterializedView))
+        .map(|one| one.identity.name.as_str())
+        .collect();
     let mut new: BTreeSet<String> = BTreeSet::new();
     for step in steps {
-        // What is of no kind that is known says its hazards itself.
-        for (action, named) in actions(&step.sql).unwrap_or_default() {
+        let known = actions(&step.sql);
+        // A block says its locks itself, or has nothing to do with a table.
+        if known.is_none() || step.sql.starts_with("DO ") && step.locks.is_empty() {
+            let named = tables(&step.sql).into_iter();
+            let named = named.filter(|name| there.contains(name.as_str()) && !new.contains(name));
+            step.locks.extend(named.map(|name| (Lock::AccessExclusive, name)));
+            if known.is_none() || !step.locks.is_empty() {
+                step.hazards.push(Hazard::Unknown);
+            }
+        }
+        for (action, named) in known.unwrap_or_default() {
             let table = indexed.get(named.as_str()).map_or(named, |table| (*table).to_owned());
             if table.is_empty() || new.contains(&table) {
                 continue;

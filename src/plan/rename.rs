@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use squawk_syntax::SourceFile;
 
 use super::difference::Step;
+use super::effect::Lock;
 use super::object::{Catalog, Identity, Kind, Object, Unreadable};
 use super::table::{Table, quoted, unquoted};
 
@@ -197,7 +198,7 @@ fn partitions(section: &str, before: &str, now: &str, called: &[String]) -> Step
         called = called.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", "),
     );
     let remark = "-- Partitions go by their table's name, and indexes by theirs.\n".to_owned();
-    Step { remark, ..Step::new(section, sql) }
+    Step { remark, ..Step::new(section, sql) }.locking(Lock::AccessExclusive, before)
 }
 
 impl Catalog {

@@ -5,11 +5,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use medallion::cli::read;
+use medallion::emit::{self, Workspace};
 use medallion::plan::effect::{Action, Effect, Lock, actions};
 use medallion::plan::fit::is_free;
+use medallion::plan::{Catalog, Hazard, Step, hazard};
 
 use super::catalog::{psql, try_psql};
-use super::database;
+use super::changes::CHANGES;
+use super::{database, edited, fresh, lowered, past, root};
 
 /// A table with whatever a statement can be about.
 const LABORATORY: &str = "
@@ -160,6 +164,86 @@ fn what_is_said_of_locks_rewrites_and_scans_is_measured() {
     }
     psql(&url, "DROP SCHEMA lab, attic CASCADE; DROP ROLE laboratory_assistant");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whatever a migration does is of a kind that is known, there and back; so is all that a first one does.
+#[test]
+fn every_statement_of_every_migration_is_known() {
+    let mut unknown = Vec::new();
+    for folder in ["tests/cases/generate", "spec", "tests/evolution"] {
+        for case in read::warehouses(&root().join(folder)).unwrap() {
+            let warehouse = lowered(&read::warehouse(&case).unwrap());
+            let workspace = Workspace { warehouses: vec![warehouse.name.clone()], default: None };
+            let files = emit::emit(&warehouse, &workspace);
+            let sql = files.iter().filter(|(path, _)| path.ends_with("up.sql") || path.ends_with("down.sql"));
+            unknown.extend(sql.filter(|(_, text)| actions(text).is_none()).map(|(path, _)| path.to_owned()));
+        }
+    }
+    let before = past(&fresh(&[]));
+    for (what, edits) in CHANGES {
+        let Some(planned) = emit::plan(&lowered(&edited(edits)), &before).unwrap() else { continue };
+        let steps = planned.up.iter().chain(&planned.down);
+        let steps = steps.filter(|step| step.hazards.contains(&Hazard::Unknown));
+        unknown.extend(steps.map(|step| format!("{what}: {}", step.sql)));
+    }
+    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+}
+
+/// Every relation that is there: its number, its name, and that of the table whose partition it is.
+pub const THERE: &str = "
+    SELECT relation.oid, format('\"%s\".\"%s\"', schema.nspname, relation.relname), format('\"%s\".\"%s\"', (
+        SELECT nspname FROM pg_namespace WHERE oid = root.relnamespace
+    ), root.relname)
+    FROM pg_class AS relation
+    JOIN pg_namespace AS schema ON schema.oid = relation.relnamespace
+    JOIN pg_class AS root ON root.oid = coalesce(pg_partition_root(relation.oid), relation.oid)
+    WHERE relation.relkind IN ('r', 'p', 'v', 'm') AND schema.nspname !~ '^(pg_|information_schema)'";
+
+/// What a transaction keeps others from, and what that is called by then.
+pub const HELD: &str = "
+    SELECT 'held', relation, mode, relation::regclass
+    FROM pg_locks
+    WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted AND mode IN (
+        'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
+    )";
+
+/// No relation that was there is locked more strongly than the plan tells, under its name of before or of now.
+pub fn is_told(steps: &[Step], there: &str, held: &str) -> Result<(), String> {
+    let told = |names: &[&str]| {
+        let locks = steps.iter().flat_map(|step| &step.locks);
+        let named =
+            locks.filter(|(_, name)| names.iter().any(|one| one.replace('"', "") == name.replace('"', "")));
+        named.map(|(lock, _)| lock.blocks()).max()
+    };
+    let mut untold = Vec::new();
+    for line in held.lines().filter_map(|line| line.strip_prefix("held|")) {
+        let [number, mode, now] = line.splitn(3, '|').collect::<Vec<_>>()[..] else { continue };
+        let before =
+            there.lines().find_map(|line| line.strip_prefix(number)?.strip_prefix('|')?.split_once('|'));
+        let Some((before, whole)) = before else { continue };
+        let lock = Lock::ALL.into_iter().find(|lock| lock.mode() == mode).unwrap();
+        if told(&[before, whole, now]) < Some(lock.blocks()) {
+            untold.push(format!("{before} ({now}) {mode}, told {:?}", told(&[before, whole, now])));
+        }
+    }
+    if untold.is_empty() { Ok(()) } else { Err(format!("locks that are not told: {}", untold.join("; "))) }
+}
+
+/// What is not known is said to be unknown, and taken to keep everybody away.
+#[test]
+fn what_is_unknown_is_taken_to_keep_everybody_away() {
+    let catalog = Catalog::read([("silver.t", "CREATE TABLE \"silver\".\"t\" (\"a\" integer);")]).unwrap();
+    let unknown = [
+        "CLUSTER \"silver\".\"t\" USING \"t_a\";",
+        "ALTER TABLE \"silver\".\"t\"\n    SET TABLESPACE \"attic\";",
+        "DO $$ BEGIN EXECUTE 'DROP TABLE \"silver\".\"t\"'; END $$;",
+    ];
+    for sql in unknown {
+        let mut steps = [Step::about("silver.t", sql)];
+        hazard::assess(&mut steps, &catalog);
+        assert_eq!(steps[0].hazards, [Hazard::Unknown], "{sql}");
+        assert_eq!(steps[0].locks, [(Lock::AccessExclusive, "\"silver\".\"t\"".to_owned())], "{sql}");
+    }
 }
 
 /// What a statement does to a table, in a transaction that is rolled back.

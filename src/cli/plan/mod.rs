@@ -48,7 +48,9 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
     for (warehouse, files) in
         loaded.iter().zip(&specs).filter_map(|(one, files)| Some((one.as_ref().ok()?, files)))
     {
-        let planned = match read::past(&workspace.root, &warehouse.name)? {
+        let past = read::past(&workspace.root, &warehouse.name)?;
+        let is_begun = past.is_some();
+        let planned = match past {
             None => None,
             Some(past) => match emit::plan(warehouse, &past) {
                 Err(Unable::Undecided(list)) => {
@@ -58,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
                 planned => planned.map_err(evolution::unable)?,
             },
         };
-        plans.push((warehouse, planned));
+        plans.push((warehouse, planned, is_begun));
     }
     if !findings.is_empty() {
         let reader = if plan.format == Format::Json { check::Format::Json } else { check::Format::Human };
@@ -68,7 +70,7 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
     let database = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let plans: Vec<Shown<'_>> = plans
         .iter()
-        .map(|(warehouse, planned)| {
+        .map(|(warehouse, planned, is_begun)| {
             let steps = planned.as_ref().map_or(&[][..], |planned| &planned.up);
             let touched = match &database {
                 Some(url) if !steps.is_empty() => Touched::ask(url, steps).unwrap_or_else(|why| {
@@ -80,7 +82,13 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
             let allowed = &warehouse.evolution.allowed_hazards;
             let refused = hazard::risks(steps).into_iter().filter(|risk| !allowed.contains_key(risk));
             let refused = refused.collect();
-            Shown { warehouse: &warehouse.name, planned: planned.as_ref(), touched, refused }
+            Shown {
+                warehouse: &warehouse.name,
+                planned: planned.as_ref(),
+                touched,
+                refused,
+                is_begun: *is_begun,
+            }
         })
         .collect();
     match plan.format {

@@ -19,12 +19,14 @@ pub struct Shown<'a> {
     pub touched: Touched,
     /// What it risks that the spec does not allow.
     pub refused: BTreeSet<String>,
+    /// Whether there are migrations already.
+    pub is_begun: bool,
 }
 
 impl Shown<'_> {
     /// A line a statement, what it risks below it; what that means stands at the end, once.
     pub fn human(&self) -> String {
-        let Some(planned) = self.planned else { return format!("{}: nothing to migrate\n", self.warehouse) };
+        let Some(planned) = self.planned else { return format!("{}: {}\n", self.warehouse, self.nothing()) };
         let mut text =
             format!("{}: {}, {}\n", self.warehouse, planned.name, counted(planned.up.len(), "statement"));
         let mut section = "";
@@ -62,7 +64,7 @@ impl Shown<'_> {
     /// What a reviewer sees first is what it risks; the statements are below, folded.
     pub fn markdown(&self) -> String {
         let Some(planned) = self.planned else {
-            return format!("**{}**: nothing to migrate\n", self.warehouse);
+            return format!("**{}**: {}\n", self.warehouse, self.nothing());
         };
         let count = counted(planned.up.len(), "statement");
         let mut text = format!("### `{}`: `{}`, {count}\n\n", self.warehouse, planned.name);
@@ -109,6 +111,16 @@ impl Shown<'_> {
         text
     }
 
+    /// Why there is no next migration.
+    fn nothing(&self) -> &'static str {
+        match self.is_begun {
+            true => "nothing to migrate",
+            false => {
+                "no migration yet: `medallion generate` writes the first, which makes all that the spec says"
+            }
+        }
+    }
+
     /// The whole of it, for programs.
     pub fn json(&self) -> Value {
         let steps = self.planned.map_or(&[][..], |planned| &planned.up);
@@ -129,6 +141,7 @@ impl Shown<'_> {
             steps.iter().flat_map(|step| &step.hazards).map(|hazard| hazard.code()).collect();
         json!({
             "warehouse": self.warehouse,
+            "begun": self.is_begun,
             "migration": self.planned.map(|one| &one.name),
             "hazards": hazards,
             "not_allowed": self.refused,

@@ -122,6 +122,11 @@ impl Parting {
         super::render(&sql).trim().to_owned()
     }
 
+    /// The table whose partitions these are, quoted.
+    pub(in crate::emit) fn table(&self) -> String {
+        relation(&self.parted)
+    }
+
     /// The block that cuts the partitions anew.
     pub(in crate::emit) fn regroup(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| identifier(column)).collect();
