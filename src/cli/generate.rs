@@ -43,6 +43,13 @@ pub(super) struct Generate {
     format: Format,
 }
 
+impl Generate {
+    /// What is asked without an option.
+    pub(super) fn plain() -> Self {
+        Self { check: false, squash: false, rebase: None }
+    }
+}
+
 /// What is generated, and where it belongs.
 struct Generated {
     /// What it is generated from, as messages say it.

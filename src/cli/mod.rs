@@ -13,6 +13,7 @@ mod hand_over;
 mod import;
 mod live;
 mod migrate_verify;
+mod new;
 mod plan;
 pub mod read;
 pub mod schema;
@@ -70,6 +71,8 @@ enum Verb {
     Generate(generate::Generate),
     /// Say what the next migration would do, with what each statement could break or block
     Plan(plan::Plan),
+    /// Begin a project of your own
+    New(new::New),
     /// Draw up a spec from the tables of the source
     Import(import::Import),
     /// Print the JSON Schema of the spec, for editors
@@ -173,6 +176,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     if let Verb::Schema(verb) = &verb {
         return Ok(schema::run(verb));
     }
+    if let Verb::New(verb) = &verb {
+        return new::run(verb);
+    }
     // The current folder may become another one; a name that is none here is looked for in PATH.
     let warehouse_binary = warehouse_binary.map(|path| path.canonicalize().unwrap_or(path));
     if let Verb::Import(import) = verb {
@@ -210,6 +216,7 @@ impl Verb {
             Self::Check(_)
             | Self::Generate(_)
             | Self::Plan(_)
+            | Self::New(_)
             | Self::Import(_)
             | Self::Schema(_)
             | Self::Db(_) => None,

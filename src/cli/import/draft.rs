@@ -32,7 +32,7 @@ const HOUSEKEEPING: [&str; 10] = [
 ];
 
 /// A spec's text, and what is said of it.
-pub(super) struct Draft {
+pub(in crate::cli) struct Draft {
     pub text: String,
     pub said: String,
 }
@@ -117,7 +117,7 @@ pub(super) fn draw_up(name: &str, database: &str, relations: &[Relation]) -> Dra
 }
 
 /// A name of lower-case letters, digits and underscores, a letter first.
-pub(super) fn plain(name: &str) -> String {
+pub(in crate::cli) fn plain(name: &str) -> String {
     let mut plain = String::new();
     for character in name.to_lowercase().chars() {
         match character {

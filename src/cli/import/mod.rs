@@ -19,14 +19,15 @@ use crate::finding::{Colour, SourceText};
 use crate::model;
 use crate::output;
 use crate::spec::Files;
+pub(super) use draft::{Draft, plain};
 use source::{Relation, Source};
 
 /// The environment variable that names the source.
 const SOURCE: &str = "SOURCE_DATABASE_URL";
 
-/// Draw up a spec from the tables of the source
+/// Which tables of the source are meant.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Import {
+pub(super) struct Tables {
     /// Only tables of these schemas: a name, or a pattern such as `shop_*`; all without
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::new)]
     schema: Vec<Pattern>,
@@ -34,6 +35,13 @@ pub(super) struct Import {
     /// Only these tables: a name, or a pattern such as `order*` or `shop.*`; all without
     #[arg(long, value_name = "PATTERN", value_parser = Pattern::new)]
     table: Vec<Pattern>,
+}
+
+/// Draw up a spec from the tables of the source
+#[derive(Args, Clone, Debug)]
+pub(super) struct Import {
+    #[command(flatten)]
+    tables: Tables,
 
     /// What the warehouse is called; like the folder of --output, or else like the database, without
     #[arg(long)]
@@ -63,9 +71,22 @@ pub(super) fn run(workspace: &Workspace, import: &Import) -> Result<ExitCode, Er
             "name another file, or write over it with `--force`",
         ));
     }
-    let Source { database, relations } = source::read(&url(workspace)?)?;
+    let name = import.name.clone().or_else(|| import.folder());
+    let draft = draw_up(&url(workspace)?, &import.tables, name)?;
+    match &import.output {
+        None => check::answer(&draft.text),
+        Some(path) => output::replace_file(path, &draft.text)?,
+    }
+    let to = import.output.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
+    eprintln!("{to}{}", draft.said);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws up a spec from a database's tables. The warehouse is called like the database where no name is given.
+pub(super) fn draw_up(url: &str, tables: &Tables, name: Option<String>) -> Result<Draft, Error> {
+    let Source { database, relations } = source::read(url)?;
     let count = relations.len();
-    let chosen: Vec<Relation> = relations.into_iter().filter(|one| import.takes(one)).collect();
+    let chosen: Vec<Relation> = relations.into_iter().filter(|one| tables.takes(one)).collect();
     if chosen.is_empty() {
         return Err(match count {
             0 => Error::new(
@@ -78,10 +99,7 @@ pub(super) fn run(workspace: &Workspace, import: &Import) -> Result<ExitCode, Er
             ),
         });
     }
-    let name = match &import.name {
-        Some(name) => name.clone(),
-        None => import.folder().unwrap_or_else(|| draft::plain(&database)),
-    };
+    let name = name.unwrap_or_else(|| plain(&database));
     let draft = draft::draw_up(&name, &database, &chosen);
     // What is wrong with the name is the user's to mend; nothing else may be wrong.
     let files = Files::alone(&name, SourceText::new("the draft", draft.text.clone()));
@@ -91,16 +109,10 @@ pub(super) fn run(workspace: &Workspace, import: &Import) -> Result<ExitCode, Er
             "choose another name with `--name` where that is what is wrong; else report it",
         ));
     }
-    match &import.output {
-        None => check::answer(&draft.text),
-        Some(path) => output::replace_file(path, &draft.text)?,
-    }
-    let to = import.output.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
-    eprintln!("{to}{}", draft.said);
-    Ok(ExitCode::SUCCESS)
+    Ok(draft)
 }
 
-impl Import {
+impl Tables {
     fn takes(&self, relation: &Relation) -> bool {
         let Relation { schema, name, .. } = relation;
         let whole = format!("{schema}.{name}");
@@ -109,7 +121,9 @@ impl Import {
         };
         any(&self.schema, &[schema]) && any(&self.table, &[name, &whole])
     }
+}
 
+impl Import {
     /// The warehouse's name, where the output says it.
     fn folder(&self) -> Option<String> {
         let path =
@@ -118,9 +132,14 @@ impl Import {
     }
 }
 
+/// The source that is named.
+pub(super) fn named() -> Option<String> {
+    env::var(SOURCE).ok().filter(|url| !url.is_empty())
+}
+
 /// The source: the one that is named, or the one of the embedded server.
 fn url(workspace: &Workspace) -> Result<String, Error> {
-    if let Some(url) = env::var(SOURCE).ok().filter(|url| !url.is_empty()) {
+    if let Some(url) = named() {
         return Ok(url);
     }
     let Ok(warehouse) = workspace.one_name() else {
