@@ -7,6 +7,7 @@ mod support;
 
 mod chaos;
 mod demo;
+mod differed;
 mod entities;
 mod epochs;
 mod evolved;
@@ -23,5 +24,6 @@ mod roles;
 mod sample;
 mod secure;
 mod tested;
+mod unit_tested;
 mod verified;
 mod watch;

@@ -12,7 +12,7 @@ use crate::support::program::{self, Watching};
 use crate::support::{Shop, compare, laws};
 
 /// A small shop: twenty rentals, each with its payment.
-const STOCK: &str = "
+pub const STOCK: &str = "
     INSERT INTO country (country) VALUES ('Country');
     INSERT INTO city (city, country_id) VALUES ('City', 1);
     INSERT INTO address (address, district, city_id, phone) VALUES ('Street', 'District', 1, '0');

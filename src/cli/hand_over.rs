@@ -3,12 +3,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::workspace::Workspace;
 use super::{Error, check, read};
 use crate::{emit, model};
+
+/// Where the warehouse's own binary, which knows no spec, finds its unit tests.
+const UNIT_TESTS: &str = "MEDALLION_UNIT_TESTS";
 
 pub(super) fn run(
     workspace: &Workspace,
@@ -29,6 +32,9 @@ pub(super) fn run(
     };
     command.args(["--warehouse", &warehouse.name, "--expect-spec", &emit::spec_hash(&warehouse), verb]);
     command.args(arguments);
+    if std::env::var_os(UNIT_TESTS).is_none_or(|paths| paths.is_empty()) {
+        command.env(UNIT_TESTS, unit_tests(&workspace.one()?));
+    }
     // Returns only where it fails.
     let cause = command.exec();
     let program = command.get_program().to_string_lossy().into_owned();
@@ -36,6 +42,12 @@ pub(super) fn run(
         format!("cannot run `{program}`: {cause}"),
         "name a built warehouse with `--warehouse-binary`, or install Rust from https://rustup.rs",
     ))
+}
+
+/// The folder beside the spec.
+fn unit_tests(spec: &Path) -> PathBuf {
+    let folder = if spec.is_dir() { spec } else { spec.parent().unwrap_or(Path::new(".")) };
+    folder.join("tests")
 }
 
 /// Builds the workspace's own binary, and says how it is run.

@@ -115,6 +115,9 @@ enum Verb {
     /// Ask the warehouse a question, as of any time
     #[command(disable_help_flag = true)]
     Query(Rest),
+    /// What became different in a relation between two times, and which changes made it so
+    #[command(disable_help_flag = true)]
+    Diff(Rest),
     /// Erase a row of the source, with all that is known of it
     #[command(disable_help_flag = true)]
     Forget(Rest),
@@ -231,6 +234,7 @@ impl Verb {
             Self::Test(rest) => Some(("test", rest)),
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
+            Self::Diff(rest) => Some(("diff", rest)),
             Self::Forget(rest) => Some(("forget", rest)),
         }
     }

@@ -127,6 +127,14 @@ async fn set_time(connection: &mut PgConnection, settings: &Settings, question: 
     travel(connection, as_of, may_look).await
 }
 
+/// Sets the time that relations of `as_of` are read as of; returns it as PostgreSQL writes it.
+pub(crate) async fn travel_to(connection: &mut PgConnection, time: &str) -> Result<String> {
+    let time = if is_position(time) { time_of(connection, time).await? } else { time.to_owned() };
+    travel(connection, &time, true).await?;
+    let row = sqlx::query("SELECT medallion.as_of_time()::text").fetch_one(connection).await;
+    Ok(row.during(|| format!("cannot ask as of `{time}`"))?.get(0))
+}
+
 /// Whether this is how PostgreSQL writes a position of its log. No time is written so.
 fn is_position(text: &str) -> bool {
     let digits = |part: &str| {

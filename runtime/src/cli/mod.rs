@@ -2,6 +2,7 @@
 //! binary was built from the spec at hand, turns errors into a message and an exit status.
 
 mod demo;
+mod diff;
 mod forget;
 mod migrate;
 mod prompt;
@@ -74,6 +75,8 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Ask the warehouse a read-only question, as of any time
     Query(query::Arguments),
+    /// What became different in a relation between two times, and which changes made it so
+    Diff(diff::Arguments),
 }
 
 /// The command line, for whoever reads or describes it without running it.
@@ -124,7 +127,12 @@ impl Verb {
             Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
             Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
             Self::Rebuild(_) => error.remedy("nothing was changed: rebuild again"),
-            Self::Verify(_) | Self::Test(_) | Self::Query(_) | Self::Watch(_) | Self::Status(_) => error,
+            Self::Verify(_)
+            | Self::Test(_)
+            | Self::Query(_)
+            | Self::Diff(_)
+            | Self::Watch(_)
+            | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
     }
@@ -153,6 +161,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Test(arguments) => test::run(&warehouse, &arguments).await,
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,
+        Verb::Diff(arguments) => diff::run(&warehouse, &arguments).await,
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Instant;
 use chrono::Utc;
 
 use super::Outcome;
+use crate::connection::Database;
 use crate::data_test::{self, Status, Tested};
 use crate::descriptor::Warehouse;
-use crate::error::{During as _, Result};
+use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::count;
+use crate::unit_test;
 
 /// So many of the rows that are wrong are printed.
 const SHOWN: usize = 5;
@@ -24,6 +26,20 @@ pub struct Arguments {
     /// A folder to write the results into: `run_results.json` as dbt does, and `junit.xml`
     #[arg(long, value_name = "FOLDER")]
     results: Option<PathBuf>,
+
+    /// Run the unit tests of the logic, on a scratch database, in place of the tests of the data
+    #[arg(long)]
+    unit: bool,
+
+    /// Where the unit tests stand: files, or folders of .toml; the folder `tests` beside the spec unless said otherwise
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "unit",
+        env = "MEDALLION_UNIT_TESTS",
+        hide_env_values = true
+    )]
+    unit_tests: Vec<PathBuf>,
 }
 
 /// How the results are printed.
@@ -39,6 +55,9 @@ enum Format {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    if arguments.unit {
+        return unit(warehouse, arguments).await;
+    }
     let place = Place::find(warehouse.name)?;
     let (started, clock) = (Utc::now(), Instant::now());
     let (mut number, of) = (0, warehouse.tests.len());
@@ -51,23 +70,104 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     })
     .await?;
     unprinted?;
-    let elapsed = clock.elapsed();
-    let results = || {
-        let results = data_test::run_results(warehouse, &tested, started, elapsed);
-        let text = serde_json::to_string_pretty(&results).during(|| "cannot write JSON".to_owned())?;
-        Ok(format!("{text}\n"))
+    let results = Results {
+        json: data_test::run_results(warehouse, &tested, started, clock.elapsed()),
+        junit: data_test::junit(warehouse, &tested)?,
+        human: summary(&tested),
     };
-    match arguments.format {
-        Format::Human => super::answer(&summary(&tested))?,
-        Format::Json => super::answer(&results()?)?,
-        Format::Junit => super::answer(&data_test::junit(warehouse, &tested)?)?,
-    }
-    if let Some(folder) = &arguments.results {
-        write(folder, "run_results.json", &results()?)?;
-        write(folder, "junit.xml", &data_test::junit(warehouse, &tested)?)?;
-    }
+    results.tell(arguments)?;
     let failed = tested.iter().any(|one| one.status.holds_back());
     Ok(if failed { Outcome::Findings } else { Outcome::Done })
+}
+
+async fn unit(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    if arguments.unit_tests.is_empty() {
+        return Err(Error::new("it is not said where the unit tests stand").remedy(
+            "run it as `medallion test --unit`, which knows the spec, or name them with `--unit-tests`",
+        ));
+    }
+    let url = std::env::var(Database::Warehouse.variable()).ok().filter(|url| !url.is_empty());
+    let (started, clock) = (Utc::now(), Instant::now());
+    let mut unprinted = Ok(());
+    let tested =
+        unit_test::run(warehouse, &arguments.unit_tests, url.as_deref(), &|_, _| true, |one, number, of| {
+            if let (Format::Human, Ok(())) = (arguments.format, &unprinted) {
+                unprinted = super::answer(&unit_lines(one, number, of));
+            }
+        })
+        .await?;
+    unprinted?;
+    let results = Results {
+        json: unit_test::run_results(warehouse, &tested, started, clock.elapsed()),
+        junit: unit_test::junit(warehouse, &tested)?,
+        human: unit_summary(&tested),
+    };
+    results.tell(arguments)?;
+    let failed = tested.iter().any(|one| one.status != unit_test::Status::Passed);
+    Ok(if failed { Outcome::Findings } else { Outcome::Done })
+}
+
+fn unit_lines(one: &unit_test::Tested, number: usize, of: usize) -> String {
+    let word = match one.status {
+        unit_test::Status::Passed => "PASS",
+        unit_test::Status::Failed => "FAIL",
+        unit_test::Status::Broken => "ERROR",
+    };
+    let time = one.elapsed.as_secs_f64();
+    let mut text = format!("{number} of {of} {word} {} [{time:.2}s]\n", one.name);
+    if let Some(message) = &one.message {
+        text += &format!("  {}: {}\n", one.place, message.replace('\n', "\n  "));
+    }
+    if !one.diff.is_empty() {
+        text += "  - expected, + found\n";
+    }
+    for line in &one.diff {
+        text += &format!("{line}\n");
+    }
+    text
+}
+
+fn unit_summary(tested: &[unit_test::Tested]) -> String {
+    use unit_test::Status::{Broken, Failed, Passed};
+    if tested.is_empty() {
+        return "there are no unit tests\n".to_owned();
+    }
+    let counted = |status| tested.iter().filter(|one| one.status == status).count();
+    let parts = [(Passed, "passed"), (Failed, "failed"), (Broken, "could not be run")];
+    summed(tested.len(), "unit test", parts.map(|(status, word)| (counted(status), word)))
+}
+
+/// What was tested, and how often it ended how.
+fn summed<const N: usize>(tested: usize, noun: &str, parts: [(usize, &str); N]) -> String {
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    format!("{}: {}\n", count(tested as u64, noun), parts.join(", "))
+}
+
+/// Results, in every form.
+struct Results {
+    human: String,
+    json: serde_json::Value,
+    junit: String,
+}
+
+impl Results {
+    fn tell(&self, arguments: &Arguments) -> Result<()> {
+        let json = serde_json::to_string_pretty(&self.json).during(|| "cannot write JSON".to_owned())? + "\n";
+        super::answer(match arguments.format {
+            Format::Human => &self.human,
+            Format::Json => &json,
+            Format::Junit => &self.junit,
+        })?;
+        if let Some(folder) = &arguments.results {
+            write(folder, "run_results.json", &json)?;
+            write(folder, "junit.xml", &self.junit)?;
+        }
+        Ok(())
+    }
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
@@ -112,11 +212,5 @@ fn summary(tested: &[Tested]) -> String {
         (Status::Failed, "failed"),
         (Status::Broken, "could not be asked"),
     ];
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|(status, word)| (counted(*status), word))
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{number} {word}"))
-        .collect();
-    format!("{}: {}\n", count(tested.len() as u64, "test"), parts.join(", "))
+    summed(tested.len(), "test", parts.map(|(status, word)| (counted(status), word)))
 }

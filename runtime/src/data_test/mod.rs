@@ -4,7 +4,7 @@
 //! becomes of a failure.
 
 mod keep;
-mod report;
+pub(crate) mod report;
 mod scan;
 
 use std::collections::BTreeMap;
