@@ -46,7 +46,7 @@ pub(super) struct Generate {
 impl Generate {
     /// What is asked without an option.
     pub(super) fn plain() -> Self {
-        Self { check: false, squash: false, rebase: None }
+        Self { check: false, squash: false, rebase: None, format: Format::Human }
     }
 }
 
