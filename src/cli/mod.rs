@@ -5,6 +5,7 @@ mod branch;
 pub mod catalog;
 pub mod check;
 mod db;
+mod docs;
 mod drift;
 mod evolution;
 mod generate;
@@ -75,6 +76,8 @@ enum Verb {
     New(new::New),
     /// Draw up a spec from the tables of the source
     Import(import::Import),
+    /// Write a page that explains the warehouse: lineage, columns, SQL, tests, runs
+    Docs(docs::Docs),
     /// Print the JSON Schema of the spec, for editors
     Schema(schema::Schema),
     /// Start, stop or open the embedded PostgreSQL of this checkout
@@ -187,6 +190,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     if let Verb::Import(import) = verb {
         verb = Verb::Import(import.settled());
     }
+    if let Verb::Docs(docs) = verb {
+        verb = Verb::Docs(docs.settled());
+    }
     let workspace = Workspace::enter(spec)?;
     if let Verb::Migrate(rest) = &verb
         && rest.arguments == ["verify"]
@@ -207,6 +213,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Verb::Generate(verb) => generate::run(&workspace, &verb),
         Verb::Plan(verb) => plan::run(&workspace, verb),
         Verb::Import(verb) => import::run(&workspace, &verb),
+        Verb::Docs(verb) => docs::run(&workspace, &verb),
         Verb::Db(verb) => db::run(&workspace, verb),
         _ => unreachable!("every other verb has returned"),
     }
@@ -221,6 +228,7 @@ impl Verb {
             | Self::Plan(_)
             | Self::New(_)
             | Self::Import(_)
+            | Self::Docs(_)
             | Self::Schema(_)
             | Self::Db(_) => None,
             Self::Demo(rest) => Some(("demo", rest)),

@@ -3,6 +3,8 @@
 //! database, and no spec but by the name that the mark gives.
 
 mod evolution;
+pub mod lineage;
+pub mod page;
 mod rust;
 mod shape;
 mod sql;

@@ -26,6 +26,11 @@ impl Binding {
     }
 }
 
+/// The query over the warehouse's own relations.
+pub(in crate::emit) fn present(mart: &Mart, time_zone: &str) -> String {
+    query(mart, time_zone, Binding::Present)
+}
+
 /// The query, without a final semicolon.
 pub(super) fn query(mart: &Mart, time_zone: &str, binding: Binding) -> String {
     match &mart.definition {

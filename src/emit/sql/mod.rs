@@ -24,7 +24,7 @@ mod temporal_join;
 mod versioning;
 
 pub(super) use apart::closed;
-pub(super) use definition::unit;
+pub(super) use definition::{present, unit};
 pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
