@@ -42,7 +42,7 @@ pub(super) fn run(workspace: &Workspace, docs: &Docs) -> Result<ExitCode, Error>
     let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
         Ok(warehouse) => warehouse,
         Err(findings) => {
-            check::print_findings(&findings);
+            check::print_findings(std::iter::once(&findings), check::Format::Human);
             return Ok(ExitCode::from(1));
         }
     };
