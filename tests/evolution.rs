@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "evolution/beside.rs"]
+mod beside;
 #[path = "evolution/catalog.rs"]
 mod catalog;
 #[path = "evolution/chained.rs"]
@@ -27,7 +29,7 @@ use std::process::Command;
 use catalog::{catalog, copy, psql, try_psql};
 use changes::{CHANGES, EMAIL, Edit};
 use medallion::cli::read;
-use medallion::emit::{self, FileSet, Past, Unable, Workspace};
+use medallion::emit::{self, Course, FileSet, Past, Unable, Workspace};
 use medallion::finding::SourceText;
 use medallion::model::{self, Warehouse};
 use medallion::plan::lock::checksum;
@@ -159,7 +161,8 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
             Err("a spec that has not changed changes files".to_owned())
         };
     }
-    if past(&after).lock.migrations.len() != 2 {
+    let count = past(&after).lock.migrations.len();
+    if count < 2 {
         return Err("there is no migration".to_owned());
     }
     let server = Server::shared_scratch().unwrap();
@@ -167,22 +170,34 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
     let new = database(&new_name);
     copy(&new, "unevolved", &name);
     let migrated = server.url(&name);
-    let up = migration(&after, 2, "up.sql");
-    let there = psql(&migrated, measured::THERE);
-    let held = try_psql(&migrated, &format!("{up}\n{}", measured::HELD));
-    let held = held.map_err(|error| format!("{error}\n{up}"))?;
     let planned =
         emit::plan(&lowered(&edited(edits)), &past(before)).map_err(|error| format!("{error:?}"))?;
-    measured::is_told(&planned.unwrap().up, &there, &held).map_err(|error| format!("{error}\n{up}"))?;
+    let mut states = Vec::new();
+    for (number, planned) in (2..=count).zip(&planned) {
+        states.push(catalog(&migrated));
+        let up = migration(&after, number, "up.sql");
+        if planned.course == Course::ByItself {
+            try_psql(&migrated, &up).map_err(|error| format!("{error}\n{up}"))?;
+            continue;
+        }
+        let there = psql(&migrated, measured::THERE);
+        let held = try_psql(&migrated, &format!("{up}\n{}", measured::HELD));
+        let held = held.map_err(|error| format!("{error}\n{up}"))?;
+        measured::is_told(&planned.up, &there, &held).map_err(|error| format!("{error}\n{up}"))?;
+    }
+    let up = migration(&after, 2, "up.sql");
     let squashed = emit::squash(&lowered(&edited(edits)), &workspace(), &past(before));
     psql(&new, &migration(&squashed, 1, "up.sql"));
     same(&catalog(&new), &catalog(&migrated), &up)?;
     if evolved(&after, edits).as_ref() != Ok(&after) {
         return Err("planning again plans more".to_owned());
     }
-    let down = migration(&after, 2, "down.sql");
-    try_psql(&migrated, &down).map_err(|error| format!("back: {error}\n{down}"))?;
-    same(old, &catalog(&migrated), &down).map_err(|error| format!("back: {error}"))?;
+    assert_eq!(states[0], old);
+    for (number, state) in states.iter().enumerate().map(|(at, state)| (at + 2, state)).rev() {
+        let down = migration(&after, number, "down.sql");
+        try_psql(&migrated, &down).map_err(|error| format!("back: {error}\n{down}"))?;
+        same(state, &catalog(&migrated), &down).map_err(|error| format!("back: {error}"))?;
+    }
     let kept = psql(
         &migrated,
         "SELECT (SELECT count(*) FROM bronze.br_customer_cdc), (SELECT count(*) FROM bronze.br_sale_cdc),
@@ -202,7 +217,7 @@ fn no_spec_asks_for_anything_twice() {
             let workspace = Workspace { warehouses: vec![warehouse.name.clone()], default: None };
             let files = emit::emit(&warehouse, &workspace);
             let past = Past::left_by(&files, &warehouse.name).unwrap();
-            assert_eq!(emit::plan(&warehouse, &past), Ok(None), "{}", case.display());
+            assert_eq!(emit::plan(&warehouse, &past), Ok(Vec::new()), "{}", case.display());
             assert_eq!(
                 emit::evolve(&warehouse, &workspace, &past).as_ref(),
                 Ok(&files),

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medallion_runtime::descriptor::{Plugin, RemovedPartitions, Scripts, Source, Warehouse};
 use medallion_runtime::migrate::{self, Patience, Refused};
@@ -12,6 +12,10 @@ use medallion_server::Server;
 use sea_orm_migration::prelude::*;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::sync::mpsc;
+
+/// What the tool writes, as it stands.
+#[path = "../../tests/evolution/expected/beside/mod.rs"]
+mod beside;
 
 struct First;
 struct Second;
@@ -78,13 +82,13 @@ impl MigrationTrait for Indexed {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for sql in [
-            "DROP INDEX CONCURRENTLY IF EXISTS public.till_twice",
-            "CREATE UNIQUE INDEX CONCURRENTLY till_twice ON public.till (twice)",
-        ] {
-            manager.get_connection().execute_unprepared(sql).await?;
-        }
-        Ok(())
+        let sql = "
+-- By itself:
+DROP INDEX CONCURRENTLY IF EXISTS public.till_twice;
+
+-- By itself:
+CREATE UNIQUE INDEX CONCURRENTLY till_twice ON public.till (twice);";
+        migrate::by_itself(manager.get_connection(), sql).await
     }
 }
 
@@ -222,4 +226,76 @@ async fn an_index_that_could_not_be_built_is_built_anew() {
     session.execute("DELETE FROM public.till WHERE id = 2").await.unwrap();
     assert_eq!(migrate::up(&indexed(), &place).await.unwrap(), ["m000003_index"]);
     assert_eq!(session.fetch_one(invalid).await.unwrap().get::<i64, _>(0), 0);
+}
+
+/// Whoever ends a build in the middle leaves an index behind that serves nobody: the next try builds it.
+#[tokio::test]
+async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
+    struct Shop;
+
+    impl MigrationName for Shop {
+        fn name(&self) -> &str {
+            "m000001_baseline"
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl MigrationTrait for Shop {
+        async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+            let sql = "CREATE TABLE medallion.warehouse (name text, objects_hash text);
+                INSERT INTO medallion.warehouse VALUES ('shop', 'one');
+                CREATE SCHEMA silver;
+                CREATE TABLE silver.dim_customer_hist (points integer, sys_end timestamptz);
+                CREATE TABLE silver.fact_sale (customer_id integer, sold_at date) PARTITION BY RANGE (sold_at);
+                CREATE TABLE silver.fact_sale_default PARTITION OF silver.fact_sale DEFAULT;
+                CREATE TABLE silver.\"fact_sale's 2024\" PARTITION OF silver.fact_sale
+                    FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+                INSERT INTO silver.fact_sale VALUES (1, '2024-02-03'), (2, '2023-02-03')";
+            manager.get_connection().execute_unprepared(sql).await?;
+            Ok(())
+        }
+    }
+
+    let (place, mut session) = database("migrating_broken_off").await;
+    migrate::up(&warehouse("one", || vec![Box::new(Shop)]), &place).await.unwrap();
+    let shop = warehouse("one", || vec![Box::new(Shop), Box::new(beside::Migration)]);
+    for table in ["silver.dim_customer_hist", "silver.\"fact_sale's 2024\""] {
+        // The build waits for whoever writes.
+        let mut writer = PgConnection::connect(&place.warehouse).await.unwrap();
+        let write = format!("BEGIN; LOCK TABLE {table} IN ROW EXCLUSIVE MODE");
+        writer.execute(sqlx::AssertSqlSafe(write)).await.unwrap();
+        let (migrated, ()) = tokio::join!(migrate::up(&shop, &place), break_off(&mut session));
+        let error = migrated.unwrap_err().to_string();
+        assert!(error.contains("failed half-way: the next try begins it anew"), "{error}");
+        let vain = format!("{table} in vain");
+        assert!(built(&mut session).await.contains(&vain), "{vain}");
+    }
+    assert_eq!(migrate::up(&shop, &place).await.unwrap(), ["m000003_dim_customer_hist_index_and_1_more"]);
+    let all = [
+        "silver.\"fact_sale's 2024\"",
+        "silver.dim_customer_hist",
+        "silver.fact_sale",
+        "silver.fact_sale_default",
+    ];
+    assert_eq!(built(&mut session).await, all);
+    migrate::down(&shop, &place).await.unwrap();
+    assert_eq!(built(&mut session).await, Vec::<String>::new());
+}
+
+/// Ends the session that waits to build an index.
+async fn break_off(session: &mut PgConnection) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY %' AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while session.fetch_optional(end).await.unwrap().is_none() {
+        assert!(Instant::now() < deadline, "nobody builds an index");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The tables that have an index, or one that serves nobody.
+async fn built(session: &mut PgConnection) -> Vec<String> {
+    let ask = "SELECT indrelid::regclass || CASE WHEN indisvalid THEN '' ELSE ' in vain' END
+        FROM pg_index WHERE indrelid::regclass::text LIKE 'silver.%' ORDER BY indrelid::regclass::text COLLATE \"C\"";
+    session.fetch_all(ask).await.unwrap().iter().map(|row| row.get(0)).collect()
 }

@@ -66,8 +66,9 @@ fn verify(
     let workspace = emit::Workspace { warehouses: vec![warehouse.name.clone()], default: None };
     const CURRENT: &str = "the spec asks for no migration more";
     let unplanned = match emit::plan(warehouse, past) {
-        Ok(None) => None,
-        Ok(Some(planned)) => Some(format!("`medallion generate` would write `{}`", planned.name)),
+        Ok(planned) => {
+            planned.first().map(|planned| format!("`medallion generate` would write `{}`", planned.name))
+        }
         Err(unable) => Some(unable.to_string()),
     };
     if let Some(why) = unplanned {
@@ -203,7 +204,9 @@ impl Live {
 fn sql(past: &Past, warehouse: &Warehouse, migration: &str, file: &str) -> String {
     let folder = emit::lock_path(&warehouse.name);
     let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
-    past.files.get(&format!("{folder}/{migration}/{file}")).cloned().unwrap_or_default()
+    past.files
+        .get(&format!("{folder}/{migration}/{file}"))
+        .map_or_else(String::new, |sql| emit::for_psql(sql))
 }
 
 fn baseline(files: &FileSet, warehouse: &str) -> String {

@@ -10,10 +10,11 @@ use super::shape::Shape;
 use super::sql::{self, Script, migration};
 use super::{FileSet, Workspace, files, mark, rust, spec_of};
 use crate::model::{Name, Silver, Storage, Warehouse};
+use crate::plan::beside::{self, Beside};
 use crate::plan::decision::{Decisions, Known, Undecided};
 use crate::plan::difference::Failure;
 use crate::plan::lock::{self, Lock, Migration, Risk};
-use crate::plan::{Catalog, Difference, Renamed, Renames, Step, Unreadable, hazard};
+use crate::plan::{Difference, Renamed, Renames, Step, Unreadable, hazard, reading};
 
 /// The longest name of a migration, without its number.
 const LONGEST_LABEL: usize = 50;
@@ -104,7 +105,7 @@ pub(super) fn first(warehouse: &Warehouse, workspace: &Workspace) -> FileSet {
     let folder = format!("{}/{name}", folder(warehouse));
     let up = sql::baseline::up(warehouse, &scripts, &sql_mark);
     let down = sql::baseline::down(&scripts, &sql_mark);
-    let mut lock = lock_of(warehouse, &scripts);
+    let (mut lock, _) = lock_of(warehouse, &scripts);
     lock.migrations = vec![Migration::of(name, &up, &down)];
     let mut set = files(warehouse, workspace, &scripts, &lock);
     set.add(format!("{folder}/mod.rs"), rust::baseline(&rust_mark));
@@ -116,7 +117,7 @@ pub(super) fn first(warehouse: &Warehouse, workspace: &Workspace) -> FileSet {
 
 /// The files of a warehouse whose migrations become one.
 pub(super) fn squash(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> FileSet {
-    let decisions = decide(warehouse, past).unwrap_or_default();
+    let decisions = model_of(past).and_then(|model| decide(warehouse, &model)).unwrap_or_default();
     first(&introduced(warehouse, &past.lock, &decisions), workspace)
 }
 
@@ -124,15 +125,22 @@ pub(super) fn squash(warehouse: &Warehouse, workspace: &Workspace, past: &Past) 
 pub(super) fn next(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> Result<FileSet, Unable> {
     let Next { warehouse, scripts, mut lock, planned } = Next::of(warehouse, past)?;
     let mut written = BTreeMap::new();
-    if let Some(Planned { name, up, down }) = planned {
+    let (sql_mark, rust_mark) = marks(&warehouse);
+    let mut before = past.lock.objects_hash.clone();
+    for Planned { name, up, down, course } in planned {
         let risks = hazard::risks(&up);
-        let (sql_mark, rust_mark) = marks(&warehouse);
-        let up = migration::text(&up, &lock.objects_hash, &sql_mark);
-        let down = migration::text(&down, &past.lock.objects_hash, &sql_mark);
+        let is_reached = before == lock.objects_hash;
+        let text = |steps: &[Step], reached: &str| match course {
+            Course::Whole => migration::text(steps, reached, &sql_mark),
+            Course::ByItself => migration::by_itself(steps, (!is_reached).then_some(reached), &sql_mark),
+        };
+        let (up, down) = (text(&up, &lock.objects_hash), text(&down, &before));
+        // Nothing hangs on an index but how long it takes: without those, the warehouse is what its binary expects.
+        before.clone_from(&lock.objects_hash);
         let risks = risks.into_iter().map(|what| Risk { what, allowed: None }).collect();
         lock.migrations.push(Migration { risks, ..Migration::of(&name, &up, &down) });
         let folder = format!("{}/{name}", folder(&warehouse));
-        written.insert(format!("{folder}/mod.rs"), rust::next_migration(&name, &rust_mark));
+        written.insert(format!("{folder}/mod.rs"), rust::next_migration(&name, course, &rust_mark));
         written.insert(format!("{folder}/up.sql"), up);
         written.insert(format!("{folder}/down.sql"), down);
     }
@@ -148,8 +156,8 @@ pub(super) fn next(warehouse: &Warehouse, workspace: &Workspace, past: &Past) ->
     Ok(set)
 }
 
-/// The next migration, where the spec asks for one.
-pub(super) fn plan(warehouse: &Warehouse, past: &Past) -> Result<Option<Planned>, Unable> {
+/// The next migrations, where the spec asks for any.
+pub(super) fn plan(warehouse: &Warehouse, past: &Past) -> Result<Vec<Planned>, Unable> {
     Ok(Next::of(warehouse, past)?.planned)
 }
 
@@ -158,22 +166,23 @@ struct Next {
     /// The warehouse, its columns in the order of their introduction.
     warehouse: Warehouse,
     scripts: Vec<Script>,
-    /// What will have been left, without the next migration.
+    /// What will have been left, without the next migrations.
     lock: Lock,
-    planned: Option<Planned>,
+    planned: Vec<Planned>,
 }
 
 impl Next {
     fn of(warehouse: &Warehouse, past: &Past) -> Result<Self, Unable> {
         check(warehouse, past)?;
-        let decisions = decide(warehouse, past)?;
+        let model = model_of(past)?;
+        let decisions = decide(warehouse, &model)?;
         let warehouse = introduced(warehouse, &past.lock, &decisions);
         let scripts = sql::scripts(&warehouse);
-        let mut lock = lock_of(&warehouse, &scripts);
+        let (mut lock, model_now) = lock_of(&warehouse, &scripts);
         lock.migrations.clone_from(&past.lock.migrations);
-        let planned = Planned::between(&past.lock, &lock, &decisions, &warehouse)?;
-        let is_needed = !planned.up.is_empty() || past.lock.objects_hash != lock.objects_hash;
-        Ok(Self { warehouse, scripts, lock, planned: is_needed.then_some(planned) })
+        let models = (&model, &model_now);
+        let planned = Planned::between(&past.lock, &lock, models, &decisions, &warehouse)?;
+        Ok(Self { warehouse, scripts, lock, planned })
     }
 }
 
@@ -186,23 +195,43 @@ pub struct Planned {
     pub up: Vec<Step>,
     /// What brings it back.
     pub down: Vec<Step>,
+    /// How it runs.
+    pub course: Course,
+}
+
+/// How a migration runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// As one transaction.
+    Whole,
+    /// Each statement by itself, beside those who read and write.
+    ByItself,
 }
 
 impl Planned {
-    fn between<'a>(
-        before: &'a Lock,
-        now: &'a Lock,
+    /// One as a whole, where anything changes; and one more for what is built beside others.
+    fn between(
+        before: &Lock,
+        now: &Lock,
+        models: (&Value, &Value),
         decisions: &Decisions,
         warehouse: &Warehouse,
-    ) -> Result<Self, Unable> {
-        let name = name(before.migrations.len() + 1, decisions);
+    ) -> Result<Vec<Self>, Unable> {
+        let number = before.migrations.len() + 1;
+        let whole = |up: Vec<Step>, down: Vec<Step>| Self {
+            name: name(number, &decisions.labels),
+            up,
+            down,
+            course: Course::Whole,
+        };
+        let is_other = before.objects_hash != now.objects_hash;
         if before.scripts == now.scripts && *decisions == Decisions::default() {
-            return Ok(Self { name, up: Vec::new(), down: Vec::new() });
+            return Ok(is_other.then(|| whole(Vec::new(), Vec::new())).into_iter().collect());
         }
-        let scripts = |lock: &'a Lock| lock.scripts.iter().map(|one| (one.title.as_str(), one.sql.as_str()));
-        let old = Catalog::read(scripts(before))?;
-        let new = Catalog::read_beside(scripts(now), scripts(before), &old)?;
-        let (shape_before, shape_now) = (Shape::of(before)?, Shape::of(now)?);
+        let names = decisions.recomputed.iter().chain(&decisions.stale);
+        let named = names.flat_map(|name| [sql::relation(name), sql::relation(decisions.before(name))]);
+        let (old, new) = reading::about(&before.scripts, &now.scripts, named)?;
+        let (shape_before, shape_now) = (Shape::of(models.0), Shape::of(models.1));
         let renames = renames(decisions);
         let inverse = renames.inverse();
         let mut derived: BTreeSet<String> = warehouse
@@ -220,6 +249,8 @@ impl Planned {
             |table: &str, source: &str| shape_before.parting(table, source),
         );
         let (parting, derived) = (&there, &derived);
+        let beside = beside::apart(&old, &new, &renames, derived)?;
+        let new = beside.as_ref().map_or(new, |beside| beside.between.clone());
         let mut up = Difference { old: &old, new: &new, renames: &renames, derived, parting }.steps()?;
         let (parting, renames_back) = (&back, &inverse);
         let mut down =
@@ -235,15 +266,27 @@ impl Planned {
         }
         hazard::assess(&mut up, &old);
         hazard::assess(&mut down, &new);
-        Ok(Self { name, up, down })
+        let mut planned = Vec::new();
+        if !up.is_empty() || is_other && beside.is_none() {
+            planned.push(whole(up, down));
+        }
+        planned.extend(beside.map(|Beside { up, down, sections, .. }| {
+            let tables = sections.iter().map(|title| title.rsplit('.').next().unwrap_or(title));
+            let labels: Vec<String> = tables.map(|table| format!("{table}_index")).collect();
+            Self { name: name(number + planned.len(), &labels), up, down, course: Course::ByItself }
+        }));
+        Ok(planned)
     }
 }
 
-fn decide(warehouse: &Warehouse, past: &Past) -> Result<Decisions, Unable> {
-    let old: Value = serde_json::from_str(&past.lock.model)
-        .map_err(|_| Unreadable("the model in the lock file".to_owned()))?;
+fn model_of(past: &Past) -> Result<Value, Unable> {
+    let unreadable = |_| Unreadable("the model in the lock file".to_owned());
+    Ok(serde_json::from_str(&past.lock.model).map_err(unreadable)?)
+}
+
+fn decide(warehouse: &Warehouse, old: &Value) -> Result<Decisions, Unable> {
     let new: Value = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
-    Known::read(&old).decide(&Known::read(&new), &warehouse.evolution).map_err(Unable::Undecided)
+    Known::read(old).decide(&Known::read(&new), &warehouse.evolution).map_err(Unable::Undecided)
 }
 
 /// A migration is written once.
@@ -311,7 +354,8 @@ fn introduced(warehouse: &Warehouse, before: &Lock, decisions: &Decisions) -> Wa
     warehouse
 }
 
-fn lock_of(warehouse: &Warehouse, scripts: &[Script]) -> Lock {
+/// What is left of a warehouse's objects, and its model as the lock has it.
+fn lock_of(warehouse: &Warehouse, scripts: &[Script]) -> (Lock, Value) {
     let mut model = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
     if let Some(model) = model.as_object_mut() {
         // What says nothing about objects.
@@ -319,12 +363,11 @@ fn lock_of(warehouse: &Warehouse, scripts: &[Script]) -> Lock {
             model.remove(word);
         }
     }
-    let model = format!("{model:#}");
     let texts =
         scripts.iter().map(|one| lock::Script { title: one.title.clone(), sql: one.text() }).collect();
-    let mut lock = Lock::new(sql::objects_hash(scripts), model, texts);
+    let mut lock = Lock::new(sql::objects_hash(scripts), format!("{model:#}"), texts);
     lock.columns = warehouse.silver.iter().map(|silver| (plain(&silver.name), in_order(silver))).collect();
-    lock
+    (lock, model)
 }
 
 fn in_order(silver: &Silver) -> Vec<String> {
@@ -355,8 +398,8 @@ fn marks(warehouse: &Warehouse) -> (String, String) {
 }
 
 /// `m000002_dim_customer_hist_add_phone`.
-fn name(number: usize, decisions: &Decisions) -> String {
-    let mut labels = decisions.labels.clone();
+fn name(number: usize, labels: &[String]) -> String {
+    let mut labels = labels.to_vec();
     labels.dedup();
     let label = match labels.as_slice() {
         [] => "objects".to_owned(),

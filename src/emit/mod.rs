@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-pub use evolution::{Past, Planned, Unable, lock_path};
+pub use evolution::{Course, Past, Planned, Unable, lock_path};
 
 use crate::model::Warehouse;
 use crate::plan::lock::Lock;
@@ -98,7 +98,8 @@ pub fn squash(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> File
     evolution::squash(warehouse, workspace, past)
 }
 
-/// The same for a warehouse that has migrations already, with one more where the spec has changed.
+/// The same for a warehouse that has migrations already, with one more where the spec has changed, and another one where
+/// indexes are built beside others.
 ///
 /// # Errors
 ///
@@ -107,13 +108,18 @@ pub fn evolve(warehouse: &Warehouse, workspace: &Workspace, past: &Past) -> Resu
     evolution::next(warehouse, workspace, past)
 }
 
-/// The next migration of a warehouse that has some already, where its spec asks for one.
+/// The next migrations of a warehouse that has some already, where its spec asks for any.
 ///
 /// # Errors
 ///
 /// What the spec has to say first, or what no migration can make.
-pub fn plan(warehouse: &Warehouse, past: &Past) -> Result<Option<Planned>, Unable> {
+pub fn plan(warehouse: &Warehouse, past: &Past) -> Result<Vec<Planned>, Unable> {
     evolution::plan(warehouse, past)
+}
+
+/// The SQL of a migration as `psql` runs it, also where its statements run each by itself.
+pub fn for_psql(sql: &str) -> String {
+    sql::migration::for_psql(sql)
 }
 
 /// All files but those of single migrations.

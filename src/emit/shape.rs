@@ -7,24 +7,20 @@ use super::evolution::title;
 use super::sql::{self, Parting};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
-use crate::plan::{self, lock::Lock};
-use crate::plan::{Hazard, Step, Unreadable};
+use crate::plan::{self, Hazard, Step};
 
 /// The relations of silver, as one state of the warehouse has them.
-pub(super) struct Shape {
-    silver: Vec<Value>,
-    zone: String,
+pub(super) struct Shape<'m> {
+    silver: &'m [Value],
+    zone: &'m str,
 }
 
-impl Shape {
-    pub(super) fn of(lock: &Lock) -> Result<Self, Unreadable> {
-        let mut model: Value = serde_json::from_str(&lock.model)
-            .map_err(|_| Unreadable("the model in the lock file".to_owned()))?;
-        let silver = match model["silver"].take() {
-            Value::Array(silver) => silver,
-            _ => Vec::new(),
-        };
-        Ok(Self { silver, zone: model["time_zone"].as_str().unwrap_or("UTC").to_owned() })
+impl<'m> Shape<'m> {
+    pub(super) fn of(model: &'m Value) -> Self {
+        Self {
+            silver: model["silver"].as_array().map_or(&[], Vec::as_slice),
+            zone: model["time_zone"].as_str().unwrap_or("UTC"),
+        }
     }
 
     /// The tables that hold a relation's rows, quoted.
@@ -38,7 +34,7 @@ impl Shape {
     /// The PL/pgSQL that makes a table's partitions for the rows of another one, where it is split.
     pub(super) fn parting(&self, table: &str, source: &str) -> Option<String> {
         let silver = self.silver.iter().find(|one| sql::relation(&called(&one["name"])) == table)?;
-        Some(Parting::of(silver, &self.zone)?.making(source))
+        Some(Parting::of(silver, self.zone)?.making(source))
     }
 
     /// The steps after all others: partitions that are cut anew, keys that what has landed has to bear out.
@@ -56,7 +52,7 @@ impl Shape {
         }
         for name in regrouped {
             let silver = self.silver.iter().find(|one| called(&one["name"]) == *name);
-            let Some(parting) = silver.and_then(|silver| Parting::of(silver, &self.zone)) else { continue };
+            let Some(parting) = silver.and_then(|silver| Parting::of(silver, self.zone)) else { continue };
             let remark = "-- Its rows move to partitions of another width.\n".to_owned();
             let step = Step::about(&title(name), parting.regroup());
             let step = step.locking(plan::Lock::AccessExclusive, parting.table());

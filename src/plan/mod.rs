@@ -2,6 +2,7 @@
 //! statements with their hazards out. Goes by what the scripts say, not by how they came about: a better trigger
 //! of a newer tool is a change like any other. Knows no template, no disk, no database.
 
+pub mod beside;
 pub mod branch;
 pub mod decision;
 pub mod difference;
@@ -13,6 +14,7 @@ pub mod hazard;
 pub mod lock;
 pub mod object;
 mod privilege;
+pub mod reading;
 pub mod rename;
 pub mod table;
 

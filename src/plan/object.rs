@@ -1,7 +1,7 @@
 //! The objects that a warehouse's scripts make: each statement read, and told from the others by what it makes.
 //! Reads only SQL that `emit` wrote, where every name is quoted. Knows no model, no template, no disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
@@ -189,48 +189,6 @@ impl Catalog {
         let mut catalog = Self::default();
         for (section, text) in scripts {
             catalog.read_script(section, text)?;
-        }
-        Ok(catalog)
-    }
-
-    /// Reads scripts of which most have been read before, in another catalog: those are not read again.
-    ///
-    /// # Errors
-    ///
-    /// A statement is none of those that scripts are made of.
-    pub fn read_beside<'a>(
-        scripts: impl IntoIterator<Item = (&'a str, &'a str)>,
-        known: impl IntoIterator<Item = (&'a str, &'a str)>,
-        known_catalog: &Self,
-    ) -> Result<Self, Unreadable> {
-        let known: Vec<(&str, &str)> = known.into_iter().collect();
-        let count = known.len();
-        let known: BTreeMap<&str, &str> = known.into_iter().collect();
-        // By a title of two, its parts would not be told apart.
-        if known.len() < count {
-            return Self::read(scripts);
-        }
-        let mut parts: BTreeMap<&str, Self> = BTreeMap::new();
-        for object in &known_catalog.objects {
-            parts.entry(&object.section).or_default().objects.push(object.clone());
-        }
-        for comment in &known_catalog.comments {
-            parts.entry(&comment.section).or_default().comments.push(comment.clone());
-        }
-        for grant in &known_catalog.grants {
-            parts.entry(&grant.0).or_default().grants.push(grant.clone());
-        }
-        let mut catalog = Self::default();
-        for (section, text) in scripts {
-            let part = parts.remove(section).filter(|_| known.get(section) == Some(&text));
-            match part {
-                Some(part) => {
-                    catalog.objects.extend(part.objects);
-                    catalog.comments.extend(part.comments);
-                    catalog.grants.extend(part.grants);
-                }
-                None => catalog.read_script(section, text)?,
-            }
         }
         Ok(catalog)
     }

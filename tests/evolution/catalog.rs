@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::process::Command;
 
 use medallion::cli::catalog::lines;
+use medallion::emit;
 
-/// Runs SQL in one transaction.
+/// Runs SQL in one transaction, but for what runs each by itself.
 pub fn psql(url: &str, sql: &str) -> String {
     try_psql(url, sql).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -13,7 +14,7 @@ pub fn psql(url: &str, sql: &str) -> String {
 /// The same; or what the server said.
 pub fn try_psql(url: &str, sql: &str) -> Result<String, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(sql.as_bytes()).unwrap();
+    file.write_all(emit::for_psql(sql).as_bytes()).unwrap();
     let output = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
         .args(["--dbname", url, "--single-transaction", "--file"])

@@ -53,16 +53,21 @@ fn chain(order: &[&str], length: usize) -> Result<(), String> {
         if past(&after).lock.migrations.len() == past(&files).lock.migrations.len() {
             continue;
         }
-        let count = past(&after).lock.migrations.len();
-        let up = migration(&after, count, "up.sql");
+        let (first, last) = (catalogs.len() + 1, past(&after).lock.migrations.len());
+        let up = migration(&after, first, "up.sql");
         // What a row holds may not fit: then nothing has happened.
         match try_psql(&migrated, &up) {
             Err(error) if error.contains("invalid input value for enum") => continue,
             done => done.map_err(|error| context(format!("{error}\n{up}")))?,
         };
+        catalogs.push(catalog(&migrated));
+        for number in first + 1..=last {
+            let beside = migration(&after, number, "up.sql");
+            try_psql(&migrated, &beside).map_err(|error| context(format!("{error}\n{beside}")))?;
+            catalogs.push(catalog(&migrated));
+        }
         way.push(*what);
         (text, files) = (next, after);
-        catalogs.push(catalog(&migrated));
         let squashed = emit::squash(&warehouse, &workspace(), &past(&files));
         psql(
             &new,

@@ -201,6 +201,33 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
             (", from = \"shop.city\"", ""),
         ],
     ),
+    (
+        "dimension looks up",
+        &[
+            (
+                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\n",
+                "from = \"br_customer_cdc\"\nkey = [\"customer_id\"]\nlookups = [{ name = \"shop\", relation = \"lookup_store\", on = [\"points\"] }]\n",
+            ),
+            (
+                EMAIL,
+                "    { name = \"email\", type = \"text\", null = true },\n    { name = \"city\", type = \"text\", null = true, from = \"shop.city\", backfill = \"bronze\" },\n",
+            ),
+        ],
+    ),
+    (
+        "fact looks up once more",
+        &[
+            (
+                "at = \"sold_at\" }]",
+                "at = \"sold_at\" }, { name = \"other\", relation = \"lookup_store\", on = [\"customer_id\"], at = \"sold_at\" }]",
+            ),
+            (
+                "    { name = \"amount\"",
+                "    { name = \"home\", type = \"text\", null = true, from = \"other.city\", backfill = \"bronze\" },\n    { name = \"amount\"",
+            ),
+        ],
+    ),
+    ("fact looks up by another column", &[("on = [\"store_id\"], at", "on = [\"customer_id\"], at")]),
     ("fact partitioned by day", &[("every = \"month\"", "every = \"day\"")]),
     (
         "fact partitioned by another column",

@@ -137,7 +137,7 @@ impl Life {
         }
         self.files = after;
         match emit::plan(&model, &past(&self.files)) {
-            Ok(None) => Ok(()),
+            Ok(none) if none.is_empty() => Ok(()),
             more => Err(format!("planning again plans more: {more:?}")),
         }
     }

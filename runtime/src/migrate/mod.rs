@@ -1,6 +1,7 @@
 //! Migrates the warehouse: sea-orm-migration's verbs, under the lock that `run` takes, with the checks
 //! that keep another warehouse's database, or one of another shape, from being written to.
 
+mod beside;
 mod patience;
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
@@ -15,6 +16,7 @@ use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::{lock, quote, statement};
 
+pub use beside::by_itself;
 pub use patience::Patience;
 use patience::Work;
 

@@ -38,10 +38,9 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// What a session is told of it. What works outside of a transaction keeps nobody waiting, and waits for
-    /// whatever began before it.
+    /// What a session is told of it. What works beside others keeps nobody waiting, and takes as long as it takes.
     fn settings(&self, in_transaction: bool) -> String {
-        let lock = if in_transaction { self.lock.as_millis() } else { 0 };
+        let lock = self.lock.as_millis();
         let statement = self.statement.filter(|_| in_transaction).map_or(0, |limit| limit.as_millis());
         format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}")
     }

@@ -12,7 +12,7 @@ use self::shown::Shown;
 use self::touched::Touched;
 use super::workspace::Workspace;
 use super::{Error, check, evolution, read};
-use crate::emit::{self, Unable};
+use crate::emit::{self, Planned, Unable};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
 use crate::plan::hazard;
@@ -51,7 +51,7 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
         let past = read::past(&workspace.root, &warehouse.name)?;
         let is_begun = past.is_some();
         let planned = match past {
-            None => None,
+            None => Vec::new(),
             Some(past) => match emit::plan(warehouse, &past) {
                 Err(Unable::Undecided(list)) => {
                     findings.push(evolution::findings(&list, files));
@@ -70,25 +70,10 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
     let database = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let plans: Vec<Shown<'_>> = plans
         .iter()
-        .map(|(warehouse, planned, is_begun)| {
-            let steps = planned.as_ref().map_or(&[][..], |planned| &planned.up);
-            let touched = match &database {
-                Some(url) if !steps.is_empty() => Touched::ask(url, steps).unwrap_or_else(|why| {
-                    eprintln!("the plan is without rows and bytes: {why}");
-                    Touched::default()
-                }),
-                _ => Touched::default(),
-            };
-            let allowed = &warehouse.evolution.allowed_hazards;
-            let refused = hazard::risks(steps).into_iter().filter(|risk| !allowed.contains_key(risk));
-            let refused = refused.collect();
-            Shown {
-                warehouse: &warehouse.name,
-                planned: planned.as_ref(),
-                touched,
-                refused,
-                is_begun: *is_begun,
-            }
+        .flat_map(|(warehouse, planned, is_begun)| {
+            let nothing = planned.is_empty().then_some(None);
+            let each = planned.iter().map(Some).chain(nothing);
+            each.map(|planned| shown(warehouse, planned, *is_begun, database.as_deref()))
         })
         .collect();
     match plan.format {
@@ -100,4 +85,23 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
         Format::Markdown => plans.iter().for_each(|plan| print!("{}", plan.markdown())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn shown<'a>(
+    warehouse: &'a Warehouse,
+    planned: Option<&'a Planned>,
+    is_begun: bool,
+    database: Option<&str>,
+) -> Shown<'a> {
+    let steps = planned.map_or(&[][..], |planned| &planned.up);
+    let touched = match database {
+        Some(url) if !steps.is_empty() => Touched::ask(url, steps).unwrap_or_else(|why| {
+            eprintln!("the plan is without rows and bytes: {why}");
+            Touched::default()
+        }),
+        _ => Touched::default(),
+    };
+    let allowed = &warehouse.evolution.allowed_hazards;
+    let refused = hazard::risks(steps).into_iter().filter(|risk| !allowed.contains_key(risk)).collect();
+    Shown { warehouse: &warehouse.name, planned, touched, refused, is_begun }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::touched::{Size, Touched};
-use crate::emit::Planned;
+use crate::emit::{Course, Planned};
 use crate::plan::{Blocked, Hazard, Lock, Step, hazard};
 
 /// A plan, with what is known besides.
@@ -27,8 +27,13 @@ impl Shown<'_> {
     /// A line a statement, what it risks below it; what that means stands at the end, once.
     pub fn human(&self) -> String {
         let Some(planned) = self.planned else { return format!("{}: {}\n", self.warehouse, self.nothing()) };
-        let mut text =
-            format!("{}: {}, {}\n", self.warehouse, planned.name, counted(planned.up.len(), "statement"));
+        let mut text = format!(
+            "{}: {}, {}{}\n",
+            self.warehouse,
+            planned.name,
+            counted(planned.up.len(), "statement"),
+            self.course()
+        );
         let mut section = "";
         let (comments, others): (Vec<&Step>, Vec<&Step>) =
             planned.up.iter().partition(|step| step.sql.starts_with("COMMENT ON "));
@@ -45,9 +50,11 @@ impl Shown<'_> {
         if !comments.is_empty() {
             let _ = write!(text, "\nand {}\n", counted(comments.len(), "comment"));
         }
-        for (title, list) in
-            [("hazards", meanings(&planned.up)), ("locks, held until it is committed", locks(&planned.up))]
-        {
+        let held = match planned.course {
+            Course::Whole => "locks, held until it is committed",
+            Course::ByItself => "locks, held by one statement at a time",
+        };
+        for (title, list) in [("hazards", meanings(&planned.up)), (held, locks(planned))] {
             if !list.is_empty() {
                 let _ = write!(text, "\n{title}\n");
                 for line in list {
@@ -67,7 +74,8 @@ impl Shown<'_> {
             return format!("**{}**: {}\n", self.warehouse, self.nothing());
         };
         let count = counted(planned.up.len(), "statement");
-        let mut text = format!("### `{}`: `{}`, {count}\n\n", self.warehouse, planned.name);
+        let course = self.course();
+        let mut text = format!("### `{}`: `{}`, {count}{course}\n\n", self.warehouse, planned.name);
         let hazardous = planned.up.iter().filter(|step| !step.hazards.is_empty());
         let (again, risky): (Vec<&Step>, Vec<&Step>) =
             hazardous.partition(|step| step.hazards == [Hazard::Remade]);
@@ -79,7 +87,7 @@ impl Shown<'_> {
             text.push_str("| hazard | lock | touches | statement |\n| --- | --- | --- | --- |\n");
             for step in risky {
                 let hazards: Vec<&str> = step.hazards.iter().map(|hazard| hazard.name()).collect();
-                let lock = strongest(step).map_or("", Lock::name);
+                let lock = self.strongest(step).map_or("", Lock::name);
                 let size = self.touched.of(step).map_or_else(String::new, |size| size.to_string());
                 let statement = first_line(&step.sql).replace('|', "\\|");
                 let _ = writeln!(text, "| {} | {lock} | {size} | `{statement}` |", hazards.join(", "));
@@ -94,8 +102,14 @@ impl Shown<'_> {
             let named: Vec<String> = named.map(|name| format!("`{name}`")).collect();
             let _ = write!(text, "\nMade again: {}\n", named.join(", "));
         }
+        if planned.course == Course::ByItself {
+            text.push_str("\nHeld by one statement at a time:\n\n");
+            for line in locks(planned) {
+                let _ = writeln!(text, "- {line}");
+            }
+        }
         let held = hazard::held(&planned.up);
-        if !held.is_empty() {
+        if !held.is_empty() && planned.course == Course::Whole {
             text.push_str("\nUntil it is committed:\n\n");
             for (blocked, tables) in held.iter().rev() {
                 let tables: Vec<String> = tables.iter().map(|table| format!("`{table}`")).collect();
@@ -143,6 +157,7 @@ impl Shown<'_> {
             "warehouse": self.warehouse,
             "begun": self.is_begun,
             "migration": self.planned.map(|one| &one.name),
+            "in_transaction": self.planned.is_none_or(|one| one.course == Course::Whole),
             "hazards": hazards,
             "not_allowed": self.refused,
             "statements": steps.iter().map(step).collect::<Vec<Value>>(),
@@ -152,12 +167,25 @@ impl Shown<'_> {
     /// What a statement risks, locks and touches, in a line.
     fn said(&self, step: &Step) -> Option<String> {
         let mut said: Vec<String> = step.hazards.iter().map(|hazard| hazard.name().to_owned()).collect();
-        said.extend(strongest(step).map(|lock| lock.name().to_owned()));
+        said.extend(self.strongest(step).map(|lock| lock.name().to_owned()));
         if said.is_empty() {
             return None;
         }
         let size = self.touched.of(step).map_or_else(String::new, |size| format!(": {size}"));
         Some(format!("{}{size}", said.join(", ")))
+    }
+
+    /// How it runs, where it is not as a whole.
+    fn course(&self) -> &'static str {
+        match self.planned.map(|planned| planned.course) {
+            Some(Course::ByItself) => ", each by itself and in no transaction",
+            Some(Course::Whole) | None => "",
+        }
+    }
+
+    /// The strongest lock of a statement that is worth a word.
+    fn strongest(&self, step: &Step) -> Option<Lock> {
+        self.planned.and_then(|planned| strongest(planned, step))
     }
 
     /// The lines to paste.
@@ -182,9 +210,13 @@ pub fn statements(steps: &[Step]) -> String {
     list.join("\n\n")
 }
 
-/// The strongest lock of a statement that anybody has to wait for.
-fn strongest(step: &Step) -> Option<Lock> {
-    step.locks.iter().map(|(lock, _)| *lock).max().filter(|lock| lock.blocks() >= Blocked::Writers)
+/// The strongest lock of a statement that anybody has to wait for; of what takes its time beside others any.
+fn strongest(planned: &Planned, step: &Step) -> Option<Lock> {
+    let worth = match planned.course {
+        Course::Whole => Blocked::Writers,
+        Course::ByItself => Blocked::Upkeep,
+    };
+    step.locks.iter().map(|(lock, _)| *lock).max().filter(|lock| lock.blocks() >= worth)
 }
 
 fn meanings(steps: &[Step]) -> Vec<String> {
@@ -192,9 +224,9 @@ fn meanings(steps: &[Step]) -> Vec<String> {
     hazards.iter().map(Hazard::to_string).collect()
 }
 
-fn locks(steps: &[Step]) -> Vec<String> {
-    let locks: BTreeMap<Lock, Blocked> =
-        steps.iter().filter_map(strongest).map(|lock| (lock, lock.blocks())).collect();
+fn locks(planned: &Planned) -> Vec<String> {
+    let strongest = planned.up.iter().filter_map(|step| strongest(planned, step));
+    let locks: BTreeMap<Lock, Blocked> = strongest.map(|lock| (lock, lock.blocks())).collect();
     locks.iter().rev().map(|(lock, blocked)| format!("{}: {blocked}", lock.name())).collect()
 }
 

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::layout::{atom, string, vector};
 use super::warehouse::module_identifiers;
+use crate::emit::Course;
 use crate::plan::lock::Lock;
 
 #[derive(Template)]
@@ -15,6 +16,13 @@ struct BaselineRs<'a> {
 #[derive(Template)]
 #[template(path = "migration/src/warehouse/next/mod.rs", escape = "none")]
 struct NextRs<'a> {
+    mark: &'a str,
+    name: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "migration/src/warehouse/beside/mod.rs", escape = "none")]
+struct BesideRs<'a> {
     mark: &'a str,
     name: &'a str,
 }
@@ -42,8 +50,11 @@ pub(in crate::emit) fn baseline(mark: &str) -> String {
 }
 
 /// A migration that follows others.
-pub(in crate::emit) fn next(name: &str, mark: &str) -> String {
-    crate::emit::sql::render(&NextRs { mark, name })
+pub(in crate::emit) fn next(name: &str, course: Course, mark: &str) -> String {
+    match course {
+        Course::Whole => crate::emit::sql::render(&NextRs { mark, name }),
+        Course::ByItself => crate::emit::sql::render(&BesideRs { mark, name }),
+    }
 }
 
 /// A warehouse's migrations, first to last, by their names.

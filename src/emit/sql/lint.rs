@@ -14,6 +14,7 @@ const AGAIN: &str = "made again further down, or gone from the spec";
 const ALLOWED: &str = "gone from the spec, which says that it may go";
 const RENAMED: &str = "renamed in the spec, with all that the warehouse has of it";
 const HAZARD: &str = "the spec asks for it; what it blocks stands before the statement";
+const TAKEN: &str = "a partitioned table has those of its partitions, and nothing is built or read";
 const NEW: &str = "nobody reads or writes the relation before it is there";
 
 const STANDING: &[Standing] = &[
@@ -47,15 +48,32 @@ const STANDING: &[Standing] = &[
     standing("require-concurrent-index-creation", &["CREATE INDEX", "CREATE UNIQUE INDEX"], NEW),
 ];
 
+/// The same for what runs by itself.
+const STANDING_BESIDE: &[Standing] = &[
+    standing("require-lock-timeout", &[""], RUNNER),
+    standing("require-statement-timeout", &[""], RUNNER),
+    standing("require-concurrent-index-creation", &["CREATE INDEX IF NOT EXISTS"], TAKEN),
+    standing("require-concurrent-index-deletion", &["DROP INDEX IF EXISTS"], TAKEN),
+];
+
 const fn standing(rule: &'static str, found_by: &'static [&'static str], why: &'static str) -> Standing {
     Standing { rule, found_by, why }
 }
 
 /// The text, with what stands told below its first line.
 pub(super) fn remarked(text: String) -> String {
+    standing_in(text, STANDING)
+}
+
+/// The same with a text that runs by itself, statement by statement.
+pub(super) fn remarked_beside(text: String) -> String {
+    standing_in(text, STANDING_BESIDE)
+}
+
+fn standing_in(text: String, list: &[Standing]) -> String {
     let Some((first, rest)) = text.split_once('\n') else { return text };
     let mut lines: Vec<(&str, Vec<&str>)> = Vec::new();
-    let met = STANDING.iter().filter(|one| one.found_by.iter().any(|words| rest.contains(words)));
+    let met = list.iter().filter(|one| one.found_by.iter().any(|words| rest.contains(words)));
     for one in met {
         match lines.iter_mut().find(|(why, _)| *why == one.why) {
             Some((_, rules)) => rules.push(one.rule),

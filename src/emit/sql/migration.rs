@@ -91,6 +91,64 @@ pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> S
     lint::remarked(super::render(&NextSql { mark, hazards, held: held.collect(), sections, objects_hash }))
 }
 
+#[derive(Template)]
+#[template(path = "migration/src/warehouse/beside/up.sql", escape = "none")]
+struct BesideSql<'a> {
+    mark: &'a str,
+    sections: Vec<AloneSql<'a>>,
+    objects_hash: Option<String>,
+}
+
+struct AloneSql<'a> {
+    title: &'a str,
+    statements: Vec<(&'static str, String)>,
+}
+
+/// What the runtime reads before a statement that runs by itself.
+const ALONE: &str = "-- By itself:";
+/// And before a question, of whose answer each line is such a statement.
+const EACH: &str = "-- Each line of its answer, by itself:";
+
+/// Statements that run each by itself; what is reached with them, where that is not said before.
+pub(in crate::emit) fn by_itself(steps: &[Step], objects_hash: Option<&str>, mark: &str) -> String {
+    let mut sections: Vec<AloneSql<'_>> = Vec::new();
+    for step in steps {
+        if sections.last().is_none_or(|section| section.title != step.section) {
+            sections.push(AloneSql { title: &step.section, statements: Vec::new() });
+        }
+        if let Some(section) = sections.last_mut() {
+            let course = if step.sql.starts_with("SELECT ") { EACH } else { ALONE };
+            section.statements.push((course, format!("{}{}", step.remark, step.sql)));
+        }
+    }
+    let objects_hash = objects_hash.map(literal);
+    lint::remarked_beside(super::render(&BesideSql { mark, sections, objects_hash }))
+}
+
+/// A migration's SQL as `psql` runs it: what runs by itself leaves the transaction that it is called in.
+pub(in crate::emit) fn for_psql(text: &str) -> String {
+    let mut parts = text.split_inclusive('\n');
+    let mut found = String::new();
+    let mut asked = false;
+    let is_alone = text.lines().any(|line| line == ALONE || line == EACH);
+    if !is_alone {
+        return text.to_owned();
+    }
+    found.push_str("COMMIT;\n");
+    for line in &mut parts {
+        match line.trim_end() {
+            EACH => asked = true,
+            ALONE => asked = false,
+            _ => {}
+        }
+        match line.trim_end().strip_suffix(';').filter(|_| asked) {
+            Some(statement) => found.push_str(&format!("{statement}\n\\gexec\n")),
+            None => found.push_str(line),
+        }
+    }
+    found
+}
+
 /// What the bookkeeping has to know, on the way from `old` to `new`.
 pub(in crate::emit) struct Bookkeeping<'a> {
     pub(in crate::emit) decisions: &'a Decisions,
