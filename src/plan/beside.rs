@@ -45,12 +45,11 @@ pub fn apart(
     let standing = Standing { old: &old, new, derived };
     let mut built = Vec::new();
     let mut dropped = Vec::new();
-    for index in
-        new.objects.iter().filter(|one| !index_of(&old, one).is_some_and(|there| there.sql == one.sql))
+    for index in new.objects.iter().filter(|one| index_of(&old, one).is_none_or(|there| there.sql != one.sql))
     {
         built.extend(standing.building(index)?);
     }
-    for index in old.objects.iter().filter(|one| !index_of(new, one).is_some_and(|now| now.sql == one.sql)) {
+    for index in old.objects.iter().filter(|one| index_of(new, one).is_none_or(|now| now.sql != one.sql)) {
         let plain = standing.building(index)?.filter(|one| matches!(one.how, How::Plain));
         dropped.extend(plain.filter(|one| standing.keeps_columns(one)));
     }
