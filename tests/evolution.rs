@@ -111,9 +111,12 @@ fn a_migrated_warehouse_is_a_fresh_one_and_the_way_back_leads_back() {
     psql(&url, &migration(&before, 1, "up.sql"));
     psql(&url, ROWS);
     let old = catalog(&url);
+    // Some by themselves, for whom they fail.
+    let only = std::env::var("MEDALLION_CHANGE").unwrap_or_default();
     let wrong: Vec<String> = CHANGES
         .iter()
         .enumerate()
+        .filter(|(_, (what, _))| what.contains(&only))
         .filter_map(|(number, (what, edits))| {
             there_and_back(number, &before, &old, edits).err().map(|error| format!("{what}: {error}"))
         })

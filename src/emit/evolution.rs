@@ -242,7 +242,7 @@ impl Planned {
             .collect();
         for name in &decisions.remade {
             derived.extend(shape_now.tables(name));
-            derived.extend(shape_before.tables(decisions.before(name)));
+            derived.extend(shape_before.tables(&decisions.before(name)));
         }
         let (there, back) = (
             |table: &str, source: &str| shape_now.parting(table, source),
@@ -286,7 +286,7 @@ fn model_of(past: &Past) -> Result<Value, Unable> {
 
 fn decide(warehouse: &Warehouse, old: &Value) -> Result<Decisions, Unable> {
     let new: Value = serde_json::to_value(warehouse).expect("a model is plain data with string keys");
-    Known::read(old).decide(&Known::read(&new), &warehouse.evolution).map_err(Unable::Undecided)
+    Known::read_before(old, &new).decide(&Known::read(&new), &warehouse.evolution).map_err(Unable::Undecided)
 }
 
 /// A migration is written once.
@@ -308,6 +308,7 @@ fn check(warehouse: &Warehouse, past: &Past) -> Result<(), Unable> {
 
 fn renames(decisions: &Decisions) -> Renames {
     Renames {
+        schemas: decisions.schemas.clone(),
         relations: decisions
             .renamed
             .iter()
@@ -338,7 +339,8 @@ fn introduced(warehouse: &Warehouse, before: &Lock, decisions: &Decisions) -> Wa
         let now = plain(&silver.name);
         let was =
             decisions.renamed.iter().find(|(_, name)| *name == silver.name).map(|(name, _)| plain(name));
-        let Some(known) = before.columns.get(was.as_ref().unwrap_or(&now)) else { continue };
+        let was = decisions.schemas.inverse().plain(was.as_ref().unwrap_or(&now));
+        let Some(known) = before.columns.get(&was) else { continue };
         let table = silver.name.clone();
         let called = |column: &String| {
             let renamed =

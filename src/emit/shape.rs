@@ -38,23 +38,23 @@ impl<'m> Shape<'m> {
     }
 
     /// The steps after all others: partitions that are cut anew, keys that what has landed has to bear out.
-    pub(super) fn steps<'n>(
+    fn steps<'n>(
         &self,
-        regrouped: impl Iterator<Item = &'n Name>,
-        rekeyed: impl Iterator<Item = (&'n Name, &'n [String], &'n [String])>,
+        regrouped: impl Iterator<Item = Name>,
+        rekeyed: impl Iterator<Item = (Name, &'n [String], &'n [String])>,
     ) -> Vec<Step> {
         let mut steps = Vec::new();
         for (landing, before, now) in rekeyed {
             let remark = "-- What has landed has to bear the key out.\n".to_owned();
-            let step = Step::about(&title(landing), sql::rekeyed(landing, before, now));
-            let step = step.locking(plan::Lock::AccessShare, sql::relation(landing));
+            let step = Step::about(&title(&landing), sql::rekeyed(&landing, before, now));
+            let step = step.locking(plan::Lock::AccessShare, sql::relation(&landing));
             steps.push(Step { remark, hazards: vec![Hazard::Scan], ..step });
         }
         for name in regrouped {
-            let silver = self.silver.iter().find(|one| called(&one["name"]) == *name);
+            let silver = self.silver.iter().find(|one| called(&one["name"]) == name);
             let Some(parting) = silver.and_then(|silver| Parting::of(silver, self.zone)) else { continue };
             let remark = "-- Its rows move to partitions of another width.\n".to_owned();
-            let step = Step::about(&title(name), parting.regroup());
+            let step = Step::about(&title(&name), parting.regroup());
             let step = step.locking(plan::Lock::AccessExclusive, parting.table());
             steps.push(Step { remark, hazards: vec![Hazard::Rewrite], ..step });
         }
@@ -65,8 +65,8 @@ impl<'m> Shape<'m> {
     pub(super) fn up(&self, decisions: &Decisions) -> Vec<Step> {
         let rekeyed = decisions.rekeyed.iter();
         self.steps(
-            decisions.regrouped.iter(),
-            rekeyed.map(|(landing, before, now)| (landing, before.as_slice(), now.as_slice())),
+            decisions.regrouped.iter().cloned(),
+            rekeyed.map(|(landing, before, now)| (landing.clone(), before.as_slice(), now.as_slice())),
         )
     }
 

@@ -8,11 +8,14 @@ use serde_json::Value;
 
 use super::fit::{Fit, spelled};
 use super::hazard::Hazard;
+use super::schema::Schemas;
 use crate::model::{Evolution, Name};
 
 /// A model as the lock keeps it.
 #[derive(Clone, Debug)]
 pub struct Known {
+    /// What it takes for schemas to be called so.
+    schemas: Schemas,
     /// What holds rows that nothing else holds, or that is computed from them: tables by name.
     relations: BTreeMap<Name, Relation>,
 }
@@ -93,6 +96,8 @@ pub enum Undecided {
 /// What a migration does with the rows that are there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
+    /// Schemas that have another name. What else is decided is said with their names of now.
+    pub schemas: Schemas,
     /// Tables that have another name: before, and now.
     pub renamed: Vec<(Name, Name)>,
     /// Columns that have another name: the table now, before, and now.
@@ -117,8 +122,9 @@ pub struct Decisions {
 
 impl Decisions {
     /// What a relation was called before.
-    pub fn before<'a>(&'a self, now: &'a Name) -> &'a Name {
-        self.renamed.iter().find(|(_, name)| name == now).map_or(now, |(before, _)| before)
+    pub fn before(&self, now: &Name) -> Name {
+        let renamed = self.renamed.iter().find(|(_, name)| name == now);
+        self.schemas.inverse().name(renamed.map_or(now, |(before, _)| before))
     }
 }
 
@@ -135,7 +141,13 @@ impl Known {
         for mart in list(model, "marts").iter().filter(|mart| mart["storage"].get("Incremental").is_some()) {
             relations.insert(name(&mart["name"]), Relation::of(mart, Kind::Mart));
         }
-        Self { relations }
+        Self { schemas: Schemas::default(), relations }
+    }
+
+    /// Reads a model of before, as its schemas are called by a later one.
+    pub fn read_before(model: &Value, now: &Value) -> Self {
+        let schemas = Schemas::between(model, now);
+        Self { schemas: schemas.clone(), ..Self::read(&schemas.model(model)) }
     }
 
     /// What it takes to come from here to `new`.
@@ -144,7 +156,10 @@ impl Known {
     ///
     /// All that the spec has to say first.
     pub fn decide(&self, new: &Self, evolution: &Evolution) -> Result<Decisions, Vec<Undecided>> {
-        let mut decisions = Decisions::default();
+        let mut decisions = Decisions { schemas: self.schemas.clone(), ..Decisions::default() };
+        for (before, now) in self.schemas.iter() {
+            decisions.labels.push(format!("rename_schema_{before}_to_{now}"));
+        }
         let mut undecided = Vec::new();
         for (before, now) in &evolution.relations {
             let is_news = self.relations.contains_key(before) && !self.relations.contains_key(now);

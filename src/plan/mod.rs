@@ -16,6 +16,7 @@ pub mod object;
 mod privilege;
 pub mod reading;
 pub mod rename;
+pub mod schema;
 pub mod table;
 
 pub use difference::{Difference, Step};

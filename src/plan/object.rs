@@ -195,8 +195,13 @@ impl Catalog {
 
     /// The tables, each by its quoted name, and as the bookkeeping calls it.
     pub fn tables(&self) -> impl Iterator<Item = (String, String)> {
-        let tables = self.objects.iter().filter(|one| one.identity.kind == Kind::Table);
-        tables.map(|one| {
+        self.named(&[Kind::Table])
+    }
+
+    /// Objects of some kinds, called in both ways.
+    pub fn named(&self, kinds: &[Kind]) -> impl Iterator<Item = (String, String)> {
+        let objects = self.objects.iter().filter(|one| kinds.contains(&one.identity.kind));
+        objects.map(|one| {
             let name = &one.identity.name;
             let plain = quoted(name).map_or_else(String::new, |(schema, rest)| {
                 format!("{}.{}", unquoted(schema), unquoted(rest.strip_prefix('.').unwrap_or(rest)))
@@ -331,6 +336,16 @@ pub(super) fn tokens(node: &SyntaxNode) -> Vec<(SyntaxKind, String)> {
         .filter_map(|element| element.into_token())
         .filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
         .map(|token| (token.kind(), token.text().to_owned()))
+        .collect()
+}
+
+/// Every token of a text, white space and remarks among them: together they are the text.
+pub(super) fn tokens_of(sql: &str) -> Vec<String> {
+    SourceFile::parse(sql)
+        .syntax_node()
+        .descendants_with_tokens()
+        .filter_map(|element| element.into_token())
+        .map(|token| token.text().to_owned())
         .collect()
 }
 

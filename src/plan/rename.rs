@@ -3,16 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use squawk_syntax::SourceFile;
-
 use super::difference::Step;
 use super::effect::Lock;
-use super::object::{Catalog, Identity, Kind, Object, Unreadable};
+use super::object::{Catalog, Identity, Kind, Object, Unreadable, tokens_of};
+use super::schema::Schemas;
 use super::table::{Table, quoted, unquoted};
 
 /// Names of before and of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renames {
+    /// Schemas, which come first: what else is said here is said with their names of now.
+    pub schemas: Schemas,
     /// Relations: the scripts' titles of before and now, and the quoted names of the tables that they are about.
     pub relations: Vec<Renamed>,
     /// Columns: the title of the relation's script now, and the quoted names of before and now.
@@ -36,19 +37,21 @@ impl Renames {
     /// The same the other way round.
     #[must_use]
     pub fn inverse(&self) -> Self {
+        let schemas = self.schemas.inverse();
         let section = |title: &String| {
             let found = self.relations.iter().find(|one| one.section == *title);
-            found.map_or_else(|| title.clone(), |one| one.section_before.clone())
+            schemas.plain(found.map_or(title, |one| &one.section_before))
         };
         Self {
+            schemas: schemas.clone(),
             relations: self
                 .relations
                 .iter()
                 .map(|one| Renamed {
-                    section_before: one.section.clone(),
-                    section: one.section_before.clone(),
-                    before: one.now.clone(),
-                    now: one.before.clone(),
+                    section_before: schemas.plain(&one.section),
+                    section: schemas.plain(&one.section_before),
+                    before: schemas.text(&one.now),
+                    now: schemas.text(&one.before),
                 })
                 .collect(),
             columns: self
@@ -65,8 +68,7 @@ impl Renames {
     ///
     /// A statement cannot be read: a mistake of the tool's.
     pub fn apply(&self, old: &Catalog, new: &Catalog) -> Result<(Vec<Step>, Catalog), Unreadable> {
-        let mut catalog = old.clone();
-        let mut steps = Vec::new();
+        let (mut steps, mut catalog) = self.schemas.apply(old, new)?;
         for renamed in &self.relations {
             catalog.retitle(&renamed.section_before, &renamed.section);
             let pairs = renamed.pairs(&catalog, new);
@@ -267,12 +269,7 @@ impl Catalog {
         change: impl Fn(&mut Vec<String>),
     ) -> Result<(), Unreadable> {
         for object in self.objects.iter_mut().filter(|object| wanted(object)) {
-            let mut tokens: Vec<String> = SourceFile::parse(&object.sql)
-                .syntax_node()
-                .descendants_with_tokens()
-                .filter_map(|element| element.into_token())
-                .map(|token| token.text().to_owned())
-                .collect();
+            let mut tokens = tokens_of(&object.sql);
             change(&mut tokens);
             let read = Self::read([(object.section.as_str(), tokens.concat().as_str())])?;
             let [one] = read.objects.as_slice() else { return Err(Unreadable(object.sql.clone())) };

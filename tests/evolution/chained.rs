@@ -71,7 +71,7 @@ fn chain(order: &[&str], length: usize) -> Result<(), String> {
         let squashed = emit::squash(&warehouse, &workspace(), &past(&files));
         psql(
             &new,
-            "DROP SCHEMA IF EXISTS as_of, bronze, silver, gold, medallion CASCADE; CREATE SCHEMA medallion",
+            "DROP SCHEMA IF EXISTS as_of, bronze, silver, gold, raw, refined, medallion CASCADE; CREATE SCHEMA medallion",
         );
         psql(&new, &migration(&squashed, 1, "up.sql"));
         same(&catalog(&new), &catalogs[catalogs.len() - 1], &up)

@@ -228,6 +228,32 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
         ],
     ),
     ("fact looks up by another column", &[("on = [\"store_id\"], at", "on = [\"customer_id\"], at")]),
+    ("schema renamed", &[("[types]", "[schemas]\nsilver = \"refined\"\n\n[types]")]),
+    (
+        "schemas swapped and a dimension renamed",
+        &[
+            ("[types]", "[schemas]\nbronze = \"silver\"\nsilver = \"bronze\"\n\n[types]"),
+            (
+                "name = \"dim_customer_hist\"",
+                "name = \"dim_client_hist\"\nrenamed_from = \"dim_customer_hist\"",
+            ),
+            (
+                EMAIL,
+                "    { name = \"mail\", from = \"email\", renamed_from = \"email\", type = \"text\", null = true },\n",
+            ),
+        ],
+    ),
+    (
+        "schema renamed as a relation goes and another is cut anew",
+        &[
+            (
+                "[types]",
+                "[schemas]\nsilver = \"refined\"\nbronze = \"raw\"\n\n[allow_drop]\n\"dim_customer_hist.email\" = \"Nobody may mail them.\"\n\n[types]",
+            ),
+            (EMAIL, ""),
+            ("every = \"month\"", "every = \"day\""),
+        ],
+    ),
     ("fact partitioned by day", &[("every = \"month\"", "every = \"day\"")]),
     (
         "fact partitioned by another column",

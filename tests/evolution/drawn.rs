@@ -10,6 +10,7 @@ const DIMENSIONS: [&str; 4] = ["dim_customer_hist", "dim_client_hist", "Kundën 
 const LONGEST: &str = "dimension_of_customers_with_a_name_of_as_many_letters_as_fit_in";
 const FACTS: [&str; 3] = ["fact_sale", "fact_sold", "order"];
 const LOOKUPS: [&str; 2] = ["lookup_store", "shop"];
+const SCHEMAS: [&str; 5] = ["bronze", "silver", "gold", "raw", "sil.\"ver\""];
 const UNITS: [&str; 5] = ["month", "day", "week", "quarter", "year"];
 
 /// What a field of the source can be in the warehouse: its names, and its types.
@@ -223,7 +224,7 @@ impl Spec {
     /// A change, by what it is; nothing where the one that was drawn does not go. What was captured up to a
     /// transaction is the past of a column that begins now.
     pub fn change(&mut self, draws: &mut Draws, captured: usize) -> Option<String> {
-        let number = draws.below(26);
+        let number = draws.below(27);
         let count = self.relations.len();
         let at = draws.below(count);
         let taken: Vec<&str> = self.relations.iter().map(Relation::name).collect();
@@ -420,6 +421,16 @@ impl Spec {
                 }
                 self.relations.push(second);
                 Some(format!("{name} comes"))
+            }
+            26 => {
+                let before = self.schemas;
+                let free: Vec<&str> = SCHEMAS.into_iter().filter(|one| !before.contains(one)).collect();
+                let layer = draws.below(3);
+                match draws.below(3) {
+                    0 => self.schemas.swap(layer, (layer + 1) % 3),
+                    _ => self.schemas[layer] = *draws.one(&free),
+                }
+                Some(format!("schemas {before:?} are {:?} now", self.schemas))
             }
             25 if count == 3 && self.relations[2].name.before.is_none() => {
                 let gone = self.relations.pop()?;

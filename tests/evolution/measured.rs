@@ -221,12 +221,23 @@ pub fn is_told(steps: &[Step], there: &str, held: &str) -> Result<(), String> {
         let before =
             there.lines().find_map(|line| line.strip_prefix(number)?.strip_prefix('|')?.split_once('|'));
         let Some((before, whole)) = before else { continue };
+        let (before, whole) = (&moved(steps, before), &moved(steps, whole));
         let lock = Lock::ALL.into_iter().find(|lock| lock.mode() == mode).unwrap();
         if told(&[before, whole, now]) < Some(lock.blocks()) {
             untold.push(format!("{before} ({now}) {mode}, told {:?}", told(&[before, whole, now])));
         }
     }
     if untold.is_empty() { Ok(()) } else { Err(format!("locks that are not told: {}", untold.join("; "))) }
+}
+
+/// A name when the schemas have been renamed.
+fn moved(steps: &[Step], name: &str) -> String {
+    let renames = steps.iter().filter_map(|step| step.sql.strip_prefix("ALTER SCHEMA ")?.strip_suffix(';'));
+    let renames = renames.filter_map(|rest| rest.split_once(" RENAME TO "));
+    renames.fold(name.to_owned(), |name, (before, now)| match name.strip_prefix(before) {
+        Some(rest) if rest.starts_with('.') => format!("{now}{rest}"),
+        _ => name,
+    })
 }
 
 /// What is not known is said to be unknown, and taken to keep everybody away.

@@ -7,6 +7,8 @@ use super::lint;
 use super::quote::{identifier, literal, relation};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
+use crate::plan::object::Kind;
+use crate::plan::schema::Schemas;
 use crate::plan::{Catalog, Hazard, Renames, Step, hazard};
 
 #[derive(Template)]
@@ -160,11 +162,11 @@ pub(in crate::emit) struct Bookkeeping<'a> {
 impl Bookkeeping<'_> {
     /// The way up.
     pub(in crate::emit) fn up(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = self.moved(&self.decisions.schemas, self.old);
         for (before, now) in &self.decisions.renamed {
             steps.extend(self.rename(before, now));
         }
-        steps.extend(self.forgotten(self.old, self.new));
+        steps.extend(self.forgotten(self.old, self.new, &self.decisions.schemas, &Schemas::default()));
         // One that comes under its name again is another one.
         for (table, column) in self.decisions.dropped.iter().filter(|_| has(self.old, "column_since")) {
             steps.push(self.unsaid(table, column));
@@ -213,9 +215,39 @@ impl Bookkeeping<'_> {
         for (before, now) in &self.decisions.renamed {
             steps.extend(self.rename(now, before));
         }
-        steps.extend(self.forgotten(self.new, self.old));
-        steps.extend(self.recompute(self.old, |name| self.decisions.before(name).clone()));
+        let back = self.decisions.schemas.inverse();
+        steps.extend(self.forgotten(self.new, self.old, &Schemas::default(), &back));
+        steps.extend(self.moved(&back, self.new));
+        steps.extend(self.recompute(self.old, |name| self.decisions.before(name)));
         steps
+    }
+
+    /// Relations whose schema has another name: all of them at once.
+    fn moved(&self, schemas: &Schemas, from: &Catalog) -> Vec<Step> {
+        let kinds = [Kind::Table, Kind::View, Kind::MaterializedView];
+        let pairs: Vec<String> = from
+            .named(&kinds)
+            .map(|(_, plain)| plain)
+            .filter(|plain| schemas.plain(plain) != *plain)
+            .map(|plain| format!("({}, {})", literal(&plain), literal(&schemas.plain(&plain))))
+            .collect();
+        if pairs.is_empty() {
+            return Vec::new();
+        }
+        let both = |table: &str| has(self.old, table) && has(self.new, table);
+        let tables = NAMES.iter().filter(|(table, _)| both(table));
+        tables
+            .map(|(table, column)| {
+                let column = identifier(column);
+                let sql = format!(
+                    "UPDATE {}\nSET {column} = moved.now\nFROM (\n    VALUES\n        {}\n) AS moved (before, now)\n\
+                     WHERE {column} = moved.before;",
+                    tool(table),
+                    pairs.join(",\n        ")
+                );
+                Step::bookkeeping("schemas", sql)
+            })
+            .collect()
     }
 
     fn rename(&self, before: &Name, now: &Name) -> Vec<Step> {
@@ -250,15 +282,16 @@ impl Bookkeeping<'_> {
         Some(Step::bookkeeping(&plain(table), sql))
     }
 
-    /// What the bookkeeping knew of relations that are gone.
-    fn forgotten(&self, from: &Catalog, to: &Catalog) -> Vec<Step> {
+    /// What the bookkeeping knew of relations that are gone: by their names of now, told from those of before and after.
+    fn forgotten(&self, from: &Catalog, to: &Catalog, now: &Schemas, after: &Schemas) -> Vec<Step> {
         let stands =
             |catalog: &Catalog, name: &str| catalog.objects.iter().any(|one| one.identity.name == name);
         let renamed =
             |name: &str| self.renames.relations.iter().any(|one| one.before == name || one.now == name);
         let mut steps = Vec::new();
         for (quoted, plain) in from.tables() {
-            if stands(to, &quoted) || renamed(&quoted) {
+            let (quoted, plain) = (now.text(&quoted), now.plain(&plain));
+            if stands(to, &after.text(&quoted)) || renamed(&quoted) {
                 continue;
             }
             let kept = |table: &str| table != TRACE && has(from, table) && has(to, table);
