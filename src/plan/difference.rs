@@ -8,9 +8,9 @@ use super::enumeration;
 use super::gone::Gone;
 use super::hazard::Hazard;
 use super::object::{Catalog, Comment, Identity, Kind, Object, Reach, Unreadable};
-use super::privilege;
 use super::rename::Renames;
 use super::table::{Alteration, Table, quoted, unquoted};
+use super::{kept, privilege};
 
 /// One statement of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +119,16 @@ impl Difference<'_> {
         let gone = Gone::find(&old, &after, &fates);
 
         let mut steps = renaming;
-        let made_again: Vec<&Identity> =
-            gone.identities.iter().filter(|identity| after.contains(identity)).collect();
-        let (look, again) = privilege::kept(&old, self.new, &made_again).unzip();
+        // A mart that is kept in another way is of another kind, and the same to those who read it.
+        let is_read = |one: &Identity| matches!(one.kind, Kind::Table | Kind::View | Kind::MaterializedView);
+        let stays: BTreeSet<&str> =
+            after.iter().filter(|one| is_read(one)).map(|one| one.name.as_str()).collect();
+        let made_again: Vec<&Identity> = gone
+            .identities
+            .iter()
+            .filter(|one| after.contains(one) || is_read(one) && stays.contains(one.name.as_str()))
+            .collect();
+        let (look, again) = kept::steps(&old, self.new, &made_again);
         steps.extend(look);
         steps.extend(gone.drops(&old, &after));
         let said = Said::of(&old, self.new);
@@ -294,7 +301,7 @@ fn signature(sql: &str) -> &str {
 }
 
 /// The relation and the column of `COLUMN "s"."t"."c"`.
-fn column_of(target: &str) -> Option<(&str, &str)> {
+pub(super) fn column_of(target: &str) -> Option<(&str, &str)> {
     let whole = target.strip_prefix("COLUMN ")?;
     let (_, rest) = quoted(whole)?;
     let (_, column) = quoted(rest.strip_prefix('.')?)?;

@@ -11,6 +11,7 @@ mod enumeration;
 pub mod fit;
 mod gone;
 pub mod hazard;
+mod kept;
 pub mod lock;
 pub mod object;
 mod privilege;

@@ -1,11 +1,10 @@
 //! Privileges that a migration gives or takes: what changed, and on objects that were made anew all of them. What
-//! somebody else has granted on these is not known here; the migration itself looks, and grants it again.
+//! somebody else has granted on these is kept elsewhere.
 
 use std::collections::BTreeSet;
 
 use super::difference::Step;
 use super::object::{Catalog, Grant, Identity, Kind};
-use super::table::unquoted;
 
 /// The statements: what is given or taken otherwise than before, one for the objects of a section on which a role
 /// is given the same.
@@ -33,69 +32,6 @@ pub(super) fn steps(
         }
     }
     grouped(&changes)
-}
-
-/// What is looked up before objects go that are made again, and granted when they are: what others have granted.
-pub(super) fn kept(old: &Catalog, new: &Catalog, made_again: &[&Identity]) -> Option<(Step, Step)> {
-    const SECTION: &str = "medallion: what others have granted";
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let list = |identities: Vec<String>| identities.join(",\n            ");
-    let is_read = |one: &&&Identity| matches!(one.kind, Kind::Table | Kind::View | Kind::MaterializedView);
-    let relations = made_again.iter().filter(is_read).map(|one| literal(&one.name));
-    let functions = made_again.iter().filter(|one| one.kind == Kind::Function);
-    let functions = functions.map(|one| literal(&format!("{}{}", one.name, one.of)));
-    let mut asked = Vec::new();
-    for (names, sql) in [
-        (
-            list(relations.collect()),
-            "SELECT \"oid\"::regclass::text, relowner, relacl\n        FROM pg_class\n        WHERE \"oid\" IN (\n            {}\n        )",
-        ),
-        (
-            list(functions.collect()),
-            "SELECT 'FUNCTION ' || \"oid\"::regprocedure::text, proowner, proacl\n        FROM pg_proc\n        WHERE \"oid\" IN (\n            {}\n        )",
-        ),
-    ] {
-        if !names.is_empty() {
-            let cast = if sql.contains("pg_proc") { "::regprocedure" } else { "::regclass" };
-            asked.push(
-                sql.replace("{}", &names.replace(",\n", &format!("{cast},\n")))
-                    .replace("\n        )", &format!("{cast}\n        )")),
-            );
-        }
-    }
-    if asked.is_empty() {
-        return None;
-    }
-    let roles: BTreeSet<String> = old
-        .grants
-        .iter()
-        .chain(&new.grants)
-        .filter(|(_, grant)| grant.role.starts_with('"'))
-        .map(|(_, grant)| literal(&unquoted(&grant.role)))
-        .collect();
-    let others = match roles.is_empty() {
-        true => String::new(),
-        false => format!("\nAND role.rolname NOT IN ({})", Vec::from_iter(roles).join(", ")),
-    };
-    let look = format!(
-        "CREATE TEMPORARY TABLE \"medallion$granted\" AS\nSELECT format(\n    \
-         'GRANT %s ON %s TO %I%s',\n    granted.privilege_type,\n    made.named,\n    role.rolname,\n    \
-         CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END\n) AS \"statement\"\nFROM (\n    \
-         {}\n) AS made (named, owner, acl)\nCROSS JOIN LATERAL aclexplode(made.acl) AS granted\n\
-         JOIN pg_roles AS role ON role.\"oid\" = granted.grantee\nWHERE granted.grantee <> made.owner{others};",
-        asked.join("\n    UNION ALL\n    ").replace("\n        ", "\n    ")
-    );
-    let again = "DO $$\nDECLARE\n    kept text;\nBEGIN\n    \
-         FOR kept IN SELECT \"statement\" FROM \"medallion$granted\" LOOP\n        EXECUTE kept;\n    END LOOP;\n    \
-         DROP TABLE \"medallion$granted\";\nEND\n$$;";
-    let remark = |text: &str| format!("-- {text}\n");
-    Some((
-        Step {
-            remark: remark("What stands in the way is made again, with what others have granted on it."),
-            ..Step::new(SECTION, look)
-        },
-        Step::new(SECTION, again),
-    ))
 }
 
 /// What privileges are given on: a class of objects, and the name by which GRANT calls one.

@@ -13,40 +13,84 @@
 -- Locks, held until it is committed:
 --   readers and writers wait: "as_of"."dim_customer", "as_of"."dim_customer_hist", "medallion"."dim_customer_hist_journal", "silver"."dim_customer", "silver"."dim_customer_hist"
 
--- medallion: what others have granted
+-- medallion: what others have granted and said
 
--- What stands in the way is made again, with what others have granted on it.
-CREATE TEMPORARY TABLE "medallion$granted" AS
+-- What stands in the way is made again, with what others have granted on it and said of it.
+CREATE TEMPORARY TABLE "medallion$kept" (
+    "statement" text,
+    "relation" text,
+    "column" name,
+    "comment" text
+);
+
+INSERT INTO "medallion$kept" ("statement", "relation", "column")
+SELECT
+    format(
+        'GRANT %s ON %s TO %s%s',
+        granted.privilege_type || coalesce(' (' || quote_ident(held.attname) || ')', ''),
+        held.relation,
+        coalesce(quote_ident(role.rolname), 'PUBLIC'),
+        CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    ),
+    held.relation::text,
+    held.attname
+FROM (
+    SELECT "oid"::regclass, relowner, NULL::name, relacl
+    FROM pg_class
+    UNION ALL
+    SELECT attrelid::regclass, relowner, attname, attacl
+    FROM pg_attribute
+    JOIN pg_class ON pg_class."oid" = attrelid
+    WHERE NOT attisdropped
+) AS held (relation, owner, attname, acl)
+CROSS JOIN LATERAL aclexplode(held.acl) AS granted
+LEFT JOIN pg_roles AS role ON role."oid" = granted.grantee
+WHERE held.relation IN (
+    '"as_of"."dim_customer"'::regclass,
+    '"as_of"."dim_customer_hist"'::regclass,
+    '"silver"."dim_customer"'::regclass
+)
+AND granted.grantee <> held.owner
+AND coalesce(role.rolname, '') NOT IN ('shop_loader', 'shop_reader');
+
+INSERT INTO "medallion$kept" ("relation", "column", "comment")
+SELECT said.objoid::regclass::text, attname, said.description
+FROM pg_description AS said
+LEFT JOIN pg_attribute ON attrelid = said.objoid AND attnum = said.objsubid AND attnum > 0
+WHERE said.classoid = 'pg_class'::regclass
+AND said.objoid::regclass IN (
+    '"as_of"."dim_customer"'::regclass,
+    '"as_of"."dim_customer_hist"'::regclass,
+    '"silver"."dim_customer"'::regclass
+)
+AND (said.objoid::regclass, coalesce(attname, '')) NOT IN (
+    ('"silver"."dim_customer"'::regclass, ''),
+    ('"silver"."dim_customer"'::regclass, 'name'),
+    ('"silver"."dim_customer"'::regclass, 'sys_start'),
+    ('"as_of"."dim_customer"'::regclass, ''),
+    ('"as_of"."dim_customer_hist"'::regclass, '')
+);
+
+INSERT INTO "medallion$kept" ("statement")
 SELECT format(
-    'GRANT %s ON %s TO %I%s',
+    'GRANT %s ON FUNCTION %s TO %I%s',
     granted.privilege_type,
-    made.named,
+    pg_proc."oid"::regprocedure,
     role.rolname,
     CASE WHEN granted.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-) AS "statement"
-FROM (
-    SELECT "oid"::regclass::text, relowner, relacl
-    FROM pg_class
-    WHERE "oid" IN (
-        '"as_of"."dim_customer"'::regclass,
-        '"as_of"."dim_customer_hist"'::regclass,
-        '"silver"."dim_customer"'::regclass
-    )
-    UNION ALL
-    SELECT 'FUNCTION ' || "oid"::regprocedure::text, proowner, proacl
-    FROM pg_proc
-    WHERE "oid" IN (
-        '"silver"."dim_customer_as_of"(timestamptz)'::regprocedure,
-        '"silver"."dim_customer_as_of"(timestamptz, integer)'::regprocedure,
-        '"silver"."dim_customer_between"(timestamptz, timestamptz)'::regprocedure,
-        '"silver"."dim_customer_changes"(timestamptz, timestamptz)'::regprocedure,
-        '"silver"."dim_customer_history"(integer)'::regprocedure
-    )
-) AS made (named, owner, acl)
-CROSS JOIN LATERAL aclexplode(made.acl) AS granted
+)
+FROM pg_proc
+CROSS JOIN LATERAL aclexplode(proacl) AS granted
 JOIN pg_roles AS role ON role."oid" = granted.grantee
-WHERE granted.grantee <> made.owner
-AND role.rolname NOT IN ('shop_loader', 'shop_reader');
+WHERE pg_proc."oid" IN (
+    '"silver"."dim_customer_as_of"(timestamptz)'::regprocedure,
+    '"silver"."dim_customer_as_of"(timestamptz, integer)'::regprocedure,
+    '"silver"."dim_customer_between"(timestamptz, timestamptz)'::regprocedure,
+    '"silver"."dim_customer_changes"(timestamptz, timestamptz)'::regprocedure,
+    '"silver"."dim_customer_history"(integer)'::regprocedure
+)
+AND granted.grantee <> proowner
+AND coalesce(role.rolname, '') NOT IN ('shop_loader', 'shop_reader');
 
 -- silver.dim_customer_hist
 
@@ -478,16 +522,43 @@ GRANT SELECT ON
     "as_of"."dim_customer_hist"
 TO "shop_reader";
 
--- medallion: what others have granted
+-- medallion: what others have granted and said
 
 DO $$
 DECLARE
     kept text;
 BEGIN
-    FOR kept IN SELECT "statement" FROM "medallion$granted" LOOP
+    FOR kept IN
+        SELECT coalesce(there."statement", format(
+            'COMMENT ON %s %s IS %L',
+            CASE
+                WHEN there."column" IS NOT NULL THEN 'COLUMN'
+                WHEN made.relkind = 'v' THEN 'VIEW'
+                WHEN made.relkind = 'm' THEN 'MATERIALIZED VIEW'
+                WHEN made.relkind IN ('i', 'I') THEN 'INDEX'
+                ELSE 'TABLE'
+            END,
+            there."relation" || coalesce('.' || quote_ident(there."column"), ''),
+            there."comment"
+        ))
+        FROM "medallion$kept" AS there
+        LEFT JOIN pg_class AS made ON made."oid" = to_regclass(there."relation")
+        LEFT JOIN pg_attribute ON attrelid = made."oid" AND attname = there."column" AND NOT attisdropped
+        WHERE (there."column" IS NULL OR attnum > 0)
+        AND (
+            there."comment" IS NULL
+            OR NOT EXISTS (
+                SELECT
+                FROM pg_description
+                WHERE classoid = 'pg_class'::regclass
+                AND objoid = made."oid"
+                AND objsubid = coalesce(attnum, 0)
+            )
+        )
+    LOOP
         EXECUTE kept;
     END LOOP;
-    DROP TABLE "medallion$granted";
+    DROP TABLE "medallion$kept";
 END
 $$;
 
