@@ -19,6 +19,8 @@ mod drawn;
 mod lived;
 #[path = "evolution/measured.rs"]
 mod measured;
+#[path = "evolution/others.rs"]
+mod others;
 #[path = "evolution/source.rs"]
 mod source;
 

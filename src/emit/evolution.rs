@@ -229,7 +229,7 @@ impl Planned {
             return Ok(is_other.then(|| whole(Vec::new(), Vec::new())).into_iter().collect());
         }
         let names = decisions.recomputed.iter().chain(&decisions.stale);
-        let named = names.flat_map(|name| [sql::relation(name), sql::relation(decisions.before(name))]);
+        let named = names.flat_map(|name| [sql::relation(name), sql::relation(&decisions.before(name))]);
         let (old, new) = reading::about(&before.scripts, &now.scripts, named)?;
         let (shape_before, shape_now) = (Shape::of(models.0), Shape::of(models.1));
         let renames = renames(decisions);

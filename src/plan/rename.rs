@@ -218,15 +218,14 @@ impl Catalog {
         };
         let (schema, old) = split(&before.name);
         let (_, new) = split(&now.name);
-        let within = |name: &str| unquoted(name).replace('"', "\"\"");
+        let sequence = |table: &str, column: &str| {
+            format!("\"{}\"", sequence(&unquoted(table), &unquoted(column)).replace('"', "\"\""))
+        };
         Ok(Table::read(&object.sql)?
             .columns
             .iter()
             .filter(|column| column.rest.contains("AS IDENTITY"))
-            .map(|column| {
-                let rest = format!("_{}_seq", within(&column.name));
-                (format!("{schema}.\"{}{rest}\"", within(old)), format!("\"{}{rest}\"", within(new)))
-            })
+            .map(|column| (format!("{schema}.{}", sequence(old, &column.name)), sequence(new, &column.name)))
             .collect())
     }
 
@@ -277,6 +276,17 @@ impl Catalog {
         }
         Ok(())
     }
+}
+
+/// How PostgreSQL calls the sequence of a column: what is too long it takes from the longer name, byte by byte.
+fn sequence(table: &str, column: &str) -> String {
+    const ROOM: usize = 63 - "__seq".len();
+    let (mut of_table, mut of_column) = (table.len(), column.len());
+    while of_table + of_column > ROOM {
+        if of_table > of_column { of_table -= 1 } else { of_column -= 1 }
+    }
+    let cut = |name: &str, length: usize| name[..name.floor_char_boundary(length)].to_owned();
+    format!("{}_{}_seq", cut(table, of_table), cut(column, of_column))
 }
 
 fn replace_word(tokens: &mut [String], before: &str, now: &str) {

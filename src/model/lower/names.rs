@@ -29,6 +29,14 @@ pub(super) fn check(name: &At<String>, what: &str, report: &mut Report<'_>) -> b
         );
         return false;
     }
+    if let Some(tag) = tag(name) {
+        report.push(
+            Finding::new(Code::InvalidName, format!("{what} has a name that ends SQL bodies"), place)
+                .label(format!("holds `{tag}`"))
+                .help("leave one of the `$` out: two of them with nothing or a word between quote text"),
+        );
+        return false;
+    }
     if name.len() > LONGEST {
         report.push(
             Finding::new(Code::NameTooLong, format!("the name of {what} is too long"), place)
@@ -38,6 +46,14 @@ pub(super) fn check(name: &At<String>, what: &str, report: &mut Report<'_>) -> b
         return false;
     }
     true
+}
+
+/// What would end a body between dollars, in which names stand as they are.
+fn tag(name: &str) -> Option<&str> {
+    let dollars: Vec<usize> = name.match_indices('$').map(|(place, _)| place).collect();
+    let between = dollars.windows(2).map(|two| (&name[two[0]..=two[1]], &name[two[0] + 1..two[1]]));
+    let is_word = |text: &str| text.chars().all(|one| one.is_alphanumeric() || one == '_');
+    between.into_iter().find(|(_, inner)| is_word(inner)).map(|(tag, _)| tag)
 }
 
 /// Whether the names that are derived from a name fit.
