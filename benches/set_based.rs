@@ -222,6 +222,7 @@ fn warehouse() -> Warehouse {
         marts: Vec::new(),
         migrations: Vec::new,
         refused: &[],
+        tags: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -23,7 +23,7 @@ fn url() -> String {
 #[tokio::test]
 async fn pagilas_logic_is_as_it_is_told() {
     let warehouse = warehouse::pagila::warehouse();
-    let tested = unit_test::run(&warehouse, &[PAGILA.into()], Some(&url()), &|_, _| true, |_, _, _| ())
+    let tested = unit_test::run(&warehouse, &[PAGILA.into()], Some(&url()), &|_| true, |_, _, _| ())
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(tested.len() > 7, "{tested:#?}");
@@ -41,7 +41,7 @@ async fn what_is_wrong_is_shown_where_it_stands() {
     cases.sort();
     let mut different = Vec::new();
     for case in &cases {
-        let outcome = bench.run(std::slice::from_ref(case), &|_, _| true, |_, _, _| ()).await;
+        let outcome = bench.run(std::slice::from_ref(case), &|_| true, |_, _, _| ()).await;
         let said = match outcome {
             Err(error) => format!("{error}\n"),
             Ok(tested) => tested.iter().fold(String::new(), |mut said, one| {

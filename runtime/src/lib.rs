@@ -25,6 +25,8 @@ pub mod retain;
 mod round;
 pub mod run;
 pub mod script;
+pub mod select;
+pub mod show;
 pub mod staging;
 mod statement;
 pub mod survey;

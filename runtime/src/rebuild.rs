@@ -9,17 +9,28 @@ use sqlx::Connection as _;
 
 use crate::apply::{self, Applied, Evolved};
 use crate::connection::{self, Database};
+use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
-use crate::{lock, migrate, quote, refresh, round, statement};
+use crate::select::Selection;
+use crate::{lock, migrate, quote, refresh, round, run, statement};
 
 /// What a rebuild did.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The versions, states and rows that were not as they should be, by relation.
     pub differed: Vec<(Name, u64)>,
+    /// What was tested of it. Where a test failed, nothing was published.
+    pub tested: Vec<Tested>,
+}
+
+impl Outcome {
+    /// Whether a test keeps what was rebuilt from being published.
+    pub fn is_held(&self) -> bool {
+        self.tested.iter().any(|one| one.status.holds_back())
+    }
 }
 
 /// Rebuilds the relations of these names; without any, all.
@@ -39,6 +50,7 @@ pub async fn rebuild(
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
+    let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
     let started = Instant::now();
     let mut lines: Vec<(Name, &str, u64, f64)> = Vec::new();
     let applied = apply::rebuild(warehouse, &whole, &mut transaction, |one: &Applied| {
@@ -46,7 +58,7 @@ pub async fn rebuild(
         lines.push((one.relation.clone(), verb, one.differed, one.elapsed.as_secs_f64()));
     })
     .await?;
-    refresh::rebuild(warehouse, &applied, &whole, &mut transaction, |one| {
+    let refreshed = refresh::rebuild(warehouse, &applied, &whole, &mut transaction, |one| {
         let verb = if whole.contains(&one.mart) { "rebuilt" } else { "refreshed" };
         lines.push((one.mart.clone(), verb, one.rows, one.elapsed.as_secs_f64()));
     })
@@ -63,9 +75,36 @@ pub async fn rebuild(
         ));
         outcome.differed.push((name, differed));
     }
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(&whole);
+    outcome.tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
+    run::tell_tests(&outcome.tested, progress);
+    if outcome.is_held() {
+        transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;
+        progress.note("not published: silver and gold are as they were");
+        return Ok(outcome);
+    }
     transaction.commit().await.during(|| "cannot commit what was rebuilt".to_owned())?;
     progress.note(&format!("published all of it together [{:.2}s]", started.elapsed().as_secs_f64()));
     Ok(outcome)
+}
+
+/// The relations that can be computed anew and that a selection means.
+pub fn selected(warehouse: &Warehouse, selection: &Selection) -> Result<BTreeSet<Name>> {
+    let stored = everything(warehouse);
+    let meant: BTreeSet<Name> = selection.of(warehouse)?.intersection(&stored).cloned().collect();
+    if meant.is_empty() {
+        return Err(Error::new("nothing that is selected could be rebuilt").remedy(
+            "select dimensions, facts, lookups or stored marts: landing tables are what these come from",
+        ));
+    }
+    Ok(meant)
+}
+
+/// Every relation that can be computed anew.
+pub fn everything(warehouse: &Warehouse) -> BTreeSet<Name> {
+    let marts = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+    let silver = warehouse.silver.iter().map(|silver| &silver.table);
+    silver.chain(marts.map(|mart| &mart.table)).cloned().collect()
 }
 
 /// The relations of the names: with their schemas or without, a dimension also by its view.
@@ -79,7 +118,7 @@ fn chosen(warehouse: &Warehouse, names: &[String]) -> Result<BTreeSet<Name>> {
         }
     }
     if names.is_empty() {
-        return Ok(known.into_iter().map(|(_, table)| table.clone()).collect());
+        return Ok(everything(warehouse));
     }
     names
         .iter()

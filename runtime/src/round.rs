@@ -1,6 +1,7 @@
 //! One round behind the landing, the same for `run` and `watch`: apply, refresh and test in one transaction, so that
 //! readers see all of it or nothing, and nothing that a test refuses. Knows no capture and tells nobody.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -66,11 +67,21 @@ pub async fn publish(
         let nothing = Published { system_time: system_time(target).await?, ..Published::default() };
         return Ok(Round::Published(nothing));
     }
-    let round = publish_all(warehouse, staging, target, report).await;
+    let round = publish_all(warehouse, &BTreeSet::new(), staging, target, report).await;
     if !matches!(round, Ok(Round::Published(_))) {
         staging.forget();
     }
     round
+}
+
+/// The same; and some relations are computed anew from all that has landed and was written.
+pub async fn publish_anew(
+    warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
+    target: &mut PgConnection,
+    report: impl FnMut(&Name, u64, Duration),
+) -> Result<Round> {
+    publish_all(warehouse, whole, &Staging::default(), target, report).await
 }
 
 /// A plan that is kept serves whatever is bound.
@@ -78,6 +89,7 @@ const SETTINGS: &str = "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode =
 
 async fn publish_all(
     warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
     staging: &Staging,
     target: &mut PgConnection,
     mut report: impl FnMut(&Name, u64, Duration),
@@ -87,7 +99,8 @@ async fn publish_all(
     apply::hold(warehouse, &mut transaction).await?;
     statement::set(&mut transaction, SETTINGS).await?;
     let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
-    let left = Evolved::read(&mut transaction).await?.recompute(warehouse);
+    let mut left = Evolved::read(&mut transaction).await?.recompute(warehouse);
+    left.extend(whole.iter().cloned());
     let applied = apply::apply_in(warehouse, &left, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
     })
@@ -99,7 +112,7 @@ async fn publish_all(
     if !left.is_empty() {
         Evolved::done(&left, &mut transaction).await?;
     }
-    let changed = Changed::new(warehouse, &applied, &refreshed, landed);
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(&left);
     let tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
     if tested.iter().any(|one| one.status.holds_back()) {
         transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;

@@ -1,7 +1,7 @@
 //! One run of the pipeline: capture to now, land, apply, refresh, then a row of metadata. Landing commits
 //! batch by batch; what follows is one transaction, so that readers see all of it or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -69,11 +69,23 @@ pub async fn run_patiently(
     patience: Duration,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
+    run_anew(warehouse, place, patience, &BTreeSet::new(), progress).await
+}
+
+/// The same; and some relations are computed anew from all that has landed and was written. Readers see them as they
+/// were until all of it is published together.
+pub async fn run_anew(
+    warehouse: &Warehouse,
+    place: &Place,
+    patience: Duration,
+    whole: &BTreeSet<Name>,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let mut begun = Begun::default();
     let (mut left, mut pause) = (patience, PAUSES.0);
     let mut said = String::new();
     loop {
-        let error = match attempt(warehouse, place, &mut begun, progress).await {
+        let error = match attempt(warehouse, place, whole, &mut begun, progress).await {
             Err(error) if begun.passes(&error) && !left.is_zero() => error,
             outcome => return outcome,
         };
@@ -113,6 +125,7 @@ impl Begun {
 async fn attempt(
     warehouse: &Warehouse,
     place: &Place,
+    whole: &BTreeSet<Name>,
     begun: &mut Begun,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
@@ -123,7 +136,7 @@ async fn attempt(
     migrate::check(warehouse, &mut target).await?;
     let record = record::begin(warehouse, &mut target).await?;
     begun.reached = true;
-    let outcome = pipeline(warehouse, place, &mut target, &mut begun.landed, progress).await;
+    let outcome = pipeline(warehouse, place, whole, &mut target, &mut begun.landed, progress).await;
     match &outcome {
         Ok(outcome) => {
             data_test::keep(&outcome.tested, record, &mut target).await?;
@@ -140,6 +153,7 @@ async fn attempt(
 async fn pipeline(
     warehouse: &Warehouse,
     place: &Place,
+    whole: &BTreeSet<Name>,
     target: &mut PgConnection,
     landed: &mut BTreeMap<Name, u64>,
     progress: &mut dyn Progress,
@@ -156,11 +170,11 @@ async fn pipeline(
         telling.landed();
     }
 
-    let round =
-        round::publish(warehouse, Waits::Perhaps, &Staging::default(), target, |relation, rows, elapsed| {
-            telling.done(relation, rows, elapsed);
-        })
-        .await?;
+    let tell = |relation: &Name, rows: u64, elapsed: Duration| telling.done(relation, rows, elapsed);
+    let round = match whole.is_empty() {
+        true => round::publish(warehouse, Waits::Perhaps, &Staging::default(), target, tell).await?,
+        false => round::publish_anew(warehouse, whole, target, tell).await?,
+    };
     let Published { applied, refreshed, tested, system_time } = match round {
         Round::Published(published) => published,
         Round::Held(tested) => {
@@ -283,7 +297,7 @@ impl<'a> Telling<'a> {
 }
 
 /// Tells how tests ended: those that found something, and how many there were.
-fn tell_tests(tested: &[Tested], progress: &mut dyn Progress) {
+pub(crate) fn tell_tests(tested: &[Tested], progress: &mut dyn Progress) {
     if tested.is_empty() {
         return;
     }

@@ -121,6 +121,12 @@ enum Verb {
     /// What became different in a relation between two times, and which changes made it so
     #[command(disable_help_flag = true)]
     Diff(Rest),
+    /// A relation's inputs, strategy, SQL, last cost and plan
+    #[command(disable_help_flag = true)]
+    Show(Rest),
+    /// The relations that a selection means
+    #[command(disable_help_flag = true)]
+    List(Rest),
     /// Erase a row of the source, with all that is known of it
     #[command(disable_help_flag = true)]
     Forget(Rest),
@@ -243,6 +249,8 @@ impl Verb {
             Self::Simulate(rest) => Some(("simulate", rest)),
             Self::Query(rest) => Some(("query", rest)),
             Self::Diff(rest) => Some(("diff", rest)),
+            Self::Show(rest) => Some(("show", rest)),
+            Self::List(rest) => Some(("list", rest)),
             Self::Forget(rest) => Some(("forget", rest)),
         }
     }

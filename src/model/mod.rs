@@ -55,6 +55,9 @@ pub struct Warehouse {
     pub demo: Vec<DemoStep>,
     /// What the next migration is told that a difference cannot tell.
     pub evolution: Evolution,
+    /// Words to choose relations by, under the names that the spec declares.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Vec<String>>,
 }
 
 /// What the spec says about how it came out of an earlier one. Says nothing about what the warehouse is.

@@ -191,6 +191,9 @@ pub struct Landing {
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
     pub renamed_from: Option<At<String>>,
+    /// Words to choose it by, with others: `--select tag:daily`.
+    #[serde(default)]
+    pub tags: Vec<At<String>>,
     /// What its rows are held to: each change that has landed.
     #[serde(default)]
     pub tests: Vec<At<DataTest>>,
@@ -216,6 +219,9 @@ pub struct Lookup {
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
     pub renamed_from: Option<At<String>>,
+    /// Words to choose it by, with others: `--select tag:daily`.
+    #[serde(default)]
+    pub tags: Vec<At<String>>,
     /// What its rows are held to: its current rows.
     #[serde(default)]
     pub tests: Vec<At<DataTest>>,
@@ -254,6 +260,9 @@ pub struct Dimension {
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
     pub renamed_from: Option<At<String>>,
+    /// Words to choose it by, with others: `--select tag:daily`.
+    #[serde(default)]
+    pub tags: Vec<At<String>>,
     /// What its rows are held to: its current rows.
     #[serde(default)]
     pub tests: Vec<At<DataTest>>,
@@ -306,6 +315,9 @@ pub struct Fact {
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
     pub renamed_from: Option<At<String>>,
+    /// Words to choose it by, with others: `--select tag:daily`.
+    #[serde(default)]
+    pub tags: Vec<At<String>>,
     /// What its rows are held to: all of them.
     #[serde(default)]
     pub tests: Vec<At<DataTest>>,
@@ -455,6 +467,9 @@ pub struct Mart {
     pub measures: Vec<At<Measure>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
+    /// Words to choose it by, with others: `--select tag:daily`.
+    #[serde(default)]
+    pub tags: Vec<At<String>>,
     /// What its rows are held to: all of them.
     #[serde(default)]
     pub tests: Vec<At<DataTest>>,

@@ -36,6 +36,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
         refused: &[],
+        tags: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -9,7 +9,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "519cda33e20558a09cb4d226a567c64dfe535f907d33c827f3c660aafc6320c2";
+pub const SPEC_HASH: &str = "31cecff5688710e5f713b8c98ae811a2c80048e5b3179c06736cffc99b2a2c32";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452";
@@ -184,6 +184,7 @@ pub fn warehouse() -> descriptor::Warehouse {
                 error_above: Some(0),
             },
         ],
+        tags: vec![("fact_payment", &["finance"]), ("vw_monthly_revenue", &["finance"])],
         migrations: ::migration::pagila::migrations,
         refused: ::migration::pagila::REFUSED,
         scripts: descriptor::Scripts {

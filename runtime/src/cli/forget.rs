@@ -23,6 +23,10 @@ pub struct Arguments {
     #[arg(long)]
     even_if_current: bool,
 
+    /// Erase although a test of the data refuses what is left
+    #[arg(long, conflicts_with = "dry_run")]
+    even_if_tests_fail: bool,
+
     /// Say what would go, and leave it
     #[arg(long)]
     dry_run: bool,
@@ -32,7 +36,11 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     let place = Place::find(warehouse.name)?;
     let subject = Subject::find(warehouse, &arguments.relation, &arguments.key)?;
     let current = if arguments.even_if_current { Current::Erase } else { Current::Refuse };
-    let extent = if arguments.dry_run { Extent::Try } else { Extent::Keep };
+    let extent = match (arguments.dry_run, arguments.even_if_tests_fail) {
+        (true, _) => Extent::Try,
+        (false, true) => Extent::Insist,
+        (false, false) => Extent::Keep,
+    };
     let gone = match forget::forget(warehouse, &place, &subject, current, extent).await? {
         forget::Outcome::Forgotten(gone) => gone,
         forget::Outcome::StillThere => {
@@ -40,6 +48,13 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
                 "it is at the source still, as far as has been applied: delete it there and run first, or it comes \
                  back; --even-if-current erases it all the same",
             );
+            return Ok(Outcome::Findings);
+        }
+        forget::Outcome::Held(refused) => {
+            for finding in &refused {
+                Lines.warn(finding);
+            }
+            Lines.warn("nothing was erased; --even-if-tests-fail erases it all the same");
             return Ok(Outcome::Findings);
         }
         forget::Outcome::Unknown => {

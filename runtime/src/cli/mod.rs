@@ -4,11 +4,13 @@
 mod demo;
 mod diff;
 mod forget;
+mod list;
 mod migrate;
 mod prompt;
 mod query;
 mod rebuild;
 mod run;
+mod show;
 mod simulate;
 mod source;
 mod status;
@@ -77,6 +79,10 @@ enum Verb {
     Query(query::Arguments),
     /// What became different in a relation between two times, and which changes made it so
     Diff(diff::Arguments),
+    /// A relation's inputs, strategy, SQL, last cost and plan
+    Show(show::Arguments),
+    /// The relations that a selection means
+    List(list::Arguments),
 }
 
 /// The command line, for whoever reads or describes it without running it.
@@ -131,6 +137,8 @@ impl Verb {
             | Self::Test(_)
             | Self::Query(_)
             | Self::Diff(_)
+            | Self::Show(_)
+            | Self::List(_)
             | Self::Watch(_)
             | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
@@ -162,6 +170,8 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Simulate(arguments) => simulate::run(&warehouse, &arguments).await,
         Verb::Query(arguments) => query::run(&warehouse, &arguments).await,
         Verb::Diff(arguments) => diff::run(&warehouse, &arguments).await,
+        Verb::Show(arguments) => show::run(&warehouse, &arguments).await,
+        Verb::List(arguments) => list::run(&warehouse, &arguments),
     }
 }
 

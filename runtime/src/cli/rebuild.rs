@@ -6,17 +6,28 @@ use crate::error::Result;
 use crate::place::Place;
 use crate::progress::Lines;
 use crate::rebuild;
+use crate::select::Selection;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Dimensions, facts and stored marts; without any, all of them
-    #[arg(value_name = "RELATION")]
+    #[arg(value_name = "RELATION", conflicts_with_all = ["select", "exclude"])]
     relations: Vec<String>,
+
+    #[command(flatten)]
+    selection: Selection,
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let relations = match arguments.selection.is_any() {
+        true => rebuild::selected(warehouse, &arguments.selection)?.iter().map(ToString::to_string).collect(),
+        false => arguments.relations.clone(),
+    };
     let place = Place::find(warehouse.name)?;
-    let outcome = rebuild::rebuild(warehouse, &place, &arguments.relations, &mut Lines).await?;
+    let outcome = rebuild::rebuild(warehouse, &place, &relations, &mut Lines).await?;
+    if outcome.is_held() {
+        return Ok(Outcome::Findings);
+    }
     let differed: u64 = outcome.differed.iter().map(|(_, differed)| differed).sum();
     super::answer(&match differed {
         0 => "nothing differed\n".to_owned(),

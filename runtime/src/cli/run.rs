@@ -1,24 +1,43 @@
 //! `warehouse run`: the pipeline, once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Outcome;
 use crate::descriptor::Warehouse;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::Lines;
+use crate::rebuild;
+use crate::select::Selection;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// For how long to wait for a server that goes away meanwhile, or for room on its disk; 0 is not at all
     #[arg(long, value_name = "SECONDS", default_value_t = crate::run::PATIENCE.as_secs())]
     wait: u64,
+
+    /// Compute silver and gold anew from all that has landed, and publish it together once the tests have passed
+    #[arg(long)]
+    full_refresh: bool,
+
+    #[command(flatten)]
+    selection: Selection,
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let whole = match (arguments.full_refresh, arguments.selection.is_any()) {
+        (false, true) => {
+            return Err(Error::new("a run takes in all that has landed, for silver and gold together")
+                .remedy("with `--full-refresh` a selection says what is computed anew"));
+        }
+        (false, false) => BTreeSet::new(),
+        (true, true) => rebuild::selected(warehouse, &arguments.selection)?,
+        (true, false) => rebuild::everything(warehouse),
+    };
     let place = Place::find(warehouse.name)?;
     let patience = Duration::from_secs(arguments.wait);
-    let outcome = crate::run::run_patiently(warehouse, &place, patience, &mut Lines).await?;
+    let outcome = crate::run::run_anew(warehouse, &place, patience, &whole, &mut Lines).await?;
     let time = outcome.system_time.as_deref().unwrap_or("nothing yet");
     super::answer(&format!("{} is true as of {time}\n", warehouse.name))?;
     Ok(if outcome.is_held() { Outcome::Findings } else { Outcome::Done })

@@ -8,10 +8,11 @@ use chrono::Utc;
 use super::Outcome;
 use crate::connection::Database;
 use crate::data_test::{self, Status, Tested};
-use crate::descriptor::Warehouse;
+use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::count;
+use crate::select::Selection;
 use crate::unit_test;
 
 /// So many of the rows that are wrong are printed.
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// A folder to write the results into: `run_results.json` as dbt does, and `junit.xml`
     #[arg(long, value_name = "FOLDER")]
     results: Option<PathBuf>,
+
+    #[command(flatten)]
+    selection: Selection,
 
     /// Run the unit tests of the logic, on a scratch database, in place of the tests of the data
     #[arg(long)]
@@ -60,9 +64,11 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     }
     let place = Place::find(warehouse.name)?;
     let (started, clock) = (Utc::now(), Instant::now());
-    let (mut number, of) = (0, warehouse.tests.len());
+    let selected = arguments.selection.of(warehouse)?;
+    let of = warehouse.tests.iter().filter(|test| data_test::is_of(test, &selected)).count();
+    let mut number = 0;
     let mut unprinted = Ok(());
-    let tested = data_test::test(warehouse, &place, |one| {
+    let tested = data_test::test_of(warehouse, &selected, &place, |one| {
         number += 1;
         if let (Format::Human, Ok(())) = (arguments.format, &unprinted) {
             unprinted = super::answer(&lines(one, number, of));
@@ -73,7 +79,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     let results = Results {
         json: data_test::run_results(warehouse, &tested, started, clock.elapsed()),
         junit: data_test::junit(warehouse, &tested)?,
-        human: summary(&tested),
+        human: summary(&tested, &arguments.selection),
     };
     results.tell(arguments)?;
     let failed = tested.iter().any(|one| one.status.holds_back());
@@ -86,11 +92,15 @@ async fn unit(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
             "run it as `medallion test --unit`, which knows the spec, or name them with `--unit-tests`",
         ));
     }
+    let selected = arguments.selection.of(warehouse)?;
     let url = std::env::var(Database::Warehouse.variable()).ok().filter(|url| !url.is_empty());
     let (started, clock) = (Utc::now(), Instant::now());
     let mut unprinted = Ok(());
+    let chosen = |about: &[Name]| {
+        !arguments.selection.is_any() || about.iter().any(|relation| selected.contains(relation))
+    };
     let tested =
-        unit_test::run(warehouse, &arguments.unit_tests, url.as_deref(), &|_, _| true, |one, number, of| {
+        unit_test::run(warehouse, &arguments.unit_tests, url.as_deref(), &chosen, |one, number, of| {
             if let (Format::Human, Ok(())) = (arguments.format, &unprinted) {
                 unprinted = super::answer(&unit_lines(one, number, of));
             }
@@ -200,9 +210,13 @@ fn lines(one: &Tested, number: usize, of: usize) -> String {
     text
 }
 
-fn summary(tested: &[Tested]) -> String {
+fn summary(tested: &[Tested], selection: &Selection) -> String {
     if tested.is_empty() {
-        return "the spec declares no tests\n".to_owned();
+        let text = match selection.is_any() {
+            true => "the spec declares no tests of what is selected\n",
+            false => "the spec declares no tests\n",
+        };
+        return text.to_owned();
     }
     let counted = |status: Status| tested.iter().filter(|one| one.status == status).count();
     let parts = [

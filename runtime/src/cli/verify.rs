@@ -5,6 +5,7 @@ use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::progress::count;
+use crate::select::Selection;
 use crate::verify::{self, Check};
 
 #[derive(clap::Args)]
@@ -12,6 +13,9 @@ pub struct Arguments {
     /// How to print the checks
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// How the checks are printed.
@@ -26,8 +30,12 @@ enum Format {
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let place = Place::find(warehouse.name)?;
+    let selected = match arguments.selection.is_any() {
+        true => Some(arguments.selection.of(warehouse)?),
+        false => None,
+    };
     let mut unprinted = Ok(());
-    let checks = verify::verify(warehouse, &place, |check| {
+    let checks = verify::verify_of(warehouse, selected.as_ref(), &place, |check| {
         if let (Format::Human, Ok(())) = (arguments.format, &unprinted) {
             unprinted = super::answer(&line(check));
         }

@@ -7,7 +7,7 @@ mod keep;
 pub(crate) mod report;
 mod scan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -18,6 +18,7 @@ use crate::descriptor::{DataTest, Name, Rule, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::refresh::Refreshed;
+use crate::select::Selected;
 use crate::statement;
 
 pub(crate) use keep::keep;
@@ -85,6 +86,8 @@ pub fn finding(one: &Tested) -> String {
 pub(crate) enum Look<'a> {
     /// All rows, by every test.
     Whole,
+    /// All rows of some relations, by their tests.
+    Of(&'a Selected),
     /// What a round has changed, by the tests that it may have broken.
     Changed(&'a Changed<'a>),
 }
@@ -114,6 +117,12 @@ impl<'a> Changed<'a> {
             }
         }
         Self { relations, landed }
+    }
+
+    /// Relations that were recomputed: all of their rows may be others.
+    pub fn whole(mut self, relations: &'a BTreeSet<Name>) -> Self {
+        self.relations.extend(relations.iter().map(|name| (name, None)));
+        self
     }
 
     fn concerns(&self, test: &DataTest) -> bool {
@@ -159,11 +168,35 @@ pub(crate) async fn applied_positions(
 
 /// Looks at all of a warehouse, in one snapshot of it; reports each test as it is done.
 pub async fn test(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Tested)) -> Result<Vec<Tested>> {
+    test_as(warehouse, &Look::Whole, place, report).await
+}
+
+/// The same, of some relations.
+pub async fn test_of(
+    warehouse: &Warehouse,
+    selected: &Selected,
+    place: &Place,
+    report: impl FnMut(&Tested),
+) -> Result<Vec<Tested>> {
+    test_as(warehouse, &Look::Of(selected), place, report).await
+}
+
+async fn test_as(
+    warehouse: &Warehouse,
+    what: &Look<'_>,
+    place: &Place,
+    report: impl FnMut(&Tested),
+) -> Result<Vec<Tested>> {
     let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
     statement::execute(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let tested = look(warehouse, &Look::Whole, &mut connection, report).await?;
+    let tested = look(warehouse, what, &mut connection, report).await?;
     statement::execute(&mut connection, "COMMIT").await?;
     Ok(tested)
+}
+
+/// Whether a test is of a selected relation: the one that it names, or the one that stands behind it.
+pub fn is_of(test: &DataTest, selected: &Selected) -> bool {
+    selected.contains(&test.relation) || selected.contains(&test.stored)
 }
 
 /// Looks at what is asked for, inside the caller's transaction; in the order of the descriptor.

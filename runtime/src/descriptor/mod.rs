@@ -35,6 +35,8 @@ pub struct Warehouse {
     pub marts: Vec<Mart>,
     /// What the relations' rows are held to.
     pub tests: Vec<DataTest>,
+    /// Words to choose relations by, under the names that the spec declares.
+    pub tags: Vec<(&'static str, &'static [&'static str])>,
     /// The migrations, first to last.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
     /// What migrations risk that the spec did not allow when they were generated: the migration, and the relation

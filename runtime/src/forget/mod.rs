@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
+use crate::data_test::{self, Changed, Look};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
@@ -30,8 +31,10 @@ pub enum Current {
 /// Whether what is done stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// It does.
+    /// It does, unless a test of the data refuses what is left.
     Keep,
+    /// It does, whatever tests say.
+    Insist,
     /// It is undone: what would go is told.
     Try,
 }
@@ -45,6 +48,8 @@ pub enum Outcome {
     StillThere,
     /// Nothing is known of such a key.
     Unknown,
+    /// Tests of the data refuse what would be left; nothing was done. What they found.
+    Held(Vec<String>),
 }
 
 /// Erases a subject.
@@ -64,7 +69,7 @@ pub async fn forget(
     let failed = || "cannot erase in one transaction".to_owned();
     let mut transaction = target.begin().await.during(failed)?;
     apply::hold(warehouse, &mut transaction).await?;
-    let (outcome, written) = erase(warehouse, subject, current, &mut transaction).await?;
+    let (outcome, written) = erase(warehouse, subject, current, extent, &mut transaction).await?;
     let Outcome::Forgotten(_) = &outcome else {
         return Ok(outcome);
     };
@@ -102,8 +107,10 @@ async fn erase(
     warehouse: &Warehouse,
     subject: &Subject<'_>,
     current: Current,
+    extent: Extent,
     connection: &mut PgConnection,
 ) -> Result<(Outcome, BTreeSet<Name>)> {
+    let landed = data_test::applied_positions(warehouse, connection).await?;
     let mut sweep = Sweep::begin(warehouse, subject, connection).await?;
     if current == Current::Refuse && sweep.is_current(connection).await? {
         return Ok((Outcome::StillThere, BTreeSet::new()));
@@ -116,6 +123,15 @@ async fn erase(
     let applied = apply::repair_keys(warehouse, &sweep.asked(), connection).await?;
     let refreshed = refresh::refresh(warehouse, &applied, connection, |_| {}).await?;
     sweep.prove(connection).await?;
+    if extent == Extent::Keep {
+        let changed = Changed::new(warehouse, &applied, &refreshed, landed);
+        let tested = data_test::look(warehouse, &Look::Changed(&changed), connection, |_| ()).await?;
+        let refused = tested.iter().filter(|one| one.status.holds_back());
+        let refused: Vec<String> = refused.map(data_test::finding).collect();
+        if !refused.is_empty() {
+            return Ok((Outcome::Held(refused), BTreeSet::new()));
+        }
+    }
     let gone = sweep.gone;
     if gone.is_empty() {
         return Ok((Outcome::Unknown, BTreeSet::new()));

@@ -138,11 +138,15 @@ pub fn names(warehouse: &Warehouse, test: &UnitTest) -> Result<()> {
     Ok(())
 }
 
-/// The relations that a test expects something of.
-pub fn about(warehouse: &Warehouse, test: &UnitTest) -> Vec<String> {
+/// The stored relations that a test expects something of.
+pub fn about(warehouse: &Warehouse, test: &UnitTest) -> Vec<Name> {
     let later = test.as_of.iter().flat_map(|(_, relations)| relations);
     let found = test.expect.iter().chain(later).filter_map(|rows| find(warehouse, &rows.relation).ok());
-    found.map(|known| known.name(warehouse).to_string()).collect()
+    let stored = found.map(|known| match known {
+        Known::Current(silver, _) => silver.table.clone(),
+        other => other.name(warehouse).clone(),
+    });
+    stored.collect()
 }
 
 /// The columns of relations.

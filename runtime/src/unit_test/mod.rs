@@ -58,11 +58,11 @@ pub struct Tested {
     pub elapsed: Duration,
 }
 
-/// Which tests run.
-pub type Chosen<'a> = dyn Fn(&str, &[String]) -> bool + Sync + 'a;
+/// Which tests run, by the stored relations that they expect something of.
+pub type Chosen<'a> = dyn Fn(&[Name]) -> bool + Sync + 'a;
 
 /// Runs the tests of files and folders on a scratch database of the server that the URL names, else on the embedded
-/// one. A test is chosen by its name and the relations that it is about; each is reported as it is done, with its
+/// one. Each is reported as it is done, with its
 /// number and how many there are.
 pub async fn run(
     warehouse: &Warehouse,
@@ -88,7 +88,7 @@ fn read(warehouse: &Warehouse, paths: &[PathBuf], chosen: &Chosen<'_>) -> Result
     for test in &tests {
         check::names(warehouse, test)?;
     }
-    tests.retain(|test| chosen(&test.name.value, &check::about(warehouse, test)));
+    tests.retain(|test| chosen(&check::about(warehouse, test)));
     Ok(tests)
 }
 

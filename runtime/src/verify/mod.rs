@@ -21,6 +21,7 @@ use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::place::Place;
+use crate::select::Selected;
 use crate::staging::Staging;
 use crate::{migrate, round, statement};
 
@@ -59,15 +60,34 @@ pub(crate) type Waiting = BTreeSet<Name>;
 
 /// Verifies everything; each check is reported as it is done.
 pub async fn verify(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Check)) -> Result<Vec<Check>> {
+    verify_of(warehouse, None, place, report).await
+}
+
+/// The same, of some relations only.
+pub async fn verify_of(
+    warehouse: &Warehouse,
+    selected: Option<&Selected>,
+    place: &Place,
+    report: impl FnMut(&Check),
+) -> Result<Vec<Check>> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     round::prepare_session(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    on(warehouse, &mut target, report).await
+    in_snapshot(warehouse, selected, &mut target, report).await
 }
 
-/// The same, on a session without an open transaction.
+/// Verifies everything, on a session without an open transaction.
 pub async fn on(
     warehouse: &Warehouse,
+    target: &mut PgConnection,
+    report: impl FnMut(&Check),
+) -> Result<Vec<Check>> {
+    in_snapshot(warehouse, None, target, report).await
+}
+
+async fn in_snapshot(
+    warehouse: &Warehouse,
+    selected: Option<&Selected>,
     target: &mut PgConnection,
     mut report: impl FnMut(&Check),
 ) -> Result<Vec<Check>> {
@@ -76,7 +96,7 @@ pub async fn on(
     statement::execute(&mut transaction, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
     let mut checks = Vec::new();
-    all(warehouse, &mut transaction, &mut |check| {
+    all(warehouse, selected, &mut transaction, &mut |check| {
         report(&check);
         checks.push(check);
     })
@@ -87,10 +107,12 @@ pub async fn on(
 
 async fn all(
     warehouse: &Warehouse,
+    selected: Option<&Selected>,
     connection: &mut PgConnection,
     done: &mut dyn FnMut(Check),
 ) -> Result<()> {
-    for landing in &warehouse.landings {
+    let is_selected = |name: &Name| selected.is_none_or(|selected| selected.contains(name));
+    for landing in warehouse.landings.iter().filter(|one| is_selected(&one.table)) {
         let started = Instant::now();
         let broken = guard::broken(&landing.table, guard::APPEND_ONLY, connection).await?;
         done(check(&landing.table, "is kept by its triggers", broken, started));
@@ -101,26 +123,37 @@ async fn all(
     let mut anew = due.left(warehouse);
     let staging = Staging::default();
     for (number, silver) in warehouse.silver.iter().enumerate() {
-        let started = Instant::now();
-        let (kept, triggers) = guard::of(silver);
-        let broken = guard::broken(kept, triggers, connection).await?;
-        done(check(&silver.table, "is kept by its triggers", broken, started));
-        for (law, sql) in period::laws(silver) {
+        if is_selected(&silver.table) {
             let started = Instant::now();
-            let broken = period::broken(&sql, connection).await?;
-            done(check(&silver.table, law, broken, started));
+            let (kept, triggers) = guard::of(silver);
+            let broken = guard::broken(kept, triggers, connection).await?;
+            done(check(&silver.table, "is kept by its triggers", broken, started));
+            for (law, sql) in period::laws(silver) {
+                let started = Instant::now();
+                let broken = period::broken(&sql, connection).await?;
+                done(check(&silver.table, law, broken, started));
+            }
         }
         if silver.lookups.iter().any(|lookup| anew.contains(&lookup.relation)) {
             anew.insert(silver.table.clone());
         }
         let started = Instant::now();
         let computed = anew.contains(&silver.table);
+        // What others look up is computed for them, whether it is asked about or not; marts wait for what waits.
+        let is_needed = is_selected(&silver.table)
+            || warehouse.marts.iter().any(|mart| is_selected(&mart.table))
+            || warehouse.silver.iter().flat_map(|one| &one.lookups).any(|one| one.relation == silver.table);
+        if !is_needed {
+            continue;
+        }
         let step = fold::Fold { warehouse, due: &due, number, staging: &staging, anew: computed };
         let broken = step
             .broken(&mut waiting, connection)
             .await
             .map_err(|error| error.within(format!("cannot compare `{}` with what landed", silver.table)))?;
-        done(check(&silver.table, "is the fold of what landed and was written", broken, started));
+        if is_selected(&silver.table) {
+            done(check(&silver.table, "is the fold of what landed and was written", broken, started));
+        }
     }
     let mut stale: BTreeMap<&Name, bool> = waiting.iter().chain(&anew).map(|name| (name, true)).collect();
     for stored in &warehouse.marts {
@@ -128,6 +161,9 @@ async fn all(
             stale.contains_key(&stored.table) || stored.reads.iter().any(|read| stale.contains_key(read));
         if waits {
             stale.insert(&stored.table, true);
+        }
+        if !is_selected(&stored.table) {
+            continue;
         }
         let started = Instant::now();
         if let Some(broken) = mart::broken(stored, waits, connection).await? {

@@ -152,6 +152,7 @@ impl Bench {
             marts: vec![],
             migrations: Vec::new,
             refused: &[],
+            tags: Vec::new(),
             scripts: Scripts::default(),
             tests: vec![],
             demo: vec![],

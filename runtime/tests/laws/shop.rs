@@ -120,6 +120,7 @@ pub fn warehouse() -> Warehouse {
         marts: marts(),
         migrations: Vec::new,
         refused: &[],
+        tags: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

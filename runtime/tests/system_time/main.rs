@@ -164,6 +164,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         marts: Vec::new(),
         migrations: Vec::new,
         refused: &[],
+        tags: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

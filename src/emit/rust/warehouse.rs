@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::layout::{Expression, atom, call, string, structure, vector};
+use super::layout::{Expression, atom, call, string, structure, tuple, vector};
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
@@ -77,7 +77,7 @@ pub(in crate::emit) fn library(warehouses: &[String], mark: &str) -> String {
 pub(in crate::emit) fn binary(warehouses: &[String], default: Option<&str>, mark: &str) -> String {
     let entries = warehouses.iter().map(|warehouse| {
         let module = raw(&module_name(warehouse));
-        super::layout::tuple(vec![atom(string(warehouse)), atom(format!("warehouse::{module}::warehouse"))])
+        tuple(vec![atom(string(warehouse)), atom(format!("warehouse::{module}::warehouse"))])
     });
     let entries = Expression::List { open: "&[".to_owned(), items: entries.collect(), close: "]" };
     let body = call("cli::main", vec![entries, option(default)]);
@@ -136,12 +136,19 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("silver", vector(silver.collect())),
             ("marts", vector(marts.collect())),
             ("tests", vector(tests.collect())),
+            ("tags", vector(warehouse.tags.iter().map(tagged).collect())),
             ("migrations", atom(format!("{migrator}::migrations"))),
             ("refused", atom(format!("{migrator}::REFUSED"))),
             ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
         ],
     )
+}
+
+/// A relation's name, and the words to choose it by.
+fn tagged((name, tags): (&String, &Vec<String>)) -> Expression {
+    let tags: Vec<String> = tags.iter().map(|tag| string(tag)).collect();
+    tuple(vec![atom(string(name)), atom(format!("&[{}]", tags.join(", ")))])
 }
 
 fn source(source: &Source) -> Expression {

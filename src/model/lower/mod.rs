@@ -25,6 +25,7 @@ mod roles;
 mod scope;
 mod silver;
 mod sql;
+mod tags;
 mod temporal_join;
 mod type_name;
 mod unit;
@@ -64,6 +65,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let tests = data_test::lower(&parsed.value, &catalog, &marts, files, &mut report);
     let demo = demo::lower(files, &mut report);
     let evolution = evolution::lower(&parsed.value, &catalog, &mut report);
+    let tags = tags::lower(&parsed.value, &mut report);
     let scripts = scripts(files, &mut report);
 
     let warehouse = Warehouse {
@@ -83,6 +85,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         scripts,
         demo,
         evolution,
+        tags,
     };
     report.finish(warehouse, files)
 }

@@ -46,6 +46,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::asking::migrations,
         refused: ::migration::asking::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

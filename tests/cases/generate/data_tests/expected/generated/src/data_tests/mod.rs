@@ -367,6 +367,7 @@ WHERE mart.revenue > 10000 AND EXISTS (SELECT FROM \"bronze\".\"br_sale\" WHERE 
                 error_above: Some(0),
             },
         ],
+        tags: vec![],
         migrations: ::migration::data_tests::migrations,
         refused: ::migration::data_tests::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

@@ -68,6 +68,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::every_key::migrations,
         refused: ::migration::every_key::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

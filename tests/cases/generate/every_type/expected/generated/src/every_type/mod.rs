@@ -34,6 +34,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         silver: vec![silver::thing_hist::Entity::silver()],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::every_type::migrations,
         refused: ::migration::every_type::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

@@ -39,6 +39,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             gold::sales_by_shop::Entity::mart(),
         ],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::facts_meet_at_a_grain::migrations,
         refused: ::migration::facts_meet_at_a_grain::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

@@ -42,6 +42,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![gold::customers_by_note::Entity::mart(), gold::sales_by_store::Entity::mart()],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::folded_histories::migrations,
         refused: ::migration::folded_histories::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

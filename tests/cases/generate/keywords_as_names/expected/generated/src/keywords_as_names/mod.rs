@@ -38,6 +38,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![gold::r#fn::Entity::mart()],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::keywords_as_names::migrations,
         refused: ::migration::keywords_as_names::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

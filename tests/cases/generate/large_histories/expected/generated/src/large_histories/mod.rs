@@ -38,6 +38,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::large_histories::migrations,
         refused: ::migration::large_histories::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

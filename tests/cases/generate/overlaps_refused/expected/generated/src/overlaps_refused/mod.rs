@@ -34,6 +34,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::overlaps_refused::migrations,
         refused: ::migration::overlaps_refused::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

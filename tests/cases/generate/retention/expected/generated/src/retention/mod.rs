@@ -42,6 +42,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         ],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::retention::migrations,
         refused: ::migration::retention::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

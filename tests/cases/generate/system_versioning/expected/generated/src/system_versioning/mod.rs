@@ -34,6 +34,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         silver: vec![silver::dim_customer_hist::Entity::silver()],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::system_versioning::migrations,
         refused: ::migration::system_versioning::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

@@ -34,6 +34,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         silver: vec![silver::dim_customer_hist::Entity::silver()],
         marts: vec![],
         tests: vec![],
+        tags: vec![],
         migrations: ::migration::versioned_apart::migrations,
         refused: ::migration::versioned_apart::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },

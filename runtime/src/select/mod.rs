@@ -1,0 +1,248 @@
+//! Which relations are meant: dbt's grammar of selection over the warehouse's own graph, from landing tables by way of
+//! silver to marts. `a b` is either, `a,b` both; `+` before a word takes what it reads along, behind it what reads it,
+//! and `@` all of that and what these read. Asks no database and does nothing.
+
+mod word;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::descriptor::{Mart, Name, Silver, SilverKind, Storage, Warehouse};
+use crate::error::{Error, Result};
+use word::{Method, Reach, Word};
+
+/// The schema of the tool's own tables, where reference data is kept.
+const TOOL: &str = "medallion";
+
+/// Relations of a warehouse.
+pub type Selected = BTreeSet<Name>;
+
+/// What is asked for, as on the command line.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Selection {
+    /// Only these relations, in dbt's grammar: `+vw_top_titles`, `tag:daily`, `kind:mart,br_*+`
+    #[arg(long, short = 's', value_name = "SELECTOR", num_args = 1..)]
+    pub select: Vec<String>,
+
+    /// But not these
+    #[arg(long, value_name = "SELECTOR", num_args = 1..)]
+    pub exclude: Vec<String>,
+}
+
+impl Selection {
+    /// Whether anything is said.
+    pub fn is_any(&self) -> bool {
+        !self.select.is_empty() || !self.exclude.is_empty()
+    }
+
+    /// The relations that are meant: all without a word.
+    pub fn of(&self, warehouse: &Warehouse) -> Result<Selected> {
+        let graph = Graph::of(warehouse);
+        let mut selected = match self.select.is_empty() {
+            true => graph.nodes.keys().map(|name| (*name).clone()).collect(),
+            false => graph.union(&self.select)?,
+        };
+        for name in graph.union(&self.exclude)? {
+            selected.remove(&name);
+        }
+        Ok(selected)
+    }
+}
+
+/// What a relation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A landing table.
+    Landing,
+    /// Reference data: a dimension that stands in the tool's own schema.
+    Lookup,
+    /// A dimension.
+    Dimension,
+    /// A fact.
+    Fact,
+    /// A mart.
+    Mart,
+}
+
+impl Kind {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Landing => "landing",
+            Self::Lookup => "lookup",
+            Self::Dimension => "dimension",
+            Self::Fact => "fact",
+            Self::Mart => "mart",
+        }
+    }
+
+    /// The layer that it is of.
+    pub fn layer(self) -> &'static str {
+        match self {
+            Self::Landing => "bronze",
+            Self::Lookup | Self::Dimension | Self::Fact => "silver",
+            Self::Mart => "gold",
+        }
+    }
+}
+
+/// A relation among the others.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// How its rows are kept, of a mart: `view`, `materialized_view`, `incremental`.
+    pub storage: Option<&'static str>,
+    /// Its tags.
+    pub tags: &'a [&'static str],
+    /// Other names that it has: its current view, the source's table.
+    pub aliases: Vec<&'a Name>,
+    /// What it reads.
+    pub reads: Vec<&'a Name>,
+}
+
+/// The relations of a warehouse, and what reads what.
+#[derive(Clone, Debug)]
+pub struct Graph<'a> {
+    /// The relations, in the order of their names.
+    pub nodes: BTreeMap<&'a Name, Node<'a>>,
+}
+
+impl<'a> Graph<'a> {
+    /// The graph of a warehouse.
+    pub fn of(warehouse: &'a Warehouse) -> Self {
+        let tags = |name: &Name| {
+            let found = warehouse.tags.iter().find(|(declared, _)| *declared == name.table);
+            found.map_or(&[][..], |(_, tags)| *tags)
+        };
+        let mut nodes = BTreeMap::new();
+        for landing in &warehouse.landings {
+            let node = Node {
+                kind: Kind::Landing,
+                storage: None,
+                tags: tags(&landing.table),
+                aliases: vec![&landing.source],
+                reads: Vec::new(),
+            };
+            nodes.insert(&landing.table, node);
+        }
+        for silver in &warehouse.silver {
+            nodes.insert(&silver.table, of_silver(silver, &tags));
+        }
+        for mart in &warehouse.marts {
+            let node = Node {
+                kind: Kind::Mart,
+                storage: Some(storage(mart)),
+                tags: tags(&mart.table),
+                aliases: Vec::new(),
+                reads: mart.reads.iter().collect(),
+            };
+            nodes.insert(&mart.table, node);
+        }
+        Self { nodes }
+    }
+
+    fn union(&self, said: &[String]) -> Result<Selected> {
+        let mut selected = Selected::new();
+        for words in said.iter().flat_map(|said| said.split_whitespace()) {
+            let mut both: Option<Selected> = None;
+            for word in words.split(',') {
+                let meant = self.word(word)?;
+                both = Some(match both {
+                    None => meant,
+                    Some(both) => both.intersection(&meant).cloned().collect(),
+                });
+            }
+            selected.extend(both.unwrap_or_default());
+        }
+        Ok(selected)
+    }
+
+    fn word(&self, said: &str) -> Result<Selected> {
+        let word = Word::read(said)?;
+        let meant: BTreeSet<&Name> =
+            self.nodes.iter().filter(|(name, node)| word.is_of(name, node)).map(|(name, _)| *name).collect();
+        if meant.is_empty() {
+            return Err(self.unknown(said, &word));
+        }
+        let readers = self.readers();
+        let inputs = |name: &'a Name| self.nodes.get(name).map(|node| node.reads.clone()).unwrap_or_default();
+        let outputs = |name: &'a Name| readers.get(name).cloned().unwrap_or_default();
+        let meant: BTreeSet<&'a Name> =
+            self.nodes.keys().copied().filter(|name| meant.contains(name)).collect();
+        let mut all = meant.clone();
+        match word.reach {
+            Reach::Around => {
+                all = walk(&meant, usize::MAX, &outputs);
+                all = walk(&all, usize::MAX, &inputs);
+            }
+            Reach::Steps { before, behind } => {
+                all.extend(walk(&meant, before, &inputs));
+                all.extend(walk(&meant, behind, &outputs));
+            }
+        }
+        Ok(all.into_iter().filter(|name| self.nodes.contains_key(name)).cloned().collect())
+    }
+
+    fn readers(&self) -> BTreeMap<&'a Name, Vec<&'a Name>> {
+        let mut readers: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        for (name, node) in &self.nodes {
+            for read in &node.reads {
+                readers.entry(read).or_default().push(name);
+            }
+        }
+        readers
+    }
+
+    fn unknown(&self, said: &str, word: &Word<'_>) -> Error {
+        let error = Error::new(format!("`{said}` selects nothing"));
+        let Method::Name(pattern) = &word.method else {
+            return error.remedy("`medallion list` shows relations, kinds and tags");
+        };
+        let bare = pattern.as_str().rsplit('.').next().unwrap_or_default();
+        let names = self.nodes.iter().flat_map(|(name, node)| node.aliases.iter().chain([name]));
+        let nearest = names.map(|name| (strsim::levenshtein(&name.table, bare), &name.table)).min();
+        match nearest {
+            Some((_, name)) => error.remedy(format!("did you mean `{name}`?")),
+            None => error,
+        }
+    }
+}
+
+fn of_silver<'a>(silver: &'a Silver, tags: &impl Fn(&Name) -> &'a [&'static str]) -> Node<'a> {
+    let mut reads = vec![&silver.feed];
+    reads.extend(silver.lookups.iter().map(|lookup| &lookup.relation));
+    let (kind, aliases) = match &silver.kind {
+        SilverKind::Dimension { current, .. } if silver.table.schema == TOOL => (Kind::Lookup, vec![current]),
+        SilverKind::Dimension { current, .. } => (Kind::Dimension, vec![current]),
+        SilverKind::Fact { .. } => (Kind::Fact, Vec::new()),
+    };
+    // A lookup is declared by the name of its view.
+    let tags = if kind == Kind::Lookup { tags(aliases[0]) } else { tags(&silver.table) };
+    Node { kind, storage: None, tags, aliases, reads }
+}
+
+/// How a mart's rows are kept, in the spec's word.
+pub fn storage(mart: &Mart) -> &'static str {
+    match mart.storage {
+        Storage::View => "view",
+        Storage::MaterializedView => "materialized_view",
+        Storage::Incremental { .. } => "incremental",
+    }
+}
+
+/// What is reached in so many steps.
+fn walk<'a>(
+    from: &BTreeSet<&'a Name>,
+    steps: usize,
+    next: &dyn Fn(&'a Name) -> Vec<&'a Name>,
+) -> BTreeSet<&'a Name> {
+    let mut reached = from.clone();
+    let mut edge: Vec<&'a Name> = from.iter().copied().collect();
+    for _ in 0..steps {
+        edge = edge.into_iter().flat_map(next).filter(|name| reached.insert(*name)).collect();
+        if edge.is_empty() {
+            break;
+        }
+    }
+    reached
+}
