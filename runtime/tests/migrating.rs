@@ -113,6 +113,7 @@ fn warehouse(objects_hash: &'static str, migrations: fn() -> Vec<Box<dyn Migrati
         tests: Vec::new(),
         migrations,
         refused: &[("m000002_second", "till.rewrite"), ("m000001_baseline", "till.scan")],
+        tags: Vec::new(),
         scripts: Scripts::default(),
         demo: Vec::new(),
     }
