@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec test-18 check generate update setup
+.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec bench-marts test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -35,6 +35,10 @@ bench-versioning: setup
 ## The loader's apply and repair against statements by hand
 bench-set-based: setup
 	cargo bench --quiet --profile dev -p medallion-runtime --bench set_based
+
+## The refresh of stored marts against that of materialized views, at each number of rows in BENCH_ROWS
+bench-marts: setup
+	cargo bench --quiet --profile dev -p medallion --bench marts
 
 ## How long the tool takes with a spec of 1,000 relations
 bench-large-spec:

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
 use crate::descriptor::{
-    ColumnFrom, LookupTime, Mart, Name, Silver, SilverKind, Storage, Tracking, Unit, Warehouse,
+    ColumnFrom, LookupTime, Mart, Name, Refresh, Silver, SilverKind, Storage, Tracking, Unit, Warehouse,
 };
 use crate::error::{During as _, Result};
 use crate::place::Place;
@@ -219,25 +219,32 @@ fn of_mart(mart: &Mart) -> Vec<String> {
         Storage::MaterializedView => {
             strategy.push("computed as a whole when something that it reads has changed".to_owned());
         }
-        Storage::Incremental { unit, .. } if unit.is_empty() => {
-            strategy.push(
+        Storage::Incremental { refresh, .. } => {
+            let told = |read: &&Name| match refresh {
+                Refresh::Units(unit) => {
+                    !unit.is_empty()
+                        && unit.iter().all(|column| column.of.iter().any(|(name, _)| name == *read))
+                }
+                Refresh::Groups(groups) => groups.sources.iter().any(|source| {
+                    let joined = source.joins.iter().any(|join| join.stored == **read);
+                    source.told && (joined || source.stored == **read)
+                }),
+            };
+            let by: Vec<&str> = match refresh {
+                Refresh::Units(unit) => unit.iter().map(|column| column.column.as_str()).collect(),
+                Refresh::Groups(_) => mart.grain.iter().map(String::as_str).collect(),
+            };
+            let all: Vec<String> = mart.reads.iter().filter(told).map(|read| format!("`{read}`")).collect();
+            strategy.push(if all.is_empty() {
                 "computed as a whole when something that it reads has changed; rows that differ are written"
-                    .to_owned(),
-            );
-        }
-        Storage::Incremental { unit, .. } => {
-            let by: Vec<&str> = unit.iter().map(|column| column.column.as_str()).collect();
-            let all: Vec<String> = mart
-                .reads
-                .iter()
-                .filter(|read| unit.iter().all(|column| column.of.iter().any(|(name, _)| name == *read)))
-                .map(|read| format!("`{read}`"))
-                .collect();
-            strategy.push(format!(
-                "a change of {} refreshes its ({}), before and after; any other computes the whole",
-                all.join(" or "),
-                by.join(", ")
-            ));
+                    .to_owned()
+            } else {
+                format!(
+                    "a change of {} refreshes its ({}), before and after; any other computes the whole",
+                    all.join(" or "),
+                    by.join(", ")
+                )
+            });
         }
     }
     strategy

@@ -107,6 +107,8 @@ codes! {
     VolatileInMart = "M0508",
     /// A function that reads more than its arguments.
     ReadingFunction = "M0509",
+    /// A function that PostgreSQL does not have.
+    UnknownFunction = "M0510",
     /// A name of before that something else has now.
     UnfitRename = "M0601",
     /// Something that may go and is still there.

@@ -5,10 +5,12 @@
 pub mod data_test;
 pub mod data_type;
 pub mod lower;
+mod mart;
 
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use lower::{is_type, load};
+pub use mart::*;
 
 use std::collections::BTreeMap;
 
@@ -445,119 +447,6 @@ pub enum Stretch {
     },
     /// The base is a fact: each event with the versions of its own time.
     OwnTime,
-}
-
-/// A gold relation: measures by grain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mart {
-    /// Its name.
-    pub name: Name,
-    /// Becomes a COMMENT.
-    pub description: Option<String>,
-    /// The grain's columns: they identify a row; never empty.
-    pub grain: Vec<MartColumn>,
-    /// The measures.
-    pub measures: Vec<MartColumn>,
-    /// How its rows are kept.
-    pub storage: Storage,
-    /// The query that defines it.
-    pub definition: Definition,
-    /// The relations that the definition reads, in order of their names.
-    pub reads: Vec<Read>,
-}
-
-/// A column of a mart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MartColumn {
-    /// Its name.
-    pub name: String,
-    /// Its type; the definition's value is cast to it.
-    pub data_type: DataType,
-    /// Whether it can be NULL.
-    pub nullability: Nullability,
-    /// Becomes a COMMENT.
-    pub description: Option<String>,
-}
-
-/// How a mart's rows are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Storage {
-    /// Not at all: a plain view.
-    View,
-    /// As a materialized view, refreshed when something it reads has changed.
-    MaterializedView,
-    /// As a table, refreshed by the units that changed rows touch.
-    Incremental {
-        /// The columns of the grain that make the unit of refresh; empty: always the whole.
-        unit: Vec<UnitColumn>,
-    },
-}
-
-/// A column of a stored mart's unit of refresh.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnitColumn {
-    /// The grain's column.
-    pub column: String,
-    /// Where its value is found in the rows of each relation (the name that the definition reads it by)
-    /// whose changed rows touch single units. A relation that is missing in one of the unit's columns
-    /// touches the whole.
-    pub of: Vec<(Name, CutColumn)>,
-}
-
-/// A column of a relation, perhaps cut to a unit of the calendar in the warehouse's zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CutColumn {
-    /// The column.
-    pub column: String,
-    /// Its type there.
-    pub data_type: DataType,
-    /// The unit that it is cut to; the result is the unit's first day, a date.
-    pub cut: Option<Unit>,
-}
-
-/// The query that defines a mart, with its relations left open, so that it can be bound to the
-/// warehouse's own or to those of the travel schema.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Definition {
-    /// Written as SQL.
-    Sql(Vec<Piece>),
-    /// Declared: facts grouped by the grain, each on its own, meeting at the grain (drill-across), so
-    /// that no join multiplies rows.
-    Declared(Vec<MartSource>),
-}
-
-/// A relation that a declared mart groups by the grain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MartSource {
-    /// Its alias in the mart.
-    pub alias: String,
-    /// The relation that is read.
-    pub relation: Name,
-    /// Which rows count: SQL over the relation's columns.
-    pub filter: Option<String>,
-    /// Each grain column's value, in the grain's order.
-    pub grain: Vec<CutColumn>,
-    /// The measures taken from this relation: the name of the mart's column and the aggregate, SQL over
-    /// the relation's columns.
-    pub measures: Vec<(String, String)>,
-}
-
-/// A piece of a definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Piece {
-    /// SQL as it stands.
-    Sql(String),
-    /// A relation of the warehouse.
-    Relation(Name),
-}
-
-/// A relation that a mart reads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Read {
-    /// What the definition names: a fact, a current view, a history, a lookup view, a mart.
-    pub name: Name,
-    /// The stored relation behind it: a silver table or a mart.
-    pub stored: Name,
 }
 
 /// SQL that belongs to the warehouse's source.

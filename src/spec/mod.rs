@@ -3,8 +3,9 @@
 //! is left out and reported; the rest is there all the same.
 
 mod at;
+mod by_source;
 mod files;
-mod filter;
+mod mart;
 mod parse;
 mod recover;
 mod scalar;
@@ -13,8 +14,9 @@ mod shape;
 mod written;
 
 pub use at::{At, OneOrMany};
+pub use by_source::BySource;
 pub use files::Files;
-pub use filter::Filter;
+pub use mart::{GrainColumn, Joined, Mart, Measure, Storage};
 pub(crate) use parse::parse_text;
 pub use parse::{Parsed, parse};
 pub use scalar::Scalar;

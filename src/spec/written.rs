@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, Filter, OneOrMany, Scalar};
+use super::mart::Mart;
+use super::{At, Scalar};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -444,37 +445,6 @@ pub struct JoinedColumn {
     pub description: Option<At<String>>,
 }
 
-/// A mart: measures by grain. Either declared (`from`, with `of` and `expr`) or written (`sql`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Mart {
-    /// Its name, in the gold schema.
-    #[schemars(required)]
-    pub name: Option<At<String>>,
-    /// How its rows are kept; as a view unless said otherwise.
-    pub storage: Option<At<Storage>>,
-    /// What it reads, by alias. Each source is grouped on its own; they meet at the grain.
-    pub from: Option<At<BTreeMap<At<String>, At<String>>>>,
-    /// Which rows of a source count: SQL, or a table of SQL by alias where there are several sources.
-    pub filter: Option<At<Filter>>,
-    /// The file beside the spec with the query that defines it.
-    pub sql: Option<At<String>>,
-    /// The columns that identify a row.
-    #[schemars(required)]
-    pub grain: Option<At<Vec<At<GrainColumn>>>>,
-    /// The measures.
-    #[serde(default)]
-    pub measures: Vec<At<Measure>>,
-    /// Becomes a COMMENT.
-    pub description: Option<At<String>>,
-    /// Words to choose it by, with others: `--select tag:daily`.
-    #[serde(default)]
-    pub tags: Vec<At<String>>,
-    /// What its rows are held to: all of them.
-    #[serde(default)]
-    pub tests: Vec<At<DataTest>>,
-}
-
 /// A rule that a relation's rows keep. A run publishes nothing that breaks a rule whose severity is `error`; what
 /// a constraint of the table proves is not run.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -554,57 +524,4 @@ pub enum Severity {
     Warn,
     /// Nothing is published.
     Error,
-}
-
-/// How a mart's rows are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Storage {
-    /// Not at all: a plain view.
-    View,
-    /// As a materialized view, refreshed when something it reads has changed.
-    MaterializedView,
-    /// As a table, refreshed by the groups that changed rows touch.
-    Incremental,
-}
-
-/// A column of a mart's grain.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GrainColumn {
-    /// Its name.
-    #[schemars(required)]
-    pub name: Option<At<String>>,
-    /// Where its value comes from: `alias.column`, one a source. In a mart that is written as SQL, the
-    /// columns whose changes touch this group.
-    pub of: Option<OneOrMany>,
-    /// The unit that a time is cut to; the value is the unit's first day.
-    pub cut: Option<At<Unit>>,
-    /// Its type, in a mart that is written as SQL.
-    #[serde(rename = "type")]
-    pub data_type: Option<At<String>>,
-    /// Whether it takes NULL, in a mart that is written as SQL.
-    pub null: Option<At<bool>>,
-    /// Becomes a COMMENT.
-    pub description: Option<At<String>>,
-}
-
-/// A measure of a mart.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Measure {
-    /// Its name.
-    #[schemars(required)]
-    pub name: Option<At<String>>,
-    /// The alias of the source that it is taken from; needed where there are several.
-    pub of: Option<At<String>>,
-    /// The aggregate: SQL over the source's columns.
-    pub expr: Option<At<String>>,
-    /// Its type; told by the aggregate where that is simple.
-    #[serde(rename = "type")]
-    pub data_type: Option<At<String>>,
-    /// Whether it takes NULL.
-    pub null: Option<At<bool>>,
-    /// Becomes a COMMENT.
-    pub description: Option<At<String>>,
 }

@@ -1,6 +1,7 @@
 //! What the runtime is told of a warehouse, made from the model and the lock instead of from compiled entities, so
 //! that a spec that a test has just drawn can run. Says what the emitter of entities says, in data.
 
+use medallion::emit;
 use medallion::model::data_type::BuiltIn;
 use medallion::model::{
     self, Closed, ColumnFrom, DataType, LookupTime, SilverKind, Storage, Tracking, Unit, Writes,
@@ -124,13 +125,47 @@ fn mart(mart: &model::Mart, model: &model::Warehouse) -> Mart {
         storage: match &mart.storage {
             Storage::View => descriptor::Storage::View,
             Storage::MaterializedView => descriptor::Storage::MaterializedView,
-            // Always the whole of it: what changes is the spec.
             Storage::Incremental { .. } => descriptor::Storage::Incremental {
                 definition: Name::new("medallion", derived(&mart.name.name, "definition")),
-                unit: Vec::new(),
+                refresh: match emit::grouping(mart, &model.time_zone) {
+                    Some(grouping) => descriptor::Refresh::Groups(Box::new(groups(grouping))),
+                    // Always the whole of it: what changes is the spec.
+                    None => descriptor::Refresh::Units(Vec::new()),
+                },
             },
         },
         reads: stored_reads(mart, model),
+    }
+}
+
+fn groups(grouping: emit::Grouping) -> descriptor::Groups {
+    let sources = grouping.sources.into_iter().map(|source| descriptor::MartSource {
+        relation: name(&source.relation.0),
+        stored: name(&source.relation.1),
+        alias: source.alias,
+        joins: source
+            .joins
+            .into_iter()
+            .map(|join| descriptor::MartJoin {
+                relation: name(&join.relation.0),
+                stored: name(&join.relation.1),
+                alias: join.alias,
+                on: join.on,
+                required: join.required,
+            })
+            .collect(),
+        grain: source.grain,
+        own: source.own,
+        filter: source.filter,
+        told: source.told,
+    });
+    descriptor::Groups {
+        view: name(&grouping.groups),
+        columns: grouping.columns,
+        derived: grouping.derived,
+        reach: grouping.reach,
+        sources: sources.collect(),
+        sums: grouping.sums.map(|(rows, differences)| descriptor::Sums { rows, differences }),
     }
 }
 

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "31cecff5688710e5f713b8c98ae811a2c80048e5b3179c06736cffc99b2a2c32";
+pub const SPEC_HASH: &str = "d93b49b707dbf69d022e53c0dfaf7ff4838834bc0d995913bfe63c1d976c71f3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452";
+pub const OBJECTS_HASH: &str = "d02e8ade731e3768fbccedec9d9f0acac0952035d63486b3f36dbcc113117fcb";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

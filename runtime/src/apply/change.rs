@@ -17,7 +17,8 @@ pub fn tells_rows(step: &Step<'_>, uncounted: bool) -> bool {
 }
 
 /// Stages `change_<n>`: the relation's columns, for each current row that goes, comes or is changed: as it
-/// was and as it will be. Of a row that others wrote: as it was when it was last counted.
+/// was and as it will be, and which of these it is (`m$sign`: -1 and 1). Of a row that others wrote: as it was when it
+/// was last counted.
 pub async fn stage(
     step: &Step<'_>,
     versions: &Versions,
@@ -31,10 +32,10 @@ pub async fn stage(
     let mut queries = Vec::new();
     if let Versions::Staged = versions {
         queries.push(format!(
-            "SELECT {before}\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
+            "SELECT {before}, -1::smallint AS m$sign\nFROM {table} AS stored\nJOIN {version} AS version ON {same}\n\
          WHERE {current} AND version.m$base AND (version.m$known_to < 'infinity' OR version.m$touched_in_place)\n\
          UNION ALL\n\
-         SELECT {after}\nFROM {version} AS version\n\
+         SELECT {after}, 1::smallint\nFROM {version} AS version\n\
          WHERE version.m$present AND version.m$known_to = 'infinity' AND NOT version.m$repair\n\
          AND (NOT version.m$base OR version.m$touched_in_place)",
         table = quote::name(&silver.table),
@@ -52,13 +53,17 @@ pub async fn stage(
                 format!("{} AS {}", difference::was(place), quote::identifier(&column.name))
             })
             .collect();
-        queries.push(format!("SELECT {}\nFROM {differ}\nWHERE m$was_to = 'infinity'", was.join(", ")));
+        queries.push(format!(
+            "SELECT {}, -1::smallint AS m$sign\nFROM {differ}\nWHERE m$was_to = 'infinity'",
+            was.join(", ")
+        ));
         let is = quote::list("", silver.columns.iter().map(|column| &column.name));
-        queries.push(format!("SELECT {is}\nFROM {differ}\nWHERE m$is AND m$known_to = 'infinity'"));
+        queries
+            .push(format!("SELECT {is}, 1::smallint\nFROM {differ}\nWHERE m$is AND m$known_to = 'infinity'"));
     }
     if uncounted && let SilverKind::Dimension { start, end, .. } = &silver.kind {
         queries.push(format!(
-            "SELECT {before}\nFROM {table} AS stored\nJOIN {uncounted} AS written ON {same}\n\
+            "SELECT {before}, -1::smallint AS m$sign\nFROM {table} AS stored\nJOIN {uncounted} AS written ON {same}\n\
              WHERE stored.{start} < written.m$stamp AND stored.{end} >= written.m$stamp",
             table = quote::name(&silver.table),
             uncounted = step.table("uncounted"),
@@ -74,7 +79,7 @@ pub async fn stage(
 pub async fn add_written(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
     let silver = step.silver;
     let sql = format!(
-        "INSERT INTO {}\nSELECT {}\nFROM {} AS stored\nJOIN {} AS written ON {}\nWHERE {}",
+        "INSERT INTO {}\nSELECT {}, 1::smallint\nFROM {} AS stored\nJOIN {} AS written ON {}\nWHERE {}",
         step.table("change"),
         quote::list("stored.", silver.columns.iter().map(|column| &column.name)),
         quote::name(&silver.table),
@@ -132,7 +137,7 @@ pub async fn stage_keys(
 pub async fn stage_standing(step: &Step<'_>, connection: &mut PgConnection) -> Result<()> {
     let silver = step.silver;
     let query = format!(
-        "SELECT {}\nFROM {} AS stored\nWHERE {}",
+        "SELECT {}, 1::smallint AS m$sign\nFROM {} AS stored\nWHERE {}",
         quote::list("stored.", silver.columns.iter().map(|column| &column.name)),
         quote::name(&silver.table),
         is_current(silver, "stored"),

@@ -55,6 +55,8 @@ pub struct Applied {
     /// The temporary table of the rows before and after, with the relation's columns; none where it cannot
     /// be told which rows changed, or no mart asks.
     pub changes: Option<String>,
+    /// Whether that table has each row that went, and each that came, just once, so that they can be counted.
+    pub counted: bool,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -289,13 +291,19 @@ async fn work_through(
         }
         let started = Instant::now();
         let context = Context { warehouse, lookups, keys, has_late: late.contains(&silver.feed.to_string()) };
-        let Outcome { rows, differed, tells } =
+        let Outcome { rows, differed, tells, counted } =
             apply_one(&context, &mut step, connection).await.map_err(|error| {
                 explained(error).within(format!("cannot apply changes to `{}`", silver.table))
             })?;
         let changes = tells.then(|| step.table("change"));
-        let one =
-            Applied { relation: silver.table.clone(), rows, differed, changes, elapsed: started.elapsed() };
+        let one = Applied {
+            relation: silver.table.clone(),
+            rows,
+            differed,
+            changes,
+            counted,
+            elapsed: started.elapsed(),
+        };
         if rows > 0 || asked {
             report(&one);
         }
@@ -336,6 +344,8 @@ struct Outcome {
     differed: u64,
     /// Whether `change_<n>` tells which rows.
     tells: bool,
+    /// Whether it has each of them just once.
+    counted: bool,
 }
 
 async fn apply_one(
@@ -343,7 +353,7 @@ async fn apply_one(
     step: &mut Step<'_>,
     connection: &mut PgConnection,
 ) -> Result<Outcome> {
-    const NOTHING: Outcome = Outcome { rows: 0, differed: 0, tells: true };
+    const NOTHING: Outcome = Outcome { rows: 0, differed: 0, tells: true, counted: true };
     let lookups = &context.lookups;
     let versioned = context.warehouse.is_versioned();
     let uncounted = journal::stage_uncounted(step, connection).await?;
@@ -398,6 +408,7 @@ async fn apply_one(
         rows: rows + uncounted,
         differed: differences,
         tells: read && change::tells_rows(step, uncounted > 0),
+        counted: uncounted == 0 && step.repair == Repair::Nothing,
     })
 }
 
@@ -417,7 +428,7 @@ async fn first(
     if is_looked_up(context.warehouse, step.silver) {
         change::stage_standing_keys(step, connection).await?;
     }
-    Ok(Outcome { rows, differed: 0, tells: read })
+    Ok(Outcome { rows, differed: 0, tells: read, counted: true })
 }
 
 /// From staged own states to staged versions.

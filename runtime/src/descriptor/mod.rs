@@ -2,8 +2,10 @@
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
 mod data_test;
+mod mart;
 
 pub use data_test::{DataTest, Rule};
+pub use mart::{Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 
 use std::time::Duration;
 
@@ -148,6 +150,16 @@ pub fn value_in<E: EntityTrait>(entity: E, column: E::Column, sql: &str) -> (Nam
 /// The names of an entity's columns: `columns([Column::StoreId, Column::Month])`.
 pub fn columns<C: IdenStatic>(columns: impl IntoIterator<Item = C>) -> Vec<String> {
     columns.into_iter().map(|column| column.as_str().to_owned()).collect()
+}
+
+/// Texts: `texts(["one", "two"])`.
+pub fn texts<'a>(all: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// Pairs of texts: `pairs([("one", "other")])`.
+pub fn pairs<'a>(all: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+    all.into_iter().map(|(one, other)| (one.to_owned(), other.to_owned())).collect()
 }
 
 /// A landing table.
@@ -359,47 +371,6 @@ pub enum LookupTime {
     /// The one of the row's own time, in this column; the first version reaches back, and in a gap the
     /// last earlier one counts.
     OwnTime(String),
-}
-
-/// A mart.
-#[derive(Clone, Debug)]
-pub struct Mart {
-    /// The relation.
-    pub table: Name,
-    /// Its columns, the grain's first.
-    pub columns: Vec<String>,
-    /// The columns that identify a row.
-    pub grain: Vec<String>,
-    /// How its rows are kept.
-    pub storage: Storage,
-    /// The stored relations that its definition reads: silver relations and stored marts.
-    pub reads: Vec<Name>,
-}
-
-/// How a mart's rows are kept.
-#[derive(Clone, Debug)]
-pub enum Storage {
-    /// Not at all: a plain view.
-    View,
-    /// As a materialized view.
-    MaterializedView,
-    /// As a table.
-    Incremental {
-        /// The view that defines it: the same columns.
-        definition: Name,
-        /// The unit of refresh; empty: always the whole.
-        unit: Vec<UnitColumn>,
-    },
-}
-
-/// A column of a stored mart's unit of refresh.
-#[derive(Clone, Debug)]
-pub struct UnitColumn {
-    /// The grain's column.
-    pub column: String,
-    /// For each stored relation whose changed rows touch single units: the column's value, as SQL over
-    /// that relation's columns.
-    pub of: Vec<(Name, String)>,
 }
 
 /// SQL for the source.

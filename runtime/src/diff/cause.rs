@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::{State, Subject, values};
 use crate::apply::stored_versions;
-use crate::descriptor::{ColumnFrom, Mart, Name, Silver, SilverKind, Storage, Warehouse};
+use crate::descriptor::{ColumnFrom, Mart, Name, Refresh, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Result};
 use crate::{quote, statement};
 
@@ -102,13 +102,28 @@ impl Near {
     fn of(mart: &Mart, silver: &Silver) -> Self {
         let mut unit = Vec::new();
         let mut told: BTreeSet<&str> = BTreeSet::new();
-        if let Storage::Incremental { unit: columns, .. } = &mart.storage {
-            for column in columns {
-                for (_, value) in column.of.iter().filter(|(relation, _)| *relation == silver.table) {
-                    unit.push((column.column.clone(), value.clone()));
-                    told.insert(&column.column);
+        match &mart.storage {
+            Storage::Incremental { refresh: Refresh::Units(columns), .. } => {
+                for column in columns {
+                    for (_, value) in column.of.iter().filter(|(relation, _)| *relation == silver.table) {
+                        unit.push((column.column.clone(), value.clone()));
+                        told.insert(&column.column);
+                    }
                 }
             }
+            Storage::Incremental { refresh: Refresh::Groups(groups), .. } => {
+                let mut sources = groups.sources.iter().filter(|source| source.stored == silver.table);
+                // Of a relation that is grouped twice a row may belong to either group.
+                if let (Some(source), None) = (sources.next(), sources.next()) {
+                    for (column, value) in mart.grain.iter().zip(&source.grain) {
+                        if source.own.contains(column) {
+                            unit.push((column.clone(), as_source(value, &source.alias)));
+                            told.insert(column);
+                        }
+                    }
+                }
+            }
+            Storage::View | Storage::MaterializedView => {}
         }
         let has = |name: &str| silver.columns.iter().any(|column| column.name == name);
         let rest = mart.grain.iter().filter(|column| !told.contains(column.as_str()) && has(column));
@@ -140,6 +155,11 @@ impl Near {
             }
         }
     }
+}
+
+/// An expression of a mart's source, over a version: what it calls the source is the version.
+fn as_source(value: &str, alias: &str) -> String {
+    format!("(SELECT {value} FROM (SELECT version.*) AS {})", quote::identifier(alias))
 }
 
 /// The versions that began or ended, of the rows that are shown.

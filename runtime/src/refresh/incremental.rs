@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, Row as _};
 
+use super::Reads;
 use crate::descriptor::{Mart, Name, UnitColumn};
 use crate::error::Result;
 use crate::quote;
@@ -23,7 +24,7 @@ const FEW: usize = 8;
 
 /// How much of a mart is recomputed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Extent {
+pub enum Extent {
     /// All of it.
     Whole,
     /// The units in the table of units.
@@ -34,26 +35,36 @@ enum Extent {
 
 /// Units that differ in one column at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+pub struct Part {
     /// What each column is.
     values: Vec<Text>,
     /// Each column's type.
     types: Vec<String>,
 }
 
-/// A mart that is a table.
+/// A mart that is a table, and what is recomputed of it.
 pub struct Stored<'a> {
     pub mart: &'a Mart,
     pub number: usize,
-    pub definition: &'a Name,
-    pub unit: &'a [UnitColumn],
+    /// The view that it is recomputed from.
+    pub view: &'a Name,
+    /// The columns of that view.
+    pub columns: &'a [String],
+    /// Those that tell one unit from another.
+    pub unit: Vec<&'a String>,
     pub staging: &'a Staging,
 }
 
 impl Stored<'_> {
-    async fn fill(&self, what: &str, query: &str, connection: &mut PgConnection) -> Result<u64> {
+    /// Fills a table of this mart's own with a query's rows; returns how many.
+    pub async fn fill(&self, what: &str, query: &str, connection: &mut PgConnection) -> Result<u64> {
         let table = format!("{what}_{}", self.number);
         self.staging.fill(&table, query, self.staging.plan(), &Bound::default(), connection).await
+    }
+
+    /// The name of such a table.
+    pub fn table(&self, what: &str) -> String {
+        format!("pg_temp.{what}_{}", self.number)
     }
 
     async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
@@ -61,64 +72,95 @@ impl Stored<'_> {
     }
 }
 
-/// Refreshes it; returns how many rows went or came.
+/// Refreshes it by its units; returns how many rows went or came.
 pub async fn refresh(
     stored: &Stored<'_>,
-    reads: &BTreeMap<&Name, Option<&str>>,
+    unit: &[UnitColumn],
+    reads: &Reads<'_>,
     connection: &mut PgConnection,
 ) -> Result<u64> {
-    let extent = match touched(stored, reads) {
+    let extent = match touched(unit, reads) {
         Some(sql) => {
             let units = stored.fill("unit", &sql, connection).await?;
             if units == 0 {
                 return Ok(0);
             }
-            if whole_is_cheaper(stored, units, connection).await? {
-                Extent::Whole
-            } else if units <= NAMED {
-                let parts = parts(stored, connection).await?;
-                if parts.len() <= FEW { Extent::Few(parts) } else { Extent::Many }
-            } else {
-                Extent::Many
-            }
+            extent(stored, units, connection).await?
         }
         None => Extent::Whole,
     };
-    let partly = extent != Extent::Whole;
-    let fresh = recompute(stored, &extent, connection).await?;
-    statement::analyze(connection, &fresh_table(stored), fresh).await?;
-    let gone = stored.execute(&delete(stored, partly), connection).await?;
-    let came = stored.execute(&insert(stored, partly), connection).await?;
+    let fresh = recompute(stored, &extent, "fresh", connection).await?;
+    let scope = match extent {
+        Extent::Whole => None,
+        Extent::Few(_) | Extent::Many => Some(Scope { table: "unit", columns: stored.unit.clone() }),
+    };
+    replace(stored, fresh, scope.as_ref(), connection).await
+}
+
+/// How much is recomputed where so many units are touched.
+pub async fn extent(stored: &Stored<'_>, units: u64, connection: &mut PgConnection) -> Result<Extent> {
+    if whole_is_cheaper(stored, units, connection).await? {
+        return Ok(Extent::Whole);
+    }
+    if units > NAMED {
+        return Ok(Extent::Many);
+    }
+    let parts = parts(stored, connection).await?;
+    Ok(if parts.len() <= FEW { Extent::Few(parts) } else { Extent::Many })
+}
+
+/// The rows of a stored mart that are looked at: those that agree with a table in some columns.
+pub struct Scope<'a> {
+    pub table: &'static str,
+    pub columns: Vec<&'a String>,
+}
+
+/// Puts what is in `fresh_<n>` in the place of what stands within the scope, all of it without one; writes only the
+/// rows that differ. Returns how many went or came.
+pub async fn replace(
+    stored: &Stored<'_>,
+    fresh: u64,
+    scope: Option<&Scope<'_>>,
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    statement::analyze(connection, &stored.table("fresh"), fresh).await?;
+    let gone = stored.execute(&delete(stored, scope), connection).await?;
+    let came = stored.execute(&insert(stored, scope), connection).await?;
     statement::analyze(connection, &quote::name(&stored.mart.table), came).await?;
     Ok(gone + came)
 }
 
 /// The units that the changed rows touch, before and after; none when some changed relation's rows do
 /// not tell.
-fn touched(stored: &Stored<'_>, reads: &BTreeMap<&Name, Option<&str>>) -> Option<String> {
-    if stored.unit.is_empty() {
+fn touched(unit: &[UnitColumn], reads: &Reads<'_>) -> Option<String> {
+    if unit.is_empty() {
         return None;
     }
     let mut queries = Vec::new();
     for (relation, changes) in reads {
-        let changes = (*changes)?;
+        let changes = changes.rows?;
         let mut values = Vec::new();
-        for column in stored.unit {
+        for column in unit {
             let (_, value) = column.of.iter().find(|(name, _)| name == *relation)?;
             values.push(format!("{value} AS {}", quote::identifier(&column.column)));
         }
         queries.push(format!("SELECT {}\nFROM {changes}", values.join(", ")));
     }
+    Some(distinct(queries))
+}
+
+/// The rows of all queries, each of them once.
+pub fn distinct(mut queries: Vec<String>) -> String {
     // A single query of a UNION would keep its doubles.
-    Some(if queries.len() == 1 {
+    if queries.len() == 1 {
         queries.remove(0).replacen("SELECT", "SELECT DISTINCT", 1)
     } else {
         queries.join("\nUNION\n")
-    })
+    }
 }
 
 async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgConnection) -> Result<bool> {
-    let columns = quote::list("", stored.unit.iter().map(|column| &column.column));
+    let columns = quote::list("", &stored.unit);
     let sql = format!(
         "SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {}) AS unit",
         quote::name(&stored.mart.table)
@@ -131,11 +173,11 @@ async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgCo
 
 /// The units, in parts.
 async fn parts(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec<Part>> {
-    let columns: Vec<String> = stored.unit.iter().map(|column| quote::identifier(&column.column)).collect();
+    let columns: Vec<String> = stored.unit.iter().map(|column| quote::identifier(column)).collect();
     let values: Vec<String> = columns.iter().map(|name| format!("{name}::text")).collect();
     let types: Vec<String> =
         columns.iter().map(|name| format!("format_type(pg_typeof({name}), -1)")).collect();
-    let sql = format!("SELECT {}, {} FROM {}", values.join(", "), types.join(", "), unit_table(stored));
+    let sql = format!("SELECT {}, {} FROM {}", values.join(", "), types.join(", "), stored.table("unit"));
     let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
     let width = columns.len();
     let types: Vec<String> =
@@ -172,20 +214,25 @@ fn along(units: &[Vec<Option<String>>], spread: usize) -> Vec<Vec<Text>> {
     parts.chain(apart).collect()
 }
 
-/// Stages `fresh_<n>`: the rows as they shall be; returns how many.
-async fn recompute(stored: &Stored<'_>, extent: &Extent, connection: &mut PgConnection) -> Result<u64> {
+/// Stages `fresh_<n>`, or what it is called: the rows as they shall be; returns how many.
+pub async fn recompute(
+    stored: &Stored<'_>,
+    extent: &Extent,
+    what: &str,
+    connection: &mut PgConnection,
+) -> Result<u64> {
     let all = format!(
         "SELECT {}\nFROM {} AS fresh",
-        quote::list("fresh.", &stored.mart.columns),
-        quote::name(stored.definition)
+        quote::list("fresh.", stored.columns),
+        quote::name(stored.view)
     );
     match extent {
-        Extent::Whole => stored.fill("fresh", &all, connection).await,
-        Extent::Many => stored.fill("fresh", &of_many(stored), connection).await,
+        Extent::Whole => stored.fill(what, &all, connection).await,
+        Extent::Many => stored.fill(what, &of_many(stored), connection).await,
         Extent::Few(parts) => {
-            let mut rows = stored.fill("fresh", &format!("{all}\nWHERE false"), connection).await?;
+            let mut rows = stored.fill(what, &format!("{all}\nWHERE false"), connection).await?;
             for part in parts {
-                rows += of_part(stored, &all, part, connection).await?;
+                rows += of_part(stored, &all, what, part, connection).await?;
             }
             Ok(rows)
         }
@@ -193,13 +240,19 @@ async fn recompute(stored: &Stored<'_>, extent: &Extent, connection: &mut PgConn
 }
 
 /// Adds the rows of one part.
-async fn of_part(stored: &Stored<'_>, all: &str, part: &Part, connection: &mut PgConnection) -> Result<u64> {
+async fn of_part(
+    stored: &Stored<'_>,
+    all: &str,
+    what: &str,
+    part: &Part,
+    connection: &mut PgConnection,
+) -> Result<u64> {
     let plan = stored.staging.plan();
     let conditions: Vec<String> = (1..)
-        .zip(stored.unit)
+        .zip(&stored.unit)
         .zip(part.values.iter().zip(&part.types))
         .map(|((number, column), (value, of_type))| {
-            let name = format!("fresh.{}", quote::identifier(&column.column));
+            let name = format!("fresh.{}", quote::identifier(column));
             match (value, plan) {
                 (Text::One(None), _) => format!("{name} IS NULL"),
                 (Text::One(Some(_)), Plan::Kept) => format!("{name} = ${number}::{of_type}"),
@@ -214,82 +267,78 @@ async fn of_part(stored: &Stored<'_>, all: &str, part: &Part, connection: &mut P
             }
         })
         .collect();
-    let sql = format!("INSERT INTO {}\n{all}\nWHERE {}", fresh_table(stored), conditions.join(" AND "));
+    let sql = format!("INSERT INTO {}\n{all}\nWHERE {}", stored.table(what), conditions.join(" AND "));
     statement::execute_with(connection, plan, &sql, &part.values).await
 }
 
 /// The rows of many units. Those without NULL are looked up by equality, which goes down into the definition's
 /// grouping and can use an index; those with NULL apart.
 fn of_many(stored: &Stored<'_>) -> String {
-    let columns = quote::list("fresh.", &stored.mart.columns);
-    let definition = quote::name(stored.definition);
-    let unit: Vec<&String> = stored.unit.iter().map(|column| &column.column).collect();
-    let is_null = is_null("unit.", &unit);
+    let columns = quote::list("fresh.", stored.columns);
+    let definition = quote::name(stored.view);
+    let unit = &stored.unit;
+    let is_null = is_null("unit.", unit);
     let branch = |which: String, matches: String| {
         format!(
             "SELECT {columns}\nFROM {units} AS unit\nCROSS JOIN LATERAL (\nSELECT *\nFROM {definition} AS fresh\n\
              WHERE {matches}\n) AS fresh\nWHERE {which}",
-            units = unit_table(stored),
+            units = stored.table("unit"),
         )
     };
     format!(
         "{}\nUNION ALL\n{}",
-        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", &unit, &unit)),
-        branch(format!("({is_null})"), not_distinct("fresh.", "unit.", &unit)),
+        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", unit, unit)),
+        branch(format!("({is_null})"), not_distinct("fresh.", "unit.", unit)),
     )
 }
 
-fn delete(stored: &Stored<'_>, partly: bool) -> String {
+fn delete(stored: &Stored<'_>, scope: Option<&Scope<'_>>) -> String {
     format!(
         "DELETE FROM {mart} AS stored\nWHERE NOT EXISTS (\nSELECT FROM {fresh} AS fresh\nWHERE {theirs} = {mine}\n){scope}",
         mart = quote::name(&stored.mart.table),
-        fresh = fresh_table(stored),
+        fresh = stored.table("fresh"),
         theirs = row_text("fresh.", &stored.mart.columns),
         mine = row_text("stored.", &stored.mart.columns),
-        scope = scope(stored, partly),
+        scope = scope.map(|scope| format!("\nAND {}", within(stored, scope))).unwrap_or_default(),
     )
 }
 
-fn insert(stored: &Stored<'_>, partly: bool) -> String {
+fn insert(stored: &Stored<'_>, scope: Option<&Scope<'_>>) -> String {
     let columns = quote::list("", &stored.mart.columns);
     format!(
         "INSERT INTO {mart} ({columns})\nSELECT {columns}\nFROM {fresh} AS fresh\nWHERE NOT EXISTS (\n\
          SELECT FROM {mart} AS stored\nWHERE {mine} = {theirs}{scope}\n)",
         mart = quote::name(&stored.mart.table),
-        fresh = fresh_table(stored),
+        fresh = stored.table("fresh"),
         mine = row_text("stored.", &stored.mart.columns),
         theirs = row_text("fresh.", &stored.mart.columns),
-        scope = scope(stored, partly),
+        scope = scope.map(|scope| format!("\nAND {}", within(stored, scope))).unwrap_or_default(),
     )
 }
 
-/// Keeps a statement over the stored rows to the touched units: by the types' own equality (1.0 is 1.00),
-/// which can be hashed where there is no NULL.
-fn scope(stored: &Stored<'_>, partly: bool) -> String {
-    if !partly {
-        return String::new();
-    }
-    let unit: Vec<&String> = stored.unit.iter().map(|column| &column.column).collect();
+/// Keeps a statement over the stored rows to a scope: by the types' own equality (1.0 is 1.00), which can be hashed
+/// where there is no NULL.
+pub fn within(stored: &Stored<'_>, scope: &Scope<'_>) -> String {
     format!(
-        "\nAND (\n({mine}) IN (SELECT {theirs} FROM {units} AS unit)\n\
+        "(\n({mine}) IN (SELECT {theirs} FROM {units} AS unit)\n\
          OR (({is_null}) AND EXISTS (SELECT FROM {units} AS unit WHERE {same}))\n)",
-        mine = quote::list("stored.", &unit),
-        theirs = quote::list("unit.", &unit),
-        units = unit_table(stored),
-        is_null = is_null("stored.", &unit),
-        same = not_distinct("stored.", "unit.", &unit),
+        mine = quote::list("stored.", &scope.columns),
+        theirs = quote::list("unit.", &scope.columns),
+        units = stored.table(scope.table),
+        is_null = is_null("stored.", &scope.columns),
+        same = not_distinct("stored.", "unit.", &scope.columns),
     )
 }
 
 /// Whether one of the columns is NULL.
-fn is_null(prefix: &str, columns: &[&String]) -> String {
+pub fn is_null(prefix: &str, columns: &[&String]) -> String {
     let parts: Vec<String> =
         columns.iter().map(|column| format!("{prefix}{} IS NULL", quote::identifier(column))).collect();
     parts.join(" OR ")
 }
 
 /// Whether the columns are the same on both sides, NULL equal to NULL.
-fn not_distinct(left: &str, right: &str, columns: &[&String]) -> String {
+pub fn not_distinct(left: &str, right: &str, columns: &[&String]) -> String {
     let parts: Vec<String> = columns
         .iter()
         .map(|column| {
@@ -298,12 +347,4 @@ fn not_distinct(left: &str, right: &str, columns: &[&String]) -> String {
         })
         .collect();
     parts.join(" AND ")
-}
-
-fn unit_table(stored: &Stored<'_>) -> String {
-    format!("pg_temp.unit_{}", stored.number)
-}
-
-fn fresh_table(stored: &Stored<'_>) -> String {
-    format!("pg_temp.fresh_{}", stored.number)
 }

@@ -1,6 +1,7 @@
 //! Refreshes stored marts inside the transaction that changed what they read: those that read nothing
 //! that changed are left alone. Knows what changed only by the relations that `apply` reports.
 
+mod grouped;
 mod incremental;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +10,28 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 use crate::apply::Applied;
-use crate::descriptor::{Mart, Name, Storage, Warehouse};
+use crate::descriptor::{Mart, Name, Refresh, Storage, Warehouse};
 use crate::error::Result;
 use crate::quote;
 use crate::staging::Staging;
 use crate::statement;
+
+/// What is known of a relation's changes.
+#[derive(Clone, Copy, Debug)]
+struct Changes<'a> {
+    /// The table of its rows before and after, where there is one.
+    rows: Option<&'a str>,
+    /// Whether that table has each of them just once.
+    counted: bool,
+}
+
+impl Changes<'_> {
+    /// It changed, and nothing tells how.
+    const SOMEHOW: Self = Self { rows: None, counted: false };
+}
+
+/// What has changed of what a mart reads.
+type Reads<'a> = BTreeMap<&'a Name, Changes<'a>>;
 
 /// What one mart's refresh did.
 #[derive(Clone, Debug)]
@@ -59,24 +77,24 @@ pub(crate) async fn rebuild(
     refresh_in(warehouse, applied, whole, &Staging::default(), connection, report).await
 }
 
-async fn work_through(
-    warehouse: &Warehouse,
-    applied: &[Applied],
+async fn work_through<'a>(
+    warehouse: &'a Warehouse,
+    applied: &'a [Applied],
     whole: &BTreeSet<Name>,
     staging: &Staging,
     connection: &mut PgConnection,
     mut report: impl FnMut(&Refreshed),
 ) -> Result<Vec<Refreshed>> {
     // A changed relation, and the table of its rows before and after where there is one.
-    let mut changed: BTreeMap<&Name, Option<&str>> =
-        applied.iter().map(|one| (&one.relation, one.changes.as_deref())).collect();
+    let told = |one: &'a Applied| Changes { rows: one.changes.as_deref(), counted: one.counted };
+    let mut changed: Reads<'_> = applied.iter().map(|one| (&one.relation, told(one))).collect();
     let mut refreshed = Vec::new();
     for (number, mart) in warehouse.marts.iter().enumerate() {
-        let mut reads: BTreeMap<&Name, Option<&str>> =
+        let mut reads: Reads<'_> =
             changed.iter().filter(|(name, _)| mart.reads.contains(name)).map(|(k, v)| (*k, *v)).collect();
         if whole.contains(&mart.table) {
             // Of what was damaged nothing tells which rows.
-            reads.insert(&mart.table, None);
+            reads.insert(&mart.table, Changes::SOMEHOW);
         }
         if reads.is_empty() {
             continue;
@@ -87,14 +105,14 @@ async fn work_through(
             .map_err(|error| error.within(format!("cannot refresh `{}`", mart.table)))?;
         let Some(rows) = rows else {
             // A view stores nothing, but what reads it must know that it changed.
-            changed.insert(&mart.table, None);
+            changed.insert(&mart.table, Changes::SOMEHOW);
             continue;
         };
         let may_have_changed = rows > 0 || matches!(mart.storage, Storage::MaterializedView);
         let one = Refreshed { mart: mart.table.clone(), rows, elapsed: started.elapsed() };
         report(&one);
         if may_have_changed {
-            changed.insert(&mart.table, None);
+            changed.insert(&mart.table, Changes::SOMEHOW);
         }
         refreshed.push(one);
     }
@@ -104,7 +122,7 @@ async fn work_through(
 async fn refresh_one(
     mart: &Mart,
     number: usize,
-    reads: &BTreeMap<&Name, Option<&str>>,
+    reads: &Reads<'_>,
     staging: &Staging,
     connection: &mut PgConnection,
 ) -> Result<Option<u64>> {
@@ -118,9 +136,21 @@ async fn refresh_one(
             let rows = statement::scalar(connection, &format!("SELECT count(*) FROM {table}"), &[]).await?;
             Ok(Some(u64::try_from(rows).unwrap_or_default()))
         }
-        Storage::Incremental { definition, unit } => {
-            let stored = incremental::Stored { mart, number, definition, unit, staging };
-            incremental::refresh(&stored, reads, connection).await.map(Some)
+        Storage::Incremental { definition, refresh } => {
+            let (view, columns, unit) = match refresh {
+                Refresh::Units(unit) => {
+                    (definition, &mart.columns, unit.iter().map(|column| &column.column).collect())
+                }
+                Refresh::Groups(groups) => (&groups.view, &groups.columns, mart.grain.iter().collect()),
+            };
+            let stored = incremental::Stored { mart, number, view, columns, unit, staging };
+            let rows = match refresh {
+                Refresh::Units(unit) => incremental::refresh(&stored, unit, reads, connection).await?,
+                Refresh::Groups(groups) => {
+                    grouped::refresh(&stored, definition, groups, reads, connection).await?
+                }
+            };
+            Ok(Some(rows))
         }
     }
 }

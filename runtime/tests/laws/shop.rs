@@ -2,7 +2,7 @@
 //! that does by its own time, a fact that looks up that fact; and marts. Its objects are made by hand.
 
 use medallion_runtime::descriptor::{
-    Column, ColumnFrom, Lookup, LookupTime, Mart, Name, Plugin, RemovedPartitions, Scripts, Silver,
+    Column, ColumnFrom, Lookup, LookupTime, Mart, Name, Plugin, Refresh, RemovedPartitions, Scripts, Silver,
     SilverKind, Source, Storage, Tracking, Unit, UnitColumn, Warehouse,
 };
 
@@ -144,7 +144,10 @@ fn marts() -> Vec<Mart> {
             table: Name::new("t", name),
             grain: columns[..grain].to_vec(),
             columns,
-            storage: Storage::Incremental { definition: Name::new("t", format!("{name}_definition")), unit },
+            storage: Storage::Incremental {
+                definition: Name::new("t", format!("{name}_definition")),
+                refresh: Refresh::Units(unit),
+            },
             reads,
         }
     };

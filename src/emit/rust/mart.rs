@@ -1,10 +1,10 @@
 //! The entity of a mart, keyed by its grain.
 
 use super::entity::{Descriptor, Entity, Field, spell_columns};
-use super::layout::{Expression, array, atom, call, string, structure, vector};
+use super::layout::{Expression, array, atom, call, string, structure, tuple, vector};
 use super::module::Modules;
-use crate::emit::sql::{self, definition_view};
-use crate::model::{Mart, Storage, UnitColumn};
+use crate::emit::sql::{self, Grouped, Grouping, definition_view};
+use crate::model::{Mart, Name, Storage, UnitColumn};
 
 /// What stands for the column in the SQL of a unit of refresh.
 const COLUMN: &str = "{column}";
@@ -59,18 +59,91 @@ fn storage(
         Storage::View => atom("descriptor::Storage::View"),
         Storage::MaterializedView => atom("descriptor::Storage::MaterializedView"),
         Storage::Incremental { unit } => {
-            let definition = definition_view(mart);
-            let definition = vec![atom(string(&definition.schema)), atom(string(&definition.name))];
-            let unit = unit.iter().map(|column| unit_column(mart, column, own, modules, time_zone));
+            let refresh = match sql::grouping(mart, time_zone) {
+                Some(grouping) => {
+                    call("descriptor::Refresh::Groups", vec![call("Box::new", vec![groups(&grouping)])])
+                }
+                None => {
+                    let unit = unit.iter().map(|column| unit_column(mart, column, own, modules, time_zone));
+                    call("descriptor::Refresh::Units", vec![vector(unit.collect())])
+                }
+            };
             structure(
                 "descriptor::Storage::Incremental",
-                vec![
-                    ("definition", call("descriptor::Name::new", definition)),
-                    ("unit", vector(unit.collect())),
-                ],
+                vec![("definition", named(&definition_view(mart))), ("refresh", refresh)],
             )
         }
     }
+}
+
+fn named(name: &Name) -> Expression {
+    call("descriptor::Name::new", vec![atom(string(&name.schema)), atom(string(&name.name))])
+}
+
+fn texts(all: &[String]) -> Expression {
+    call("descriptor::texts", vec![array(all.iter().map(|text| atom(string(text))).collect())])
+}
+
+fn pairs(all: &[(String, String)]) -> Expression {
+    let pairs = all.iter().map(|(one, other)| tuple(vec![atom(string(one)), atom(string(other))]));
+    call("descriptor::pairs", vec![array(pairs.collect())])
+}
+
+fn optional(value: Option<Expression>) -> Expression {
+    value.map_or_else(|| atom("None"), |value| call("Some", vec![value]))
+}
+
+fn text(value: &str) -> Expression {
+    atom(format!("{}.to_owned()", string(value)))
+}
+
+fn truth(value: bool) -> Expression {
+    atom(if value { "true" } else { "false" })
+}
+
+fn groups(grouping: &Grouping) -> Expression {
+    let sums = grouping.sums.as_ref().map(|(rows, differences)| {
+        structure("descriptor::Sums", vec![("rows", text(rows)), ("differences", pairs(differences))])
+    });
+    structure(
+        "descriptor::Groups",
+        vec![
+            ("view", named(&grouping.groups)),
+            ("columns", texts(&grouping.columns)),
+            ("derived", vector(grouping.derived.iter().map(|layer| pairs(layer)).collect())),
+            ("reach", optional(grouping.reach.as_deref().map(texts))),
+            ("sources", vector(grouping.sources.iter().map(source).collect())),
+            ("sums", optional(sums)),
+        ],
+    )
+}
+
+fn source(source: &Grouped) -> Expression {
+    let joins = source.joins.iter().map(|join| {
+        structure(
+            "descriptor::MartJoin",
+            vec![
+                ("relation", named(&join.relation.0)),
+                ("stored", named(&join.relation.1)),
+                ("alias", text(&join.alias)),
+                ("on", pairs(&join.on)),
+                ("required", truth(join.required)),
+            ],
+        )
+    });
+    structure(
+        "descriptor::MartSource",
+        vec![
+            ("relation", named(&source.relation.0)),
+            ("stored", named(&source.relation.1)),
+            ("alias", text(&source.alias)),
+            ("joins", vector(joins.collect())),
+            ("grain", texts(&source.grain)),
+            ("own", texts(&source.own)),
+            ("filter", optional(source.filter.as_deref().map(text))),
+            ("told", truth(source.told)),
+        ],
+    )
 }
 
 fn unit_column(

@@ -4,8 +4,8 @@
 use super::quote::{data_type, identifier, literal, relation};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    CutColumn, DataType, Definition, Mart, MartColumn, MartSource, Name, Nullability, Piece, TRAVEL_SCHEMA,
-    Unit,
+    CutColumn, DataType, Declared, Definition, Direction, GrainValue, Mart, MartColumn, MartJoin, MartSource,
+    Name, Nullability, Nulls, Piece, TRAVEL_SCHEMA, Unit, Without,
 };
 
 /// Which relations a definition reads.
@@ -33,13 +33,86 @@ pub(in crate::emit) fn present(mart: &Mart, time_zone: &str) -> String {
 
 /// The query, without a final semicolon.
 pub(super) fn query(mart: &Mart, time_zone: &str, binding: Binding) -> String {
-    match &mart.definition {
+    let rows = match &mart.definition {
         Definition::Sql(pieces) => written(mart, pieces, binding),
-        Definition::Declared(sources) => match sources.as_slice() {
-            [source] => grouped(mart, source, time_zone, binding, Others::Absent),
-            sources => drilled_across(mart, sources, time_zone, binding),
-        },
+        Definition::Declared(declared) if declared.derived.is_empty() => {
+            groups(mart, declared, time_zone, binding)
+        }
+        Definition::Declared(declared) => {
+            let groups = indented(&groups(mart, declared, time_zone, binding));
+            layered(mart, declared, &format!("(\n{groups}\n) AS \"grouped\""))
+        }
+    };
+    format!("{rows}{}", order(mart))
+}
+
+/// The order of a mart's rows.
+fn order(mart: &Mart) -> String {
+    if mart.order.is_empty() {
+        return String::new();
     }
+    format!("\nORDER BY\n    {}", order_list(mart).join(",\n    "))
+}
+
+/// The columns of a mart's order, as ORDER BY and an index have them.
+pub(super) fn order_list(mart: &Mart) -> Vec<String> {
+    let columns = mart.order.iter().map(|by| {
+        let name = identifier(&by.column);
+        match (by.direction, by.nulls) {
+            (Direction::Ascending, Nulls::Last) => name,
+            (Direction::Ascending, Nulls::First) => format!("{name} NULLS FIRST"),
+            (Direction::Descending, Nulls::First) => format!("{name} DESC"),
+            (Direction::Descending, Nulls::Last) => format!("{name} DESC NULLS LAST"),
+        }
+    });
+    columns.collect()
+}
+
+/// The groups of a declared mart: its grain, and the measures that are taken of rows.
+pub(super) fn groups(mart: &Mart, declared: &Declared, time_zone: &str, binding: Binding) -> String {
+    match declared.sources.as_slice() {
+        [source] => grouped(mart, source, time_zone, binding, Others::Absent),
+        sources => drilled_across(mart, sources, time_zone, binding),
+    }
+}
+
+/// A declared mart's measures that are taken of rows.
+pub(in crate::emit) fn measured<'a>(
+    mart: &'a Mart,
+    declared: &'a Declared,
+) -> impl Iterator<Item = &'a MartColumn> {
+    mart.measures
+        .iter()
+        .filter(|measure| !declared.derived.iter().flatten().any(|(name, _)| *name == measure.name))
+}
+
+/// What is made of the groups, over what stands for them.
+pub(super) fn layered(mart: &Mart, declared: &Declared, groups: &str) -> String {
+    let mut from = groups.to_owned();
+    let mut known: Vec<String> =
+        mart.grain.iter().chain(measured(mart, declared)).map(|column| identifier(&column.name)).collect();
+    for (number, layer) in declared.derived.iter().enumerate() {
+        let made = layer.iter().filter_map(|(name, value)| {
+            let column = mart.measures.iter().find(|measure| measure.name == *name)?;
+            Some((identifier(name), cast(value, column)))
+        });
+        let made: Vec<(String, String)> = made.collect();
+        // The last one gives the columns in their order.
+        let columns: Vec<String> = if number + 1 == declared.derived.len() {
+            let all = mart.grain.iter().chain(&mart.measures).map(|column| identifier(&column.name));
+            all.map(|name| made.iter().find(|(own, _)| *own == name).map_or(name, |(_, value)| value.clone()))
+                .collect()
+        } else {
+            known.iter().cloned().chain(made.iter().map(|(_, value)| value.clone())).collect()
+        };
+        let query = format!("SELECT\n    {}\nFROM {from}", columns.join(",\n    "));
+        if number + 1 == declared.derived.len() {
+            return query;
+        }
+        from = format!("(\n{}\n) AS \"made\"", indented(&query));
+        known.extend(made.into_iter().map(|(name, _)| name));
+    }
+    from
 }
 
 /// The value of a grain's column in a row: cut to its unit of the calendar, in the column's own type.
@@ -102,25 +175,74 @@ enum Others {
 
 /// One relation, grouped by the grain.
 fn grouped(mart: &Mart, source: &MartSource, time_zone: &str, binding: Binding, others: Others) -> String {
-    let mut columns: Vec<String> =
-        mart.grain.iter().zip(&source.grain).map(|(column, of)| grain_value(column, of, time_zone)).collect();
+    let mut columns: Vec<String> = mart
+        .grain
+        .iter()
+        .zip(&source.grain)
+        .map(|(column, value)| {
+            let name = identifier(&column.name);
+            let value = grain_value(column, source, value, time_zone);
+            if value == name { name } else { format!("{value} AS {name}") }
+        })
+        .collect();
     for measure in &mart.measures {
         let own = source.measures.iter().find(|(name, _)| *name == measure.name);
         let value = match (own, others) {
             (Some((_, aggregate)), _) => aggregate.as_str(),
-            (None, Others::Null) => "NULL",
-            (None, Others::Absent) => continue,
+            (None, Others::Null) if is_taken(mart, measure) => "NULL",
+            (None, Others::Null | Others::Absent) => continue,
         };
         columns.push(cast(value, measure));
     }
     let filter = source.filter.as_ref().map_or_else(String::new, |filter| format!("WHERE {filter}\n"));
     format!(
-        "SELECT\n    {}\nFROM {} AS {}\n{filter}GROUP BY {}",
+        "SELECT\n    {}\nFROM {} AS {}\n{}{filter}GROUP BY {}",
         columns.join(",\n    "),
         binding.relation(&source.relation),
         identifier(&source.alias),
+        source.joins.iter().map(|join| joined(join, binding)).collect::<String>(),
         grain_positions(mart),
     )
+}
+
+/// Whether a measure is taken of the rows of some source.
+fn is_taken(mart: &Mart, measure: &MartColumn) -> bool {
+    match &mart.definition {
+        Definition::Declared(declared) => measured(mart, declared).any(|one| one.name == measure.name),
+        Definition::Sql(_) => true,
+    }
+}
+
+fn joined(join: &MartJoin, binding: Binding) -> String {
+    let alias = identifier(&join.alias);
+    let on = join.on.iter().map(|((of, own), theirs)| {
+        format!("{alias}.{} = {}.{}", identifier(theirs), identifier(of), identifier(own))
+    });
+    let on = on.collect::<Vec<_>>().join("\n    AND ");
+    let kind = match join.without {
+        Without::Kept => "LEFT JOIN",
+        Without::LeftOut => "JOIN",
+    };
+    format!("{kind} {} AS {alias}\n    ON {on}\n", binding.relation(&join.relation))
+}
+
+/// The value of a grain's column in a row of a source, in the column's own type.
+pub(in crate::emit) fn grain_value(
+    column: &MartColumn,
+    source: &MartSource,
+    value: &GrainValue,
+    time_zone: &str,
+) -> String {
+    match value {
+        GrainValue::Column(alias, of) => {
+            let name = identifier(&of.column);
+            let name = if source.joins.is_empty() { name } else { format!("{}.{name}", identifier(alias)) };
+            unit(column, of, &name, time_zone)
+        }
+        GrainValue::Expression(expression) => {
+            format!("CAST({expression} AS {})", data_type(&column.data_type))
+        }
+    }
 }
 
 /// Several relations, each grouped on its own, meeting at the grain.
@@ -130,7 +252,8 @@ fn drilled_across(mart: &Mart, sources: &[MartSource], time_zone: &str, binding:
         .map(|source| indented(&grouped(mart, source, time_zone, binding, Others::Null)))
         .collect();
     let grain = mart.grain.iter().map(|column| identifier(&column.name));
-    let measures = mart.measures.iter().map(|measure| cast(&only_value(measure), measure));
+    let measures = mart.measures.iter().filter(|measure| is_taken(mart, measure));
+    let measures = measures.map(|measure| cast(&only_value(measure), measure));
     let columns: Vec<String> = grain.chain(measures).collect();
     format!(
         "SELECT\n    {}\nFROM (\n{}\n) AS \"source\"\nGROUP BY {}",
@@ -146,12 +269,6 @@ fn columns(mart: &Mart) -> impl Iterator<Item = &MartColumn> {
 
 fn cast(value: &str, column: &MartColumn) -> String {
     format!("CAST({value} AS {}) AS {}", data_type(&column.data_type), identifier(&column.name))
-}
-
-fn grain_value(column: &MartColumn, of: &CutColumn, time_zone: &str) -> String {
-    let name = identifier(&column.name);
-    let value = unit(column, of, &identifier(&of.column), time_zone);
-    if value == name { name } else { format!("{value} AS {name}") }
 }
 
 /// The value of the one source that has it. A count or a sum of nothing is 0 where NULL is not allowed.

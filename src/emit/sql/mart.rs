@@ -2,12 +2,14 @@
 
 use askama::Template;
 
-use super::definition::{Binding, query};
+use super::definition::{Binding, layered, order_list, query, unit};
 use super::dimension::nullable_column;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, identifiers, relation};
 use super::script::{Script, comment, comment_column};
-use crate::model::{Mart, Name, Nullability, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA};
+use crate::model::{
+    Definition, GrainValue, Mart, Name, Nullability, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA,
+};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/30_gold/mart.sql", escape = "none")]
@@ -16,6 +18,12 @@ struct MartSql {
     name: String,
     definition: String,
     definition_view: String,
+    /// The view of the groups, and its query, where something is made of them.
+    groups: Option<(String, String)>,
+    /// Indexes by which a change finds the rows of a group.
+    indexes: Vec<GroupIndex>,
+    /// The index by which rows are read in the mart's order.
+    order: Option<(String, String)>,
     travel_view: String,
     travel_definition: String,
     columns: Lines,
@@ -27,6 +35,13 @@ struct MartSql {
     nulls: &'static str,
 }
 
+/// An index on the columns of the grain that a fact tells by itself.
+struct GroupIndex {
+    name: String,
+    table: String,
+    columns: Lines,
+}
+
 /// How the mart's rows are kept.
 enum Kept {
     Not,
@@ -34,7 +49,7 @@ enum Kept {
     Table,
 }
 
-pub(super) fn script(mart: &Mart, time_zone: &str) -> Script {
+pub(super) fn script(mart: &Mart, silver: &[Silver], time_zone: &str) -> Script {
     let definition_view = definition_view(mart);
     let travel_view = Name::new(TRAVEL_SCHEMA, &mart.name.name);
     let nullable = mart.grain.iter().any(|column| column.nullability == Nullability::Nullable);
@@ -47,8 +62,12 @@ pub(super) fn script(mart: &Mart, time_zone: &str) -> Script {
     let definition = MartSql {
         storage,
         name: relation(&mart.name),
-        definition: query(mart, time_zone, Binding::Present),
+        definition: definition(mart, time_zone),
         definition_view: relation(&definition_view),
+        groups: groups(mart, time_zone),
+        indexes: group_indexes(mart, silver, time_zone),
+        order: (!matches!(mart.storage, Storage::View) && !mart.order.is_empty())
+            .then(|| (identifier(&derived(&mart.name.name, "order")), order_list(mart).join(", "))),
         travel_view: relation(&travel_view),
         travel_definition: query(mart, time_zone, Binding::Travel),
         columns: columns
@@ -59,9 +78,87 @@ pub(super) fn script(mart: &Mart, time_zone: &str) -> Script {
         constraint: if nullable { "UNIQUE NULLS NOT DISTINCT" } else { "PRIMARY KEY" },
         nulls: if nullable { "\n    NULLS NOT DISTINCT" } else { "" },
     };
+    let schemas = definition.indexes.iter().filter_map(|index| index.table.split('.').next());
+    let names = definition.indexes.iter().map(|index| index.name.as_str());
+    let indexes: Vec<String> = schemas.zip(names).map(|(schema, name)| format!("{schema}.{name}")).collect();
     Script::of_relation("30_gold", &mart.name, super::render(&definition))
         .commented(comments(mart, &definition_view, &travel_view))
-        .dropped_by(drops(mart, &definition_view, &travel_view))
+        .dropped_by(drops(mart, &indexes, &definition_view, &travel_view))
+}
+
+/// The query that defines it; over the view of its groups where there is one.
+fn definition(mart: &Mart, time_zone: &str) -> String {
+    match &mart.definition {
+        Definition::Declared(declared) if has_groups(mart) => {
+            let groups = format!("{} AS \"grouped\"", relation(&groups_view(mart)));
+            layered(mart, declared, &groups)
+        }
+        _ => query(mart, time_zone, Binding::Present),
+    }
+}
+
+fn groups(mart: &Mart, time_zone: &str) -> Option<(String, String)> {
+    let Definition::Declared(declared) = &mart.definition else { return None };
+    has_groups(mart).then(|| {
+        let query = super::definition::groups(mart, declared, time_zone, Binding::Present);
+        (relation(&groups_view(mart)), query)
+    })
+}
+
+/// Whether something is made of a stored mart's groups, so that they are a view of their own.
+pub(in crate::emit) fn has_groups(mart: &Mart) -> bool {
+    let made = matches!(&mart.definition, Definition::Declared(declared) if !declared.derived.is_empty());
+    made && matches!(mart.storage, Storage::Incremental { .. })
+}
+
+/// The view of a stored mart's groups.
+pub(in crate::emit) fn groups_view(mart: &Mart) -> Name {
+    Name::new(TOOL_SCHEMA, derived(&mart.name.name, "groups"))
+}
+
+/// For each fact that tells columns of the unit of refresh by itself: an index on them. Expressions of the spec are not
+/// among them: nobody knows whether PostgreSQL would take them.
+fn group_indexes(mart: &Mart, silver: &[Silver], time_zone: &str) -> Vec<GroupIndex> {
+    let Storage::Incremental { unit: units } = &mart.storage else { return Vec::new() };
+    let mut found: Vec<(&Name, Vec<String>)> = Vec::new();
+    match &mart.definition {
+        Definition::Declared(declared) => {
+            for source in &declared.sources {
+                let columns =
+                    mart.grain.iter().zip(&source.grain).filter_map(|(column, value)| match value {
+                        GrainValue::Column(alias, of) if *alias == source.alias => {
+                            Some(unit(column, of, &identifier(&of.column), time_zone))
+                        }
+                        _ => None,
+                    });
+                found.push((&source.relation, columns.collect()));
+            }
+        }
+        Definition::Sql(_) => {
+            for read in &mart.reads {
+                let columns = units.iter().filter_map(|column| {
+                    let grain = mart.grain.iter().find(|grain| grain.name == column.column)?;
+                    let (_, of) = column.of.iter().find(|(name, _)| *name == read.name)?;
+                    Some(unit(grain, of, &identifier(&of.column), time_zone))
+                });
+                found.push((&read.name, columns.collect()));
+            }
+        }
+    }
+    let is_fact =
+        |name: &Name| silver.iter().any(|one| one.name == *name && matches!(one.kind, SilverKind::Fact(_)));
+    let found = found.into_iter().filter(|(table, columns)| is_fact(table) && !columns.is_empty());
+    found
+        .enumerate()
+        .map(|(number, (table, columns))| GroupIndex {
+            name: identifier(&derived(&mart.name.name, &format!("rows_{}_idx", number + 1))),
+            table: relation(table),
+            columns: columns
+                .into_iter()
+                .map(|column| if column.starts_with('"') { column } else { format!("({column})") })
+                .collect(),
+        })
+        .collect()
 }
 
 /// The view that defines a stored mart.
@@ -87,16 +184,24 @@ fn comments(mart: &Mart, definition_view: &Name, travel_view: &Name) -> Vec<Stri
     if let Storage::Incremental { .. } = mart.storage {
         let text = format!("The definition of `{}`.", mart.name.name);
         comments.push(comment("VIEW", definition_view, &text));
+        if has_groups(mart) {
+            let text = format!("The groups of `{}`, as it is defined.", mart.name.name);
+            comments.push(comment("VIEW", &groups_view(mart), &text));
+        }
     }
     let text = format!("`{}` as of the setting `medallion.as_of`.", mart.name.name);
     comments.push(comment("VIEW", travel_view, &text));
     comments
 }
 
-fn drops(mart: &Mart, definition_view: &Name, travel_view: &Name) -> Vec<String> {
+fn drops(mart: &Mart, indexes: &[String], definition_view: &Name, travel_view: &Name) -> Vec<String> {
     let mut drops = vec![format!("DROP VIEW {};", relation(travel_view))];
+    drops.extend(indexes.iter().map(|index| format!("DROP INDEX {index};")));
     if let Storage::Incremental { .. } = mart.storage {
         drops.push(format!("DROP VIEW {};", relation(definition_view)));
+        if has_groups(mart) {
+            drops.push(format!("DROP VIEW {};", relation(&groups_view(mart))));
+        }
     }
     drops.push(format!("DROP {} {};", kind(mart), relation(&mart.name)));
     drops

@@ -82,7 +82,11 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "Their definitions, and those that a function refreshes.",
             "SELECT",
             tables()
-                .map(|one| relation(&mart::definition_view(one)))
+                .flat_map(|one| {
+                    let groups = mart::has_groups(one).then(|| mart::groups_view(one));
+                    std::iter::once(mart::definition_view(one)).chain(groups)
+                })
+                .map(|view| relation(&view))
                 .chain(refreshed.map(|one| relation(&one.name)))
                 .collect(),
         ),

@@ -388,6 +388,7 @@ impl<'a> Catalog<'a> {
         let stored = mart.storage.as_ref().is_some_and(|storage| storage.value != spec::Storage::View);
         if stored && declared {
             spaces.tool.derive(&format!("{}_definition", name.value), name, "the definition", report);
+            spaces.tool.derive(&format!("{}_groups", name.value), name, "the groups", report);
         }
     }
 

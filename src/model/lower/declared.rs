@@ -1,25 +1,39 @@
-//! Declared marts: sources grouped by the grain, each with its measures. Knows no SQL beyond expressions.
+//! Declared marts: sources grouped by the grain, each with its joins and measures; then what is made of the groups. Knows no
+//! SQL beyond expressions.
 
 use std::collections::BTreeMap;
 
+use sqlparser::ast::Expr;
+
 use super::catalog::Catalog;
-use super::expression::{self, Checked, Place, Purpose, Typed};
+use super::derived::{self, Derived};
+use super::expression::{self, Checked, Parsed, Place, Purpose, Typed};
 use super::identity::described;
+use super::joined::{self, Joined};
 use super::mart::Draft;
 use super::report::Report;
-use super::scope::{Readable, Scope};
-use super::{names, type_name, unit};
+use super::scope::{ReadColumn, Readable, Scope};
+use super::{mart_order, names, readable, sql, sums, type_name, volatile};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    CutColumn, DataType, Definition, Mart, MartColumn, MartSource, Name, Nullability, UnitColumn,
+    DataType, Declared, Definition, Mart, MartColumn, MartSource, Name, Nullability, Reach, Storage,
 };
-use crate::spec::{self, At, Filter};
+use crate::spec::{self, At, BySource};
 
 /// A source, and the relation behind it.
-struct Source<'a> {
-    alias: &'a At<String>,
-    relation: &'a Readable,
+pub(super) struct Source<'a> {
+    pub alias: &'a At<String>,
+    pub relation: &'a Readable,
+    pub joins: Vec<Joined<'a>>,
+}
+
+impl Source<'_> {
+    /// What its expressions can name: itself, then what is joined to it.
+    pub fn relations(&self) -> impl Iterator<Item = (&str, &Readable)> {
+        let joined = self.joins.iter().map(|joined| (joined.alias.value.as_str(), &joined.relation));
+        std::iter::once((self.alias.value.as_str(), self.relation)).chain(joined)
+    }
 }
 
 pub(super) fn lower(
@@ -29,55 +43,103 @@ pub(super) fn lower(
     catalog: &Catalog<'_>,
     report: &mut Report<'_>,
 ) -> Mart {
-    let sources = sources(draft, written, scope, report);
+    let mut sources = sources(draft, written, scope, report);
     let all_known = sources.len() == written.len();
-    let resolving = Resolving { draft, sources: &sources, all_known, time_zone: &catalog.time_zone };
-    let mut lowered = sources
-        .iter()
-        .map(|source| MartSource {
-            alias: source.alias.value.clone(),
-            relation: source.relation.read.name.clone(),
-            filter: None,
-            grain: Vec::new(),
-            measures: Vec::new(),
-        })
-        .collect::<Vec<_>>();
+    joined::lower(draft, &mut sources, scope, report);
+    let (time_zone, gold) = (&catalog.time_zone, &catalog.schemas.gold);
+    let resolving = Resolving { draft, sources: &sources, all_known, time_zone, gold };
+    let mut lowered = sources.iter().map(|source| resolving.source_of(source)).collect::<Vec<_>>();
 
     let mut grain = Vec::new();
-    let mut unit_columns = Vec::new();
     for column in draft.grain() {
         let Some(name) = &column.name else { continue };
-        let (typed, cuts) = resolving.grain(name, column, catalog, report);
+        let (typed, values) = resolving.grain(name, column, catalog, report);
         grain.push(mart_column(name, typed, column.description.as_ref()));
-        unit_columns.push(unit_column(name, &cuts, &sources));
-        for (source, cut) in lowered.iter_mut().zip(cuts) {
-            source.grain.extend(cut.map(|(cut, _)| cut));
+        for (source, value) in lowered.iter_mut().zip(values) {
+            source.told &= value.as_ref().is_none_or(|value| value.told);
+            source.grain.extend(value.map(|value| value.value));
         }
     }
     let mut measures = Vec::new();
+    let mut grouped = Vec::new();
+    let mut later = Vec::new();
     for measure in &draft.spec.measures {
         let Some(name) = &measure.name else { continue };
-        let (typed, taken) = resolving.measure(name, measure, catalog, report);
-        measures.push(mart_column(name, typed, measure.description.as_ref()));
+        let parsed = measure.expr.as_ref().and_then(|written| expression::parse(written, report));
+        if let (Some(written), Some(parsed), None) = (&measure.expr, &parsed, &measure.of)
+            && !parsed.is_aggregate()
+        {
+            let index = measures.len();
+            later.push(Later { index, name, measure: &measure.value, written, tree: parsed.tree.clone() });
+            measures.push(mart_column(name, None, measure.description.as_ref()));
+            continue;
+        }
+        let (typed, taken) = resolving.measure(name, measure, parsed.as_ref(), catalog, report);
+        let column = mart_column(name, typed, measure.description.as_ref());
         if let Some((index, expression)) = taken {
             lowered[index].measures.push((name.value.clone(), expression));
         }
+        grouped.extend(parsed.map(|parsed| (column.clone(), parsed.tree)));
+        measures.push(column);
     }
     resolving.filters(&mut lowered, report);
     resolving.check_clocks(report);
+    let derived = resolving.derived(&grain, &mut measures, later, catalog, report);
+    let grain_names = grain.iter().map(|column| column.name.as_str()).collect::<Vec<_>>();
+    let layers = derived::layers(&derived, report);
+    let reach = match layers.is_empty() {
+        true => Reach::Row,
+        false => derived::reach(&derived, &grain_names),
+    };
+    let sums = resolving.sums(&lowered, &grouped);
 
-    let mut reads = sources.iter().map(|source| source.relation.read.clone()).collect::<Vec<_>>();
+    let reads =
+        sources.iter().flat_map(|source| source.relations().map(|(_, relation)| relation.read.clone()));
+    let mut reads = reads.collect::<Vec<_>>();
     reads.sort();
     reads.dedup();
     Mart {
         name: Name::new(&catalog.schemas.gold, &draft.name.value),
         description: described(draft.spec.description.as_ref()),
+        order: mart_order::lower(draft, report),
         grain,
         measures,
-        storage: unit::storage(draft, unit_columns),
-        definition: Definition::Declared(lowered),
+        storage: match draft.storage() {
+            spec::Storage::View => Storage::View,
+            spec::Storage::MaterializedView => Storage::MaterializedView,
+            spec::Storage::Incremental => Storage::Incremental { unit: Vec::new() },
+        },
+        definition: Definition::Declared(Declared { sources: lowered, derived: layers, reach, sums }),
         reads,
     }
+}
+
+/// Whether its rows hang on a clock or on chance.
+pub(super) fn changes_by_itself(mart: &spec::Mart) -> bool {
+    let measures = mart.measures.iter().filter_map(|measure| measure.expr.as_ref());
+    let grain = mart.grain.iter().flat_map(|grain| grain.iter()).filter_map(|column| column.expr.as_ref());
+    let by_source = grain.chain(&mart.filter).flat_map(|written| match &written.value {
+        BySource::Only(text) => vec![text.as_str()],
+        BySource::ByAlias(all) => all.values().map(|text| text.value.as_str()).collect(),
+    });
+    measures.map(|written| written.value.as_str()).chain(by_source).any(|text| {
+        let Ok((tree, _)) = sql::expression(text) else { return false };
+        let mut found = false;
+        let _ = sqlparser::ast::visit_expressions(&tree, |expression| {
+            found |= sql::clock(expression).is_some() || volatile::called(expression).is_some();
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        found
+    })
+}
+
+/// A measure that is made of others, which have to be known first.
+struct Later<'a> {
+    index: usize,
+    name: &'a At<String>,
+    measure: &'a spec::Measure,
+    written: &'a At<String>,
+    tree: Expr,
 }
 
 /// The relations behind the aliases, as far as they are there.
@@ -101,7 +163,7 @@ fn sources<'a>(
             report.push(Finding::new(Code::InvalidName, message, place).label("a name without a dot"));
         }
         match scope.find(None, name) {
-            Some(relation) => sources.push(Source { alias, relation }),
+            Some(relation) => sources.push(Source { alias, relation, joins: Vec::new() }),
             None => {
                 let place = report.at(&name.span);
                 if let Some(finding) = scope.refused(name, place.clone()) {
@@ -119,142 +181,74 @@ fn sources<'a>(
     sources
 }
 
-fn unit_column(
-    name: &At<String>,
-    cuts: &[Option<(CutColumn, Nullability)>],
-    sources: &[Source<'_>],
-) -> UnitColumn {
-    let of = sources.iter().zip(cuts).filter_map(|(source, cut)| {
-        let (cut, _) = cut.as_ref()?;
-        // A unit is told by the rows before and after a change, and a history has more rows than these.
-        let stored = &source.relation.read.stored;
-        let versions =
-            sources.iter().any(|other| other.relation.history && other.relation.read.stored == *stored);
-        if versions {
-            return None;
-        }
-        Some((source.relation.read.name.clone(), cut.clone()))
-    });
-    unit::column(name, of.collect())
-}
-
 fn mart_column(name: &At<String>, typed: Option<Typed>, description: Option<&At<String>>) -> MartColumn {
     let (data_type, nullability) = typed.unwrap_or((type_name::placeholder(), Nullability::Nullable));
     MartColumn { name: name.value.clone(), data_type, nullability, description: described(description) }
 }
 
 /// A mart whose sources are known.
-struct Resolving<'r, 'a> {
-    draft: &'r Draft<'r>,
-    sources: &'r [Source<'a>],
+pub(super) struct Resolving<'r, 'a> {
+    pub draft: &'r Draft<'r>,
+    pub sources: &'r [Source<'a>],
     all_known: bool,
-    time_zone: &'r str,
+    pub time_zone: &'r str,
+    gold: &'r str,
 }
 
 impl Resolving<'_, '_> {
-    /// The type of a column of the grain, and where each source has it.
-    fn grain(
-        &self,
-        name: &At<String>,
-        column: &spec::GrainColumn,
-        catalog: &Catalog<'_>,
-        report: &mut Report<'_>,
-    ) -> (Option<Typed>, Vec<Option<(CutColumn, Nullability)>>) {
-        let mut cuts = vec![None; self.sources.len()];
-        let Some(of) = &column.of else {
-            if self.draft.complete {
-                let place = report.at(&name.span);
-                let message = format!("nothing says what `{}` is taken from", name.value);
-                report.push(
-                    Finding::new(Code::MissingKey, message, place)
-                        .label("no `of`")
-                        .help("add `of = \"alias.column\"`, one for each source"),
-                );
-            }
-            return (None, cuts);
+    fn source_of(&self, source: &Source<'_>) -> MartSource {
+        // Groups are told by the rows before and after a change, and a history has more rows than these.
+        let told = |relation: &Readable| {
+            let mut all = self.sources.iter().flat_map(|source| source.relations());
+            !all.any(|(_, other)| other.history && other.read.stored == relation.read.stored)
         };
-        for written in &of.0 {
-            let Some((alias, _)) = written.split_once('.') else {
-                let place = report.at(&written.span);
-                let message = format!("`{}` does not say which source has it", written.value);
-                let finding = Finding::new(Code::UnknownInMart, message, place).label("`alias.column`");
-                let finding = match self.sources {
-                    [only] => finding.help(format!("write `{}.{}`", only.alias.value, written.value)),
-                    _ => finding,
-                };
-                report.push(finding);
-                continue;
-            };
-            let place = report.within(written, 0..alias.len());
-            let Some(index) = self.source(alias, place, report) else { continue };
-            let relation = self.sources[index].relation;
-            if cuts[index].is_some() {
-                let place = report.at(&written.span);
-                let message = format!("`{}` is taken from `{alias}` twice", name.value);
-                report.push(
-                    Finding::new(Code::KeysDisagree, message, place).label("one column of each source"),
-                );
-                continue;
-            }
-            cuts[index] = unit::cut(written, alias.len() + 1, relation, column.cut.as_ref(), report);
+        MartSource {
+            alias: source.alias.value.clone(),
+            relation: source.relation.read.name.clone(),
+            joins: source.joins.iter().map(Joined::lower).collect(),
+            filter: None,
+            grain: Vec::new(),
+            measures: Vec::new(),
+            told: !self.reads_marts() && source.relations().all(|(_, relation)| told(relation)),
         }
-        let mentioned = |source: &Source<'_>| {
-            of.0.iter().any(|of| of.split_once('.').is_some_and(|(alias, _)| alias == source.alias.value))
-        };
-        if self.sources.len() > 1 && self.draft.complete {
-            for source in self.sources.iter().filter(|source| !mentioned(source)) {
-                let place = report.at(&name.span);
-                let message = format!("`{}` is not taken from `{}`", name.value, source.alias.value);
-                report.push(
-                    Finding::new(Code::MissingKey, message, place)
-                        .label("sources meet at the grain: each has every column of it")
-                        .help(format!("add `{}.…` to `of`", source.alias.value)),
-                );
-            }
-        }
-        (self.grain_type(name, column, &cuts, catalog, report), cuts)
     }
 
-    fn grain_type(
+    /// Whether it reads a mart, which may bring the same facts in by another way.
+    fn reads_marts(&self) -> bool {
+        let mut all = self.sources.iter().flat_map(|source| source.relations());
+        all.any(|(_, relation)| relation.read.name.schema == self.gold)
+    }
+
+    /// SQL with the source that each is of.
+    pub fn by_source(
         &self,
-        name: &At<String>,
-        column: &spec::GrainColumn,
-        cuts: &[Option<(CutColumn, Nullability)>],
-        catalog: &Catalog<'_>,
+        written: &At<BySource>,
+        what: &str,
         report: &mut Report<'_>,
-    ) -> Option<Typed> {
-        let mut known = cuts.iter().flatten();
-        let (first, mut nullability) = known.next().cloned()?;
-        for (other, other_nullability) in known {
-            if *other_nullability == Nullability::Nullable {
-                nullability = Nullability::Nullable;
+    ) -> Vec<(usize, At<String>)> {
+        match &written.value {
+            BySource::Only(text) => {
+                if self.sources.len() == 1 {
+                    return vec![(0, At::new(text.clone(), written.span.clone()))];
+                }
+                if self.all_known {
+                    let place = report.at(&written.span);
+                    let message = format!("{what} of several sources says which one it is of");
+                    let help = match what {
+                        "a filter" => "write `filter = { alias = \"…\" }`",
+                        _ => "write `expr = { alias = \"…\" }`, one for each source",
+                    };
+                    report.push(Finding::new(Code::KeysDisagree, message, place).help(help));
+                }
+                Vec::new()
             }
-            let cut = column.cut.is_some();
-            if !(cut || type_name::alike(&first.data_type, &other.data_type)) {
-                let place = report.at(&name.span);
-                let message = format!(
-                    "`{}` is {} in one source and {} in another",
-                    name.value,
-                    type_name::said(&first.data_type),
-                    type_name::said(&other.data_type),
-                );
-                report.push(Finding::new(Code::UnfitType, message, place).label("the types have to agree"));
-            }
+            BySource::ByAlias(all) => all
+                .iter()
+                .filter_map(|(alias, written)| {
+                    Some((self.source(alias, report.at(&alias.span), report)?, written.clone()))
+                })
+                .collect(),
         }
-        let data_type = match &column.cut {
-            Some(_) => DataType::BuiltIn(BuiltIn::Date),
-            None => first.data_type,
-        };
-        let own = column.data_type.as_ref().and_then(|written| {
-            let own = catalog.data_type(written, report)?;
-            if !type_name::alike(&own, &data_type) {
-                let place = report.at(&written.span);
-                let message = format!("`{}` is {}", name.value, type_name::said(&data_type));
-                report.push(Finding::new(Code::UnfitType, message, place).help("leave `type` out"));
-            }
-            Some(own)
-        });
-        Some((own.unwrap_or(data_type), nullability))
     }
 
     /// The type of a measure, and the source that it is taken from with its expression.
@@ -262,6 +256,7 @@ impl Resolving<'_, '_> {
         &self,
         name: &At<String>,
         measure: &spec::Measure,
+        parsed: Option<&Parsed>,
         catalog: &Catalog<'_>,
         report: &mut Report<'_>,
     ) -> (Option<Typed>, Option<(usize, String)>) {
@@ -297,7 +292,12 @@ impl Resolving<'_, '_> {
             }
         };
         let Some(index) = index else { return (None, None) };
-        let checked = expression::check(expression, Purpose::Measure, &self.place(index), report);
+        let checked = match parsed {
+            Some(parsed) => {
+                expression::check_parsed(expression, parsed, Purpose::Measure, &self.place(index), report)
+            }
+            None => Checked::Refused,
+        };
         let null = measure
             .null
             .as_ref()
@@ -313,7 +313,7 @@ impl Resolving<'_, '_> {
                     .help("leave `null` out"),
             );
         }
-        let complete = self.sources[index].relation.complete;
+        let complete = self.sources[index].relations().all(|(_, relation)| relation.complete);
         if matches!(checked, Checked::Untyped) && measure.data_type.is_none() && complete {
             let place = report.at(&name.span);
             let message = format!("`{}` has no `type`, and none can be told", name.value);
@@ -338,41 +338,102 @@ impl Resolving<'_, '_> {
         (data_type.map(|data_type| (data_type, nullability)), Some((index, expression.value.clone())))
     }
 
+    /// Measures that are made of the mart's other columns.
+    fn derived<'d>(
+        &self,
+        grain: &[MartColumn],
+        measures: &mut [MartColumn],
+        later: Vec<Later<'d>>,
+        catalog: &Catalog<'_>,
+        report: &mut Report<'_>,
+    ) -> Vec<Derived<'d>> {
+        let mut all = Vec::new();
+        // One that is made of another comes to know its type once that is known.
+        let mut waiting = later;
+        while !waiting.is_empty() {
+            let names: Vec<String> = waiting.iter().map(|one| one.name.value.clone()).collect();
+            let ready = waiting.iter().position(|one| {
+                let named = derived::named(&one.tree);
+                !names.iter().any(|name| named.contains(name))
+            });
+            let Later { index, name, measure, written, tree } = waiting.remove(ready.unwrap_or_default());
+            let columns = grain.iter().chain(&*measures).map(|column| ReadColumn {
+                name: column.name.clone(),
+                data_type: Some(column.data_type.clone()),
+                nullability: column.nullability,
+            });
+            let own = Name::new(&catalog.schemas.gold, &self.draft.name.value);
+            let relation = Readable::stored(own, columns.collect(), self.draft.complete);
+            let place = Place {
+                relations: vec![(&self.draft.name.value, &relation)],
+                stored: self.draft.stored(),
+                time_zone: self.time_zone,
+                grain: grain.iter().map(|column| column.name.as_str()).collect(),
+            };
+            let checked = expression::check(written, Purpose::Derived, &place, report);
+            let said = measure.data_type.as_ref().and_then(|written| catalog.data_type(written, report));
+            if matches!(checked, Checked::Untyped) && measure.data_type.is_none() {
+                let place = report.at(&name.span);
+                let message = format!("`{}` has no `type`, and none can be told", name.value);
+                report.push(
+                    Finding::new(Code::UntypedMeasure, message, place)
+                        .help("add one, such as `type = \"numeric(12, 2)\"`"),
+                );
+            }
+            let told = match checked {
+                Checked::Typed(typed) => Some(typed),
+                _ => None,
+            };
+            let null = match (&measure.null, &told) {
+                (Some(null), _) if null.value => Nullability::Nullable,
+                (None, Some((_, nullability))) => *nullability,
+                _ => Nullability::NotNull,
+            };
+            measures[index].nullability = null;
+            if let Some(data_type) = said.or(told.map(|(data_type, _)| data_type)) {
+                measures[index].data_type = data_type;
+            }
+            all.push(Derived { name, text: written.value.clone(), tree });
+        }
+        all
+    }
+
+    /// How a change is added, where all measures are sums of one fact.
+    fn sums(&self, lowered: &[MartSource], grouped: &[(MartColumn, Expr)]) -> Option<crate::model::Sums> {
+        let ([source], [lowered]) = (self.sources, lowered) else { return None };
+        let all = lowered.measures.len() == grouped.len();
+        let stored = self.draft.storage() == spec::Storage::Incremental;
+        // A change says nothing of the columns that medallion adds.
+        let told = lowered.told
+            && !grouped.iter().map(|(_, tree)| tree).any(names_added)
+            && lowered
+                .filter
+                .as_ref()
+                .is_none_or(|filter| sql::expression(filter).is_ok_and(|(tree, _)| !names_added(&tree)));
+        if !(all && stored && told && source.relation.fact) {
+            return None;
+        }
+        sums::of(grouped, &self.place(0))
+    }
+
     fn filters(&self, lowered: &mut [MartSource], report: &mut Report<'_>) {
         let Some(filter) = &self.draft.spec.filter else { return };
-        match &filter.value {
-            Filter::Only(text) => {
-                let [source] = lowered else {
-                    if self.all_known {
-                        let place = report.at(&filter.span);
-                        let message = "a filter of several sources says which one it is of";
-                        report.push(
-                            Finding::new(Code::KeysDisagree, message, place)
-                                .help("write `filter = { alias = \"…\" }`"),
-                        );
-                    }
-                    return;
-                };
-                let written = At::new(text.clone(), filter.span.clone());
-                expression::check(&written, Purpose::Filter, &self.place(0), report);
-                source.filter = Some(text.clone());
-            }
-            Filter::ByAlias(filters) => {
-                for (alias, written) in filters {
-                    let Some(index) = self.source(alias, report.at(&alias.span), report) else { continue };
-                    expression::check(written, Purpose::Filter, &self.place(index), report);
-                    lowered[index].filter = Some(written.value.clone());
-                }
-            }
+        for (index, written) in self.by_source(filter, "a filter", report) {
+            expression::check(&written, Purpose::Filter, &self.place(index), report);
+            lowered[index].filter = Some(written.value);
         }
     }
 
     /// A kept mart must not read a view that looks at a clock.
     fn check_clocks(&self, report: &mut Report<'_>) {
-        for source in self.sources.iter().filter(|source| source.relation.clock) {
+        let all = self.sources.iter().flat_map(|source| {
+            let joined = source.joins.iter().map(|joined| (joined.alias, &joined.relation));
+            std::iter::once((source.alias, source.relation)).chain(joined)
+        });
+        for (alias, relation) in all.filter(|(_, relation)| relation.clock) {
             if self.draft.stored() {
-                let place = report.at(&source.alias.span);
-                let name = &source.relation.read.name.name;
+                let place = report.at(&alias.span);
+                let name = &relation.read.name.name;
                 report.push(
                     Finding::new(Code::ClockInMart, format!("`{name}` changes by itself"), place)
                         .label("the rows that are kept would change by themselves")
@@ -382,17 +443,16 @@ impl Resolving<'_, '_> {
         }
     }
 
-    fn place(&self, index: usize) -> Place<'_> {
-        let source = &self.sources[index];
+    pub fn place(&self, index: usize) -> Place<'_> {
         Place {
-            alias: source.alias,
-            relation: source.relation,
+            relations: self.sources[index].relations().collect(),
             stored: self.draft.stored(),
             time_zone: self.time_zone,
+            grain: Vec::new(),
         }
     }
 
-    fn source(&self, alias: &str, place: crate::finding::Span, report: &mut Report<'_>) -> Option<usize> {
+    pub fn source(&self, alias: &str, place: crate::finding::Span, report: &mut Report<'_>) -> Option<usize> {
         let index = self.sources.iter().position(|source| source.alias.value == alias);
         let declared = self
             .draft
@@ -410,4 +470,8 @@ impl Resolving<'_, '_> {
         }
         index
     }
+}
+
+fn names_added(tree: &Expr) -> bool {
+    derived::named(tree).iter().any(|name| readable::is_added(name))
 }

@@ -1,14 +1,16 @@
-//! SQL expressions of a spec: the measures and filters of declared marts, the rules of tests. Checks what they name, and tells
-//! the type of simple aggregates. Knows one relation at a time.
+//! SQL expressions of a spec: the grains, measures and filters of declared marts, the rules of tests. Checks what they
+//! name and call, and tells the type of simple aggregates. Knows the relations of one source at a time.
 
 use std::ops::{ControlFlow, Range};
 
-use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Visit, Visitor};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Visit, Visitor, visit_expressions,
+};
 
 use super::report::Report;
-use super::scope::Readable;
+use super::scope::{ReadColumn, Readable};
 use super::sql::{self, Clock, Places};
-use super::{type_name, unit, volatile, zone};
+use super::{function, type_name, unit, volatile, window, zone};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Nullability};
@@ -65,6 +67,10 @@ const AGGREGATES: &[&str] = &[
 pub(super) enum Purpose {
     /// It makes one value of a group's rows.
     Measure,
+    /// It makes one value of a mart's other columns, row by row or across rows.
+    Derived,
+    /// It says of one row which group it belongs to.
+    Grain,
     /// It says of one row whether it counts.
     Filter,
     /// It says of one row what is true of it.
@@ -73,14 +79,36 @@ pub(super) enum Purpose {
 
 /// Where an expression stands.
 pub(super) struct Place<'a> {
-    /// The source's alias in the mart.
-    pub alias: &'a str,
-    /// The relation that it is about.
-    pub relation: &'a Readable,
+    /// What it can name: the source, then what is joined to it, each with its alias.
+    pub relations: Vec<(&'a str, &'a Readable)>,
     /// Whether the mart's rows are kept.
     pub stored: bool,
     /// Where days are cut.
     pub time_zone: &'a str,
+    /// The columns that tell a row from all others, where they are known.
+    pub grain: Vec<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    /// The columns of a name, those of an alias alone if it is given.
+    pub fn columns(&self, alias: Option<&str>, name: &str) -> Vec<(&'a str, &'a ReadColumn)> {
+        let meant = self.relations.iter().filter(|(known, _)| alias.is_none_or(|alias| alias == *known));
+        meant.filter_map(|(known, relation)| Some((*known, relation.column(name)?))).collect()
+    }
+
+    /// The column that an expression is.
+    pub fn column(&self, expression: &Expr) -> Option<(&'a str, &'a ReadColumn)> {
+        match expression {
+            Expr::Identifier(ident) => self.columns(None, &sql::meant(ident)).first().copied(),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [alias, column] => {
+                    self.columns(Some(&sql::meant(alias)), &sql::meant(column)).first().copied()
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// The type of a value, and whether it can be missing.
@@ -98,24 +126,62 @@ pub(super) enum Checked {
     Refused,
 }
 
-/// Checks an expression.
+/// An expression as a tree.
+pub(super) struct Parsed {
+    pub tree: Expr,
+    places: Places,
+}
+
+impl Parsed {
+    /// Whether it makes one value of many rows.
+    pub fn is_aggregate(&self) -> bool {
+        let mut found = false;
+        let _ = visit_expressions(&self.tree, |expression| {
+            found |= aggregate(expression).is_some();
+            ControlFlow::<()>::Continue(())
+        });
+        found
+    }
+}
+
+/// Reads an expression; a finding where it is none.
+pub(super) fn parse(written: &At<String>, report: &mut Report<'_>) -> Option<Parsed> {
+    match sql::expression(written) {
+        Ok((tree, places)) => Some(Parsed { tree, places }),
+        Err(broken) => {
+            let span = report.within(written, broken.offset..broken.offset);
+            let message = format!("this SQL cannot be read: {}", broken.message);
+            report.push(Finding::new(Code::SqlSyntax, message, span));
+            None
+        }
+    }
+}
+
+/// Reads an expression and checks it.
 pub(super) fn check(
     written: &At<String>,
     purpose: Purpose,
     place: &Place<'_>,
     report: &mut Report<'_>,
 ) -> Checked {
-    let (tree, places) = match sql::expression(written) {
-        Ok(parsed) => parsed,
-        Err(broken) => {
-            let span = report.within(written, broken.offset..broken.offset);
-            let message = format!("this SQL cannot be read: {}", broken.message);
-            report.push(Finding::new(Code::SqlSyntax, message, span));
-            return Checked::Refused;
-        }
-    };
+    match parse(written, report) {
+        Some(parsed) => check_parsed(written, &parsed, purpose, place, report),
+        None => Checked::Refused,
+    }
+}
+
+/// Checks an expression that could be read.
+pub(super) fn check_parsed(
+    written: &At<String>,
+    parsed: &Parsed,
+    purpose: Purpose,
+    place: &Place<'_>,
+    report: &mut Report<'_>,
+) -> Checked {
     let before = report.count();
-    let mut reading = Reading { written, places, purpose, place, report, aggregates: 0, within: 0 };
+    let Parsed { tree, places } = parsed;
+    let mut reading =
+        Reading { written, places, purpose, place, report, aggregates: 0, within: 0, windows: 0 };
     let _ = tree.visit(&mut reading);
     let aggregates = reading.aggregates;
     if purpose == Purpose::Measure && aggregates == 0 {
@@ -129,15 +195,24 @@ pub(super) fn check(
     if report.count() > before {
         return Checked::Refused;
     }
-    match aggregate(&tree) {
+    if purpose == Purpose::Derived {
+        return window::typed(tree, place).map_or(Checked::Untyped, Checked::Typed);
+    }
+    if purpose == Purpose::Grain {
+        let column = place
+            .column(tree)
+            .and_then(|(_, column)| Some(Checked::Typed((column.data_type.clone()?, column.nullability))));
+        return column.unwrap_or(Checked::Untyped);
+    }
+    match aggregate(tree) {
         Some((name, _)) if name == "count" => Checked::Count,
-        _ => typed(&tree, place.relation).map_or(Checked::Untyped, Checked::Typed),
+        _ => typed(tree, place).map_or(Checked::Untyped, Checked::Typed),
     }
 }
 
 struct Reading<'r, 'a, 'p> {
     written: &'r At<String>,
-    places: Places,
+    places: &'r Places,
     purpose: Purpose,
     place: &'r Place<'p>,
     report: &'r mut Report<'a>,
@@ -145,6 +220,8 @@ struct Reading<'r, 'a, 'p> {
     aggregates: usize,
     /// How many there are around what is being looked at.
     within: usize,
+    /// How many windows there are around it.
+    windows: usize,
 }
 
 impl Reading<'_, '_, '_> {
@@ -155,51 +232,140 @@ impl Reading<'_, '_, '_> {
 
     /// A day of a `timestamptz` is a day of some zone.
     fn check_zone(&mut self, expression: &Expr) {
-        let ident = match zone::cut_by_session(expression) {
-            Some(Expr::Identifier(ident)) => ident,
-            Some(Expr::CompoundIdentifier(parts)) => match parts.as_slice() {
-                [alias, column] if sql::meant(alias) == self.place.alias => column,
+        let Some(column) = zone::cut_by_session(expression) else { return };
+        let ident = match column {
+            Expr::Identifier(ident) => ident,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [_, column] => column,
                 _ => return,
             },
             _ => return,
         };
-        let name = sql::meant(ident);
         let zoned = DataType::BuiltIn(BuiltIn::TimestampTz);
-        if self.place.relation.column(&name).is_some_and(|column| column.data_type.as_ref() == Some(&zoned)) {
+        if self.place.column(column).is_some_and(|(_, column)| column.data_type.as_ref() == Some(&zoned)) {
+            let name = sql::meant(ident);
             let span = self.report.within(self.written, self.places.range(ident.span));
             self.report.push(unit::by_session(&name, span, self.place.time_zone));
         }
     }
 
-    fn column(&mut self, ident: &sqlparser::ast::Ident) {
+    fn column(&mut self, alias: Option<&str>, ident: &sqlparser::ast::Ident) {
         let name = sql::meant(ident);
         let range = self.places.range(ident.span);
-        let relation = self.place.relation;
-        if relation.column(&name).is_none() {
-            let owner = &relation.read.name.name;
+        match self.place.columns(alias, &name).as_slice() {
+            [] => self.report_unknown(alias, &name, range),
+            [_] => {
+                if self.purpose == Purpose::Measure && self.within == 0 {
+                    let message =
+                        format!("`{name}` has a value for each row, and a measure one for each group");
+                    self.refuse(range, message, "outside of an aggregate");
+                }
+            }
+            several => {
+                let aliases = several.iter().map(|(alias, _)| format!("`{alias}`")).collect::<Vec<_>>();
+                let span = self.report.within(self.written, range);
+                let message = format!("`{name}` is a column of {}", aliases.join(" and of "));
+                self.report.push(
+                    Finding::new(Code::UnknownInMart, message, span)
+                        .label("which of them is not said")
+                        .help(format!("write `{}.{name}`", several[0].0)),
+                );
+            }
+        }
+    }
+
+    fn report_unknown(&mut self, alias: Option<&str>, name: &str, range: Range<usize>) {
+        let meant =
+            self.place.relations.iter().filter(|(known, _)| alias.is_none_or(|alias| alias == *known));
+        let meant: Vec<&Readable> = meant.map(|(_, relation)| *relation).collect();
+        let owners = meant.iter().map(|relation| format!("`{}`", relation.read.name.name));
+        let owners = owners.collect::<Vec<_>>().join(" or ");
+        let span = self.report.within(self.written, range);
+        let owner = format!("`{}`", meant.first().map_or("", |relation| relation.read.name.name.as_str()));
+        let (code, message) = match self.purpose {
+            Purpose::Measure => (Code::UnknownInMart, format!("{owner} has no column `{name}` to measure")),
+            Purpose::Derived => {
+                (Code::UnknownInMart, format!("{owner} has no column `{name}` to make a measure of"))
+            }
+            Purpose::Grain => (Code::UnknownInMart, format!("{owner} has no column `{name}` to group by")),
+            Purpose::Filter => (Code::UnknownColumn, format!("{owner} has no column `{name}` to filter by")),
+            Purpose::Rule => (Code::UnknownColumn, format!("{owner} has no column `{name}` to test")),
+        };
+        let finding = Finding::new(code, message, span);
+        let finding = match self.purpose {
+            Purpose::Derived => finding.label("neither of the grain nor a measure").help(
+                "the rows of a source are measured by an aggregate, such as `sum(…)`, `count(*)`, `max(…)`",
+            ),
+            _ => finding.label(format!("not a column of {owners}")),
+        };
+        let finding = finding.did_you_mean(name, meant.iter().flat_map(|relation| relation.names()));
+        self.report.push_absent(finding, meant.iter().all(|relation| relation.complete));
+    }
+
+    /// What is called has to be there, and to stand where it may.
+    fn check_call(&mut self, called: &Function) {
+        let Some(name) = sql::built_in(called) else { return };
+        let Some(last) = sql::parts(&called.name).and_then(|parts| parts.last().map(|last| last.span)) else {
+            return;
+        };
+        let range = self.places.range(last);
+        let is_aggregate = AGGREGATES.contains(&name.as_str());
+        if !is_aggregate && !window::is_window(&name) && !function::is_known(&name) {
             let span = self.report.within(self.written, range);
-            let (code, message) = match self.purpose {
-                Purpose::Measure => {
-                    (Code::UnknownInMart, format!("`{owner}` has no column `{name}` to measure"))
+            let message = format!("there is no function `{name}`");
+            let known = function::names().chain(AGGREGATES.iter().copied()).chain(window::names());
+            self.report.push(
+                Finding::new(Code::UnknownFunction, message, span)
+                    .label("none of PostgreSQL's that makes one value")
+                    .did_you_mean(&name, known),
+            );
+            return;
+        }
+        let Some(over) = &called.over else {
+            if window::is_window(&name) && called.within_group.is_empty() {
+                self.refuse(range, format!("`{name}` looks across rows"), "no `OVER` behind it");
+            } else if ["mode", "percentile_cont", "percentile_disc"].contains(&name.as_str())
+                && called.within_group.is_empty()
+            {
+                let label = "no `WITHIN GROUP (ORDER BY …)` behind it";
+                self.refuse(range, format!("`{name}` is taken of rows in an order"), label);
+            }
+            return;
+        };
+        match self.purpose {
+            Purpose::Derived => {
+                if let Some((message, label)) = window::unfit(&name, is_aggregate, called, over, self.place) {
+                    self.refuse(range, message, &label);
                 }
-                Purpose::Filter => {
-                    (Code::UnknownColumn, format!("`{owner}` has no column `{name}` to filter by"))
+                if self.windows > 0 {
+                    self.refuse(0..self.written.len(), "windows cannot be nested", "one within another");
                 }
-                Purpose::Rule => (Code::UnknownColumn, format!("`{owner}` has no column `{name}` to test")),
-            };
-            let finding = Finding::new(code, message, span)
-                .label(format!("not a column of `{owner}`"))
-                .did_you_mean(&name, relation.names());
-            self.report.push_absent(finding, relation.complete);
-        } else if self.purpose == Purpose::Measure && self.within == 0 {
-            let message = format!("`{name}` has a value for each row, and a measure one for each group");
-            self.refuse(range, message, "outside of an aggregate");
+            }
+            Purpose::Measure => {
+                let span = self.report.within(self.written, range);
+                let message = format!("`{name}` looks across groups, and within them there is an aggregate");
+                self.report.push(
+                    Finding::new(Code::UnfitExpression, message, span)
+                        .label("`OVER` and an aggregate in one expression")
+                        .help("make the aggregate a measure of its own, and write the window over its name"),
+                );
+            }
+            Purpose::Rule => self.refuse(
+                0..self.written.len(),
+                "a test's expression looks at one row, and takes no window function",
+                "`OVER` in it",
+            ),
+            Purpose::Grain | Purpose::Filter => {
+                let what = if self.purpose == Purpose::Grain { "a grain" } else { "a filter" };
+                let message = format!("{what} looks at one row, and takes no window function");
+                self.refuse(0..self.written.len(), message, "`OVER` in it");
+            }
         }
     }
 }
 
 /// The name of an aggregate that is called, if one is.
-fn aggregate(expression: &Expr) -> Option<(String, Range<u64>)> {
+pub(super) fn aggregate(expression: &Expr) -> Option<(String, Range<u64>)> {
     let Expr::Function(function) = expression else { return None };
     let parts = sql::parts(&function.name)?;
     let last = parts.last()?;
@@ -214,7 +380,7 @@ impl Visitor for Reading<'_, '_, '_> {
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         let message = match self.purpose {
             Purpose::Rule => "a test's expression holds no query",
-            Purpose::Measure | Purpose::Filter => "an expression of a declared mart holds no query",
+            _ => "an expression of a declared mart holds no query",
         };
         self.refuse(0..self.written.len(), message, "a query in it");
         ControlFlow::Break(())
@@ -242,15 +408,9 @@ impl Visitor for Reading<'_, '_, '_> {
             self.report.push(volatile::refused(&name, span));
         }
         self.check_zone(expression);
-        match expression {
-            Expr::Function(function) if function.over.is_some() => {
-                let message = match self.purpose {
-                    Purpose::Rule => "a test's expression looks at one row, and takes no window function",
-                    Purpose::Measure | Purpose::Filter => "a declared mart takes no window function",
-                };
-                self.refuse(0..self.written.len(), message, "`OVER` in it");
-            }
-            _ => {}
+        if let Expr::Function(called) = expression {
+            self.check_call(called);
+            self.windows += usize::from(called.over.is_some());
         }
         if aggregate(expression).is_some() {
             self.aggregates += 1;
@@ -258,7 +418,8 @@ impl Visitor for Reading<'_, '_, '_> {
             if self.purpose != Purpose::Measure {
                 let message = match self.purpose {
                     Purpose::Rule => "a test's expression looks at one row, and takes no aggregate",
-                    Purpose::Measure | Purpose::Filter => "a filter looks at one row, and takes no aggregate",
+                    Purpose::Grain => "a grain looks at one row, and takes no aggregate",
+                    _ => "a filter looks at one row, and takes no aggregate",
                 };
                 self.refuse(0..self.written.len(), message, "an aggregate in it");
             } else if self.within > 1 {
@@ -266,16 +427,22 @@ impl Visitor for Reading<'_, '_, '_> {
             }
         }
         match expression {
-            Expr::Identifier(ident) => self.column(ident),
+            Expr::Identifier(ident) => self.column(None, ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [alias, column] if sql::meant(alias) == self.place.alias => self.column(column),
+                [alias, column]
+                    if self.place.relations.iter().any(|(known, _)| *known == sql::meant(alias)) =>
+                {
+                    self.column(Some(&sql::meant(alias)), column);
+                }
                 [alias, ..] => {
                     let range = self.places.range(alias.span);
                     let span = self.report.within(self.written, range);
                     let message = format!("`{}` is not what this is taken from", alias.value);
+                    let known = self.place.relations.iter().map(|(alias, _)| format!("`{alias}`"));
+                    let known = known.collect::<Vec<_>>().join(", ");
                     self.report.push(
                         Finding::new(Code::UnknownInMart, message, span)
-                            .label(format!("it is taken from `{}`", self.place.alias)),
+                            .label(format!("it is taken from {known}")),
                     );
                 }
                 [] => {}
@@ -289,29 +456,27 @@ impl Visitor for Reading<'_, '_, '_> {
         if aggregate(expression).is_some() {
             self.within -= 1;
         }
+        if matches!(expression, Expr::Function(called) if called.over.is_some()) {
+            self.windows -= 1;
+        }
         ControlFlow::Continue(())
     }
 }
 
 /// The type of an aggregate of one column, as PostgreSQL has it.
-fn typed(tree: &Expr, relation: &Readable) -> Option<Typed> {
+fn typed(tree: &Expr, place: &Place<'_>) -> Option<Typed> {
     let Expr::Function(function) = tree else { return None };
     let (name, _) = aggregate(tree)?;
     let FunctionArguments::List(list) = &function.args else { return None };
     let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else { return None };
-    let column = match argument {
-        Expr::Identifier(ident) => sql::meant(ident),
-        Expr::CompoundIdentifier(parts) => sql::meant(parts.last()?),
-        _ => return None,
-    };
-    let column = relation.column(&column)?;
+    let (_, column) = place.column(argument)?;
     let data_type = result(&name, column.data_type.as_ref()?)?;
     // A group has at least one row; a filter can leave none.
     let nullability = if function.filter.is_some() { Nullability::Nullable } else { column.nullability };
     Some((data_type, nullability))
 }
 
-fn result(aggregate: &str, of: &DataType) -> Option<DataType> {
+pub(super) fn result(aggregate: &str, of: &DataType) -> Option<DataType> {
     use BuiltIn::{BigInt, Boolean, DoublePrecision, Integer, Json, Jsonb, Numeric, Real, SmallInt, Uuid};
     let numeric = DataType::BuiltIn(Numeric(None));
     let DataType::BuiltIn(built_in) = of else {

@@ -174,7 +174,10 @@ fn foreseen(draft: &Draft<'_>, catalog: &Catalog<'_>) -> Readable {
         nullability: Nullability::Nullable,
     });
     let name = Name::new(&catalog.schemas.gold, &draft.name.value);
-    Readable::stored(name, columns.collect(), draft.complete)
+    let mut readable = Readable::stored(name, columns.collect(), draft.complete);
+    readable.key =
+        draft.grain().iter().filter_map(|column| Some(column.name.as_ref()?.value.clone())).collect();
+    readable
 }
 
 /// Lets later marts read this one as it is.
@@ -185,9 +188,14 @@ fn learn(mart: &Mart, draft: &Draft<'_>, scope: &mut Scope) {
         nullability: column.nullability,
     });
     let mut readable = Readable::stored(mart.name.clone(), columns.collect(), draft.complete);
+    readable.key = mart.grain.iter().map(|column| column.name.clone()).collect();
     let reads_clock =
         |read: &crate::model::Read| scope.find(None, &read.name.name).is_some_and(|readable| readable.clock);
-    let own = matches!(&draft.form, Form::Written(query, _) if !query.clocks.is_empty() || !query.volatile.is_empty());
+    let own = match &draft.form {
+        Form::Written(query, _) => !query.clocks.is_empty() || !query.volatile.is_empty(),
+        Form::Declared(_) => declared::changes_by_itself(draft.spec),
+        Form::Unknown => false,
+    };
     readable.clock = !draft.stored() && (own || mart.reads.iter().any(reads_clock));
     if let Some(known) = scope.readables.get(&mart.name.name)
         && known.read.name == mart.name
@@ -207,7 +215,10 @@ fn needs(
         scope.find(None, name).is_some_and(|readable| readable.read.name.schema == catalog.schemas.gold)
     };
     let reads = |draft: &Draft<'_>| match &draft.form {
-        Form::Declared(sources) => sources.values().map(|name| name.value.clone()).collect::<BTreeSet<_>>(),
+        Form::Declared(sources) => {
+            let joined = draft.spec.joins.iter().filter_map(|joined| joined.relation.as_ref());
+            sources.values().chain(joined).map(|name| name.value.clone()).collect::<BTreeSet<_>>()
+        }
         Form::Written(query, _) => query.relations.iter().map(|mention| mention.name.clone()).collect(),
         Form::Unknown => BTreeSet::new(),
     };

@@ -34,6 +34,12 @@ pub(super) fn of(relation: &Relation<'_>) -> Vec<Readable> {
     }
     let mut table = Readable::stored(relation.table.clone(), columns, relation.complete);
     table.history = !relation.is_fact();
+    table.fact = relation.is_fact();
+    let key = relation.key.iter().flat_map(|key| key.iter().map(|column| column.value.clone()));
+    let key = key.collect::<Vec<_>>();
+    if relation.is_fact() {
+        table.key.clone_from(&key);
+    }
     let mut readables = vec![table];
     if let Some(view) = &relation.current_view {
         let mut columns = own;
@@ -44,7 +50,14 @@ pub(super) fn of(relation: &Relation<'_>) -> Vec<Readable> {
             complete: relation.complete,
             clock: false,
             history: false,
+            fact: false,
+            key,
         });
     }
     readables
+}
+
+/// Whether a column is one that medallion adds: no change tells its value.
+pub(super) fn is_added(name: &str) -> bool {
+    [SNAPSHOT, ROW_HASH, SYS_START, SYS_END].contains(&name)
 }

@@ -28,6 +28,10 @@ pub(super) struct Readable {
     pub clock: bool,
     /// Whether it has the versions of a row, not only the current one.
     pub history: bool,
+    /// Whether it is a fact, of which every change is told row by row.
+    pub fact: bool,
+    /// The columns that tell its rows apart, where they are known.
+    pub key: Vec<String>,
 }
 
 /// A column of it.
@@ -78,6 +82,7 @@ impl Readable {
 
     /// A relation under its own name, stored as itself.
     pub fn stored(name: Name, columns: Vec<ReadColumn>, complete: bool) -> Self {
-        Self { read: Read { stored: name.clone(), name }, columns, complete, clock: false, history: false }
+        let read = Read { stored: name.clone(), name };
+        Self { read, columns, complete, clock: false, history: false, fact: false, key: Vec::new() }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Value, ValueWithSpan,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderByExpr, Value,
+    ValueWithSpan,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -116,6 +117,20 @@ pub(super) fn expression(text: &str) -> Result<(Expr, Places), Broken> {
         Token::EOF => Ok((expression, places)),
         _ => Err(Broken {
             message: "one expression, and something follows it".to_owned(),
+            offset: places.offset(rest.span.start),
+        }),
+    }
+}
+
+/// What ORDER BY takes, all of a text.
+pub(super) fn order_by(text: &str) -> Result<(OrderByExpr, Places), Broken> {
+    let (mut parser, places) = parser(text)?;
+    let by = parser.parse_order_by_expr().map_err(|error| broken(&places, &error))?;
+    let rest = parser.peek_token();
+    match rest.token {
+        Token::EOF => Ok((by, places)),
+        _ => Err(Broken {
+            message: "one column, and something follows it".to_owned(),
             offset: places.offset(rest.span.start),
         }),
     }

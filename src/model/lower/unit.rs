@@ -35,6 +35,17 @@ pub(super) fn column(name: &str, of: Vec<(Name, CutColumn)>) -> UnitColumn {
     UnitColumn { column: name.to_owned(), of: kept }
 }
 
+/// The word for a unit.
+pub(super) fn word(unit: spec::Unit) -> &'static str {
+    match unit {
+        spec::Unit::Day => "day",
+        spec::Unit::Week => "week",
+        spec::Unit::Month => "month",
+        spec::Unit::Quarter => "quarter",
+        spec::Unit::Year => "year",
+    }
+}
+
 /// A column of type `timestamptz` that an expression cuts by the session's zone.
 pub(super) fn by_session(name: &str, place: Span, time_zone: &str) -> Finding {
     Finding::new(Code::UnfitType, format!("`{name}` is cut by the zone of whoever asks"), place)

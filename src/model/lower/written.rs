@@ -7,7 +7,7 @@ use super::mart::Draft;
 use super::query::Query;
 use super::report::Report;
 use super::scope::{Readable, Scope};
-use super::{type_name, unit};
+use super::{mart_order, type_name, unit};
 use crate::finding::{Code, Finding, SourceText};
 use crate::model::data_type::BuiltIn;
 use crate::model::{CutColumn, DataType, Definition, Mart, MartColumn, Name, Nullability, UnitColumn};
@@ -47,6 +47,7 @@ pub(super) fn lower(
         description: described(draft.spec.description.as_ref()),
         grain,
         measures,
+        order: mart_order::lower(draft, report),
         storage: unit::storage(draft, unit_columns),
         definition: Definition::Sql(reading.bound.pieces()),
         reads: reads.into_iter().collect(),
@@ -91,7 +92,10 @@ impl<'r> Reading<'r> {
         let measures = spec.measures.iter();
         let taken = measures.clone().flat_map(|measure| measure.of.iter().map(|of| ("of", &of.span)));
         let expressions = measures.flat_map(|measure| measure.expr.iter().map(|expr| ("expr", &expr.span)));
-        for (word, span) in filter.chain(taken).chain(expressions) {
+        let joins = spec.joins.iter().map(|joined| ("joins", &joined.span));
+        let grain = self.draft.grain().iter();
+        let grain = grain.flat_map(|column| column.expr.iter().map(|expr| ("expr", &expr.span)));
+        for (word, span) in filter.chain(joins).chain(grain).chain(taken).chain(expressions) {
             let place = report.at(span);
             let message = format!("`{}` is written as SQL, and takes no `{word}`", self.draft.name.value);
             report.push(Finding::new(Code::KeysDisagree, message, place).label("say it in the query"));

@@ -22,6 +22,13 @@ SELECT
 FROM "temporal_silver"."fact_payment" AS "payment"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "vw_monthly_revenue_rows_1_idx"
+    ON "temporal_silver"."fact_payment" (
+        "store_id",
+        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date)
+    );
+
 CREATE VIEW "as_of"."vw_monthly_revenue" AS
 SELECT
     "store_id",

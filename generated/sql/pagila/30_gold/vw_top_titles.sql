@@ -108,6 +108,18 @@ LEFT JOIN there USING (film_id, month)
 LEFT JOIN "temporal_silver"."dim_film" USING (film_id)
 ) AS "definition";
 
+-- A change finds the rows of its group.
+CREATE INDEX "vw_top_titles_rows_1_idx"
+    ON "temporal_silver"."fact_payment" (
+        (date_trunc('month', "rental_date" AT TIME ZONE 'UTC')::date)
+    );
+
+-- A change finds the rows of its group.
+CREATE INDEX "vw_top_titles_rows_2_idx"
+    ON "temporal_silver"."fact_rental" (
+        (date_trunc('month', "rental_date" AT TIME ZONE 'UTC')::date)
+    );
+
 CREATE VIEW "as_of"."vw_top_titles" AS
 SELECT
     CAST("film_id" AS integer) AS "film_id",

@@ -44,24 +44,33 @@ impl Entity {
             grain: descriptor::columns([Column::StoreId, Column::Month]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "vw_monthly_revenue_definition"),
-                unit: vec![
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::StoreId),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::fact_payment::Entity,
-                            super::super::silver::fact_payment::Column::StoreId,
-                            "{column}",
-                        )],
-                    },
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Month),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::fact_payment::Entity,
-                            super::super::silver::fact_payment::Column::PaymentDate,
-                            "date_trunc('month', {column} AT TIME ZONE 'UTC')::date",
-                        )],
-                    },
-                ],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "vw_monthly_revenue_definition"),
+                    columns: descriptor::texts([
+                        "store_id",
+                        "month",
+                        "revenue",
+                        "payments",
+                        "average_payment",
+                        "paying_customers",
+                    ]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("temporal_silver", "fact_payment"),
+                        stored: descriptor::Name::new("temporal_silver", "fact_payment"),
+                        alias: "payment".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts([
+                            "\"store_id\"",
+                            "date_trunc('month', \"payment_date\" AT TIME ZONE 'UTC')::date",
+                        ]),
+                        own: descriptor::texts(["store_id", "month"]),
+                        filter: None,
+                        told: true,
+                    }],
+                    sums: None,
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_payment::Entity)],
         }

@@ -50,7 +50,7 @@ impl Entity {
             grain: descriptor::columns([Column::FilmId, Column::Month]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "vw_top_titles_definition"),
-                unit: vec![descriptor::UnitColumn {
+                refresh: descriptor::Refresh::Units(vec![descriptor::UnitColumn {
                     column: descriptor::column(Column::Month),
                     of: vec![
                         descriptor::value_in(
@@ -64,7 +64,7 @@ impl Entity {
                             "date_trunc('month', {column} AT TIME ZONE 'UTC')::date",
                         ),
                     ],
-                }],
+                }]),
             },
             reads: vec![
                 descriptor::Name::of(super::super::silver::lookup_inventory_hist::Entity),

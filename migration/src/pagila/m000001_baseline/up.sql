@@ -3110,6 +3110,13 @@ SELECT
 FROM "temporal_silver"."fact_payment" AS "payment"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "vw_monthly_revenue_rows_1_idx"
+    ON "temporal_silver"."fact_payment" (
+        "store_id",
+        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date)
+    );
+
 CREATE VIEW "as_of"."vw_monthly_revenue" AS
 SELECT
     "store_id",
@@ -3413,6 +3420,18 @@ LEFT JOIN paid USING (film_id, month)
 LEFT JOIN there USING (film_id, month)
 LEFT JOIN "temporal_silver"."dim_film" USING (film_id)
 ) AS "definition";
+
+-- A change finds the rows of its group.
+CREATE INDEX "vw_top_titles_rows_1_idx"
+    ON "temporal_silver"."fact_payment" (
+        (date_trunc('month', "rental_date" AT TIME ZONE 'UTC')::date)
+    );
+
+-- A change finds the rows of its group.
+CREATE INDEX "vw_top_titles_rows_2_idx"
+    ON "temporal_silver"."fact_rental" (
+        (date_trunc('month', "rental_date" AT TIME ZONE 'UTC')::date)
+    );
 
 CREATE VIEW "as_of"."vw_top_titles" AS
 SELECT
@@ -4488,5 +4507,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '460fa2d84e3fac063700d3dfb0ce49437c55c195af7443759bb37747c75c0452'
+    'd02e8ade731e3768fbccedec9d9f0acac0952035d63486b3f36dbcc113117fcb'
 );

@@ -413,7 +413,8 @@ impl<'r> Lowering<'r, '_> {
         report: &mut Report<'_>,
     ) {
         let alias = &relation.read.name.name;
-        let place = Place { alias, relation, stored: false, time_zone: &self.catalog.time_zone };
+        let relations = vec![(alias.as_str(), relation)];
+        let place = Place { relations, stored: false, time_zone: &self.catalog.time_zone, grain: Vec::new() };
         expression::check(written, purpose, &place, report);
     }
 

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "103479971690b27e21c8727aa107c1f9f180ae34177710dea8f4a712347c0f0d";
+pub const SPEC_HASH: &str = "ed6ab01dddbd8dcb5e82944b3504d7e29587e160bc2fca91e9527b84016298fa";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e8e4a76d92815e46adcf0400f0e99a3a9034e362422d59103fb18845e20ce9fd";
+pub const OBJECTS_HASH: &str = "ddc2b3441bee88029420497478ec17bc8742b4e4aecea283aca0141060c8dd38";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "8a2ef7f975c13e5a44812d803f2d06f02b19344bdf77bd8d8cb898d3486f7fbf";
+pub const SPEC_HASH: &str = "dcdb9c5f2b9a66086741095fa91102073af048084931507fd541c17d6bc06a9b";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "af4a9992593ce4f8e5971bb0ddbc6ff3dc9276b44108334feba01ae57c9b2494";
+pub const OBJECTS_HASH: &str = "dddca6d83ca0810892878abd8916be2f0837deac0e9081fcb8e16a88555ccff2";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "e1193e62ebc6bfa24151a3708694d7eb2a540efb49f7c2062e6ba66fcb45d44c";
+pub const SPEC_HASH: &str = "795e97274276e76cb856716b5267cedd0c37d07c0d47dbc76e579126d67cdacc";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad";
+pub const OBJECTS_HASH: &str = "02ea6b02cd8b6bff4f48d8978a38997c1f2d99ac337c82e128000cfcbef3bdef";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -9,10 +9,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "53073d34a20f8128f80fc037dfa9bc67f8927a6b7a7029d139ee076e6ae72283";
+pub const SPEC_HASH: &str = "550acf65434ecc3747bd0cd44611ced305858cad2e63c4c8aec53b3e90c9ff60";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "6dcd591f7454603e1caf058279a449495e7f126bf579c598741fae43b404b16d";
+pub const OBJECTS_HASH: &str = "50b1dcffdbdec2640f9cad2dcba37671785b91296113af7e13105f797243f862";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

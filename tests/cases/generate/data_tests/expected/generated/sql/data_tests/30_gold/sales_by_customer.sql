@@ -14,6 +14,12 @@ SELECT
 FROM "silver"."fact_sale" AS "sale"
 GROUP BY 1;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_customer_rows_1_idx"
+    ON "silver"."fact_sale" (
+        "customer_id"
+    );
+
 CREATE VIEW "as_of"."sales_by_customer" AS
 SELECT
     "customer_id",

@@ -29,14 +29,23 @@ impl Entity {
             grain: descriptor::columns([Column::CustomerId]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "sales_by_customer_definition"),
-                unit: vec![descriptor::UnitColumn {
-                    column: descriptor::column(Column::CustomerId),
-                    of: vec![descriptor::value_in(
-                        super::super::silver::fact_sale::Entity,
-                        super::super::silver::fact_sale::Column::CustomerId,
-                        "{column}",
-                    )],
-                }],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "sales_by_customer_definition"),
+                    columns: descriptor::texts(["customer_id", "revenue"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("silver", "fact_sale"),
+                        stored: descriptor::Name::new("silver", "fact_sale"),
+                        alias: "sale".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts(["\"customer_id\""]),
+                        own: descriptor::texts(["customer_id"]),
+                        filter: None,
+                        told: true,
+                    }],
+                    sums: None,
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_sale::Entity)],
         }

@@ -15,6 +15,7 @@ DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."sales_by_day";
 DROP VIEW "gold"."sales_by_day";
 DROP VIEW "as_of"."sales_by_customer";
+DROP INDEX "silver"."sales_by_customer_rows_1_idx";
 DROP VIEW "medallion"."sales_by_customer_definition";
 DROP TABLE "gold"."sales_by_customer";
 DROP VIEW "as_of"."shop_hist";

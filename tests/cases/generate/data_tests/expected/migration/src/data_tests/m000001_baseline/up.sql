@@ -1480,6 +1480,12 @@ SELECT
 FROM "silver"."fact_sale" AS "sale"
 GROUP BY 1;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_customer_rows_1_idx"
+    ON "silver"."fact_sale" (
+        "customer_id"
+    );
+
 CREATE VIEW "as_of"."sales_by_customer" AS
 SELECT
     "customer_id",
@@ -1698,5 +1704,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'data_tests',
-    'e8e4a76d92815e46adcf0400f0e99a3a9034e362422d59103fb18845e20ce9fd'
+    'ddc2b3441bee88029420497478ec17bc8742b4e4aecea283aca0141060c8dd38'
 );

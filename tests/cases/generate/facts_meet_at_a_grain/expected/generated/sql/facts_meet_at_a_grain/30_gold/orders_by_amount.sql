@@ -14,6 +14,12 @@ SELECT
 FROM "silver"."fact_order" AS "order"
 GROUP BY 1;
 
+-- A change finds the rows of its group.
+CREATE INDEX "orders_by_amount_rows_1_idx"
+    ON "silver"."fact_order" (
+        (CAST("amount" AS numeric(10, 0)))
+    );
+
 CREATE VIEW "as_of"."orders_by_amount" AS
 SELECT
     CAST("amount" AS numeric(10, 0)) AS "amount",

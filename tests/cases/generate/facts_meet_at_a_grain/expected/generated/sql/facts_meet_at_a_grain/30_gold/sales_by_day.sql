@@ -42,6 +42,20 @@ FROM (
 ) AS "source"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_day_rows_1_idx"
+    ON "silver"."fact_order" (
+        "shop",
+        (date_trunc('day', "ordered_at" AT TIME ZONE 'Europe/Berlin')::date)
+    );
+
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_day_rows_2_idx"
+    ON "silver"."fact_return" (
+        "shop",
+        (date_trunc('day', "returned_on"::timestamp)::date)
+    );
+
 CREATE VIEW "as_of"."sales_by_day" AS
 SELECT
     "shop",

@@ -6,5 +6,6 @@ pub mod prelude;
 
 pub mod best_day;
 pub mod orders_by_amount;
+pub mod returns_by_shop;
 pub mod sales_by_day;
 pub mod sales_by_shop;

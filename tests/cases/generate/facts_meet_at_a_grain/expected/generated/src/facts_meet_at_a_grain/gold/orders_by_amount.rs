@@ -28,14 +28,29 @@ impl Entity {
             grain: descriptor::columns([Column::Amount]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "orders_by_amount_definition"),
-                unit: vec![descriptor::UnitColumn {
-                    column: descriptor::column(Column::Amount),
-                    of: vec![descriptor::value_in(
-                        super::super::silver::fact_order::Entity,
-                        super::super::silver::fact_order::Column::Amount,
-                        "CAST({column} AS numeric(10, 0))",
-                    )],
-                }],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "orders_by_amount_definition"),
+                    columns: descriptor::texts(["amount", "orders"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("silver", "fact_order"),
+                        stored: descriptor::Name::new("silver", "fact_order"),
+                        alias: "order".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts(["CAST(\"amount\" AS numeric(10, 0))"]),
+                        own: descriptor::texts(["amount"]),
+                        filter: None,
+                        told: true,
+                    }],
+                    sums: Some(descriptor::Sums {
+                        rows: "orders".to_owned(),
+                        differences: descriptor::pairs([(
+                            "orders",
+                            "CAST(coalesce(sum(m$sign), 0) AS bigint)",
+                        )]),
+                    }),
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_order::Entity)],
         }

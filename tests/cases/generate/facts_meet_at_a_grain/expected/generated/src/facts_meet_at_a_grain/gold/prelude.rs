@@ -4,5 +4,6 @@
 
 pub use super::best_day::Entity as BestDay;
 pub use super::orders_by_amount::Entity as OrdersByAmount;
+pub use super::returns_by_shop::Entity as ReturnsByShop;
 pub use super::sales_by_day::Entity as SalesByDay;
 pub use super::sales_by_shop::Entity as SalesByShop;

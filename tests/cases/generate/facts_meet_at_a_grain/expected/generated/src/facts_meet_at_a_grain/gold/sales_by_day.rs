@@ -44,38 +44,41 @@ impl Entity {
             grain: descriptor::columns([Column::Shop, Column::Day]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "sales_by_day_definition"),
-                unit: vec![
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Shop),
-                        of: vec![
-                            descriptor::value_in(
-                                super::super::silver::fact_order::Entity,
-                                super::super::silver::fact_order::Column::Shop,
-                                "{column}",
-                            ),
-                            descriptor::value_in(
-                                super::super::silver::fact_return::Entity,
-                                super::super::silver::fact_return::Column::Shop,
-                                "{column}",
-                            ),
-                        ],
-                    },
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Day),
-                        of: vec![
-                            descriptor::value_in(
-                                super::super::silver::fact_order::Entity,
-                                super::super::silver::fact_order::Column::OrderedAt,
-                                "date_trunc('day', {column} AT TIME ZONE 'Europe/Berlin')::date",
-                            ),
-                            descriptor::value_in(
-                                super::super::silver::fact_return::Entity,
-                                super::super::silver::fact_return::Column::ReturnedOn,
-                                "date_trunc('day', {column}::timestamp)::date",
-                            ),
-                        ],
-                    },
-                ],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "sales_by_day_definition"),
+                    columns: descriptor::texts(["shop", "day", "sold", "orders", "any_express", "returned"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![
+                        descriptor::MartSource {
+                            relation: descriptor::Name::new("silver", "fact_order"),
+                            stored: descriptor::Name::new("silver", "fact_order"),
+                            alias: "order".to_owned(),
+                            joins: vec![],
+                            grain: descriptor::texts([
+                                "\"shop\"",
+                                "date_trunc('day', \"ordered_at\" AT TIME ZONE 'Europe/Berlin')::date",
+                            ]),
+                            own: descriptor::texts(["shop", "day"]),
+                            filter: None,
+                            told: true,
+                        },
+                        descriptor::MartSource {
+                            relation: descriptor::Name::new("silver", "fact_return"),
+                            stored: descriptor::Name::new("silver", "fact_return"),
+                            alias: "return".to_owned(),
+                            joins: vec![],
+                            grain: descriptor::texts([
+                                "\"shop\"",
+                                "date_trunc('day', \"returned_on\"::timestamp)::date",
+                            ]),
+                            own: descriptor::texts(["shop", "day"]),
+                            filter: None,
+                            told: true,
+                        },
+                    ],
+                    sums: None,
+                })),
             },
             reads: vec![
                 descriptor::Name::of(super::super::silver::fact_order::Entity),

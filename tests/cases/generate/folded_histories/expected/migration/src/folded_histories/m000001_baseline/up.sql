@@ -2393,6 +2393,13 @@ SELECT
 FROM "silver"."fact_sale" AS "sale"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_store_rows_1_idx"
+    ON "silver"."fact_sale" (
+        "store",
+        "name"
+    );
+
 CREATE VIEW "as_of"."sales_by_store" AS
 SELECT
     "store",
@@ -2942,5 +2949,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    'af4a9992593ce4f8e5971bb0ddbc6ff3dc9276b44108334feba01ae57c9b2494'
+    'dddca6d83ca0810892878abd8916be2f0837deac0e9081fcb8e16a88555ccff2'
 );

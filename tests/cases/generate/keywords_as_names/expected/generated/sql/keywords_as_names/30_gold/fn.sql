@@ -16,6 +16,13 @@ SELECT
 FROM "as"."type" AS "select"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "fn_rows_1_idx"
+    ON "as"."type" (
+        "where",
+        (date_trunc('week', "at"::timestamp)::date)
+    );
+
 CREATE VIEW "as_of"."fn" AS
 SELECT
     "where" AS "self",

@@ -31,24 +31,32 @@ impl Entity {
             grain: descriptor::columns([Column::Itself, Column::Order]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "fn_definition"),
-                unit: vec![
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Itself),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::r#type::Entity,
-                            super::super::silver::r#type::Column::Where,
-                            "{column}",
-                        )],
-                    },
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Order),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::r#type::Entity,
-                            super::super::silver::r#type::Column::At,
-                            "date_trunc('week', {column}::timestamp)::date",
-                        )],
-                    },
-                ],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "fn_definition"),
+                    columns: descriptor::texts(["self", "order", "limit"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("as", "type"),
+                        stored: descriptor::Name::new("as", "type"),
+                        alias: "select".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts([
+                            "\"where\"",
+                            "date_trunc('week', \"at\"::timestamp)::date",
+                        ]),
+                        own: descriptor::texts(["self", "order"]),
+                        filter: None,
+                        told: true,
+                    }],
+                    sums: Some(descriptor::Sums {
+                        rows: "limit".to_owned(),
+                        differences: descriptor::pairs([(
+                            "limit",
+                            "CAST(coalesce(sum(m$sign), 0) AS bigint)",
+                        )]),
+                    }),
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::r#type::Entity)],
         }

@@ -15,6 +15,7 @@ DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."fn";
+DROP INDEX "as"."fn_rows_1_idx";
 DROP VIEW "medallion"."fn_definition";
 DROP TABLE "group"."fn";
 DROP VIEW "as_of"."type";

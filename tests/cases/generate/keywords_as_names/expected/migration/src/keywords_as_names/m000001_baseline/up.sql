@@ -1520,6 +1520,13 @@ SELECT
 FROM "as"."type" AS "select"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "fn_rows_1_idx"
+    ON "as"."type" (
+        "where",
+        (date_trunc('week', "at"::timestamp)::date)
+    );
+
 CREATE VIEW "as_of"."fn" AS
 SELECT
     "where" AS "self",
@@ -1856,5 +1863,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'ec23e74c428a8b6e98e432be481735d098ece65e4ce8663284c2d8489ce94dad'
+    '02ea6b02cd8b6bff4f48d8978a38997c1f2d99ac337c82e128000cfcbef3bdef'
 );

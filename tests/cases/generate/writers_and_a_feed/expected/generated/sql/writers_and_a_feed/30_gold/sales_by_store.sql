@@ -16,6 +16,13 @@ SELECT
 FROM "silver"."fact_sale" AS "sale"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_store_rows_1_idx"
+    ON "silver"."fact_sale" (
+        "store",
+        "name"
+    );
+
 CREATE VIEW "as_of"."sales_by_store" AS
 SELECT
     "store",

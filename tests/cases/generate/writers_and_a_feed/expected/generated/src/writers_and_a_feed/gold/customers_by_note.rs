@@ -28,7 +28,23 @@ impl Entity {
             grain: descriptor::columns([Column::Note]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "customers_by_note_definition"),
-                unit: vec![],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "customers_by_note_definition"),
+                    columns: descriptor::texts(["note", "customers"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("silver", "dim_customer_hist"),
+                        stored: descriptor::Name::new("silver", "dim_customer_hist"),
+                        alias: "customer".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts(["\"note\""]),
+                        own: descriptor::texts(["note"]),
+                        filter: None,
+                        told: false,
+                    }],
+                    sums: None,
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::dim_customer_hist::Entity)],
         }

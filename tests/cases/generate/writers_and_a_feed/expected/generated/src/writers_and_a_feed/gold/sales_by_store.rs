@@ -32,24 +32,23 @@ impl Entity {
             grain: descriptor::columns([Column::Store, Column::Name]),
             storage: descriptor::Storage::Incremental {
                 definition: descriptor::Name::new("medallion", "sales_by_store_definition"),
-                unit: vec![
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Store),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::fact_sale::Entity,
-                            super::super::silver::fact_sale::Column::Store,
-                            "{column}",
-                        )],
-                    },
-                    descriptor::UnitColumn {
-                        column: descriptor::column(Column::Name),
-                        of: vec![descriptor::value_in(
-                            super::super::silver::fact_sale::Entity,
-                            super::super::silver::fact_sale::Column::Name,
-                            "{column}",
-                        )],
-                    },
-                ],
+                refresh: descriptor::Refresh::Groups(Box::new(descriptor::Groups {
+                    view: descriptor::Name::new("medallion", "sales_by_store_definition"),
+                    columns: descriptor::texts(["store", "name", "amount"]),
+                    derived: vec![],
+                    reach: None,
+                    sources: vec![descriptor::MartSource {
+                        relation: descriptor::Name::new("silver", "fact_sale"),
+                        stored: descriptor::Name::new("silver", "fact_sale"),
+                        alias: "sale".to_owned(),
+                        joins: vec![],
+                        grain: descriptor::texts(["\"store\"", "\"name\""]),
+                        own: descriptor::texts(["store", "name"]),
+                        filter: None,
+                        told: true,
+                    }],
+                    sums: None,
+                })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_sale::Entity)],
         }

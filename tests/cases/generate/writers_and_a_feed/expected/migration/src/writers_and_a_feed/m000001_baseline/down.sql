@@ -13,6 +13,7 @@ DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."sales_by_store";
+DROP INDEX "silver"."sales_by_store_rows_1_idx";
 DROP VIEW "medallion"."sales_by_store_definition";
 DROP TABLE "gold"."sales_by_store";
 DROP VIEW "as_of"."customers_by_note";

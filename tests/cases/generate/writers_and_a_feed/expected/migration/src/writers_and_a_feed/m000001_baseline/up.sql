@@ -2253,6 +2253,13 @@ SELECT
 FROM "silver"."fact_sale" AS "sale"
 GROUP BY 1, 2;
 
+-- A change finds the rows of its group.
+CREATE INDEX "sales_by_store_rows_1_idx"
+    ON "silver"."fact_sale" (
+        "store",
+        "name"
+    );
+
 CREATE VIEW "as_of"."sales_by_store" AS
 SELECT
     "store",
@@ -2454,5 +2461,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'writers_and_a_feed',
-    '6dcd591f7454603e1caf058279a449495e7f126bf579c598741fae43b404b16d'
+    '50b1dcffdbdec2640f9cad2dcba37671785b91296113af7e13105f797243f862'
 );

@@ -1,4 +1,4 @@
-//! A mart's filter: one for its only source, or one a source.
+//! SQL over the rows of a mart's sources: one for the only source, or one a source.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,36 +10,36 @@ use serde::{Deserialize, Deserializer};
 
 use super::At;
 
-/// Which rows of a mart's sources count.
+/// SQL over the rows of a mart's sources.
 #[derive(Clone, Debug)]
-pub enum Filter {
+pub enum BySource {
     /// Of its only source.
     Only(String),
     /// By the source's alias.
     ByAlias(BTreeMap<At<String>, At<String>>),
 }
 
-impl<'de> Deserialize<'de> for Filter {
+impl<'de> Deserialize<'de> for BySource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Written;
 
         impl<'de> Visitor<'de> for Written {
-            type Value = Filter;
+            type Value = BySource;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string or a table of strings")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Filter, E> {
-                Ok(Filter::Only(text.to_owned()))
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BySource, E> {
+                Ok(BySource::Only(text.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Filter, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BySource, A::Error> {
                 let mut filters = BTreeMap::new();
                 while let Some((alias, filter)) = map.next_entry()? {
                     filters.insert(alias, filter);
                 }
-                Ok(Filter::ByAlias(filters))
+                Ok(BySource::ByAlias(filters))
             }
         }
 
@@ -47,13 +47,13 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
-impl JsonSchema for Filter {
+impl JsonSchema for BySource {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Filter".into()
+        "BySource".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -1,0 +1,299 @@
+//! Refreshes a declared mart that is a table, by its groups: adds what came and takes off what went where all measures
+//! are sums, else recomputes the groups that changed rows touch; then makes of the groups what is made of them, for the
+//! rows that this reaches. What is stored has the groups, so that windows over them need no fact.
+
+use sqlx::PgConnection;
+
+use super::incremental::{
+    self, Extent, Scope, Stored, distinct, extent, is_null, not_distinct, recompute, replace,
+};
+use super::{Changes, Reads};
+use crate::descriptor::{Groups, MartJoin, MartSource, Name, Sums};
+use crate::error::Result;
+use crate::quote;
+use crate::statement::{self, Bound};
+
+/// Joined relations of one source that change in one run: with more of them there are too many ways in which a row could
+/// have been joined before.
+const JOINS_AT_ONCE: usize = 2;
+
+/// Refreshes it; returns how many rows went or came.
+pub async fn refresh(
+    stored: &Stored<'_>,
+    definition: &Name,
+    groups: &Groups,
+    reads: &Reads<'_>,
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    if let Some((sums, source, changes)) = added(groups, reads)
+        && let Some(touched) = add(stored, groups, (sums, source, changes), connection).await?
+    {
+        return if touched == 0 { Ok(0) } else { publish(stored, groups, connection).await };
+    }
+    let extent = match touched(stored, groups, reads) {
+        Some(sql) => match stored.fill("unit", &sql, connection).await? {
+            0 => return Ok(0),
+            units => extent(stored, units, connection).await?,
+        },
+        None => Extent::Whole,
+    };
+    if extent == Extent::Whole {
+        let all = Stored { view: definition, columns: &stored.mart.columns, unit: Vec::new(), ..*stored };
+        let fresh = recompute(&all, &extent, "fresh", connection).await?;
+        return replace(&all, fresh, None, connection).await;
+    }
+    recompute(stored, &extent, "group", connection).await?;
+    publish(stored, groups, connection).await
+}
+
+/// What can be added: the only source has changed and nothing that is joined to it, and its rows can be counted.
+fn added<'a>(groups: &'a Groups, reads: &Reads<'a>) -> Option<(&'a Sums, &'a MartSource, &'a str)> {
+    let (Some(sums), [source]) = (&groups.sums, groups.sources.as_slice()) else { return None };
+    let mut changed = reads.iter();
+    let (Some((relation, Changes { rows: Some(rows), counted: true })), None) =
+        (changed.next(), changed.next())
+    else {
+        return None;
+    };
+    let joined = source.joins.iter().any(|join| join.stored == **relation);
+    (source.stored == **relation && !joined).then_some((sums, source, *rows))
+}
+
+/// Stages `unit_<n>` and `group_<n>` by adding; returns how many groups are touched, or nothing where no sum can be had
+/// that way: what is not a number swallows all others, and does not give them back.
+async fn add(
+    stored: &Stored<'_>,
+    groups: &Groups,
+    (sums, source, changes): (&Sums, &MartSource, &str),
+    connection: &mut PgConnection,
+) -> Result<Option<u64>> {
+    let grain = &stored.mart.grain;
+    let values = source.grain.iter().zip(grain).map(|(value, name)| as_named(value, name));
+    let differences = sums.differences.iter().map(|(name, value)| as_named(value, name));
+    let positions: Vec<String> = (1..=grain.len()).map(|position| position.to_string()).collect();
+    let joins: String =
+        source.joins.iter().map(|join| joined(join, &quote::name(&join.relation), "")).collect();
+    let filter = source.filter.as_ref().map(|filter| format!("\nWHERE {filter}")).unwrap_or_default();
+    let sql = format!(
+        "SELECT {}\nFROM {changes} AS {}{joins}{filter}\nGROUP BY {}",
+        values.chain(differences).collect::<Vec<_>>().join(",\n"),
+        quote::identifier(&source.alias),
+        positions.join(", "),
+    );
+    let touched = stored.fill("delta", &sql, connection).await?;
+    if touched == 0 {
+        return Ok(Some(0));
+    }
+    let unit = format!("SELECT {}\nFROM {}", quote::list("", grain), stored.table("delta"));
+    stored.fill("unit", &unit, connection).await?;
+    stored.fill("group", &summed(stored, groups, sums), connection).await?;
+    let values: Vec<String> =
+        sums.differences.iter().map(|(name, _)| format!("{}::text", quote::identifier(name))).collect();
+    let sql =
+        format!("SELECT count(*) FROM {} WHERE 'NaN' IN ({})", stored.table("group"), values.join(", "));
+    let lost = statement::scalar_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
+    Ok((lost == 0).then_some(touched))
+}
+
+/// The groups with what was added to them, but for those of which nothing is left. Those without NULL in the grain are
+/// found by its index.
+fn summed(stored: &Stored<'_>, groups: &Groups, sums: &Sums) -> String {
+    let grain: Vec<&String> = stored.mart.grain.iter().collect();
+    let sum = |name: &str| {
+        let name = quote::identifier(name);
+        format!("coalesce(stored.{name}, 0) + delta.{name}")
+    };
+    let columns: Vec<String> = groups
+        .columns
+        .iter()
+        .map(|name| match grain.contains(&name) {
+            true => format!("delta.{}", quote::identifier(name)),
+            false => as_named(&sum(name), name),
+        })
+        .collect();
+    let is_null = is_null("delta.", &grain);
+    let branch = |which: String, same: String| {
+        format!(
+            "SELECT {}\nFROM {} AS delta\nLEFT JOIN {} AS stored ON {same}\nWHERE {which} AND {} > 0",
+            columns.join(", "),
+            stored.table("delta"),
+            quote::name(&stored.mart.table),
+            sum(&sums.rows),
+        )
+    };
+    format!(
+        "{}\nUNION ALL\n{}",
+        branch(format!("NOT ({is_null})"), statement::equal("stored.", "delta.", &grain, &grain)),
+        branch(format!("({is_null})"), not_distinct("stored.", "delta.", &grain)),
+    )
+}
+
+/// From the groups in `group_<n>`, which are those in `unit_<n>` as they shall be, to the mart's rows.
+async fn publish(stored: &Stored<'_>, groups: &Groups, connection: &mut PgConnection) -> Result<u64> {
+    let touched = Scope { table: "unit", columns: stored.unit.clone() };
+    let known = quote::list("", &groups.columns);
+    let changed = format!("SELECT {known}\nFROM {}", stored.table("group"));
+    // The others that a window takes together with them; where there is NULL, IN is neither true nor false.
+    let others = |which: &str| {
+        format!(
+            "{changed}\nUNION ALL\nSELECT {known}\nFROM {} AS stored\nWHERE {} IS NOT TRUE{which}",
+            quote::name(&stored.mart.table),
+            incremental::within(stored, &touched),
+        )
+    };
+    let (rows, scope) = match &groups.reach {
+        None => (changed, Some(touched)),
+        Some(columns) if columns.is_empty() => (others(""), None),
+        Some(columns) => {
+            let columns: Vec<&String> = columns.iter().collect();
+            let units =
+                format!("SELECT DISTINCT {}\nFROM {}", quote::list("", &columns), stored.table("unit"));
+            stored.fill("reach", &units, connection).await?;
+            let reached = Scope { table: "reach", columns };
+            let which = format!("\nAND {}", incremental::within(stored, &reached));
+            (others(&which), Some(reached))
+        }
+    };
+    let fresh = stored.fill("fresh", &made(groups, &rows), connection).await?;
+    replace(stored, fresh, scope.as_ref(), connection).await
+}
+
+/// What is made of groups, over a query for them.
+fn made(groups: &Groups, rows: &str) -> String {
+    let mut query = rows.to_owned();
+    for layer in &groups.derived {
+        let values: Vec<String> = layer.iter().map(|(name, value)| as_named(value, name)).collect();
+        query = format!("SELECT made.*, {}\nFROM (\n{query}\n) AS made", values.join(", "));
+    }
+    query
+}
+
+/// The groups that the changed rows touch, before and after, and perhaps others; none when some change does not tell.
+fn touched(stored: &Stored<'_>, groups: &Groups, reads: &Reads<'_>) -> Option<String> {
+    for (relation, changes) in reads {
+        changes.rows?;
+        let mut all = groups.sources.iter().flat_map(|source| {
+            let joined = source.joins.iter().map(|join| &join.stored);
+            std::iter::once(&source.stored).chain(joined)
+        });
+        if !all.any(|known| known == *relation) {
+            return None;
+        }
+    }
+    let mut queries = Vec::new();
+    for source in &groups.sources {
+        let changes = |name: &Name| reads.get(name).and_then(|changes| changes.rows);
+        let changed: Vec<usize> =
+            (0..source.joins.len()).filter(|join| changes(&source.joins[*join].stored).is_some()).collect();
+        let base = changes(&source.stored);
+        if base.is_none() && changed.is_empty() {
+            continue;
+        }
+        if !source.told || changed.len() > JOINS_AT_ONCE {
+            return None;
+        }
+        let ways = ways(&changed);
+        if let Some(rows) = base {
+            queries.extend(ways.iter().map(|way| branch(stored, source, rows, way, None, reads)));
+        }
+        for driver in changed {
+            let rows = quote::name(&source.relation);
+            // Who is joined to none of what changed is not touched by it.
+            let ways = ways.iter().filter(|way| !way.contains(&(driver, Joined::Now)));
+            queries.extend(ways.map(|way| branch(stored, source, &rows, way, Some(driver), reads)));
+        }
+    }
+    Some(distinct(queries))
+}
+
+/// What a changed relation gives to join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joined {
+    /// Its rows as they are.
+    Now,
+    /// Those that came or went.
+    Changed,
+    /// Nothing.
+    Nothing,
+}
+
+/// All ways in which rows may be, or have been, joined to what changed.
+fn ways(changed: &[usize]) -> Vec<Vec<(usize, Joined)>> {
+    let mut ways = vec![Vec::new()];
+    for join in changed {
+        ways = ways
+            .into_iter()
+            .flat_map(|way| {
+                [Joined::Now, Joined::Changed, Joined::Nothing].map(|how| {
+                    let mut way = way.clone();
+                    way.push((*join, how));
+                    way
+                })
+            })
+            .collect();
+    }
+    ways
+}
+
+/// The groups of rows that are joined in one way: of all rows, or of those that find a row that changed.
+fn branch(
+    stored: &Stored<'_>,
+    source: &MartSource,
+    rows: &str,
+    way: &[(usize, Joined)],
+    driver: Option<usize>,
+    reads: &Reads<'_>,
+) -> String {
+    let changes =
+        |join: &MartJoin| reads.get(&join.stored).and_then(|changes| changes.rows).unwrap_or_default();
+    let joins: String = source
+        .joins
+        .iter()
+        .enumerate()
+        .map(|(number, join)| {
+            let how = way.iter().find(|(changed, _)| *changed == number).map(|(_, how)| how);
+            match how {
+                None | Some(Joined::Now) => joined(join, &quote::name(&join.relation), "LEFT "),
+                Some(Joined::Changed) => joined(join, changes(join), "LEFT "),
+                Some(Joined::Nothing) => {
+                    let alias = quote::identifier(&join.alias);
+                    format!("\nLEFT JOIN {} AS {alias} ON false", changes(join))
+                }
+            }
+        })
+        .collect();
+    let driven = driver.map(|driver| {
+        let join = &source.joins[driver];
+        let (theirs, mine): (Vec<&str>, Vec<&str>) =
+            join.on.iter().map(|(theirs, mine)| (theirs.as_str(), mine.as_str())).unzip();
+        format!(
+            "\nWHERE ({}) IN (SELECT {} FROM {})",
+            mine.join(", "),
+            quote::list("", &theirs),
+            changes(join)
+        )
+    });
+    let values = source.grain.iter().zip(&stored.mart.grain).map(|(value, name)| as_named(value, name));
+    format!(
+        "SELECT {}\nFROM {rows} AS {}{joins}{}",
+        values.collect::<Vec<_>>().join(", "),
+        quote::identifier(&source.alias),
+        driven.unwrap_or_default(),
+    )
+}
+
+/// A join by the key; inner ones without a word before, where that counts.
+fn joined(join: &MartJoin, relation: &str, outer: &str) -> String {
+    let alias = quote::identifier(&join.alias);
+    let on: Vec<String> = join
+        .on
+        .iter()
+        .map(|(theirs, mine)| format!("{alias}.{} = {mine}", quote::identifier(theirs)))
+        .collect();
+    let kind = if outer.is_empty() && !join.required { "LEFT " } else { outer };
+    format!("\n{kind}JOIN {relation} AS {alias} ON {}", on.join(" AND "))
+}
+
+fn as_named(value: &str, name: &str) -> String {
+    format!("{value} AS {}", quote::identifier(name))
+}

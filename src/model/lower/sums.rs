@@ -1,0 +1,128 @@
+//! Which marts are refreshed by adding: one source, whose every change is told row by row, and nothing but counts and
+//! sums of exact numbers, so that what comes and goes can be added to what is stored without a difference. Knows
+//! expressions and types.
+
+use sqlparser::ast::{
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    UnaryOperator, Value,
+};
+
+use super::expression::Place;
+use super::sql;
+use crate::model::data_type::BuiltIn;
+use crate::model::{DataType, MartColumn, Nullability, Sum, Sums};
+
+/// How the measures of a source follow from what comes and goes; none where one of them does not.
+pub(super) fn of(measures: &[(MartColumn, Expr)], place: &Place<'_>) -> Option<Sums> {
+    let sums: Option<Vec<(String, Sum)>> = measures
+        .iter()
+        .map(|(column, tree)| Some((column.name.clone(), sum(tree, &column.data_type, place)?)))
+        .collect();
+    let measures = sums?;
+    let (rows, _) = measures.iter().find(|(_, sum)| *sum == Sum::Rows(None))?;
+    Some(Sums { rows: rows.clone(), measures })
+}
+
+fn sum(tree: &Expr, stored: &DataType, place: &Place<'_>) -> Option<Sum> {
+    let (called, or_zero) = match tree {
+        Expr::Function(outer) if sql::built_in(outer)? == "coalesce" => {
+            match sql::arguments(outer)?.as_slice() {
+                [Expr::Function(inner), zero] if is_zero(zero) => (inner, true),
+                _ => return None,
+            }
+        }
+        Expr::Function(called) => (called, false),
+        _ => return None,
+    };
+    let name = sql::built_in(called)?;
+    if called.over.is_some() || !called.within_group.is_empty() {
+        return None;
+    }
+    let argument = argument(called)?;
+    let condition = called.filter.as_ref().map(ToString::to_string);
+    match (name.as_str(), argument) {
+        ("count", None) if is_whole(stored) => Some(Sum::Rows(condition)),
+        ("count", Some(argument)) if is_whole(stored) => Some(match place.column(argument) {
+            Some((_, column)) if column.nullability == Nullability::NotNull => Sum::Rows(condition),
+            _ => Sum::Known(argument.to_string(), condition),
+        }),
+        ("sum", Some(argument)) => {
+            let number = exact(argument, place)?;
+            let holds = match stored {
+                DataType::BuiltIn(BuiltIn::Numeric(None)) => !or_zero,
+                DataType::BuiltIn(BuiltIn::Numeric(Some((_, scale)))) => *scale >= number.scale,
+                whole => number.scale <= 0 && number.whole && is_whole(whole),
+            };
+            // A sum of nothing is NULL.
+            let never_null = or_zero || (!number.nullable && condition.is_none());
+            (holds && never_null).then(|| Sum::Of(argument.to_string(), condition))
+        }
+        _ => None,
+    }
+}
+
+/// The argument of a plain call; none of `count(*)`.
+fn argument(called: &Function) -> Option<Option<&Expr>> {
+    let FunctionArguments::List(list) = &called.args else { return None };
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) || !list.clauses.is_empty() {
+        return None;
+    }
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => Some(None),
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => Some(Some(argument)),
+        _ => None,
+    }
+}
+
+fn is_zero(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if matches!(&value.value, Value::Number(text, _) if text == "0"))
+}
+
+fn is_whole(data_type: &DataType) -> bool {
+    use BuiltIn::{BigInt, Integer, SmallInt};
+    matches!(data_type, DataType::BuiltIn(SmallInt | Integer | BigInt))
+}
+
+/// A number without rounding, of as many decimal places in every row.
+#[derive(Clone, Copy)]
+struct Exact {
+    scale: i16,
+    /// Whether it is of a type of whole numbers.
+    whole: bool,
+    nullable: bool,
+}
+
+fn exact(expression: &Expr, place: &Place<'_>) -> Option<Exact> {
+    if let Some((_, column)) = place.column(expression) {
+        let (scale, whole) = match column.data_type.as_ref()? {
+            DataType::BuiltIn(BuiltIn::Numeric(Some((_, scale)))) => (*scale, false),
+            whole if is_whole(whole) => (0, true),
+            _ => return None,
+        };
+        return Some(Exact { scale, whole, nullable: column.nullability == Nullability::Nullable });
+    }
+    match expression {
+        Expr::Nested(inner)
+        | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => {
+            exact(inner, place)
+        }
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+                let places = text.split_once('.').map(|(_, places)| places.len());
+                let scale = i16::try_from(places.unwrap_or_default()).ok()?;
+                Some(Exact { scale, whole: places.is_none(), nullable: false })
+            }
+            _ => None,
+        },
+        Expr::BinaryOp { left, op, right } => {
+            let (left, right) = (exact(left, place)?, exact(right, place)?);
+            let scale = match op {
+                BinaryOperator::Plus | BinaryOperator::Minus => left.scale.max(right.scale),
+                BinaryOperator::Multiply => left.scale.checked_add(right.scale)?,
+                _ => return None,
+            };
+            Some(Exact { scale, whole: left.whole && right.whole, nullable: left.nullable || right.nullable })
+        }
+        _ => None,
+    }
+}
