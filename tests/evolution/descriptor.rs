@@ -156,6 +156,7 @@ fn groups(grouping: emit::Grouping) -> descriptor::Groups {
             .collect(),
         grain: source.grain,
         own: source.own,
+        indexed: source.indexed,
         filter: source.filter,
         told: source.told,
     });

@@ -75,6 +75,8 @@ pub struct MartSource {
     pub grain: Vec<String>,
     /// Those columns of the grain that its own rows tell, without what is joined to them.
     pub own: Vec<String>,
+    /// Whether an index finds the rows of a group.
+    pub indexed: bool,
     /// Which rows count.
     pub filter: Option<String>,
     /// Whether the rows before and after a change tell the groups that it touches.

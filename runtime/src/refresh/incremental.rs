@@ -52,6 +52,8 @@ pub struct Stored<'a> {
     pub columns: &'a [String],
     /// Those that tell one unit from another.
     pub unit: Vec<&'a String>,
+    /// Whether an index finds the rows of a unit, so that many are looked up one by one.
+    pub indexed: bool,
     pub staging: &'a Staging,
 }
 
@@ -271,24 +273,27 @@ async fn of_part(
     statement::execute_with(connection, plan, &sql, &part.values).await
 }
 
-/// The rows of many units. Those without NULL are looked up by equality, which goes down into the definition's
-/// grouping and can use an index; those with NULL apart.
+/// The rows of many units. Those without NULL are found by equality; where an index finds the rows of each, one by one:
+/// what would be joined to all groups is kept apart, so that it goes down into the grouping instead. Those with NULL are
+/// looked for only if there are some.
 fn of_many(stored: &Stored<'_>) -> String {
     let columns = quote::list("fresh.", stored.columns);
     let definition = quote::name(stored.view);
     let unit = &stored.unit;
     let is_null = is_null("unit.", unit);
-    let branch = |which: String, matches: String| {
+    let branch = |which: String, matches: String, apart: &str| {
         format!(
             "SELECT {columns}\nFROM {units} AS unit\nCROSS JOIN LATERAL (\nSELECT *\nFROM {definition} AS fresh\n\
-             WHERE {matches}\n) AS fresh\nWHERE {which}",
+             WHERE {matches}{apart}\n) AS fresh\nWHERE {which}",
             units = stored.table("unit"),
         )
     };
+    let apart = if stored.indexed { "\nOFFSET 0" } else { "" };
+    let some = format!("(SELECT count(*) FROM {} AS unit WHERE {is_null}) > 0", stored.table("unit"));
     format!(
         "{}\nUNION ALL\n{}",
-        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", unit, unit)),
-        branch(format!("({is_null})"), not_distinct("fresh.", "unit.", unit)),
+        branch(format!("NOT ({is_null})"), statement::equal("fresh.", "unit.", unit, unit), apart),
+        branch(format!("({is_null}) AND {some}"), not_distinct("fresh.", "unit.", unit), ""),
     )
 }
 

@@ -143,7 +143,11 @@ async fn refresh_one(
                 }
                 Refresh::Groups(groups) => (&groups.view, &groups.columns, mart.grain.iter().collect()),
             };
-            let stored = incremental::Stored { mart, number, view, columns, unit, staging };
+            let indexed = match refresh {
+                Refresh::Units(_) => false,
+                Refresh::Groups(groups) => groups.sources.iter().all(|source| source.indexed),
+            };
+            let stored = incremental::Stored { mart, number, view, columns, unit, indexed, staging };
             let rows = match refresh {
                 Refresh::Units(unit) => incremental::refresh(&stored, unit, reads, connection).await?,
                 Refresh::Groups(groups) => {

@@ -140,6 +140,7 @@ fn source(source: &Grouped) -> Expression {
             ("joins", vector(joins.collect())),
             ("grain", texts(&source.grain)),
             ("own", texts(&source.own)),
+            ("indexed", truth(source.indexed)),
             ("filter", optional(source.filter.as_deref().map(text))),
             ("told", truth(source.told)),
         ],

@@ -38,6 +38,8 @@ pub struct Grouped {
     pub grain: Vec<String>,
     /// Those columns of the grain that its own rows tell, without what is joined to them.
     pub own: Vec<String>,
+    /// Whether an index finds the rows of a group.
+    pub indexed: bool,
     /// Which rows count.
     pub filter: Option<String>,
     /// Whether the rows before and after a change tell the groups that it touches.
@@ -96,6 +98,12 @@ pub fn grouping(mart: &Mart, time_zone: &str) -> Option<Grouping> {
             })
             .map(|(column, _)| column.name.clone())
             .collect(),
+        // As the index on a fact has it: of its columns alone.
+        indexed: named(&source.relation).1 == source.relation
+            && source
+                .grain
+                .iter()
+                .all(|value| matches!(value, GrainValue::Column(alias, _) if *alias == source.alias)),
         filter: source.filter.clone(),
         told: source.told,
     });

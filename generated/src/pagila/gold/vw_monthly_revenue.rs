@@ -66,6 +66,7 @@ impl Entity {
                             "date_trunc('month', \"payment_date\" AT TIME ZONE 'UTC')::date",
                         ]),
                         own: descriptor::texts(["store_id", "month"]),
+                        indexed: true,
                         filter: None,
                         told: true,
                     }],

@@ -41,6 +41,7 @@ impl Entity {
                         joins: vec![],
                         grain: descriptor::texts(["\"customer_id\""]),
                         own: descriptor::texts(["customer_id"]),
+                        indexed: true,
                         filter: None,
                         told: true,
                     }],

@@ -40,6 +40,7 @@ impl Entity {
                         joins: vec![],
                         grain: descriptor::texts(["CAST(\"amount\" AS numeric(10, 0))"]),
                         own: descriptor::texts(["amount"]),
+                        indexed: true,
                         filter: None,
                         told: true,
                     }],

@@ -74,6 +74,7 @@ impl Entity {
                             "CAST(return.returned_on > (sold.ordered_at AT TIME ZONE 'Europe/Berlin')::date + 30 AS boolean)",
                         ]),
                         own: descriptor::texts([]),
+                        indexed: false,
                         filter: Some("return.amount > 0".to_owned()),
                         told: true,
                     }],

@@ -40,6 +40,7 @@ impl Entity {
                         joins: vec![],
                         grain: descriptor::texts(["\"note\""]),
                         own: descriptor::texts(["note"]),
+                        indexed: true,
                         filter: None,
                         told: false,
                     }],

@@ -46,6 +46,7 @@ impl Entity {
                             "date_trunc('week', \"at\"::timestamp)::date",
                         ]),
                         own: descriptor::texts(["self", "order"]),
+                        indexed: true,
                         filter: None,
                         told: true,
                     }],

@@ -44,6 +44,7 @@ impl Entity {
                         joins: vec![],
                         grain: descriptor::texts(["\"store\"", "\"name\""]),
                         own: descriptor::texts(["store", "name"]),
+                        indexed: true,
                         filter: None,
                         told: true,
                     }],
