@@ -90,8 +90,8 @@ impl Number {
         if !at_most(self.behind, wanted.behind) {
             return Fit::Changed;
         }
-        // Of two whole types the wider one takes all of the other's, though not all of as many digits.
-        let same = self.has == wanted.has && self.behind == wanted.behind;
+        // What is called otherwise may be the same numbers.
+        let same = (self.takes, self.has, self.behind) == (wanted.takes, wanted.has, wanted.behind);
         if same || at_most(self.has, wanted.takes) { Fit::All } else { Fit::Some }
     }
 }
