@@ -223,6 +223,7 @@ fn warehouse() -> Warehouse {
         migrations: Vec::new,
         refused: &[],
         tags: Vec::new(),
+        lineage: "[]",
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod forget;
 pub mod key;
 pub mod land;
+pub mod lineage;
 pub mod lock;
 pub mod migrate;
 pub mod place;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -13,6 +14,7 @@ use crate::connection::{self, Database};
 use crate::data_test::{self, Status, Tested};
 use crate::descriptor::{Name, Storage, Warehouse};
 use crate::error::{Error, Result};
+use crate::lineage::{Ended, Teller};
 use crate::place::Place;
 use crate::progress::{Progress, Step, count};
 use crate::refresh::Refreshed;
@@ -75,6 +77,36 @@ pub async fn run_patiently(
 /// The same; and some relations are computed anew from all that has landed and was written. Readers see them as they
 /// were until all of it is published together.
 pub async fn run_anew(
+    warehouse: &Warehouse,
+    place: &Place,
+    patience: Duration,
+    whole: &BTreeSet<Name>,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let teller = Teller::from_environment(warehouse, place)?;
+    let began = Utc::now();
+    let outcome = attempts(warehouse, place, patience, whole, progress).await;
+    match &outcome {
+        Ok(outcome) if outcome.is_held() => {
+            let refused = outcome.tested.iter().filter(|one| one.status.holds_back()).map(data_test::finding);
+            let why = Ended::Badly(refused.collect::<Vec<_>>().join("\n"));
+            teller.tell(began, why, &changes(outcome));
+        }
+        Ok(outcome) => teller.tell(began, Ended::Well, &changes(outcome)),
+        Err(error) => teller.tell(began, Ended::Badly(error.what().to_owned()), &[]),
+    }
+    outcome
+}
+
+/// The relations that have changed, with how many rows.
+fn changes(outcome: &Outcome) -> Vec<(Name, u64)> {
+    let landed = outcome.landed.iter().map(|(name, rows)| (name.clone(), *rows));
+    let applied = outcome.applied.iter().map(|one| (one.relation.clone(), one.rows));
+    let refreshed = outcome.refreshed.iter().map(|one| (one.mart.clone(), one.rows));
+    landed.filter(|(_, rows)| *rows > 0).chain(applied).chain(refreshed).collect()
+}
+
+async fn attempts(
     warehouse: &Warehouse,
     place: &Place,
     patience: Duration,

@@ -112,6 +112,7 @@ fn warehouse(objects_hash: &'static str, migrations: fn() -> Vec<Box<dyn Migrati
         marts: Vec::new(),
         tests: Vec::new(),
         migrations,
+        lineage: "[]",
         refused: &[("m000002_second", "till.rewrite"), ("m000001_baseline", "till.scan")],
         tags: Vec::new(),
         scripts: Scripts::default(),

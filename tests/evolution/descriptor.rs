@@ -38,6 +38,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         migrations: Vec::new,
         refused: &[],
         tags: Vec::new(),
+        lineage: "[]",
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -48,6 +48,8 @@ pub struct Warehouse {
     pub scripts: Scripts,
     /// The guided tour.
     pub demo: Vec<DemoStep>,
+    /// Where the columns of each relation come from, as JSON: for events of lineage.
+    pub lineage: &'static str,
 }
 
 impl Warehouse {

@@ -13,10 +13,11 @@
 mod pulse;
 pub mod serve;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch as signal;
 
@@ -27,6 +28,7 @@ use crate::capture::follow::Follower;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
+use crate::lineage::{Ended, Teller};
 use crate::place::Place;
 use crate::progress::{Progress, count};
 use crate::round::{Round, Waits};
@@ -108,7 +110,8 @@ pub async fn watch(
     pulse: &Pulse,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let watch = Watch { warehouse, place, pace, stop, pulse, voice: Voice(Mutex::new(progress)) };
+    let teller = Teller::from_environment(warehouse, place)?;
+    let watch = Watch { warehouse, place, pace, stop, pulse, teller, voice: Voice(Mutex::new(progress)) };
     let telling = watch.tell();
     tokio::select! {
         done = watch.go_on() => done,
@@ -122,6 +125,7 @@ struct Watch<'a> {
     pace: Pace,
     stop: &'a Stop,
     pulse: &'a Pulse,
+    teller: Teller<'a>,
     voice: Voice<'a>,
 }
 
@@ -296,6 +300,7 @@ impl Watch<'_> {
         let mut said = String::new();
         let mut recorded = Instant::now();
         let mut retained: Option<Instant> = None;
+        let mut told = BTreeMap::new();
         let staging = Staging::default();
         let mut waits = Waits::Perhaps;
         // Half a beginning would have its other half come late.
@@ -307,6 +312,7 @@ impl Watch<'_> {
         }
         while !leave.is_stopped() {
             let level = self.pulse.level();
+            let began = Utc::now();
             landed.mark_unchanged();
             match round::publish(self.warehouse, waits, &staging, target, |_, _, _| {}).await {
                 Ok(Round::Held(tested)) => {
@@ -318,6 +324,7 @@ impl Watch<'_> {
                         data_test::keep(&tested, record, target).await?;
                         self.voice
                             .warn(&format!("silver and gold stay as they are, landing goes on: {text}"));
+                        self.teller.tell(began, Ended::Badly(text.clone()), &[]);
                         said = text;
                     }
                     self.wait(pause, leave).await;
@@ -334,6 +341,11 @@ impl Watch<'_> {
                     let marts = published.refreshed.iter().map(|one| (one.mart.to_string(), one.rows));
                     let changed: Vec<(String, u64)> = applied.chain(marts).collect();
                     if !changed.is_empty() {
+                        let applied = published.applied.iter().map(|one| (one.relation.clone(), one.rows));
+                        let marts = published.refreshed.iter().map(|one| (one.mart.clone(), one.rows));
+                        let all: Vec<(Name, u64)> =
+                            self.landed_since(&mut told).into_iter().chain(applied).chain(marts).collect();
+                        self.teller.tell(began, Ended::Well, &all);
                         self.pulse.changed(changed);
                     }
                     self.pulse.published(level, published.system_time);
@@ -370,6 +382,19 @@ impl Watch<'_> {
             };
         }
         staging.clear(target).await
+    }
+
+    /// What has landed since this was asked the last time.
+    fn landed_since(&self, told: &mut BTreeMap<Name, u64>) -> Vec<(Name, u64)> {
+        let mut since = Vec::new();
+        for landing in self.landings() {
+            let now = self.pulse.rows([landing.clone()]);
+            let before = told.insert(landing.clone(), now).unwrap_or_default();
+            if now > before {
+                since.push((landing, now - before));
+            }
+        }
+        since
     }
 
     /// Folding can wait; where it fails, it is told and tried again the next time.

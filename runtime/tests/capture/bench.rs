@@ -153,6 +153,7 @@ impl Bench {
             migrations: Vec::new,
             refused: &[],
             tags: Vec::new(),
+            lineage: "[]",
             scripts: Scripts::default(),
             tests: vec![],
             demo: vec![],

@@ -121,6 +121,7 @@ pub fn warehouse() -> Warehouse {
         migrations: Vec::new,
         refused: &[],
         tags: Vec::new(),
+        lineage: "[]",
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -165,6 +165,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         migrations: Vec::new,
         refused: &[],
         tags: Vec::new(),
+        lineage: "[]",
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -6,6 +6,7 @@ mod entity;
 mod field;
 mod landing;
 mod layout;
+mod lineage;
 mod mart;
 mod migration;
 mod module;

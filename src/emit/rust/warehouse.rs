@@ -65,6 +65,7 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
             files.add(format!("{folder}/{}.rs", module::ENUMS), text);
         }
     }
+    files.add(format!("{folder}/lineage.rs"), super::lineage::file(warehouse, mark));
     files.add(format!("{folder}/mod.rs"), root(warehouse, hashes, mark));
 }
 
@@ -141,6 +142,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("refused", atom(format!("{migrator}::REFUSED"))),
             ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
+            ("lineage", atom("lineage::LINEAGE")),
         ],
     )
 }

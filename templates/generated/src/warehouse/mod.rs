@@ -5,6 +5,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
