@@ -4,6 +4,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
@@ -343,5 +344,6 @@ What to try next:
                 action: descriptor::DemoAction::Nothing,
             },
         ],
+        lineage: lineage::LINEAGE,
     }
 }

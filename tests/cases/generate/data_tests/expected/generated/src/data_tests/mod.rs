@@ -4,6 +4,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
@@ -372,5 +373,6 @@ WHERE mart.revenue > 10000 AND EXISTS (SELECT FROM \"bronze\".\"br_sale\" WHERE 
         refused: ::migration::data_tests::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
+        lineage: lineage::LINEAGE,
     }
 }

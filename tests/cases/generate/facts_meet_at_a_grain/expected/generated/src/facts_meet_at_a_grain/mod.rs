@@ -4,6 +4,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
@@ -45,5 +46,6 @@ pub fn warehouse() -> descriptor::Warehouse {
         refused: ::migration::facts_meet_at_a_grain::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
+        lineage: lineage::LINEAGE,
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
@@ -39,5 +40,6 @@ pub fn warehouse() -> descriptor::Warehouse {
         refused: ::migration::system_versioning::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
+        lineage: lineage::LINEAGE,
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod bronze;
 pub mod gold;
+pub mod lineage;
 pub mod silver;
 
 use medallion_runtime::descriptor;
@@ -47,5 +48,6 @@ pub fn warehouse() -> descriptor::Warehouse {
         refused: ::migration::writers_and_a_feed::REFUSED,
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
+        lineage: lineage::LINEAGE,
     }
 }
