@@ -15,6 +15,7 @@ mod forget;
 mod keeping;
 #[cfg(target_os = "linux")]
 mod large;
+mod lineage;
 mod notebook;
 mod operate;
 mod prompt;
