@@ -565,5 +565,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '5b0a28187d30ee19923a9fbe83a64d40bdf90f10364a07940a54fb8323fa0b90',
+    "objects_hash" = '96328dd94b8cdbe746c4a94506b8d6fb115744e8c93518757165633369098d8b',
     "migrated_at" = now();

@@ -574,5 +574,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '49124b46bf1d2e0022ce7a7f973e8161f9ccb3f8ba624ca93a3fd9c6af955f46',
+    "objects_hash" = '8f6e1e91f31c3d34bbd3d715f7d96266181272864651caa8fd91b8ece59e0e26',
     "migrated_at" = now();
