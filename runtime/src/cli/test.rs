@@ -36,13 +36,8 @@ pub struct Arguments {
     unit: bool,
 
     /// Where the unit tests stand: files, or folders of .toml; the folder `tests` beside the spec unless said otherwise
-    #[arg(
-        long,
-        value_name = "PATH",
-        requires = "unit",
-        env = "MEDALLION_UNIT_TESTS",
-        hide_env_values = true
-    )]
+    // The variable is there whatever is asked: what it says matters to unit tests alone.
+    #[arg(long, value_name = "PATH", env = "MEDALLION_UNIT_TESTS", hide_env_values = true)]
     unit_tests: Vec<PathBuf>,
 }
 
