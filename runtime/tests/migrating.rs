@@ -261,16 +261,20 @@ async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
     let (place, mut session) = database("migrating_broken_off").await;
     migrate::up(&warehouse("one", || vec![Box::new(Shop)]), &place).await.unwrap();
     let shop = warehouse("one", || vec![Box::new(Shop), Box::new(beside::Migration)]);
-    for table in ["silver.dim_customer_hist", "silver.\"fact_sale's 2024\""] {
+    for (table, word) in
+        [("silver.dim_customer_hist", "dim_customer"), ("silver.\"fact_sale's 2024\"", "2024")]
+    {
         // The build waits for whoever writes.
         let mut writer = PgConnection::connect(&place.warehouse).await.unwrap();
         let write = format!("BEGIN; LOCK TABLE {table} IN ROW EXCLUSIVE MODE");
         writer.execute(sqlx::AssertSqlSafe(write)).await.unwrap();
-        let (migrated, ()) = tokio::join!(migrate::up(&shop, &place), break_off(&mut session));
+        let (migrated, ()) = tokio::join!(migrate::up(&shop, &place), break_off(word, &mut session));
         let error = migrated.unwrap_err().to_string();
         assert!(error.contains("failed half-way: the next try begins it anew"), "{error}");
         let vain = format!("{table} in vain");
         assert!(built(&mut session).await.contains(&vain), "{vain}");
+        // Nobody waits for it the next time.
+        writer.execute("ROLLBACK").await.unwrap();
     }
     assert_eq!(migrate::up(&shop, &place).await.unwrap(), ["m000003_dim_customer_hist_index_and_1_more"]);
     let all = [
@@ -284,12 +288,13 @@ async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
     assert_eq!(built(&mut session).await, Vec::<String>::new());
 }
 
-/// Ends the session that waits to build an index.
-async fn break_off(session: &mut PgConnection) {
+/// Ends the session that waits to build an index on a table that is called so.
+async fn break_off(word: &str, session: &mut PgConnection) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY %' AND wait_event_type = 'Lock'";
+        WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY %' || $1 || '%'
+        AND wait_event_type = 'Lock'";
     let deadline = Instant::now() + Duration::from_secs(60);
-    while session.fetch_optional(end).await.unwrap().is_none() {
+    while sqlx::query(end).bind(word).fetch_optional(&mut *session).await.unwrap().is_none() {
         assert!(Instant::now() < deadline, "nobody builds an index");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

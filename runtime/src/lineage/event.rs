@@ -12,7 +12,7 @@ use super::Namespaces;
 use crate::descriptor::{Name, Warehouse};
 
 /// Who says so.
-const PRODUCER: &str = concat!("https://crates.io/crates/medallion/", env!("CARGO_PKG_VERSION"));
+const PRODUCER: &str = concat!("urn:medallion:", env!("CARGO_PKG_VERSION"));
 /// The version of the standard.
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 /// Where facets are defined.
