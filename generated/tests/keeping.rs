@@ -79,7 +79,8 @@ async fn from_the_horizon_on_the_past_is_what_it_was() {
 
 /// Has the warehouse keep what is younger than about a time, and returns the horizon that this makes.
 async fn keep_since(shop: &mut Shop, time: &str) -> String {
-    let days = format!("SELECT (extract(epoch FROM medallion.now() - '{time}') / 86400)::integer");
+    // Whole days: rounded, it would be the day before in the afternoon.
+    let days = format!("SELECT floor(extract(epoch FROM medallion.now() - '{time}') / 86400)::integer");
     let days = compare::value(&mut shop.warehouse, &days).await;
     let function = "pg_get_functiondef('medallion.retain()'::regprocedure)";
     let changed = format!("replace({function}, '''10 years''', '''{days} days''')");
