@@ -9,7 +9,7 @@ mod mart;
 
 pub use data_test::DataTest;
 pub use data_type::DataType;
-pub use lower::{is_type, load};
+pub use lower::{is_aggregate, is_type, load};
 pub use mart::*;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! that defines them. Knows no page and no event, which show it.
 
 mod query;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,66 +3,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join,
-    JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Value, Visit, Visitor, WindowSpec, WindowType,
+    Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
+    NamedWindowDefinition, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::value::{made, name_of};
 use super::{How, Origin, Origins};
 use crate::model::Name;
-
-/// Functions that make one value of many rows.
-const AGGREGATES: &[&str] = &[
-    "any_value",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar_pop",
-    "covar_samp",
-    "every",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "max",
-    "min",
-    "mode",
-    "percentile_cont",
-    "percentile_disc",
-    "range_agg",
-    "range_intersect_agg",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-    "xmlagg",
-];
 
 /// What can be read in FROM, with where its columns come from.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +52,7 @@ impl Table {
     }
 
     /// All that its columns come from.
-    fn all(&self) -> Origins {
+    pub(super) fn all(&self) -> Origins {
         self.columns.iter().flat_map(|(_, from)| from.iter().cloned()).collect()
     }
 
@@ -125,9 +78,10 @@ pub(super) fn read(text: &str, known: &BTreeMap<Name, Table>) -> Table {
 }
 
 /// Common table expressions that can be seen.
-type Names = BTreeMap<String, Rc<Table>>;
+pub(super) type Names = BTreeMap<String, Rc<Table>>;
 
-struct Reader<'k> {
+/// Reads queries; the values of their expressions are told in `value`.
+pub(super) struct Reader<'k> {
     known: &'k BTreeMap<Name, Table>,
     /// Whether everything could be resolved so far.
     exact: Cell<bool>,
@@ -135,19 +89,19 @@ struct Reader<'k> {
 
 /// What a SELECT can name.
 #[derive(Default)]
-struct Scope<'s> {
+pub(super) struct Scope<'s> {
     sources: Vec<(String, Rc<Table>)>,
-    windows: &'s [NamedWindowDefinition],
-    names: Names,
+    pub(super) windows: &'s [NamedWindowDefinition],
+    pub(super) names: Names,
     outer: Option<&'s Scope<'s>>,
 }
 
 impl Scope<'_> {
-    fn counted(&self) -> Origins {
+    pub(super) fn counted(&self) -> Origins {
         self.sources.iter().flat_map(|(_, table)| table.counted.iter().cloned()).collect()
     }
 
-    fn qualified(&self, alias: &str, column: &str) -> Option<Origins> {
+    pub(super) fn qualified(&self, alias: &str, column: &str) -> Option<Origins> {
         match self.sources.iter().find(|(name, _)| name == alias) {
             Some((_, table)) => table.find(column).cloned(),
             None => self.outer?.qualified(alias, column),
@@ -159,7 +113,7 @@ impl Scope<'_> {
         self.sources.iter().any(|(_, table)| table.find(name).is_some())
     }
 
-    fn bare(&self, name: &str) -> Option<Origins> {
+    pub(super) fn bare(&self, name: &str) -> Option<Origins> {
         let column = self.sources.iter().find_map(|(_, table)| table.find(name));
         let whole = || self.sources.iter().find(|(alias, _)| alias == name).map(|(_, table)| table.all());
         column.cloned().or_else(whole).or_else(|| self.outer?.bare(name))
@@ -167,12 +121,12 @@ impl Scope<'_> {
 }
 
 impl Reader<'_> {
-    fn unknown(&self) -> Origins {
+    pub(super) fn unknown(&self) -> Origins {
         self.exact.set(false);
         Origins::new()
     }
 
-    fn query(&self, query: &Query, names: &Names, outer: Option<&Scope<'_>>) -> Table {
+    pub(super) fn query(&self, query: &Query, names: &Names, outer: Option<&Scope<'_>>) -> Table {
         let mut names = names.clone();
         let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
         for common in query.with.iter().flat_map(|with| &with.cte_tables) {
@@ -323,11 +277,6 @@ impl Reader<'_> {
         }
     }
 
-    /// A column that is shown. One that is the same in each row says that the row is there.
-    fn shown(&self, expression: &Expr, scope: &Scope<'_>) -> Origins {
-        if says_something(expression) { scope.counted() } else { self.value(expression, scope) }
-    }
-
     fn from(&self, from: &TableWithJoins, scope: &mut Scope<'_>, rows: &mut Origins) {
         self.factor(&from.relation, scope, rows);
         for join in &from.joins {
@@ -464,185 +413,10 @@ impl Reader<'_> {
             _ => None,
         }
     }
-
-    /// What an expression's value comes from.
-    fn value(&self, expression: &Expr, scope: &Scope<'_>) -> Origins {
-        match expression {
-            Expr::Identifier(name) => scope.bare(&meant(name)).unwrap_or_else(|| self.unknown()),
-            Expr::CompoundIdentifier(names) => match names.as_slice() {
-                [alias, column] => {
-                    scope.qualified(&meant(alias), &meant(column)).unwrap_or_else(|| self.unknown())
-                }
-                _ => self.unknown(),
-            },
-            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => self.value(inner, scope),
-            Expr::BinaryOp { .. } => {
-                // Chains lean to the left, and may be long.
-                let (mut first, mut from) = (expression, Origins::new());
-                while let Expr::BinaryOp { left, right, .. } = first {
-                    from.extend(self.value(right, scope));
-                    first = left;
-                }
-                from.extend(self.value(first, scope));
-                made(from, How::Transformation)
-            }
-            Expr::Function(function) => self.function(function, scope),
-            Expr::Case { operand, conditions, else_result, .. } => {
-                let asked =
-                    operand.iter().map(|one| &**one).chain(conditions.iter().map(|one| &one.condition));
-                let asked = asked.flat_map(|one| self.value(one, scope)).collect();
-                let given =
-                    conditions.iter().map(|one| &one.result).chain(else_result.iter().map(|one| &**one));
-                let given = given.flat_map(|one| self.value(one, scope)).collect();
-                let mut from = made(given, How::Transformation);
-                from.extend(indirect(asked, How::Conditional));
-                from
-            }
-            Expr::Subquery(query) => {
-                let table = self.query(query, &scope.names, Some(scope));
-                let mut from = made(table.all(), How::Transformation);
-                from.extend(table.rows);
-                from
-            }
-            Expr::Exists { subquery, .. } => self.asked(subquery, scope),
-            Expr::InSubquery { expr, subquery, .. } => {
-                let mut from = made(self.value(expr, scope), How::Transformation);
-                from.extend(self.asked(subquery, scope));
-                from
-            }
-            other => {
-                let mut within = Within { reader: self, scope, depth: 0, from: Origins::new() };
-                let _ = other.visit(&mut within);
-                made(within.from, How::Transformation)
-            }
-        }
-    }
-
-    /// A query of which only the answer to a question counts.
-    fn asked(&self, query: &Query, scope: &Scope<'_>) -> Origins {
-        let table = self.query(query, &scope.names, Some(scope));
-        let mut from = indirect(table.all(), How::Conditional);
-        from.extend(table.rows);
-        from
-    }
-
-    fn function(&self, function: &Function, scope: &Scope<'_>) -> Origins {
-        let name =
-            parts(&function.name).and_then(|parts| parts.last().map(|last| meant(last))).unwrap_or_default();
-        let aggregate = AGGREGATES.contains(&name.as_str());
-        let how = if aggregate { How::Aggregation } else { How::Transformation };
-        let mut from = match &function.args {
-            FunctionArguments::List(list) => {
-                let mut from = self.arguments(&list.args, scope);
-                let whole = list
-                    .args
-                    .iter()
-                    .any(|one| matches!(one, FunctionArg::Unnamed(FunctionArgExpr::Wildcard)));
-                let same = aggregate && name == "count" && from.is_empty();
-                if whole || same {
-                    from.extend(scope.counted());
-                }
-                from
-            }
-            FunctionArguments::Subquery(query) => self.query(query, &scope.names, Some(scope)).all(),
-            FunctionArguments::None => Origins::new(),
-        };
-        from.extend(function.within_group.iter().flat_map(|one| self.value(&one.expr, scope)));
-        let mut from = made(from, how);
-        if let Some(filter) = &function.filter {
-            from.extend(indirect(self.value(filter, scope), How::Filter));
-        }
-        match &function.over {
-            Some(WindowType::WindowSpec(window)) => from.extend(self.window(window, scope)),
-            Some(WindowType::NamedWindow(name)) => from.extend(self.named_window(name, scope)),
-            None => {}
-        }
-        from
-    }
-
-    fn arguments(&self, arguments: &[FunctionArg], scope: &Scope<'_>) -> Origins {
-        let values = arguments.iter().filter_map(|argument| match argument {
-            FunctionArg::Unnamed(value)
-            | FunctionArg::Named { arg: value, .. }
-            | FunctionArg::ExprNamed { arg: value, .. } => match value {
-                FunctionArgExpr::Expr(expression) => Some(expression),
-                _ => None,
-            },
-        });
-        values.flat_map(|value| self.value(value, scope)).collect()
-    }
-
-    fn window(&self, window: &WindowSpec, scope: &Scope<'_>) -> Origins {
-        let ordered = window.order_by.iter().map(|one: &OrderByExpr| &one.expr);
-        let by = window.partition_by.iter().chain(ordered).flat_map(|one| self.value(one, scope));
-        let mut from = indirect(by.collect(), How::Window);
-        if let Some(name) = &window.window_name {
-            from.extend(self.named_window(name, scope));
-        }
-        from
-    }
-
-    fn named_window(&self, name: &Ident, scope: &Scope<'_>) -> Origins {
-        let place = scope.windows.iter().position(|window| meant(&window.0) == meant(name));
-        match place.map(|place| &scope.windows[place].1) {
-            Some(NamedWindowExpr::WindowSpec(window)) => self.window(window, scope),
-            Some(NamedWindowExpr::NamedWindow(other)) if meant(other) != meant(name) => {
-                self.named_window(other, scope)
-            }
-            _ => self.unknown(),
-        }
-    }
-}
-
-/// Looks at what stands directly within an expression.
-struct Within<'w, 'k, 's> {
-    reader: &'w Reader<'k>,
-    scope: &'w Scope<'s>,
-    depth: usize,
-    from: Origins,
-}
-
-impl Visitor for Within<'_, '_, '_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-        if self.depth == 1 {
-            self.from.extend(self.reader.value(expression, self.scope));
-        }
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        if self.depth == 1 {
-            self.from.extend(self.reader.asked(query, self.scope));
-        }
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-}
-
-/// What is made of values in a way: what was aggregated once stays so, what only decides goes on deciding.
-fn made(from: Origins, how: How) -> Origins {
-    let made = |one: Origin| match one.how {
-        How::Identity | How::Transformation => Origin { how, ..one },
-        _ => one,
-    };
-    from.into_iter().map(made).collect()
 }
 
 /// The same columns as what decides something.
-fn indirect(from: Origins, how: How) -> Origins {
+pub(super) fn indirect(from: Origins, how: How) -> Origins {
     let decides = |one: Origin| if one.how.is_direct() { Origin { how, ..one } } else { one };
     from.into_iter().filter(|one| one.column.is_some()).map(decides).collect()
 }
@@ -672,34 +446,8 @@ fn named(expression: &Expr) -> Option<String> {
     }
 }
 
-/// Whether an expression is a constant that counts for something: not NULL, and not zero.
-fn says_something(expression: &Expr) -> bool {
-    match expression {
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => says_something(inner),
-        Expr::Value(value) => match &value.value {
-            Value::Null => false,
-            Value::Number(number, _) => number.to_string().chars().any(|digit| ('1'..='9').contains(&digit)),
-            _ => true,
-        },
-        _ => false,
-    }
-}
-
-/// The name that PostgreSQL gives to a column without one.
-fn name_of(expression: &Expr) -> String {
-    match expression {
-        Expr::Identifier(name) => meant(name),
-        Expr::CompoundIdentifier(names) => names.last().map(meant).unwrap_or_default(),
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => name_of(inner),
-        Expr::Function(function) => {
-            parts(&function.name).and_then(|parts| parts.last().map(|last| meant(last))).unwrap_or_default()
-        }
-        _ => "?column?".to_owned(),
-    }
-}
-
 /// The name that an identifier means: unquoted ones in lower case.
-fn meant(ident: &Ident) -> String {
+pub(super) fn meant(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -707,6 +455,6 @@ fn meant(ident: &Ident) -> String {
 }
 
 /// The identifiers of a name, unless it is made of something else.
-fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
+pub(super) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0.iter().map(|part| part.as_ident()).collect()
 }

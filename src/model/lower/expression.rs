@@ -16,52 +16,6 @@ use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Nullability};
 use crate::spec::At;
 
-/// Functions that make one value of many rows.
-const AGGREGATES: &[&str] = &[
-    "any_value",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar_pop",
-    "covar_samp",
-    "every",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "max",
-    "min",
-    "mode",
-    "percentile_cont",
-    "percentile_disc",
-    "range_agg",
-    "range_intersect_agg",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-    "xmlagg",
-];
-
 /// What an expression is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -309,11 +263,11 @@ impl Reading<'_, '_, '_> {
             return;
         };
         let range = self.places.range(last);
-        let is_aggregate = AGGREGATES.contains(&name.as_str());
+        let is_aggregate = function::is_aggregate(&name);
         if !is_aggregate && !window::is_window(&name) && !function::is_known(&name) {
             let span = self.report.within(self.written, range);
             let message = format!("there is no function `{name}`");
-            let known = function::names().chain(AGGREGATES.iter().copied()).chain(window::names());
+            let known = function::names().chain(function::aggregates()).chain(window::names());
             self.report.push(
                 Finding::new(Code::UnknownFunction, message, span)
                     .label("none of PostgreSQL's that makes one value")
@@ -371,7 +325,7 @@ pub(super) fn aggregate(expression: &Expr) -> Option<(String, Range<u64>)> {
     let last = parts.last()?;
     let name = sql::meant(last);
     let place = last.span.start.column..last.span.end.column;
-    (AGGREGATES.contains(&name.as_str()) && function.over.is_none()).then_some((name, place))
+    (function::is_aggregate(&name) && function.over.is_none()).then_some((name, place))
 }
 
 impl Visitor for Reading<'_, '_, '_> {

@@ -46,6 +46,7 @@ use crate::model::{Scripts, Warehouse};
 use crate::spec::{self, Files, Parsed};
 
 use catalog::Catalog;
+pub use function::is_aggregate;
 use report::Report;
 
 /// Reads a spec and resolves it.
