@@ -1,7 +1,8 @@
 //! Measures the refresh of stored marts against `REFRESH MATERIALIZED VIEW CONCURRENTLY` of the same definitions, by
-//! turns in one run: 100 changed rows of a fact, 7,200 groups; one mart of sums, one with a distinct count. At each of
-//! the numbers of rows that `BENCH_ROWS` lists, so that it shows how the cost grows with them; few unless it says more.
-//! At 10,000,000 it fails where a mart of sums takes a 200th of the other's time, or the other mart a tenth.
+//! turns in one run: 100 changed rows of a fact, 7,200 groups; one mart of sums, one with a distinct count. Each is
+//! refreshed as `run` does, on a session of its own, and as `watch` does, on one that has done so before. At each of the
+//! numbers of rows that `BENCH_ROWS` lists, so that it shows how the cost grows with them; few unless it says more. At
+//! 10,000,000 it fails where a mart of sums takes a 200th of the other's time either way, or the other mart a tenth.
 //! `make bench-marts` runs it, on a scratch server.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that fails says so by panicking")]
@@ -9,7 +10,7 @@
 #[path = "../tests/evolution/descriptor.rs"]
 mod descriptor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use medallion::emit::{self, Workspace};
@@ -19,6 +20,8 @@ use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::refresh::Refreshed;
+use medallion_runtime::staging::Staging;
 use medallion_runtime::{apply, refresh};
 use medallion_server::Server;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -123,36 +126,47 @@ const CHANGES: &str = "
         WHERE sale_id IN (SELECT 1 + (change * 7919::bigint + {run} * 31) % {rows} FROM generate_series(1, {changed}) AS change)
     ) AS changed";
 
+/// How a round sets its transaction up.
+const ROUND: &str = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// On a session of its own, and on one that has done so before.
+const WAYS: [&str; 2] = ["run", "watch"];
+
+/// What was measured of a mart each time: its own refresh in each way, then the other's, in seconds.
+type Times = Vec<([f64; WAYS.len()], f64)>;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let sizes = std::env::var("BENCH_ROWS").unwrap_or_else(|_| "100000,1000000".to_owned());
-    let mut first: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     let mut slow = false;
     for size in sizes.split(',') {
         let rows: u64 = size.trim().parse().expect("BENCH_ROWS lists numbers");
         println!("{rows} rows, {CHANGED} of them changed");
         for ((mart, part), times) in MARTS.iter().zip(measure(rows).await) {
-            let ratios = sorted(times.iter().map(|(own, other)| other / own).collect());
-            let own = sorted(times.iter().map(|(own, _)| *own).collect());
             let other = sorted(times.iter().map(|(_, other)| *other).collect());
-            let begun = *first.entry(mart).or_insert_with(|| middle(&own));
-            println!(
-                "  {mart:<12} {:>8.1} ms to {:>8.1} ms: 1/{:.0} (1/{:.0} to 1/{:.0}); {:.1} times what the first size took",
-                middle(&own) * 1e3,
-                middle(&other) * 1e3,
-                middle(&ratios),
-                ratios[0],
-                ratios[ratios.len() - 1],
-                middle(&own) / begun,
-            );
-            slow |= rows >= LARGE && middle(&ratios) < *part;
+            for (place, way) in WAYS.iter().enumerate() {
+                let ratios = sorted(times.iter().map(|(own, other)| other / own[place]).collect());
+                let own = sorted(times.iter().map(|(own, _)| own[place]).collect());
+                let begun = *first.entry((mart, way)).or_insert_with(|| middle(&own));
+                println!(
+                    "  {mart:<12} {way:<5} {:>8.1} ms to {:>8.1} ms: 1/{:.0} (1/{:.0} to 1/{:.0}); {:.1} times what the first size took",
+                    middle(&own) * 1e3,
+                    middle(&other) * 1e3,
+                    middle(&ratios),
+                    ratios[0],
+                    ratios[ratios.len() - 1],
+                    middle(&own) / begun,
+                );
+                slow |= rows >= LARGE && middle(&ratios) < *part;
+            }
         }
     }
     assert!(!slow, "a refresh takes more than it may");
 }
 
-/// For each mart its own refresh and the other's, in seconds, by turns.
-async fn measure(rows: u64) -> [Vec<(f64, f64)>; MARTS.len()] {
+/// For each mart its own refresh and the other's, by turns.
+async fn measure(rows: u64) -> [Times; MARTS.len()] {
     let server = Server::scratch().unwrap();
     server.ensure_database("marts").unwrap();
     let mut connection = connection::connect(Database::Warehouse, &server.url("marts")).await.unwrap();
@@ -160,26 +174,38 @@ async fn measure(rows: u64) -> [Vec<(f64, f64)>; MARTS.len()] {
     execute(&ROWS.replace("{rows}", &rows.to_string()), &mut connection).await;
     execute("VACUUM ANALYZE", &mut connection).await;
     let mut times = MARTS.map(|_| Vec::new());
+    let mut watching = connection::connect(Database::Warehouse, &server.url("marts")).await.unwrap();
+    let kept = Staging::default();
     for run in 1..=RUNS {
-        let changes = CHANGES
-            .replace("{run}", &run.to_string())
-            .replace("{rows}", &rows.to_string())
-            .replace("{changed}", &CHANGED.to_string());
-        execute(&changes, &mut connection).await;
-        execute("DELETE FROM medallion.late_change", &mut connection).await;
-        let mut transaction = connection.begin().await.unwrap();
-        let applied = apply::apply(&warehouse, &mut transaction, |_| ()).await.unwrap();
-        assert_eq!(applied.len(), 1, "one fact changes");
-        let refreshed = refresh::refresh(&warehouse, &applied, &mut transaction, |_| ()).await.unwrap();
-        transaction.commit().await.unwrap();
-        for ((mart, _), times) in MARTS.iter().zip(&mut times) {
-            let own = refreshed.iter().find(|one| one.mart.table == *mart).unwrap().elapsed;
+        let mut own = [[0.0; WAYS.len()]; MARTS.len()];
+        for place in 0..WAYS.len() {
+            let number = run * WAYS.len() + place;
+            let changes = CHANGES
+                .replace("{run}", &number.to_string())
+                .replace("{rows}", &rows.to_string())
+                .replace("{changed}", &CHANGED.to_string());
+            execute(&changes, &mut connection).await;
+            execute("DELETE FROM medallion.late_change", &mut connection).await;
+            let refreshed = match WAYS[place] {
+                "watch" => round(&warehouse, &kept, &mut watching).await,
+                _ => {
+                    let mut session =
+                        connection::connect(Database::Warehouse, &server.url("marts")).await.unwrap();
+                    round(&warehouse, &Staging::default(), &mut session).await
+                }
+            };
+            for ((mart, _), own) in MARTS.iter().zip(&mut own) {
+                let refreshed = refreshed.iter().find(|one| one.mart.table == *mart).unwrap();
+                own[place] = refreshed.elapsed.as_secs_f64();
+            }
+        }
+        for (((mart, _), times), own) in MARTS.iter().zip(&mut times).zip(own) {
             let started = Instant::now();
             execute(&format!("REFRESH MATERIALIZED VIEW CONCURRENTLY gold.{mart}_view"), &mut connection)
                 .await;
             // The first time plans and warms.
             if run > 1 {
-                times.push((own.as_secs_f64(), Duration::as_secs_f64(&started.elapsed())));
+                times.push((own, Duration::as_secs_f64(&started.elapsed())));
             }
         }
     }
@@ -191,6 +217,20 @@ async fn measure(rows: u64) -> [Vec<(f64, f64)>; MARTS.len()] {
         execute(&sql, &mut connection).await;
     }
     times
+}
+
+/// Applies what has landed and refreshes what follows from it.
+async fn round(warehouse: &Warehouse, staging: &Staging, session: &mut PgConnection) -> Vec<Refreshed> {
+    let nothing = BTreeSet::new();
+    let mut transaction = session.begin().await.unwrap();
+    execute(ROUND, &mut transaction).await;
+    let applied =
+        apply::apply_in(warehouse, &nothing, staging, &mut transaction, |_| ()).await.unwrap();
+    assert_eq!(applied.len(), 1, "one fact changes");
+    let refreshed =
+        refresh::refresh_in(warehouse, &applied, &nothing, staging, &mut transaction, |_| ()).await.unwrap();
+    transaction.commit().await.unwrap();
+    refreshed
 }
 
 /// The warehouse, migrated.

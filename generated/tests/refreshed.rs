@@ -67,6 +67,17 @@ async fn readers_see_what_was_until_all_of_it_is_right() {
     laws::assert_hold(&mut shop, "refreshed").await;
 }
 
+/// What was kept of the last that was held back, with what it was: taken away.
+async fn take_kept(shop: &mut Shop) -> String {
+    let kept = "SELECT coalesce(run.performance_metrics ->> 'held', 'none') || ' '
+        || (run.performance_metrics -> 'tests' ->> 'failed') || ' ' || (failed.full_row ->> 'amount')::numeric::integer
+        FROM medallion.failed_row AS failed JOIN medallion.pipeline_metadata AS run ON run.id = failed.run
+        WHERE failed.test = 'range_fact_payment_amount' AND run.status = 'failed'";
+    let kept = compare::value(&mut shop.warehouse, kept).await;
+    compare::execute(&mut shop.warehouse, "DELETE FROM medallion.failed_row").await;
+    kept
+}
+
 #[tokio::test]
 async fn what_a_test_refuses_is_published_by_no_verb() {
     let server = Server::scratch().unwrap();
@@ -87,6 +98,8 @@ async fn what_a_test_refuses_is_published_by_no_verb() {
         );
         assert!(said.contains("not published: silver and gold are as they were"), "{said}");
         assert_eq!(compare::value(&mut shop.warehouse, SEEN).await, right, "{arguments:?}");
+        let held = if arguments[0] == "run" { "none" } else { "rebuild" };
+        assert_eq!(take_kept(&mut shop).await, format!("{held} 1 -5"), "{arguments:?}");
     }
     // What is rebuilt and has nothing to do with it is published.
     let output = command(&shop, &["rebuild", "dim_film"]).output().unwrap();
@@ -99,6 +112,7 @@ async fn what_a_test_refuses_is_published_by_no_verb() {
         forget::forget(&shop.descriptor, &shop.place, &subject, Current::Erase, Extent::Keep).await.unwrap();
     let forget::Outcome::Held(refused) = &outcome else { panic!("{outcome:?}") };
     assert!(refused.iter().any(|one| one.contains("range_fact_payment_amount")), "{refused:?}");
+    assert_eq!(take_kept(&mut shop).await, "forget 1 -5");
     assert_eq!(compare::value(&mut shop.warehouse, SEEN).await, right);
     let kept = "SELECT count(*) FROM medallion.lookup_inventory_cdc WHERE full_row ->> 'inventory_id' = '7'";
     assert_eq!(compare::value(&mut shop.warehouse, kept).await, "1");

@@ -23,7 +23,7 @@ fn meant(warehouse: &Warehouse, select: &[&str], exclude: &[&str]) -> Result<Vec
 #[test]
 fn words_mean_what_dbts_mean() {
     let warehouse = warehouse::pagila::warehouse();
-    let cases: [(&[&str], &[&str], &[&str]); 17] = [
+    let cases: [(&[&str], &[&str], &[&str]); 20] = [
         (&["dim_film_hist"], &[], &["dim_film_hist"]),
         // By the view, by the schema too, by a pattern.
         (&["dim_film"], &[], &["dim_film_hist"]),
@@ -34,6 +34,14 @@ fn words_mean_what_dbts_mean() {
         (&["kind:fact"], &[], &["fact_payment", "fact_rental"]),
         (&["resource_type:mart,tag:fin*"], &[], &["vw_monthly_revenue"]),
         (&["storage:view"], &[], &["vw_store_scorecard"]),
+        // The files that are generated of it.
+        (
+            &["path:generated/sql/pagila/30_gold"],
+            &["storage:view"],
+            &["vw_monthly_revenue", "vw_top_titles"],
+        ),
+        (&["path:generated/src/pagila/silver/fact_*.rs"], &[], &["fact_payment", "fact_rental"]),
+        (&["fqn:vw_top_titles"], &[], &["vw_top_titles"]),
         // What it reads, a step and all the way; what reads it.
         (&["1+dim_customer"], &[], &["br_customer_cdc", "dim_customer_hist", "lookup_address_hist"]),
         (
@@ -62,7 +70,9 @@ fn words_mean_what_dbts_mean() {
     for (word, said) in [
         ("vw_top_titels", "`vw_top_titels` selects nothing\n  = did you mean `vw_top_titles`?"),
         ("tag:sales", "`tag:sales` selects nothing\n  = `medallion list` shows relations, kinds and tags"),
-        ("path:spec", "`path:spec` is no selector\n"),
+        ("path:spec", "`path:spec` selects nothing\n  = `path:` is of a generated file or folder"),
+        ("state:modified", "`state:` selects nothing here\n  = a built warehouse knows no other state of itself"),
+        ("test:unique_*", "`test:unique_*` selects nothing\n  = `medallion test` takes tests by their names"),
         ("x++", "`x++` is no selector\n"),
         ("tag:", "`tag:` is no selector\n"),
         ("[", "`[` is no selector\n"),
@@ -111,6 +121,12 @@ async fn the_verbs_take_it() {
     let tested = ask(&["test", "--select", "tag:finance"], 0);
     assert!(tested.contains("1 of 5 ") && tested.ends_with("5 tests: 4 passed, 1 proved\n"), "{tested}");
     assert!(!tested.contains("dim_customer"), "{tested}");
+    let by_name = ask(&["test", "--select", "range_fact_payment_amount"], 0);
+    assert!(by_name.ends_with("1 test: 1 passed\n"), "{by_name}");
+    let ranges = ask(&["test", "--select", "tag:finance,test:range_*"], 0);
+    assert!(ranges.contains("range_") && !ranges.contains("unique"), "{ranges}");
+    let but = ask(&["test", "--select", "fact_payment", "--exclude", "range_fact_payment_amount"], 0);
+    assert!(!but.contains("range_fact_payment_amount") && but.contains("1 of "), "{but}");
     let verified = ask(&["verify", "--select", "+fact_payment", "--exclude", "layer:bronze"], 0);
     assert!(verified.contains("OK temporal_silver.fact_payment ") && !verified.contains("cdc"), "{verified}");
     assert!(!verified.contains("dim_film") && !verified.contains("simple_gold"), "{verified}");

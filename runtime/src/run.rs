@@ -354,20 +354,13 @@ fn metrics(outcome: &Outcome) -> serde_json::Value {
         outcome.applied.iter().map(|one| (one.relation.to_string(), step(one.rows, one.elapsed))).collect();
     let refreshed: BTreeMap<String, serde_json::Value> =
         outcome.refreshed.iter().map(|one| (one.mart.to_string(), step(one.rows, one.elapsed))).collect();
-    let tested =
-        |statuses: &[Status]| outcome.tested.iter().filter(|one| statuses.contains(&one.status)).count();
-    let tests = json!({
-        "passed": tested(&[Status::Proved, Status::Passed]),
-        "warned": tested(&[Status::Warned]),
-        "failed": tested(&[Status::Failed, Status::Broken]),
-    });
     let retained = outcome.retained.as_ref().map(|one| json!({ "horizon": one.horizon, "gone": one.gone }));
     json!({
         "retained": retained,
         "landed": landed,
         "applied": applied,
         "refreshed": refreshed,
-        "tests": tests,
+        "tests": data_test::counted(&outcome.tested),
         "system_time": outcome.system_time,
     })
 }

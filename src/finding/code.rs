@@ -109,6 +109,8 @@ codes! {
     ReadingFunction = "M0509",
     /// A function that PostgreSQL does not have.
     UnknownFunction = "M0510",
+    /// A value that hangs on the order of rows where rows are kept.
+    OrderInMart = "M0511",
     /// A name of before that something else has now.
     UnfitRename = "M0601",
     /// Something that may go and is still there.

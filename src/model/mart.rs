@@ -142,8 +142,23 @@ pub enum Reach {
 pub struct Sums {
     /// The measure that counts all rows: a group of which none is left goes.
     pub rows: String,
-    /// Each measure, and what it sums up.
+    /// Each measure that is summed up, and what of.
     pub measures: Vec<(String, Sum)>,
+    /// The averages.
+    pub averages: Vec<Average>,
+}
+
+/// An average whose sum and count are measures too, so that it follows from them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Average {
+    /// The measure.
+    pub name: String,
+    /// The measure that has the sum.
+    pub sum: String,
+    /// The measure that counts what is summed up.
+    pub count: String,
+    /// The decimal places that it is rounded to, where it says so.
+    pub places: Option<String>,
 }
 
 /// What a measure sums up, of the rows for which a condition holds.

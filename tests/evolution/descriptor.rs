@@ -167,7 +167,20 @@ fn groups(grouping: emit::Grouping) -> descriptor::Groups {
         derived: grouping.derived,
         reach: grouping.reach,
         sources: sources.collect(),
-        sums: grouping.sums.map(|(rows, differences)| descriptor::Sums { rows, differences }),
+        sums: grouping.sums.map(|sums| descriptor::Sums {
+            rows: sums.rows,
+            differences: sums.differences,
+            averages: sums
+                .averages
+                .into_iter()
+                .map(|one| descriptor::Average {
+                    name: one.name,
+                    sum: one.sum,
+                    count: one.count,
+                    value: one.value,
+                })
+                .collect(),
+        }),
     }
 }
 

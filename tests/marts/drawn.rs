@@ -92,6 +92,14 @@ const SALE_SUMS: &[Measure] = &[
     ("dearly", "numeric(12,2)", "coalesce(sum(sale.amount) FILTER (WHERE sale.amount > 5), 0)"),
 ];
 
+/// What follows from two that can be added, and their names.
+const SALE_MEANS: &[(Measure, &str, &str)] = &[
+    (("mean", "numeric", "avg(sale.amount)"), "revenue", "rows"),
+    (("mean_rounded", "numeric(10,2)", "round(avg(sale.amount), 2)"), "revenue", "rows"),
+    (("mean_pieces", "numeric(12,5)", "avg(sale.pieces)"), "pieces", "rows"),
+    (("mean_rebate", "numeric", "avg(sale.rebate)"), "rebates", "rebated"),
+];
+
 const SALE_OTHERS: &[Measure] = &[
     ("kinds", "bigint", "count(DISTINCT sale.kind_then)"),
     ("items", "bigint", "count(DISTINCT sale.item_id)"),
@@ -198,7 +206,14 @@ fn single(
     }
     let mut measures = draws.some(sums, 1, sums.len().min(3));
     measures.extend(draws.some(others, usize::from(!others.is_empty()), others.len().min(2)));
-    for (name, data_type, expression) in &measures {
+    let named = |name: &str| name == "rows" || measures.iter().any(|(known, ..)| *known == name);
+    let means: Vec<&Measure> = SALE_MEANS
+        .iter()
+        .filter(|(_, sum, count)| named(sum) && named(count))
+        .map(|(mean, ..)| mean)
+        .filter(|_| !draws.rarely(3))
+        .collect();
+    for (name, data_type, expression) in measures.iter().chain(&means) {
         writeln!(
             text,
             "    {{ name = \"{name}\", type = \"{data_type}\", null = true, expr = \"{expression}\" }},"

@@ -59,8 +59,8 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     }
     let place = Place::find(warehouse.name)?;
     let (started, clock) = (Utc::now(), Instant::now());
-    let selected = arguments.selection.of(warehouse)?;
-    let of = warehouse.tests.iter().filter(|test| data_test::is_of(test, &selected)).count();
+    let selected = arguments.selection.tests(warehouse)?;
+    let of = selected.len();
     let mut number = 0;
     let mut unprinted = Ok(());
     let tested = data_test::test_of(warehouse, &selected, &place, |one| {

@@ -3,9 +3,12 @@
 
 use sqlx::PgConnection;
 
+use serde_json::json;
+
 use super::{Status, Tested};
+use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
-use crate::record::Record;
+use crate::record::{self, Record};
 
 /// Keeps the rows of the tests that did not pass, in the place of what they found before.
 pub(crate) async fn keep(tested: &[Tested], record: Record, connection: &mut PgConnection) -> Result<()> {
@@ -33,4 +36,16 @@ pub(crate) async fn keep(tested: &[Tested], record: Record, connection: &mut PgC
         .during(|| format!("cannot keep what the test `{}` found", one.name))?;
     }
     Ok(())
+}
+
+/// Keeps what held back something that is no run, and was rolled back: `what` it was. The caller holds the lock.
+pub(crate) async fn keep_held(
+    warehouse: &Warehouse,
+    what: &str,
+    tested: &[Tested],
+    connection: &mut PgConnection,
+) -> Result<()> {
+    let record = record::begin(warehouse, connection).await?;
+    keep(tested, record, connection).await?;
+    record.held(connection, &json!({ "held": what, "tests": super::counted(tested) })).await
 }

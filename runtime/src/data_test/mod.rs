@@ -21,7 +21,7 @@ use crate::refresh::Refreshed;
 use crate::select::Selected;
 use crate::statement;
 
-pub(crate) use keep::keep;
+pub(crate) use keep::{keep, keep_held};
 pub use report::{junit, run_results};
 use scan::Scan;
 
@@ -82,12 +82,22 @@ pub fn finding(one: &Tested) -> String {
     format!("test `{}` of `{}` {word}: {message}", one.name, one.relation)
 }
 
+/// How many ended how, as a run keeps it.
+pub(crate) fn counted(tested: &[Tested]) -> serde_json::Value {
+    let of = |statuses: &[Status]| tested.iter().filter(|one| statuses.contains(&one.status)).count();
+    serde_json::json!({
+        "passed": of(&[Status::Proved, Status::Passed]),
+        "warned": of(&[Status::Warned]),
+        "failed": of(&[Status::Failed, Status::Broken]),
+    })
+}
+
 /// What of a warehouse is looked at.
 pub(crate) enum Look<'a> {
     /// All rows, by every test.
     Whole,
-    /// All rows of some relations, by their tests.
-    Of(&'a Selected),
+    /// All rows, by the tests of these names.
+    Of(&'a BTreeSet<&'static str>),
     /// What a round has changed, by the tests that it may have broken.
     Changed(&'a Changed<'a>),
 }
@@ -171,10 +181,10 @@ pub async fn test(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Test
     test_as(warehouse, &Look::Whole, place, report).await
 }
 
-/// The same, of some relations.
+/// The same, by the tests of these names.
 pub async fn test_of(
     warehouse: &Warehouse,
-    selected: &Selected,
+    selected: &BTreeSet<&'static str>,
     place: &Place,
     report: impl FnMut(&Tested),
 ) -> Result<Vec<Tested>> {

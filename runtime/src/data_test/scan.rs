@@ -1,7 +1,7 @@
 //! What tests ask, as SQL: those of one relation in one scan, the others each by a query of its own; and what the
 //! figures mean that come back. Executes nothing.
 
-use super::{Changed, Look, MOST_ROWS, is_of};
+use super::{Changed, Look, MOST_ROWS};
 use crate::descriptor::{DataTest, Name, Rule, Warehouse};
 use crate::quote;
 
@@ -36,7 +36,7 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
             continue;
         }
         if let Look::Of(selected) = what
-            && !is_of(test, selected)
+            && !selected.contains(test.name)
         {
             continue;
         }

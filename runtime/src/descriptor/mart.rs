@@ -105,6 +105,28 @@ pub struct Sums {
     pub rows: String,
     /// Each measure, and the SQL of its difference over rows with their sign, `m$sign`.
     pub differences: Vec<(String, String)>,
+    /// The averages that follow from them.
+    pub averages: Vec<Average>,
+}
+
+/// An average, which follows from a sum and a count that are measures too.
+#[derive(Clone, Debug)]
+pub struct Average {
+    /// The measure.
+    pub name: String,
+    /// The measure that has the sum.
+    pub sum: String,
+    /// The measure that has the count.
+    pub count: String,
+    /// Its SQL, over `{sum}` and `{count}`.
+    pub value: String,
+}
+
+impl Average {
+    /// Its SQL, of measures as they are said.
+    pub fn of(&self, said: impl Fn(&str) -> String) -> String {
+        self.value.replace("{sum}", &said(&self.sum)).replace("{count}", &said(&self.count))
+    }
 }
 
 /// A column of a stored mart's unit of refresh.

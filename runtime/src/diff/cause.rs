@@ -71,7 +71,7 @@ pub(super) async fn find(
     for (number, (silver, near)) in read.iter().enumerate() {
         stage_events(number, silver, near, times, connection).await?;
         let rows = format!("pg_temp.event_{number}");
-        trace(warehouse, silver, &rows, &mut BTreeSet::new(), number, connection).await?;
+        trace(warehouse, silver, (&rows, times), &mut BTreeSet::new(), number, connection).await?;
     }
     collect(limit, connection).await
 }
@@ -199,7 +199,7 @@ async fn stage_events(
 async fn trace(
     warehouse: &Warehouse,
     silver: &Silver,
-    events: &str,
+    (events, times): (&str, [&str; 2]),
     seen: &mut BTreeSet<Name>,
     number: usize,
     connection: &mut PgConnection,
@@ -207,7 +207,7 @@ async fn trace(
     if !seen.insert(silver.table.clone()) {
         return Ok(());
     }
-    land(silver, events, connection).await?;
+    land(silver, events, times, connection).await?;
     for (place, lookup) in silver.lookups.iter().enumerate() {
         let Some(looked) = warehouse.silver.iter().find(|one| one.table == lookup.relation) else { continue };
         let (own, there): (Vec<&String>, Vec<&String>) =
@@ -227,15 +227,50 @@ async fn trace(
         let table = format!("pg_temp.{table}");
         if rows > 0 {
             statement::analyze(connection, &table, rows).await?;
-            Box::pin(trace(warehouse, looked, &table, seen, number, connection)).await?;
+            Box::pin(trace(warehouse, looked, (&table, times), seen, number, connection)).await?;
         }
     }
     seen.remove(&silver.table);
     Ok(())
 }
 
+/// The position from which on what has landed is later than a time, found by halves: both rise together, and the key
+/// finds positions. Nothing where nothing has landed.
+async fn after(feed: &Name, time: &str, connection: &mut PgConnection) -> Result<Option<i64>> {
+    let sql = format!(
+        "WITH RECURSIVE search AS (\n\
+         SELECT min(lsn) AS first, max(lsn) + 1 AS last\nFROM {feed}\n\
+         UNION ALL\n\
+         SELECT CASE WHEN landed.later THEN search.first ELSE middle.lsn + 1 END,\n\
+         CASE WHEN landed.later THEN middle.lsn ELSE search.last END\n\
+         FROM search\n\
+         CROSS JOIN LATERAL (SELECT search.first + (search.last - search.first) / 2) AS middle (lsn)\n\
+         CROSS JOIN LATERAL (\n\
+         SELECT landed.commit_ts > {time}::timestamptz AS later\nFROM {feed} AS landed\n\
+         WHERE landed.lsn >= middle.lsn\nORDER BY landed.lsn, landed.seq\nLIMIT 1\n\
+         ) AS landed\n\
+         WHERE search.first < search.last\n\
+         )\n\
+         SELECT first FROM search WHERE first = last",
+        feed = quote::name(feed),
+        time = quote::literal(time),
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_optional(connection).await;
+    Ok(row.during(|| format!("cannot find a time in `{feed}`"))?.map(|row| row.get(0)))
+}
+
 /// The landed changes of a relation's keys at its events' moments.
-async fn land(silver: &Silver, events: &str, connection: &mut PgConnection) -> Result<()> {
+async fn land(
+    silver: &Silver,
+    events: &str,
+    [from, to]: [&str; 2],
+    connection: &mut PgConnection,
+) -> Result<()> {
+    let (Some(first), Some(last)) =
+        (after(&silver.feed, from, connection).await?, after(&silver.feed, to, connection).await?)
+    else {
+        return journalled(silver, events, connection).await;
+    };
     let key: Vec<(&str, &str, &str)> = silver
         .columns
         .iter()
@@ -267,7 +302,7 @@ async fn land(silver: &Silver, events: &str, connection: &mut PgConnection) -> R
          CASE WHEN landed.op <> 'T' THEN jsonb_build_object({fields}) END\n\
          FROM {events} AS event\n\
          JOIN {feed} AS landed\n\
-         ON landed.commit_ts = event.m$at\n\
+         ON landed.commit_ts = event.m$at AND landed.lsn >= {first} AND landed.lsn < {last}\n\
          AND CASE WHEN landed.op = 'T' THEN true ELSE {same} END",
         feed_name = quote::literal(&silver.feed.to_string()),
         fields = fields.join(", "),
@@ -275,6 +310,11 @@ async fn land(silver: &Silver, events: &str, connection: &mut PgConnection) -> R
         same = same.join(" AND "),
     );
     statement::execute(connection, &sql).await?;
+    journalled(silver, events, connection).await
+}
+
+/// What was written past the feed at its events' moments.
+async fn journalled(silver: &Silver, events: &str, connection: &mut PgConnection) -> Result<()> {
     if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
         let keys: Vec<&str> = silver.key.iter().map(String::as_str).collect();
         let fields: Vec<String> = keys

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
-use crate::data_test::{self, Changed, Look};
+use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
@@ -69,7 +69,13 @@ pub async fn forget(
     let failed = || "cannot erase in one transaction".to_owned();
     let mut transaction = target.begin().await.during(failed)?;
     apply::hold(warehouse, &mut transaction).await?;
-    let (outcome, written) = erase(warehouse, subject, current, extent, &mut transaction).await?;
+    let Erased { outcome, written, tested } =
+        erase(warehouse, subject, current, extent, &mut transaction).await?;
+    if let Outcome::Held(_) = &outcome {
+        transaction.rollback().await.during(failed)?;
+        data_test::keep_held(warehouse, "forget", &tested, &mut target).await?;
+        return Ok(outcome);
+    }
     let Outcome::Forgotten(_) = &outcome else {
         return Ok(outcome);
     };
@@ -103,17 +109,32 @@ async fn refuse_others(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
+/// How an erasure ended, within its transaction.
+struct Erased {
+    outcome: Outcome,
+    /// What was written to.
+    written: BTreeSet<Name>,
+    /// What was tested of what is left.
+    tested: Vec<Tested>,
+}
+
+impl From<Outcome> for Erased {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, written: BTreeSet::new(), tested: Vec::new() }
+    }
+}
+
 async fn erase(
     warehouse: &Warehouse,
     subject: &Subject<'_>,
     current: Current,
     extent: Extent,
     connection: &mut PgConnection,
-) -> Result<(Outcome, BTreeSet<Name>)> {
+) -> Result<Erased> {
     let landed = data_test::applied_positions(warehouse, connection).await?;
     let mut sweep = Sweep::begin(warehouse, subject, connection).await?;
     if current == Current::Refuse && sweep.is_current(connection).await? {
-        return Ok((Outcome::StillThere, BTreeSet::new()));
+        return Ok(Outcome::StillThere.into());
     }
     sweep.find_copies(connection).await?;
     for opened in ["prune", "backfill"] {
@@ -129,19 +150,19 @@ async fn erase(
         let refused = tested.iter().filter(|one| one.status.holds_back());
         let refused: Vec<String> = refused.map(data_test::finding).collect();
         if !refused.is_empty() {
-            return Ok((Outcome::Held(refused), BTreeSet::new()));
+            return Ok(Erased { outcome: Outcome::Held(refused), written: BTreeSet::new(), tested });
         }
     }
     let gone = sweep.gone;
     if gone.is_empty() {
-        return Ok((Outcome::Unknown, BTreeSet::new()));
+        return Ok(Outcome::Unknown.into());
     }
     trace(subject, &gone, connection).await?;
     let mut written: BTreeSet<Name> = gone.keys().cloned().collect();
     written.extend(applied.into_iter().map(|one| one.relation));
     written.extend(refreshed.into_iter().map(|one| one.mart));
     let gone = gone.into_iter().map(|(table, rows)| (table.to_string(), rows)).collect();
-    Ok((Outcome::Forgotten(gone), written))
+    Ok(Erased { outcome: Outcome::Forgotten(gone), written, tested: Vec::new() })
 }
 
 /// Writes down that it happened: who knows the key can tell whose it was, and nobody else.

@@ -2,7 +2,9 @@
 //! are sums, else recomputes the groups that changed rows touch; then makes of the groups what is made of them, for the
 //! rows that this reaches. What is stored has the groups, so that windows over them need no fact.
 
-use sqlx::PgConnection;
+use std::collections::BTreeSet;
+
+use sqlx::{PgConnection, Row as _};
 
 use super::incremental::{
     self, Extent, Scope, Stored, distinct, extent, is_null, not_distinct, recompute, replace,
@@ -26,9 +28,12 @@ pub async fn refresh(
     connection: &mut PgConnection,
 ) -> Result<u64> {
     if let Some((sums, source, changes)) = added(groups, reads)
-        && let Some(touched) = add(stored, groups, (sums, source, changes), connection).await?
+        && let Some(rows) = add(stored, groups, (sums, source, changes), connection).await?
     {
-        return if touched == 0 { Ok(0) } else { publish(stored, groups, connection).await };
+        return Ok(rows);
+    }
+    for driver in drivers(groups, reads) {
+        statement::analyze(connection, driver, u64::MAX).await?;
     }
     let extent = match touched(stored, groups, reads) {
         Some(sql) => match stored.fill("unit", &sql, connection).await? {
@@ -42,8 +47,21 @@ pub async fn refresh(
         let fresh = recompute(&all, &extent, "fresh", connection).await?;
         return replace(&all, fresh, None, connection).await;
     }
-    recompute(stored, &extent, "group", connection).await?;
-    publish(stored, groups, connection).await
+    let rows = recompute(stored, &extent, staged(stored, groups), connection).await?;
+    publish(stored, groups, "unit", rows, connection).await
+}
+
+/// The changes of what is joined: how few they are decides how the rows are found that join them.
+fn drivers<'a>(groups: &Groups, reads: &Reads<'a>) -> BTreeSet<&'a str> {
+    let joins = groups.sources.iter().flat_map(|source| &source.joins);
+    joins.filter_map(|join| reads.get(&join.stored)?.rows).collect()
+}
+
+/// Where groups are staged: where nothing is made of them they are the mart's rows.
+fn staged(stored: &Stored<'_>, groups: &Groups) -> &'static str {
+    let are_rows =
+        groups.derived.is_empty() && groups.reach.is_none() && groups.columns == stored.mart.columns;
+    if are_rows { "fresh" } else { "group" }
 }
 
 /// What can be added: the only source has changed and nothing that is joined to it, and its rows can be counted.
@@ -59,8 +77,8 @@ fn added<'a>(groups: &'a Groups, reads: &Reads<'a>) -> Option<(&'a Sums, &'a Mar
     (source.stored == **relation && !joined).then_some((sums, source, *rows))
 }
 
-/// Stages `unit_<n>` and `group_<n>` by adding; returns how many groups are touched, or nothing where no sum can be had
-/// that way: what is not a number swallows all others, and does not give them back.
+/// Refreshes it by adding; returns how many rows went or came, or nothing where no sum can be had that way: what is not
+/// a number swallows all others, and does not give them back.
 async fn add(
     stored: &Stored<'_>,
     groups: &Groups,
@@ -84,15 +102,73 @@ async fn add(
     if touched == 0 {
         return Ok(Some(0));
     }
-    let unit = format!("SELECT {}\nFROM {}", quote::list("", grain), stored.table("delta"));
-    stored.fill("unit", &unit, connection).await?;
-    stored.fill("group", &summed(stored, groups, sums), connection).await?;
-    let values: Vec<String> =
-        sums.differences.iter().map(|(name, _)| format!("{}::text", quote::identifier(name))).collect();
-    let sql =
-        format!("SELECT count(*) FROM {} WHERE 'NaN' IN ({})", stored.table("group"), values.join(", "));
-    let lost = statement::scalar_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
-    Ok((lost == 0).then_some(touched))
+    let lost = sums.differences.iter().map(|(name, _)| format!("{}::text", quote::identifier(name)));
+    let unit: Vec<&String> = grain.iter().collect();
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE 'NaN' IN ({})), count(*) FILTER (WHERE {})\nFROM {}",
+        lost.collect::<Vec<_>>().join(", "),
+        is_null("", &unit),
+        stored.table("delta"),
+    );
+    let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
+    let count = |at: usize| rows.first().map_or(0, |row| row.get::<i64, _>(at));
+    let (lost, with_null) = (count(0), count(1));
+    if lost > 0 {
+        return Ok(None);
+    }
+    let group = staged(stored, groups);
+    if group != "fresh" {
+        let rows = stored.fill(group, &summed(stored, groups, sums), connection).await?;
+        return publish(stored, groups, "delta", rows, connection).await.map(Some);
+    }
+    let known = format!("NOT ({})", is_null("delta.", &unit));
+    let same = statement::equal("stored.", "delta.", &unit, &unit);
+    let mut changed = stored.execute(&merged(stored, groups, sums, &known, &same), connection).await?;
+    if with_null > 0 {
+        let null = is_null("delta.", &unit);
+        let same = not_distinct("stored.", "delta.", &unit);
+        changed += stored.execute(&merged(stored, groups, sums, &null, &same), connection).await?;
+    }
+    statement::analyze(connection, &quote::name(&stored.mart.table), changed).await?;
+    Ok(Some(changed))
+}
+
+/// Adds to the groups as they are stored.
+fn merged(stored: &Stored<'_>, groups: &Groups, sums: &Sums, which: &str, same: &str) -> String {
+    let (mut set, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let new = |name: &str| format!("delta.{}", quote::identifier(name));
+    let added = |name: &str| format!("(coalesce(stored.{0}, 0) + delta.{0})", quote::identifier(name));
+    for name in &groups.columns {
+        let column = quote::identifier(name);
+        match sums.averages.iter().find(|average| average.name == *name) {
+            Some(average) => {
+                set.push(format!("{column} = {}", average.of(added)));
+                values.push(average.of(new));
+            }
+            None => {
+                if !stored.mart.grain.contains(name) {
+                    set.push(format!("{column} = {}", added(name)));
+                }
+                values.push(new(name));
+            }
+        }
+        columns.push(column);
+    }
+    let differs = sums.differences.iter().map(|(name, _)| format!("{} <> 0", new(name)));
+    format!(
+        "MERGE INTO {mart} AS stored\nUSING (\nSELECT *\nFROM {delta} AS delta\nWHERE {which}\n) AS delta\nON {same}\n\
+         WHEN MATCHED AND {left} <= 0 THEN DELETE\n\
+         WHEN MATCHED AND ({differs}) THEN UPDATE SET {set}\n\
+         WHEN NOT MATCHED AND {came} > 0 THEN INSERT ({columns}) VALUES ({values})",
+        mart = quote::name(&stored.mart.table),
+        delta = stored.table("delta"),
+        left = added(&sums.rows),
+        differs = differs.collect::<Vec<_>>().join(" OR "),
+        set = set.join(", "),
+        came = new(&sums.rows),
+        columns = columns.join(", "),
+        values = values.join(", "),
+    )
 }
 
 /// The groups with what was added to them, but for those of which nothing is left. Those without NULL in the grain are
@@ -103,15 +179,18 @@ fn summed(stored: &Stored<'_>, groups: &Groups, sums: &Sums) -> String {
         let name = quote::identifier(name);
         format!("coalesce(stored.{name}, 0) + delta.{name}")
     };
+    let is_average = |name: &String| sums.averages.iter().any(|average| average.name == *name);
     let columns: Vec<String> = groups
         .columns
         .iter()
+        .filter(|name| !is_average(name))
         .map(|name| match grain.contains(&name) {
             true => format!("delta.{}", quote::identifier(name)),
             false => as_named(&sum(name), name),
         })
         .collect();
     let is_null = is_null("delta.", &grain);
+    let some = format!("(SELECT count(*) FROM {} AS delta WHERE {is_null}) > 0", stored.table("delta"));
     let branch = |which: String, same: String| {
         format!(
             "SELECT {}\nFROM {} AS delta\nLEFT JOIN {} AS stored ON {same}\nWHERE {which} AND {} > 0",
@@ -121,37 +200,61 @@ fn summed(stored: &Stored<'_>, groups: &Groups, sums: &Sums) -> String {
             sum(&sums.rows),
         )
     };
-    format!(
+    let summed = format!(
         "{}\nUNION ALL\n{}",
         branch(format!("NOT ({is_null})"), statement::equal("stored.", "delta.", &grain, &grain)),
-        branch(format!("({is_null})"), not_distinct("stored.", "delta.", &grain)),
-    )
+        branch(format!("({is_null}) AND {some}"), not_distinct("stored.", "delta.", &grain)),
+    );
+    if sums.averages.is_empty() {
+        return summed;
+    }
+    let columns: Vec<String> = groups
+        .columns
+        .iter()
+        .map(|name| match sums.averages.iter().find(|average| average.name == *name) {
+            Some(average) => as_named(&average.of(quote::identifier), name),
+            None => quote::identifier(name),
+        })
+        .collect();
+    format!("SELECT {}\nFROM (\n{summed}\n) AS summed", columns.join(", "))
 }
 
-/// From the groups in `group_<n>`, which are those in `unit_<n>` as they shall be, to the mart's rows.
-async fn publish(stored: &Stored<'_>, groups: &Groups, connection: &mut PgConnection) -> Result<u64> {
-    let touched = Scope { table: "unit", columns: stored.unit.clone() };
+/// From the groups as they shall be, so many of those in `<touched>_<n>`, to the mart's rows.
+async fn publish(
+    stored: &Stored<'_>,
+    groups: &Groups,
+    touched: &'static str,
+    rows: u64,
+    connection: &mut PgConnection,
+) -> Result<u64> {
+    let touched = Scope { table: touched, columns: stored.unit.clone() };
+    let group = staged(stored, groups);
+    if group == "fresh" {
+        return replace(stored, rows, Some(&touched), connection).await;
+    }
     let known = quote::list("", &groups.columns);
-    let changed = format!("SELECT {known}\nFROM {}", stored.table("group"));
+    let changed = format!("SELECT {known}\nFROM {}", stored.table(group));
     // The others that a window takes together with them; where there is NULL, IN is neither true nor false.
-    let others = |which: &str| {
-        format!(
-            "{changed}\nUNION ALL\nSELECT {known}\nFROM {} AS stored\nWHERE {} IS NOT TRUE{which}",
-            quote::name(&stored.mart.table),
-            incremental::within(stored, &touched),
-        )
-    };
+    let others = format!("{} IS NOT TRUE", incremental::within(stored, &touched));
     let (rows, scope) = match &groups.reach {
         None => (changed, Some(touched)),
-        Some(columns) if columns.is_empty() => (others(""), None),
+        Some(columns) if columns.is_empty() => {
+            let mart = quote::name(&stored.mart.table);
+            let all = format!("SELECT {known}\nFROM {mart} AS stored\nWHERE {others}");
+            (format!("{changed}\nUNION ALL\n{all}"), None)
+        }
         Some(columns) => {
             let columns: Vec<&String> = columns.iter().collect();
-            let units =
-                format!("SELECT DISTINCT {}\nFROM {}", quote::list("", &columns), stored.table("unit"));
+            let units = format!(
+                "SELECT DISTINCT {}\nFROM {}",
+                quote::list("", &columns),
+                stored.table(touched.table)
+            );
             stored.fill("reach", &units, connection).await?;
             let reached = Scope { table: "reach", columns };
-            let which = format!("\nAND {}", incremental::within(stored, &reached));
-            (others(&which), Some(reached))
+            let columns = quote::list("stored.", &groups.columns);
+            let rows = incremental::standing(stored, &reached, &columns, &format!("\nAND {others}"));
+            (format!("{changed}\nUNION ALL\n{rows}"), Some(reached))
         }
     };
     let fresh = stored.fill("fresh", &made(groups, &rows), connection).await?;

@@ -12,8 +12,8 @@ use crate::quote;
 use crate::staging::Staging;
 use crate::statement::{self, Bound, Plan, Text, row_text};
 
-/// Recomputing more than this part of a mart's units costs more than recomputing the whole.
-const WHOLE_IS_CHEAPER_FROM: f64 = 0.3;
+/// Recomputing more than so many in a hundred of a mart's units costs more than recomputing the whole.
+const WHOLE_IS_CHEAPER_FROM: u64 = 30;
 
 /// Up to so many units are looked at one by one.
 const NAMED: u64 = 1_000;
@@ -69,7 +69,8 @@ impl Stored<'_> {
         format!("pg_temp.{what}_{}", self.number)
     }
 
-    async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
+    /// Executes a statement of its refresh.
+    pub async fn execute(&self, sql: &str, connection: &mut PgConnection) -> Result<u64> {
         statement::execute_as(connection, self.staging.plan(), sql, &Bound::default()).await
     }
 }
@@ -161,16 +162,20 @@ pub fn distinct(mut queries: Vec<String>) -> String {
     }
 }
 
+/// Looks at no more of the mart than tells.
 async fn whole_is_cheaper(stored: &Stored<'_>, units: u64, connection: &mut PgConnection) -> Result<bool> {
-    let columns = quote::list("", &stored.unit);
+    let enough = units.saturating_mul(100) / WHOLE_IS_CHEAPER_FROM + 1;
     let sql = format!(
-        "SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {}) AS unit",
+        "SELECT count(*) FROM (SELECT{} {} FROM {} LIMIT $1) AS unit",
+        // Of the whole grain each row is one.
+        if stored.unit.len() == stored.mart.grain.len() { "" } else { " DISTINCT" },
+        quote::list("", &stored.unit),
         quote::name(&stored.mart.table)
     );
-    let all = statement::scalar_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts needs no more")]
-    let part = units as f64 / all.max(1) as f64;
-    Ok(part > WHOLE_IS_CHEAPER_FROM)
+    let enough = i64::try_from(enough).unwrap_or(i64::MAX);
+    let bound = Bound { positions: [enough, 0], ..Bound::default() };
+    let known = statement::scalar_as(connection, stored.staging.plan(), &sql, &bound).await?;
+    Ok(known < enough)
 }
 
 /// The units, in parts.
@@ -298,31 +303,61 @@ fn of_many(stored: &Stored<'_>) -> String {
 }
 
 fn delete(stored: &Stored<'_>, scope: Option<&Scope<'_>>) -> String {
+    let mart = quote::name(&stored.mart.table);
+    let fresh = stored.table("fresh");
+    let theirs = row_text("fresh.", &stored.mart.columns);
+    let mine = row_text("stored.", &stored.mart.columns);
+    let Some(scope) = scope else {
+        return format!(
+            "DELETE FROM {mart} AS stored\nWHERE NOT EXISTS (\nSELECT FROM {fresh} AS fresh\nWHERE {theirs} = {mine}\n)"
+        );
+    };
+    let rows = standing(stored, scope, &format!("stored.ctid AS \"m$place\", {mine} AS \"m$text\""), "");
     format!(
-        "DELETE FROM {mart} AS stored\nWHERE NOT EXISTS (\nSELECT FROM {fresh} AS fresh\nWHERE {theirs} = {mine}\n){scope}",
-        mart = quote::name(&stored.mart.table),
-        fresh = stored.table("fresh"),
-        theirs = row_text("fresh.", &stored.mart.columns),
-        mine = row_text("stored.", &stored.mart.columns),
-        scope = scope.map(|scope| format!("\nAND {}", within(stored, scope))).unwrap_or_default(),
+        "DELETE FROM {mart}\nWHERE ctid IN (\nSELECT stands.\"m$place\"\nFROM (\n{rows}\n) AS stands\n\
+         WHERE NOT EXISTS (\nSELECT FROM {fresh} AS fresh\nWHERE {theirs} = stands.\"m$text\"\n)\n)"
     )
 }
 
 fn insert(stored: &Stored<'_>, scope: Option<&Scope<'_>>) -> String {
     let columns = quote::list("", &stored.mart.columns);
+    let mart = quote::name(&stored.mart.table);
+    let mine = format!("{} AS \"m$text\"", row_text("stored.", &stored.mart.columns));
+    let rows = match scope {
+        Some(scope) => standing(stored, scope, &mine, ""),
+        None => format!("SELECT {mine}\nFROM {mart} AS stored"),
+    };
     format!(
         "INSERT INTO {mart} ({columns})\nSELECT {columns}\nFROM {fresh} AS fresh\nWHERE NOT EXISTS (\n\
-         SELECT FROM {mart} AS stored\nWHERE {mine} = {theirs}{scope}\n)",
-        mart = quote::name(&stored.mart.table),
+         SELECT\nFROM (\n{rows}\n) AS stands\nWHERE stands.\"m$text\" = {theirs}\n)",
         fresh = stored.table("fresh"),
-        mine = row_text("stored.", &stored.mart.columns),
         theirs = row_text("fresh.", &stored.mart.columns),
-        scope = scope.map(|scope| format!("\nAND {}", within(stored, scope))).unwrap_or_default(),
     )
 }
 
-/// Keeps a statement over the stored rows to a scope: by the types' own equality (1.0 is 1.00), which can be hashed
-/// where there is no NULL.
+/// The stored rows of a scope, found from it, so that the others are not looked at: by the types' own equality
+/// (1.0 is 1.00), which an index serves; those with NULL only where the scope has some.
+pub fn standing(stored: &Stored<'_>, scope: &Scope<'_>, what: &str, and: &str) -> String {
+    let units = stored.table(scope.table);
+    let is_null = is_null("unit.", &scope.columns);
+    let branch = |which: String, same: String| {
+        format!(
+            "SELECT {what}\nFROM {units} AS unit\nJOIN {mart} AS stored ON {same}\nWHERE {which}{and}",
+            mart = quote::name(&stored.mart.table),
+        )
+    };
+    let some = format!("(SELECT count(*) FROM {units} AS unit WHERE {is_null}) > 0");
+    format!(
+        "{}\nUNION ALL\n{}",
+        branch(
+            format!("NOT ({is_null})"),
+            statement::equal("stored.", "unit.", &scope.columns, &scope.columns)
+        ),
+        branch(format!("({is_null}) AND {some}"), not_distinct("stored.", "unit.", &scope.columns)),
+    )
+}
+
+/// Whether a stored row is of a scope.
 pub fn within(stored: &Stored<'_>, scope: &Scope<'_>) -> String {
     format!(
         "(\n({mine}) IN (SELECT {theirs} FROM {units} AS unit)\n\

@@ -6,7 +6,8 @@ mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::descriptor::{Mart, Name, Silver, SilverKind, Storage, Warehouse};
+use crate::data_test;
+use crate::descriptor::{DataTest, Mart, Name, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{Error, Result};
 use word::{Method, Reach, Word};
 
@@ -32,6 +33,18 @@ impl Selection {
     /// Whether anything is said.
     pub fn is_any(&self) -> bool {
         !self.select.is_empty() || !self.exclude.is_empty()
+    }
+
+    /// The tests of the data that are meant, by their names: those of the relations, and those that are named.
+    pub fn tests(&self, warehouse: &Warehouse) -> Result<BTreeSet<&'static str>> {
+        let graph = Graph::of(warehouse);
+        let of = |said: &[String]| graph.tests(said, &warehouse.tests);
+        let selected = match self.select.is_empty() {
+            true => warehouse.tests.iter().map(|test| test.name).collect(),
+            false => of(&self.select)?,
+        };
+        let excluded = of(&self.exclude)?;
+        Ok(selected.difference(&excluded).copied().collect())
     }
 
     /// The relations that are meant: all without a word.
@@ -98,6 +111,8 @@ pub struct Node<'a> {
     pub aliases: Vec<&'a Name>,
     /// What it reads.
     pub reads: Vec<&'a Name>,
+    /// The files that are generated of it.
+    pub files: [String; 2],
 }
 
 /// The relations of a warehouse, and what reads what.
@@ -114,6 +129,18 @@ impl<'a> Graph<'a> {
             let found = warehouse.tags.iter().find(|(declared, _)| *declared == name.table);
             found.map_or(&[][..], |(_, tags)| *tags)
         };
+        let files = |kind: Kind, name: &Name| {
+            let (warehouse, layer) = (warehouse.name, kind.layer());
+            let number = match layer {
+                "bronze" => 10,
+                "silver" => 20,
+                _ => 30,
+            };
+            [
+                format!("generated/sql/{warehouse}/{number}_{layer}/{}.sql", name.table),
+                format!("generated/src/{warehouse}/{layer}/{}.rs", name.table),
+            ]
+        };
         let mut nodes = BTreeMap::new();
         for landing in &warehouse.landings {
             let node = Node {
@@ -122,11 +149,12 @@ impl<'a> Graph<'a> {
                 tags: tags(&landing.table),
                 aliases: vec![&landing.source],
                 reads: Vec::new(),
+                files: files(Kind::Landing, &landing.table),
             };
             nodes.insert(&landing.table, node);
         }
         for silver in &warehouse.silver {
-            nodes.insert(&silver.table, of_silver(silver, &tags));
+            nodes.insert(&silver.table, of_silver(silver, &tags, &files));
         }
         for mart in &warehouse.marts {
             let node = Node {
@@ -135,6 +163,7 @@ impl<'a> Graph<'a> {
                 tags: tags(&mart.table),
                 aliases: Vec::new(),
                 reads: mart.reads.iter().collect(),
+                files: files(Kind::Mart, &mart.table),
             };
             nodes.insert(&mart.table, node);
         }
@@ -150,6 +179,30 @@ impl<'a> Graph<'a> {
                 both = Some(match both {
                     None => meant,
                     Some(both) => both.intersection(&meant).cloned().collect(),
+                });
+            }
+            selected.extend(both.unwrap_or_default());
+        }
+        Ok(selected)
+    }
+
+    /// The tests of what is said: in each word those of its relations, and those that it names.
+    fn tests(&self, said: &[String], tests: &[DataTest]) -> Result<BTreeSet<&'static str>> {
+        let mut selected = BTreeSet::new();
+        for words in said.iter().flat_map(|said| said.split_whitespace()) {
+            let mut both: Option<BTreeSet<&'static str>> = None;
+            for said in words.split(',') {
+                let word = Word::read(said)?;
+                let mut meant: BTreeSet<&'static str> =
+                    tests.iter().map(|test| test.name).filter(|name| word.is_test(name)).collect();
+                if meant.is_empty() {
+                    let relations = self.word(said)?;
+                    let of = tests.iter().filter(|test| data_test::is_of(test, &relations));
+                    meant.extend(of.map(|test| test.name));
+                }
+                both = Some(match both {
+                    None => meant,
+                    Some(both) => both.intersection(&meant).copied().collect(),
                 });
             }
             selected.extend(both.unwrap_or_default());
@@ -196,7 +249,11 @@ impl<'a> Graph<'a> {
     fn unknown(&self, said: &str, word: &Word<'_>) -> Error {
         let error = Error::new(format!("`{said}` selects nothing"));
         let Method::Name(pattern) = &word.method else {
-            return error.remedy("`medallion list` shows relations, kinds and tags");
+            return error.remedy(match &word.method {
+                Method::Test(_) => "`medallion test` takes tests by their names, and prints them",
+                Method::Path(..) => "`path:` is of a generated file or folder, as `generated/sql/pagila/30_gold`",
+                _ => "`medallion list` shows relations, kinds and tags",
+            });
         };
         let bare = pattern.as_str().rsplit('.').next().unwrap_or_default();
         let names = self.nodes.iter().flat_map(|(name, node)| node.aliases.iter().chain([name]));
@@ -208,7 +265,11 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn of_silver<'a>(silver: &'a Silver, tags: &impl Fn(&Name) -> &'a [&'static str]) -> Node<'a> {
+fn of_silver<'a>(
+    silver: &'a Silver,
+    tags: &impl Fn(&Name) -> &'a [&'static str],
+    files: &impl Fn(Kind, &Name) -> [String; 2],
+) -> Node<'a> {
     let mut reads = vec![&silver.feed];
     reads.extend(silver.lookups.iter().map(|lookup| &lookup.relation));
     let (kind, aliases) = match &silver.kind {
@@ -218,7 +279,8 @@ fn of_silver<'a>(silver: &'a Silver, tags: &impl Fn(&Name) -> &'a [&'static str]
     };
     // A lookup is declared by the name of its view.
     let tags = if kind == Kind::Lookup { tags(aliases[0]) } else { tags(&silver.table) };
-    Node { kind, storage: None, tags, aliases, reads }
+    let files = files(kind, &silver.table);
+    Node { kind, storage: None, tags, aliases, reads, files }
 }
 
 /// How a mart's rows are kept, in the spec's word.

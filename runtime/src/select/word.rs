@@ -7,8 +7,18 @@ use crate::descriptor::Name;
 use crate::error::{Error, Result};
 
 /// How one writes it.
-const FORMS: &str = "write a name or a pattern (`dim_*`), `tag:`, `kind:`, `layer:`, `storage:` or `source:` before \
-                     it as need be, with `+`, `2+` or `@` around it";
+const FORMS: &str = "write a name or a pattern (`dim_*`), `tag:`, `kind:`, `layer:`, `storage:`, `source:`, `path:` or \
+                     `test:` before it as need be, with `+`, `2+` or `@` around it";
+
+/// Methods of dbt's that ask for what a warehouse does not have, and what has it.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("state", "a built warehouse knows no other state of itself: `medallion plan` says what a changed spec changes"),
+    ("result", "`medallion.failed_row` and `medallion status` have what the last runs found"),
+    ("source_status", "`medallion test` asks the tests of freshness"),
+    ("test_type", "`medallion test` asks the tests of the data, `medallion test --unit` those of the logic"),
+    ("exposure", "the marts are what is exposed: `kind:mart`"),
+    ("package", "a warehouse is one package"),
+];
 
 /// A word.
 pub(super) struct Word<'a> {
@@ -29,6 +39,10 @@ pub(super) enum Method<'a> {
     Storage(&'a str),
     /// A table of the source.
     Source(Pattern),
+    /// A file or folder of what is generated, as the warehouse's folder has it.
+    Path(Pattern, &'a str),
+    /// A test of the data.
+    Test(Pattern),
 }
 
 /// How far it reaches.
@@ -39,6 +53,9 @@ pub(super) enum Reach {
     /// All that reads it, and all that these read.
     Around,
 }
+
+/// No further.
+const NEITHER: Reach = Reach::Steps { before: 0, behind: 0 };
 
 impl<'a> Word<'a> {
     pub fn read(said: &'a str) -> Result<Self> {
@@ -54,12 +71,20 @@ impl<'a> Word<'a> {
         let pattern = |text: &str| Pattern::new(text).map_err(|_| wrong());
         let method = match rest.split_once(':') {
             None => Method::Name(pattern(rest)?),
+            Some(("fqn", name)) => Method::Name(pattern(name)?),
+            Some(("path", path)) => Method::Path(pattern(path)?, path.trim_end_matches('/')),
+            Some(("test" | "test_name", name)) => Method::Test(pattern(name)?),
             Some(("tag", tag)) => Method::Tag(pattern(tag)?),
             Some(("kind" | "resource_type", kind)) => Method::Kind(kind),
             Some(("layer", layer)) => Method::Layer(layer),
             Some(("storage" | "config.materialized", storage)) => Method::Storage(storage),
             Some(("source", source)) => Method::Source(pattern(source)?),
-            Some(_) => return Err(wrong()),
+            Some((method, _)) => {
+                return Err(match ELSEWHERE.iter().find(|(known, _)| *known == method) {
+                    Some((_, remedy)) => Error::new(format!("`{method}:` selects nothing here")).remedy(*remedy),
+                    None => wrong(),
+                });
+            }
         };
         if rest.is_empty() || rest.ends_with(':') || rest.contains(['+', '@']) {
             return Err(wrong());
@@ -77,6 +102,10 @@ impl<'a> Word<'a> {
                 names(pattern, name)
                     || (node.kind != Kind::Landing && node.aliases.iter().any(|alias| names(pattern, alias)))
             }
+            Method::Path(pattern, path) => node.files.iter().any(|file| {
+                pattern.matches(file) || file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+            }),
+            Method::Test(_) => false,
             Method::Tag(pattern) => node.tags.iter().any(|tag| pattern.matches(tag)),
             Method::Kind(kind) => node.kind.word() == *kind,
             Method::Layer(layer) => node.kind.layer() == *layer,
@@ -84,6 +113,17 @@ impl<'a> Word<'a> {
             Method::Source(pattern) => {
                 node.kind == Kind::Landing && node.aliases.iter().any(|alias| names(pattern, alias))
             }
+        }
+    }
+}
+
+impl Word<'_> {
+    /// Whether a test of this name is meant.
+    pub fn is_test(&self, name: &str) -> bool {
+        match &self.method {
+            Method::Test(pattern) => pattern.matches(name),
+            Method::Name(pattern) => self.reach == NEITHER && pattern.matches(name),
+            _ => false,
         }
     }
 }

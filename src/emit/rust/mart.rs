@@ -3,7 +3,7 @@
 use super::entity::{Descriptor, Entity, Field, spell_columns};
 use super::layout::{Expression, array, atom, call, string, structure, tuple, vector};
 use super::module::Modules;
-use crate::emit::sql::{self, Grouped, Grouping, definition_view};
+use crate::emit::sql::{self, Averaged, Grouped, Grouping, definition_view};
 use crate::model::{Mart, Name, Storage, UnitColumn};
 
 /// What stands for the column in the SQL of a unit of refresh.
@@ -102,8 +102,15 @@ fn truth(value: bool) -> Expression {
 }
 
 fn groups(grouping: &Grouping) -> Expression {
-    let sums = grouping.sums.as_ref().map(|(rows, differences)| {
-        structure("descriptor::Sums", vec![("rows", text(rows)), ("differences", pairs(differences))])
+    let sums = grouping.sums.as_ref().map(|sums| {
+        structure(
+            "descriptor::Sums",
+            vec![
+                ("rows", text(&sums.rows)),
+                ("differences", pairs(&sums.differences)),
+                ("averages", vector(sums.averages.iter().map(average).collect())),
+            ],
+        )
     });
     structure(
         "descriptor::Groups",
@@ -114,6 +121,18 @@ fn groups(grouping: &Grouping) -> Expression {
             ("reach", optional(grouping.reach.as_deref().map(texts))),
             ("sources", vector(grouping.sources.iter().map(source).collect())),
             ("sums", optional(sums)),
+        ],
+    )
+}
+
+fn average(average: &Averaged) -> Expression {
+    structure(
+        "descriptor::Average",
+        vec![
+            ("name", text(&average.name)),
+            ("sum", text(&average.sum)),
+            ("count", text(&average.count)),
+            ("value", text(&average.value)),
         ],
     )
 }

@@ -47,6 +47,7 @@ struct NoOverlap {
 }
 
 /// The index by which a changed lookup finds the rows that read it.
+#[derive(Clone)]
 pub(super) struct LookupIndex {
     pub(super) name: String,
     pub(super) columns: String,

@@ -4,9 +4,9 @@ use askama::Template;
 
 use super::dimension::{LookupIndex, column_definition, lookup_indexes};
 use super::lines::Lines;
-use super::quote::{derived, identifier, identifiers, relation};
+use super::quote::{derived, identifier, identifiers, relation, remark};
 use super::script::{Script, comment, comment_column};
-use crate::model::{Fact, Name, Silver, TRAVEL_SCHEMA};
+use crate::model::{Definition, Fact, Mart, Name, Silver, Storage, TRAVEL_SCHEMA};
 
 /// The archive's period: no spec names it.
 pub(in crate::emit) const ARCHIVE_START: &str = "sys_start";
@@ -34,7 +34,7 @@ struct FactSql {
     lookups: Vec<LookupIndex>,
 }
 
-pub(super) fn script(silver: &Silver, fact: &Fact) -> Script {
+pub(super) fn script(silver: &Silver, fact: &Fact, marts: &[Mart]) -> Script {
     let travel_view = Name::new(TRAVEL_SCHEMA, &silver.name.name);
     let default_partition = Name::new(&silver.name.schema, derived(&silver.name.name, "default"));
     let definition = FactSql {
@@ -53,7 +53,7 @@ pub(super) fn script(silver: &Silver, fact: &Fact) -> Script {
         primary_key: identifier(&derived(&silver.name.name, "pkey")),
         archive_primary_key: identifier(&derived(&fact.archive.name, "pkey")),
         archive_period_check: identifier(&derived(&fact.archive.name, "period_check")),
-        lookups: lookup_indexes(silver),
+        lookups: [lookup_indexes(silver), join_indexes(silver, marts)].concat(),
     };
     Script::of_relation("20_silver", &silver.name, super::render(&definition))
         .commented(comments(silver, fact, &default_partition, &travel_view))
@@ -62,6 +62,33 @@ pub(super) fn script(silver: &Silver, fact: &Fact) -> Script {
             format!("DROP TABLE {};", relation(&fact.archive)),
             format!("DROP TABLE {};", relation(&silver.name)),
         ])
+}
+
+/// What finds the rows that stored marts join to a changed row, where nothing else does.
+fn join_indexes(silver: &Silver, marts: &[Mart]) -> Vec<LookupIndex> {
+    let mut seen: Vec<Vec<&str>> =
+        silver.lookups.iter().map(|lookup| lookup.on.iter().map(|(own, _)| own.as_str()).collect()).collect();
+    let mut indexes = Vec::new();
+    for mart in marts.iter().filter(|mart| matches!(mart.storage, Storage::Incremental { .. })) {
+        let Definition::Declared(declared) = &mart.definition else { continue };
+        for source in declared.sources.iter().filter(|source| source.relation == silver.name) {
+            for join in &source.joins {
+                let own = join.on.iter().filter(|((alias, _), _)| *alias == source.alias);
+                let columns: Vec<&str> = own.map(|((_, column), _)| column.as_str()).collect();
+                let key_begins_so = silver.key.iter().map(String::as_str).take(columns.len()).eq(columns.iter().copied());
+                if columns.is_empty() || key_begins_so || seen.contains(&columns) {
+                    continue;
+                }
+                indexes.push(LookupIndex {
+                    name: identifier(&derived(&format!("{}_{}", silver.name.name, columns.join("_")), "join_idx")),
+                    columns: identifiers(columns.iter().copied()),
+                    alias: remark(&join.alias),
+                });
+                seen.push(columns);
+            }
+        }
+    }
+    indexes
 }
 
 /// A fact's key, with the column that partitions it: what PostgreSQL can hold unique.

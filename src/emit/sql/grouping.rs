@@ -22,8 +22,30 @@ pub struct Grouping {
     pub reach: Option<Vec<String>>,
     /// Its sources.
     pub sources: Vec<Grouped>,
-    /// The measure that counts all rows, and the SQL of each measure's difference, where differences are added.
-    pub sums: Option<(String, Vec<(String, String)>)>,
+    /// How differences are added, where they can be.
+    pub sums: Option<Added>,
+}
+
+/// How differences are added to a mart's groups.
+pub struct Added {
+    /// The measure that counts all rows.
+    pub rows: String,
+    /// The SQL of each measure's difference.
+    pub differences: Vec<(String, String)>,
+    /// The averages.
+    pub averages: Vec<Averaged>,
+}
+
+/// An average that follows from a sum and a count.
+pub struct Averaged {
+    /// The measure.
+    pub name: String,
+    /// The measure that has the sum.
+    pub sum: String,
+    /// The measure that has the count.
+    pub count: String,
+    /// Its SQL over `{sum}` and `{count}`.
+    pub value: String,
 }
 
 /// A source of such a mart.
@@ -135,7 +157,16 @@ pub fn grouping(mart: &Mart, time_zone: &str) -> Option<Grouping> {
                 let kind = if numeric { "numeric" } else { "bigint" };
                 (name.clone(), format!("CAST({} AS {kind})", difference(sum)))
             });
-            (sums.rows.clone(), all.collect())
+            let averages = sums.averages.iter().map(|one| {
+                let mean = "{sum}::numeric / nullif({count}, 0)".to_owned();
+                let mean = match &one.places {
+                    Some(places) => format!("round({mean}, {places})"),
+                    None => mean,
+                };
+                let (name, value) = typed(&one.name, &mean);
+                Averaged { name, sum: one.sum.clone(), count: one.count.clone(), value }
+            });
+            Added { rows: sums.rows.clone(), differences: all.collect(), averages: averages.collect() }
         }),
     })
 }

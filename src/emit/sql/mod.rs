@@ -28,7 +28,7 @@ pub(super) use apart::closed;
 pub(super) use definition::{present, unit};
 pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
-pub use grouping::{Grouped, GroupedJoin, Grouping, grouping};
+pub use grouping::{Averaged, Grouped, GroupedJoin, Grouping, grouping};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
 pub(super) use parting::{Parting, rekeyed};
@@ -50,7 +50,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     scripts.push(bookkeeping::time_of(warehouse));
     scripts.extend(warehouse.silver.iter().map(|silver| match &silver.kind {
         SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
-        SilverKind::Fact(fact) => fact::script(silver, fact),
+        SilverKind::Fact(fact) => fact::script(silver, fact, &warehouse.marts),
     }));
     scripts.extend(warehouse.temporal_joins.iter().map(|join| temporal_join::script(join, warehouse)));
     scripts.extend(

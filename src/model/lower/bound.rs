@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use sqlparser::ast::Expr;
+
 use super::catalog::{Catalog, SYSTEM_COLUMNS};
-use super::query::{Mention, Query};
+use super::query::{ColumnMention, Mention, Query};
 use super::report::Report;
 use super::scope::{Readable, Scope};
 use super::sql::Clock;
-use super::{unit, volatile};
+use super::{reproducible, unit, volatile};
 use crate::finding::{Code, Finding, SourceText, Span};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Piece, Read, TOOL_SCHEMA, TRAVEL_SCHEMA};
@@ -61,7 +63,22 @@ impl<'r> Bound<'r> {
         self.check_zones(report);
         self.check_clocks(report);
         self.check_functions(report);
+        self.check_order(report);
         reads
+    }
+
+    /// What is kept has to come out alike another time.
+    fn check_order(&self, report: &mut Report<'_>) {
+        if !self.stored() {
+            return;
+        }
+        for call in &self.query.calls {
+            let columns = Called { bound: self, columns: &call.columns };
+            let finding = reproducible::refused(&call.function, &columns, self.place(&call.range));
+            if let Some(finding) = finding {
+                report.push(finding);
+            }
+        }
     }
 
     fn stored(&self) -> bool {
@@ -213,5 +230,24 @@ impl<'r> Bound<'r> {
                 None => finding.help("read the relations themselves"),
             });
         }
+    }
+}
+
+/// The columns that a call is given.
+struct Called<'r> {
+    bound: &'r Bound<'r>,
+    columns: &'r [(String, ColumnMention)],
+}
+
+impl reproducible::Columns for Called<'_> {
+    fn data_type(&self, expression: &Expr) -> Option<DataType> {
+        let (_, column) = self.columns.iter().find(|(text, _)| *text == expression.to_string())?;
+        let mut of = column.of.iter().filter_map(|mention| self.bound.find(mention));
+        of.find_map(|readable| readable.column(&column.name))?.data_type.clone()
+    }
+
+    fn key(&self) -> Vec<String> {
+        // Of a query nobody knows.
+        Vec::new()
     }
 }

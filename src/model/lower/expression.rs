@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use super::report::Report;
 use super::scope::{ReadColumn, Readable};
 use super::sql::{self, Clock, Places};
-use super::{function, type_name, unit, volatile, window, zone};
+use super::{function, reproducible, type_name, unit, volatile, window, zone};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Nullability};
@@ -62,6 +62,16 @@ impl<'a> Place<'a> {
             },
             _ => None,
         }
+    }
+}
+
+impl reproducible::Columns for Place<'_> {
+    fn data_type(&self, expression: &Expr) -> Option<DataType> {
+        self.column(expression).and_then(|(_, column)| column.data_type.clone())
+    }
+
+    fn key(&self) -> Vec<String> {
+        self.relations.first().map_or_else(Vec::new, |(_, relation)| relation.key.clone())
     }
 }
 
@@ -256,6 +266,18 @@ impl Reading<'_, '_, '_> {
         self.report.push_absent(finding, meant.iter().all(|relation| relation.complete));
     }
 
+    /// What is kept has to come out alike another time.
+    fn check_order(&mut self, called: &Function) {
+        if !self.place.stored {
+            return;
+        }
+        let Some(last) = sql::parts(&called.name).and_then(|parts| parts.last().copied()) else { return };
+        let place = self.report.within(self.written, self.places.range(last.span));
+        if let Some(finding) = reproducible::refused(called, self.place, place) {
+            self.report.push(finding);
+        }
+    }
+
     /// What is called has to be there, and to stand where it may.
     fn check_call(&mut self, called: &Function) {
         let Some(name) = sql::built_in(called) else { return };
@@ -364,6 +386,7 @@ impl Visitor for Reading<'_, '_, '_> {
         self.check_zone(expression);
         if let Expr::Function(called) = expression {
             self.check_call(called);
+            self.check_order(called);
             self.windows += usize::from(called.over.is_some());
         }
         if aggregate(expression).is_some() {

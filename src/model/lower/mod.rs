@@ -25,6 +25,7 @@ mod order;
 mod query;
 mod readable;
 mod report;
+mod reproducible;
 mod retention;
 mod roles;
 mod scope;

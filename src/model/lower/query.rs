@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArguments, ObjectName, Query as Tree, Select, SelectItem, SetExpr,
-    Spanned, TableFactor, TableWithJoins, Visit, Visitor,
+    Spanned, TableFactor, TableWithJoins, Visit, Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::{Location, Token};
 
@@ -31,6 +31,8 @@ pub(super) struct Query {
     pub volatile: Vec<(Range<usize>, String)>,
     /// Functions that stand where rows are read, or of a schema.
     pub functions: Vec<FunctionMention>,
+    /// What is called, with the columns that it is given, as they are written.
+    pub calls: Vec<Call>,
     /// The names of the columns that come out, where they can be told.
     pub outputs: Option<Vec<String>>,
 }
@@ -55,6 +57,13 @@ pub(super) struct FunctionMention {
     pub name: Mention,
     /// Whether it stands in FROM.
     pub in_from: bool,
+}
+
+/// A call, and the columns within it.
+pub(super) struct Call {
+    pub range: Range<usize>,
+    pub function: Function,
+    pub columns: Vec<(String, ColumnMention)>,
 }
 
 /// Reads the file of a mart or a test, as it is called; findings where it is not exactly one query.
@@ -103,6 +112,7 @@ pub(super) fn read(file: &SourceText, of: &str, report: &mut Report<'_>) -> Opti
         zoned: found.zoned,
         volatile: found.volatile,
         functions: found.functions,
+        calls: found.calls,
         outputs: outputs(&tree.body),
     })
 }
@@ -195,6 +205,7 @@ struct Found {
     zoned: Vec<ColumnMention>,
     volatile: Vec<(Range<usize>, String)>,
     functions: Vec<FunctionMention>,
+    calls: Vec<Call>,
     refused: Vec<(Range<usize>, String)>,
 }
 
@@ -302,6 +313,16 @@ impl Reading {
             Expr::Identifier(ident) if !self.argument_names.contains(&ident.span.start) => self.bare(ident),
             _ => None,
         }
+    }
+
+    fn call(&self, function: &Function) -> Option<Call> {
+        let last = *sql::parts(&function.name)?.last()?;
+        let mut columns = Vec::new();
+        let _ = visit_expressions(&function.args, |expression| {
+            columns.extend(self.column(expression).map(|column| (expression.to_string(), column)));
+            ControlFlow::<()>::Continue(())
+        });
+        Some(Call { range: self.places.range(last.span), function: function.clone(), columns })
     }
 
     fn qualified(&self, alias: &str, column: &sqlparser::ast::Ident) -> Option<ColumnMention> {
@@ -426,6 +447,8 @@ impl Visitor for Reading {
         self.found.columns.extend(column);
         if let Expr::Function(function) = expression {
             self.argument_names.extend(argument_names(function));
+            let call = self.call(function);
+            self.found.calls.extend(call);
             let name = self.named(&function.name);
             self.found.functions.extend(name.map(|name| FunctionMention { name, in_from: false }));
         }

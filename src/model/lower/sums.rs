@@ -1,6 +1,6 @@
 //! Which marts are refreshed by adding: one source, whose every change is told row by row, and nothing but counts and
-//! sums of exact numbers, so that what comes and goes can be added to what is stored without a difference. Knows
-//! expressions and types.
+//! sums of exact numbers, so that what comes and goes can be added to what is stored without a difference; and averages that
+//! follow from these. Knows expressions and types.
 
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -10,17 +10,70 @@ use sqlparser::ast::{
 use super::expression::Place;
 use super::sql;
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, MartColumn, Nullability, Sum, Sums};
+use crate::model::{Average, DataType, MartColumn, Nullability, Sum, Sums};
 
 /// How the measures of a source follow from what comes and goes; none where one of them does not.
-pub(super) fn of(measures: &[(MartColumn, Expr)], place: &Place<'_>) -> Option<Sums> {
-    let sums: Option<Vec<(String, Sum)>> = measures
-        .iter()
-        .map(|(column, tree)| Some((column.name.clone(), sum(tree, &column.data_type, place)?)))
-        .collect();
-    let measures = sums?;
+pub(super) fn of(all: &[(MartColumn, Expr)], place: &Place<'_>) -> Option<Sums> {
+    let mut measures = Vec::new();
+    let mut means = Vec::new();
+    for (column, tree) in all {
+        match mean(tree, place) {
+            Some(mean) => means.push((&column.name, mean)),
+            None => measures.push((column.name.clone(), sum(tree, &column.data_type, place)?)),
+        }
+    }
     let (rows, _) = measures.iter().find(|(_, sum)| *sum == Sum::Rows(None))?;
-    Some(Sums { rows: rows.clone(), measures })
+    let averages: Option<Vec<Average>> =
+        means.into_iter().map(|(name, mean)| average(name, &mean, &measures, all)).collect();
+    Some(Sums { rows: rows.clone(), measures, averages: averages? })
+}
+
+/// What an average is taken of.
+struct Mean {
+    value: String,
+    condition: Option<String>,
+    number: Exact,
+    places: Option<String>,
+}
+
+fn mean(tree: &Expr, place: &Place<'_>) -> Option<Mean> {
+    let Expr::Function(called) = tree else { return None };
+    if sql::built_in(called)? == "round" && called.over.is_none() {
+        let [inner, places @ Expr::Value(_)] = sql::arguments(called)?[..] else { return None };
+        return Some(Mean { places: Some(places.to_string()), ..mean(inner, place)? });
+    }
+    if sql::built_in(called)? != "avg" || called.over.is_some() || !called.within_group.is_empty() {
+        return None;
+    }
+    let value = argument(called)??;
+    let condition = called.filter.as_ref().map(ToString::to_string);
+    Some(Mean { value: value.to_string(), condition, number: exact(value, place)?, places: None })
+}
+
+/// An average follows where the mart has its sum, to as many decimal places, and its count.
+fn average(
+    name: &str,
+    mean: &Mean,
+    measures: &[(String, Sum)],
+    all: &[(MartColumn, Expr)],
+) -> Option<Average> {
+    let of = Sum::Of(mean.value.clone(), mean.condition.clone());
+    let keeps = |name: &String| {
+        let column = all.iter().find(|(column, _)| column.name == *name);
+        column.is_some_and(|(column, _)| match &column.data_type {
+            DataType::BuiltIn(BuiltIn::Numeric(Some((_, scale)))) => *scale == mean.number.scale,
+            DataType::BuiltIn(BuiltIn::Numeric(None)) => true,
+            whole => is_whole(whole),
+        })
+    };
+    let (sum, _) = measures.iter().find(|(name, sum)| *sum == of && keeps(name))?;
+    let counts = match mean.number.nullable {
+        true => Sum::Known(mean.value.clone(), mean.condition.clone()),
+        false => Sum::Rows(mean.condition.clone()),
+    };
+    let (count, _) = measures.iter().find(|(_, sum)| *sum == counts)?;
+    let (name, places) = (name.to_owned(), mean.places.clone());
+    Some(Average { name, sum: sum.clone(), count: count.clone(), places })
 }
 
 fn sum(tree: &Expr, stored: &DataType, place: &Place<'_>) -> Option<Sum> {

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::expression::{self, Place, Typed};
-use super::sql;
+use super::{reproducible, sql};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Nullability};
 
@@ -31,10 +31,6 @@ const WINDOWS: &[&str] = &[
 
 /// Those for which rows that are equal in the window's order are not.
 const BY_PLACE: &[&str] = &["first_value", "lag", "last_value", "lead", "nth_value", "ntile", "row_number"];
-
-/// Aggregates whose value hangs on the order in which they meet the rows.
-const IN_ORDER: &[&str] =
-    &["any_value", "array_agg", "json_agg", "json_object_agg", "jsonb_agg", "string_agg", "xmlagg"];
 
 pub(super) fn is_window(name: &str) -> bool {
     WINDOWS.contains(&name)
@@ -71,7 +67,7 @@ pub(super) fn unfit(
         return Some((format!("`{name}` cannot be taken across rows so"), label));
     }
     let rows = window.window_frame.as_ref().is_some_and(|frame| frame.units == WindowFrameUnits::Rows);
-    let by_place = BY_PLACE.contains(&name) || IN_ORDER.contains(&name) || rows;
+    let by_place = BY_PLACE.contains(&name) || reproducible::IN_ORDER.contains(&name) || rows;
     if place.stored && by_place && !orders_all(window, place) {
         let message = format!("`{name}` tells rows apart that its window holds to be equal");
         return Some((message, format!("order by what tells them apart: {}", list(&place.grain))));
