@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "54e3f6b9f0324fead8fddd611f0d055175fe9a1d4bcb8ec03c6e835161065e6a";
+pub const SPEC_HASH: &str = "c1e8aeece67005a857f2c2ef0c9d8ffbb7ca13bfd4985cce48a13a660507e55a";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "13e0050ac6d447f0ff3c0e0ea48e9d7998a4be36a66a97cc5434fba22f77d3f2";

@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "795e97274276e76cb856716b5267cedd0c37d07c0d47dbc76e579126d67cdacc";
+pub const SPEC_HASH: &str = "e7aa78130ae45a0d21bf0873c289bd38a6bcc42e860a74f33a6a6f38f3e6b44a";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "02ea6b02cd8b6bff4f48d8978a38997c1f2d99ac337c82e128000cfcbef3bdef";

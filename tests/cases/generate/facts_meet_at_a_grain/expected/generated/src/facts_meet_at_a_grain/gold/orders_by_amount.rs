@@ -50,6 +50,7 @@ impl Entity {
                             "orders",
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",
                         )]),
+                        averages: vec![],
                     }),
                 })),
             },

@@ -56,6 +56,7 @@ impl Entity {
                             "limit",
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",
                         )]),
+                        averages: vec![],
                     }),
                 })),
             },
