@@ -112,7 +112,7 @@ async fn what_a_test_refuses_is_published_by_no_verb() {
         forget::forget(&shop.descriptor, &shop.place, &subject, Current::Erase, Extent::Keep).await.unwrap();
     let forget::Outcome::Held(refused) = &outcome else { panic!("{outcome:?}") };
     assert!(refused.iter().any(|one| one.contains("range_fact_payment_amount")), "{refused:?}");
-    assert_eq!(take_kept(&mut shop).await, "forget 1 -5");
+    assert_eq!(take_kept(&mut shop).await, "forget 2 -5");
     assert_eq!(compare::value(&mut shop.warehouse, SEEN).await, right);
     let kept = "SELECT count(*) FROM medallion.lookup_inventory_cdc WHERE full_row ->> 'inventory_id' = '7'";
     assert_eq!(compare::value(&mut shop.warehouse, kept).await, "1");
