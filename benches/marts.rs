@@ -127,7 +127,8 @@ const CHANGES: &str = "
     ) AS changed";
 
 /// How a round sets its transaction up.
-const ROUND: &str = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
+const ROUND: &str =
+    "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// On a session of its own, and on one that has done so before.
 const WAYS: [&str; 2] = ["run", "watch"];
@@ -224,8 +225,7 @@ async fn round(warehouse: &Warehouse, staging: &Staging, session: &mut PgConnect
     let nothing = BTreeSet::new();
     let mut transaction = session.begin().await.unwrap();
     execute(ROUND, &mut transaction).await;
-    let applied =
-        apply::apply_in(warehouse, &nothing, staging, &mut transaction, |_| ()).await.unwrap();
+    let applied = apply::apply_in(warehouse, &nothing, staging, &mut transaction, |_| ()).await.unwrap();
     assert_eq!(applied.len(), 1, "one fact changes");
     let refreshed =
         refresh::refresh_in(warehouse, &applied, &nothing, staging, &mut transaction, |_| ()).await.unwrap();

@@ -35,11 +35,7 @@ fn words_mean_what_dbts_mean() {
         (&["resource_type:mart,tag:fin*"], &[], &["vw_monthly_revenue"]),
         (&["storage:view"], &[], &["vw_store_scorecard"]),
         // The files that are generated of it.
-        (
-            &["path:generated/sql/pagila/30_gold"],
-            &["storage:view"],
-            &["vw_monthly_revenue", "vw_top_titles"],
-        ),
+        (&["path:generated/sql/pagila/30_gold"], &["storage:view"], &["vw_monthly_revenue", "vw_top_titles"]),
         (&["path:generated/src/pagila/silver/fact_*.rs"], &[], &["fact_payment", "fact_rental"]),
         (&["fqn:vw_top_titles"], &[], &["vw_top_titles"]),
         // What it reads, a step and all the way; what reads it.
@@ -71,7 +67,10 @@ fn words_mean_what_dbts_mean() {
         ("vw_top_titels", "`vw_top_titels` selects nothing\n  = did you mean `vw_top_titles`?"),
         ("tag:sales", "`tag:sales` selects nothing\n  = `medallion list` shows relations, kinds and tags"),
         ("path:spec", "`path:spec` selects nothing\n  = `path:` is of a generated file or folder"),
-        ("state:modified", "`state:` selects nothing here\n  = a built warehouse knows no other state of itself"),
+        (
+            "state:modified",
+            "`state:` selects nothing here\n  = a built warehouse knows no other state of itself",
+        ),
         ("test:unique_*", "`test:unique_*` selects nothing\n  = `medallion test` takes tests by their names"),
         ("x++", "`x++` is no selector\n"),
         ("tag:", "`tag:` is no selector\n"),

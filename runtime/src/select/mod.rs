@@ -251,7 +251,9 @@ impl<'a> Graph<'a> {
         let Method::Name(pattern) = &word.method else {
             return error.remedy(match &word.method {
                 Method::Test(_) => "`medallion test` takes tests by their names, and prints them",
-                Method::Path(..) => "`path:` is of a generated file or folder, as `generated/sql/pagila/30_gold`",
+                Method::Path(..) => {
+                    "`path:` is of a generated file or folder, as `generated/sql/pagila/30_gold`"
+                }
                 _ => "`medallion list` shows relations, kinds and tags",
             });
         };

@@ -12,7 +12,10 @@ const FORMS: &str = "write a name or a pattern (`dim_*`), `tag:`, `kind:`, `laye
 
 /// Methods of dbt's that ask for what a warehouse does not have, and what has it.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("state", "a built warehouse knows no other state of itself: `medallion plan` says what a changed spec changes"),
+    (
+        "state",
+        "a built warehouse knows no other state of itself: `medallion plan` says what a changed spec changes",
+    ),
     ("result", "`medallion.failed_row` and `medallion status` have what the last runs found"),
     ("source_status", "`medallion test` asks the tests of freshness"),
     ("test_type", "`medallion test` asks the tests of the data, `medallion test --unit` those of the logic"),
@@ -81,7 +84,9 @@ impl<'a> Word<'a> {
             Some(("source", source)) => Method::Source(pattern(source)?),
             Some((method, _)) => {
                 return Err(match ELSEWHERE.iter().find(|(known, _)| *known == method) {
-                    Some((_, remedy)) => Error::new(format!("`{method}:` selects nothing here")).remedy(*remedy),
+                    Some((_, remedy)) => {
+                        Error::new(format!("`{method}:` selects nothing here")).remedy(*remedy)
+                    }
                     None => wrong(),
                 });
             }

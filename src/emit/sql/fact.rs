@@ -75,12 +75,16 @@ fn join_indexes(silver: &Silver, marts: &[Mart]) -> Vec<LookupIndex> {
             for join in &source.joins {
                 let own = join.on.iter().filter(|((alias, _), _)| *alias == source.alias);
                 let columns: Vec<&str> = own.map(|((_, column), _)| column.as_str()).collect();
-                let key_begins_so = silver.key.iter().map(String::as_str).take(columns.len()).eq(columns.iter().copied());
+                let key_begins_so =
+                    silver.key.iter().map(String::as_str).take(columns.len()).eq(columns.iter().copied());
                 if columns.is_empty() || key_begins_so || seen.contains(&columns) {
                     continue;
                 }
                 indexes.push(LookupIndex {
-                    name: identifier(&derived(&format!("{}_{}", silver.name.name, columns.join("_")), "join_idx")),
+                    name: identifier(&derived(
+                        &format!("{}_{}", silver.name.name, columns.join("_")),
+                        "join_idx",
+                    )),
                     columns: identifiers(columns.iter().copied()),
                     alias: remark(&join.alias),
                 });

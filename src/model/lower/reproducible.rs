@@ -1,7 +1,9 @@
 //! Aggregates whose value hangs on the order in which rows come, so that rows that are kept would not agree with what
 //! is computed anew. Knows names and types, and no relation.
 
-use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, UnaryOperator};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, UnaryOperator,
+};
 
 use super::sql;
 use crate::finding::{Code, Finding, Span};
@@ -47,9 +49,36 @@ const FLOATING: &[&str] = &[
 
 /// Functions that give floating point whatever they are given.
 const FLOATS: &[&str] = &[
-    "acos", "acosd", "acosh", "asin", "asind", "asinh", "atan", "atan2", "atan2d", "atand", "atanh", "cbrt",
-    "cos", "cosd", "cosh", "cot", "cotd", "date_part", "degrees", "float4", "float8", "percent_rank", "pi",
-    "radians", "sin", "sind", "sinh", "tan", "tand", "tanh",
+    "acos",
+    "acosd",
+    "acosh",
+    "asin",
+    "asind",
+    "asinh",
+    "atan",
+    "atan2",
+    "atan2d",
+    "atand",
+    "atanh",
+    "cbrt",
+    "cos",
+    "cosd",
+    "cosh",
+    "cot",
+    "cotd",
+    "date_part",
+    "degrees",
+    "float4",
+    "float8",
+    "percent_rank",
+    "pi",
+    "radians",
+    "sin",
+    "sind",
+    "sinh",
+    "tan",
+    "tand",
+    "tanh",
 ];
 
 /// Functions that give floating point of whole numbers, too.
@@ -71,12 +100,9 @@ pub(super) trait Columns {
 pub(super) fn refused(called: &Function, columns: &impl Columns, place: Span) -> Option<Finding> {
     let name = sql::built_in(called)?;
     if called.over.is_none() && IN_ORDER.contains(&name.as_str()) && !is_ordered(called, columns) {
-        let finding = Finding::new(
-            Code::OrderInMart,
-            format!("`{name}` hangs on the order in which rows come"),
-            place,
-        )
-        .label("the rows that are kept would not agree with what is computed anew");
+        let finding =
+            Finding::new(Code::OrderInMart, format!("`{name}` hangs on the order in which rows come"), place)
+                .label("the rows that are kept would not agree with what is computed anew");
         return Some(match name.as_str() {
             "any_value" => finding.help("say which one: `min(…)` or `max(…)`"),
             _ => finding.help(format!(
