@@ -30,7 +30,8 @@ const OBJECTS: &str = "
     CREATE TABLE medallion.watermark (
         relation text PRIMARY KEY, lsn bigint NOT NULL, system_time timestamptz NOT NULL,
         streamed_lsn bigint NOT NULL DEFAULT -1, streamed_time timestamptz NOT NULL DEFAULT '-infinity',
-        journal_id bigint NOT NULL DEFAULT 0, updated_at timestamptz NOT NULL DEFAULT now()
+        journal_id bigint NOT NULL DEFAULT 0, journal_time timestamptz NOT NULL DEFAULT '-infinity',
+        updated_at timestamptz NOT NULL DEFAULT now()
     );
     CREATE TABLE medallion.horizon (time timestamptz, lsn bigint);
     CREATE TABLE medallion.late_change (relation text, lsn bigint, seq bigint, PRIMARY KEY (relation, lsn, seq));

@@ -89,7 +89,7 @@ impl Due {
         let (to_lsn, to_time) = landed(warehouse, connection).await?;
         let journals = journals(warehouse, connection).await?;
         let marks = marks(connection).await?;
-        let (latest, horizon) = times(warehouse, &to_time, connection).await?;
+        let (latest, horizon) = times(warehouse, &marks, &to_time, connection).await?;
         let streamed = streamed(warehouse, connection).await?;
         let evolved = Evolved::read(connection).await?;
         Ok(Self { streamed, to_lsn, to_time, latest, horizon, marks, journals, evolved })
@@ -206,15 +206,16 @@ impl Due {
         let counted: Vec<i64> = warehouse.silver.iter().map(|one| self.journal_id(one)).collect();
         sqlx::query(
             "INSERT INTO medallion.watermark AS mark \
-             (relation, lsn, system_time, streamed_lsn, streamed_time, journal_id) \
-             SELECT relation, $3, $4::timestamptz, $5, $6::timestamptz, journal_id \
+             (relation, lsn, system_time, streamed_lsn, streamed_time, journal_id, journal_time) \
+             SELECT relation, $3, $4::timestamptz, $5, $6::timestamptz, journal_id, $7::timestamptz \
              FROM unnest($1::text[], $2::bigint[]) AS applied (relation, journal_id) \
              ON CONFLICT (relation) DO UPDATE \
              SET lsn = greatest(mark.lsn, excluded.lsn), \
              system_time = greatest(mark.system_time, excluded.system_time), \
              streamed_lsn = greatest(mark.streamed_lsn, excluded.streamed_lsn), \
              streamed_time = greatest(mark.streamed_time, excluded.streamed_time), \
-             journal_id = greatest(mark.journal_id, excluded.journal_id), updated_at = now() \
+             journal_id = greatest(mark.journal_id, excluded.journal_id), \
+             journal_time = greatest(mark.journal_time, excluded.journal_time), updated_at = now() \
              WHERE mark.lsn < excluded.lsn OR mark.system_time < excluded.system_time \
              OR mark.streamed_lsn < excluded.streamed_lsn OR mark.journal_id < excluded.journal_id",
         )
@@ -224,6 +225,7 @@ impl Due {
         .bind(&self.to_time)
         .bind(self.streamed.0)
         .bind(&self.streamed.1)
+        .bind(&self.latest)
         .execute(connection)
         .await
         .during(|| "cannot move the watermarks".to_owned())?;
@@ -290,17 +292,24 @@ async fn journals(warehouse: &Warehouse, connection: &mut PgConnection) -> Resul
     Ok(last)
 }
 
-/// The latest time at which anything stored began or ended, before this apply; and the horizon.
+/// The latest time at which anything stored began or ended, before this apply; and the horizon. Of journals, what
+/// was counted is not read again.
 async fn times(
     warehouse: &Warehouse,
+    marks: &BTreeMap<String, Mark>,
     to_time: &str,
     connection: &mut PgConnection,
 ) -> Result<(String, Option<String>)> {
-    let mut latest = vec!["(SELECT max(system_time) FROM medallion.watermark)".to_owned()];
+    let mut latest =
+        vec!["(SELECT max(greatest(system_time, journal_time)) FROM medallion.watermark)".to_owned()];
     for silver in &warehouse.silver {
         if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
             let start = quote::identifier(start);
-            latest.push(format!("(SELECT max({start}) FROM {})", quote::name(journal)));
+            let counted = marks.get(&silver.table.to_string()).map_or(0, |mark| mark.journal_id);
+            latest.push(format!(
+                "(SELECT max({start}) FROM {} WHERE journal_id > {counted})",
+                quote::name(journal)
+            ));
         }
     }
     let sql = format!(
