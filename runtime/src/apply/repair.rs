@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row as _};
 
+use super::merge::{AS_PLANNED, WHERE_IT_STANDS};
 use super::own::{key_list, single_keys};
 use super::{Context, Due, LookupSource, Repair, Step, state};
 use crate::descriptor::{Name, SilverKind, Tracking, Warehouse};
@@ -82,21 +83,11 @@ pub async fn stage(
         queries.push(format!("SELECT {} FROM {keys}", key_list(step.silver, "")));
     }
     if context.has_late {
-        step.staging.repaired(connection).await?;
-        let passed = passed(step);
-        let truncates = format!(
-            "SELECT count(*) FROM {} AS change WHERE {passed} AND change.op = 'T'",
-            quote::name(&step.silver.feed)
-        );
-        if statement::scalar(connection, &truncates, &[]).await? > 0 {
+        let Some(late) = stage_late_keys(step, connection).await? else {
             step.repair = Repair::Everything;
             return Ok(());
-        }
-        queries.push(format!(
-            "SELECT DISTINCT {} FROM (\n{}\n) AS late",
-            key_list(step.silver, ""),
-            single_keys(step, &passed)
-        ));
+        };
+        queries.push(format!("SELECT {} FROM {late}", key_list(step.silver, "")));
     }
     if uncounted {
         // What was looked up meanwhile has cut no version of theirs.
@@ -137,6 +128,29 @@ pub async fn stage(
         step.repair = Repair::Nothing;
     }
     Ok(())
+}
+
+/// Stages the keys of late changes, and returns the table; none where a truncate came late. Each change is found by
+/// its position: of all that landed they are few.
+async fn stage_late_keys(step: &Step<'_>, connection: &mut PgConnection) -> Result<Option<String>> {
+    step.staging.repaired(connection).await?;
+    let passed = passed(step);
+    let truncates = format!(
+        "SELECT count(*) FROM {} AS change WHERE {passed} AND change.op = 'T'",
+        quote::name(&step.silver.feed)
+    );
+    if statement::scalar(connection, &truncates, &[]).await? > 0 {
+        return Ok(None);
+    }
+    let keys = format!(
+        "SELECT DISTINCT {} FROM (\n{}\n) AS late",
+        key_list(step.silver, ""),
+        single_keys(step, &passed)
+    );
+    statement::set(connection, WHERE_IT_STANDS).await?;
+    step.fill("late_key", &keys, connection).await?;
+    statement::set(connection, AS_PLANNED).await?;
+    Ok(Some(step.table("late_key")))
 }
 
 /// Late changes that the window passes by: below it, or not later than what has been applied.
