@@ -28,21 +28,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION {{ before_write }}() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := {{ hash_function }}({{ new_tracked }});
 BEGIN
-    IF "medallion"."is_given"(NEW.{{ row_hash }}, OLD.{{ row_hash }}, hash, NEW.{{ start }}, OLD.{{ start }}, stamp, NEW.{{ end }}) THEN
+    IF {{ key_stays }}
+        AND NEW.{{ row_hash }} OPERATOR(pg_catalog.=) OLD.{{ row_hash }}
+        AND NEW.{{ start }} OPERATOR(pg_catalog.=) OLD.{{ start }}
+        AND NEW.{{ end }} OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD.{{ row_hash }} THEN
+            NEW.{{ row_hash }} := hash;
+            NEW.{{ start }} := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW.{{ row_hash }}, OLD.{{ row_hash }}, hash, NEW.{{ start }}, OLD.{{ start }}, "medallion"."stamp"(), NEW.{{ end }}) THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT ({{ key_stays }}) THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW.{{ row_hash }} := hash;
-    NEW.{{ start }} := CASE WHEN hash OPERATOR(pg_catalog.=) OLD.{{ row_hash }} AND {{ key_stays }} THEN OLD.{{ start }} ELSE stamp END;
+    NEW.{{ start }} := CASE WHEN hash OPERATOR(pg_catalog.=) OLD.{{ row_hash }} AND {{ key_stays }} THEN OLD.{{ start }} ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -171,7 +182,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows.{{ start }} < stamp) THEN
-        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
+        INSERT INTO {{ closed }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
         SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
         FROM old_rows
         WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp
@@ -179,7 +190,7 @@ BEGIN
             SELECT FROM new_rows WHERE {{ new_row_is_old_row }} AND new_rows.{{ start }} < stamp
         );
     ELSE
-        INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
+        INSERT INTO {{ closed }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
         SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
         FROM old_rows
         WHERE old_rows.{{ end }} = 'infinity' AND old_rows.{{ start }} < stamp;
