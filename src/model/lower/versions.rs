@@ -62,7 +62,10 @@ fn check_company(
         let finding = Finding::new(Code::KeysDisagree, message, report.at(&refused.span))
             .label("a constraint sees one table")
             .also(report.at(&apart.span), "makes several")
-            .help("leave one of the two out");
+            .help(
+                "leave `overlaps` out: neither the loader nor a versioning trigger makes any, and \
+                 `medallion verify` looks for them; or leave `closed_apart` out",
+            );
         report.push(finding);
     }
 }
