@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "d93b49b707dbf69d022e53c0dfaf7ff4838834bc0d995913bfe63c1d976c71f3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "d02e8ade731e3768fbccedec9d9f0acac0952035d63486b3f36dbcc113117fcb";
+pub const OBJECTS_HASH: &str = "0e2d7e1cb6909336eeb68c4048149e3608ec49cf3a9a04bca620ab73ded6f59f";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "6295e9ec25b7830db7ed73414b8c148e9e25705082b4b502b6ae90f67d5f2127";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "52a1e31763013e90438a0b5a910db3fc755f69b295ce3111c2ef7c126bbe4f6a";
+pub const OBJECTS_HASH: &str = "ef87682d4e59e56e815a70aefbc442ea65852a2073ab5902ce48d32d816bc9a8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

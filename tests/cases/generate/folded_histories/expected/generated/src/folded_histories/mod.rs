@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dcdb9c5f2b9a66086741095fa91102073af048084931507fd541c17d6bc06a9b";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "dddca6d83ca0810892878abd8916be2f0837deac0e9081fcb8e16a88555ccff2";
+pub const OBJECTS_HASH: &str = "c98c1dc90b3c7c2dd07d7cf684a74944f1cb9d6e5c0c0105143c6bb689332095";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

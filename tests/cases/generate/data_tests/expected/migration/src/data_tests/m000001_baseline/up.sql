@@ -196,6 +196,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -207,6 +208,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -1704,5 +1706,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'data_tests',
-    'ddc2b3441bee88029420497478ec17bc8742b4e4aecea283aca0141060c8dd38'
+    '9c73795df52a9cda9832083a90eef17cdf98b1945a3b6ad8e7a406e10949a4e7'
 );

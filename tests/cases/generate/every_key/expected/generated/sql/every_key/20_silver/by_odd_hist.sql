@@ -63,21 +63,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_odd_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_odd_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;

@@ -197,6 +197,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -208,6 +209,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -1729,21 +1731,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."attribute_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."attribute_row_hash"(NEW."a1", NEW."a2", NEW."a3", NEW."a4", NEW."a5", NEW."a6", NEW."a7", NEW."a8", NEW."a9", NEW."a10", NEW."a11", NEW."a12", NEW."a13", NEW."a14", NEW."a15", NEW."a16", NEW."a17", NEW."a18", NEW."a19", NEW."a20", NEW."a21", NEW."a22", NEW."a23", NEW."a24", NEW."a25", NEW."a26", NEW."a27", NEW."a28", NEW."a29", NEW."a30");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -2487,21 +2500,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_bigint_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_bigint_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -3022,21 +3046,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_boolean_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_boolean_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -3557,21 +3592,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_char_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_char_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -4092,21 +4138,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_date_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_date_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -4627,21 +4684,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_double_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_double_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -5162,21 +5230,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_integer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_integer_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -5697,21 +5776,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_interval_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_interval_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -6232,21 +6322,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_mood_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_mood_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -6767,21 +6868,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_numeric_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_numeric_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -7310,21 +7422,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_odd_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_odd_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."stamp" OPERATOR(pg_catalog.=) OLD."stamp" AND NEW."Version" OPERATOR(pg_catalog.=) OLD."Version" AND NEW."it's ""x""" OPERATOR(pg_catalog.=) OLD."it's ""x""" AND NEW."old_rows" OPERATOR(pg_catalog.=) OLD."old_rows" AND NEW."key" OPERATOR(pg_catalog.=) OLD."key" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -7897,21 +8020,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_several_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_several_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."country" OPERATOR(pg_catalog.=) OLD."country" AND NEW."city" OPERATOR(pg_catalog.=) OLD."city" AND NEW."since" OPERATOR(pg_catalog.=) OLD."since" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -8456,21 +8590,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_text_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_text_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -8991,21 +9136,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_timestamp_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_timestamp_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -9526,21 +9682,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_timestamptz_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -10061,21 +10228,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."by_uuid_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."by_uuid_row_hash"(NEW."name");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."id" OPERATOR(pg_catalog.=) OLD."id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."id" OPERATOR(pg_catalog.=) OLD."id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."id" OPERATOR(pg_catalog.=) OLD."id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -10729,5 +10907,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    'af9a7c88b3796d7840c1599b45b9fbf871546f842f9618bc9a6a58d72909dd1d'
+    '8f26e3c42853ec319a5bc472776766046474cb5beed0254d4c09de4900616691'
 );

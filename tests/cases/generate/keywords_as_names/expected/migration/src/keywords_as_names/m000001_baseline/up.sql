@@ -205,6 +205,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -216,6 +217,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -1863,5 +1865,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '02ea6b02cd8b6bff4f48d8978a38997c1f2d99ac337c82e128000cfcbef3bdef'
+    '4fb0872eaba2b981a8954b1c86374d4f48b13c849314a5bfce80276d5f67799f'
 );

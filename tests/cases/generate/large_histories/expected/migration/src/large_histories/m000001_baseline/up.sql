@@ -188,6 +188,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -199,6 +200,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -2088,5 +2090,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '1d88f9bebd9087bc92287c6d8bf4344b02be9e5686ae9b1a316a15c4ed1b9c07'
+    '63917eef0404a2a4daed731e02285a7e1f0c791c8b4f804ef7db979c38dd8105'
 );

@@ -205,6 +205,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -216,6 +217,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -1245,21 +1247,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."dim_writer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."dim_writer_row_hash"(NEW."note");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" AND NEW."title" OPERATOR(pg_catalog.=) OLD."title"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" AND NEW."title" OPERATOR(pg_catalog.=) OLD."title") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" AND NEW."title" OPERATOR(pg_catalog.=) OLD."title" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."item_id" OPERATOR(pg_catalog.=) OLD."item_id" AND NEW."title" OPERATOR(pg_catalog.=) OLD."title" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -1916,5 +1929,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    'de38100c6475a2802e435497735408b9c26745585055e9fa3a8a2c270f470db9'
+    '025fd63e6a86063d8728f1f46b09a4e7e09643f2d90d635d1c4096ffcede3443'
 );

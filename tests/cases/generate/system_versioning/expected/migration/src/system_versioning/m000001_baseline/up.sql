@@ -188,6 +188,7 @@ CREATE TABLE "medallion"."watermark" (
     "streamed_lsn" bigint NOT NULL DEFAULT -1,
     "streamed_time" timestamptz NOT NULL DEFAULT '-infinity',
     "journal_id" bigint NOT NULL DEFAULT 0,
+    "journal_time" timestamptz NOT NULL DEFAULT '-infinity',
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "watermark_pkey" PRIMARY KEY ("relation")
 );
@@ -199,6 +200,7 @@ COMMENT ON COLUMN "medallion"."watermark"."system_time" IS 'Its system time.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_lsn" IS 'How far the stream had come by then: others may have landed later positions.';
 COMMENT ON COLUMN "medallion"."watermark"."streamed_time" IS 'The system time of that position.';
 COMMENT ON COLUMN "medallion"."watermark"."journal_id" IS 'The last entry of the relation''s journal that was counted.';
+COMMENT ON COLUMN "medallion"."watermark"."journal_time" IS 'No entry that was counted by then, of any journal, is later.';
 COMMENT ON COLUMN "medallion"."watermark"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: horizon
@@ -1019,21 +1021,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."dim_customer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."dim_customer_row_hash"(NEW."name", NEW."born", NEW."credit", NEW."weight", NEW."note");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -1731,5 +1744,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    'dd65836ee47ce946703ae4badf7098d583ed01ba2294b78955dff1472c44f71b'
+    '5c58b6530f557d97b5899bccdd10b2b87dbd7b0e418116869ddbb978e3be96ac'
 );

@@ -75,21 +75,32 @@ BEGIN ATOMIC
 END;
 
 -- Hash and period of what is written; an inserted row has no OLD. A version goes on where nothing tracked has
--- changed. This fires as the writer, whose search path may hide PostgreSQL's operators.
+-- changed. This fires as the writer, whose search path may hide PostgreSQL's operators. Most updates leave key,
+-- hash and period alone, and are through at once.
 CREATE FUNCTION "medallion"."dim_customer_hist_before_write"() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stamp CONSTANT timestamptz := "medallion"."stamp"();
     hash CONSTANT bytea := "silver"."dim_customer_row_hash"(NEW."name", NEW."born", NEW."credit", NEW."weight", NEW."note");
 BEGIN
-    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", stamp, NEW."sys_end") THEN
+    IF NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id"
+        AND NEW."row_hash" OPERATOR(pg_catalog.=) OLD."row_hash"
+        AND NEW."sys_start" OPERATOR(pg_catalog.=) OLD."sys_start"
+        AND NEW."sys_end" OPERATOR(pg_catalog.=) 'infinity'
+    THEN
+        IF hash OPERATOR(pg_catalog.<>) OLD."row_hash" THEN
+            NEW."row_hash" := hash;
+            NEW."sys_start" := "medallion"."stamp"();
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF "medallion"."is_given"(NEW."row_hash", OLD."row_hash", hash, NEW."sys_start", OLD."sys_start", "medallion"."stamp"(), NEW."sys_end") THEN
         PERFORM "medallion"."refuse_period"(TG_RELID);
     ELSIF NOT (NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id") THEN
         PERFORM "medallion"."notice"(TG_RELID, 'KEY', NULL);
     END IF;
     NEW."row_hash" := hash;
-    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE stamp END;
+    NEW."sys_start" := CASE WHEN hash OPERATOR(pg_catalog.=) OLD."row_hash" AND NEW."region" OPERATOR(pg_catalog.=) OLD."region" AND NEW."customer_id" OPERATOR(pg_catalog.=) OLD."customer_id" THEN OLD."sys_start" ELSE "medallion"."stamp"() END;
     RETURN NEW;
 END
 $$;
@@ -205,7 +216,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
-        INSERT INTO "silver"."dim_customer_hist" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
+        INSERT INTO "silver"."dim_customer_hist_closed" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
         SELECT old_rows."region", old_rows."customer_id", old_rows."name", old_rows."born", old_rows."credit", old_rows."weight", old_rows."seen", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
         FROM old_rows
         WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp
@@ -213,7 +224,7 @@ BEGIN
             SELECT FROM new_rows WHERE new_rows."region" = old_rows."region" AND new_rows."customer_id" = old_rows."customer_id" AND new_rows."sys_start" < stamp
         );
     ELSE
-        INSERT INTO "silver"."dim_customer_hist" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
+        INSERT INTO "silver"."dim_customer_hist_closed" ("region", "customer_id", "name", "born", "credit", "weight", "seen", "note", "row_hash", "sys_start", "sys_end")
         SELECT old_rows."region", old_rows."customer_id", old_rows."name", old_rows."born", old_rows."credit", old_rows."weight", old_rows."seen", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
         FROM old_rows
         WHERE old_rows."sys_end" = 'infinity' AND old_rows."sys_start" < stamp;
