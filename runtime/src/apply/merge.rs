@@ -130,7 +130,8 @@ pub async fn fact(step: &Step<'_>, connection: &mut PgConnection) -> Result<u64>
 /// Has what follows be found where it stands, row by row: to read all of a large table takes longer.
 pub(super) const WHERE_IT_STANDS: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 /// And no longer.
-pub(super) const AS_PLANNED: &str = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
+pub(super) const AS_PLANNED: &str =
+    "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT";
 
 /// Deletes the versions of repaired keys that should not be, by where they stand: nobody else writes now.
 async fn take_out(step: &Step<'_>, table: &Name, connection: &mut PgConnection) -> Result<u64> {
