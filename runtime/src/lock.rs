@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The lock of the one who watches: it lets others have the warehouse in between, but not another watch.
 const WATCH: i64 = KEY + 1;
 
+/// The lock of the one who migrates: it lets others have the warehouse while indexes are built beside them, but not
+/// another migration.
+const MIGRATE: i64 = KEY + 2;
+
 /// How long one may stay that was just asked to go on waiting.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,15 +81,31 @@ pub async fn release(connection: &mut PgConnection) -> Result<()> {
 
 /// Takes the lock of the one who watches; refuses when somebody else does.
 pub async fn watch_alone(connection: &mut PgConnection) -> Result<()> {
+    if alone(connection, WATCH).await? {
+        return Ok(());
+    }
+    Err(Error::new("another `medallion watch` is at work on this warehouse")
+        .remedy("one is enough: stop it first, or leave it to its work"))
+}
+
+/// Takes the lock of the one who migrates; refuses when somebody else does.
+pub async fn migrate_alone(connection: &mut PgConnection) -> Result<()> {
+    if alone(connection, MIGRATE).await? {
+        return Ok(());
+    }
+    Err(Error::new("another migration is at work on this warehouse")
+        .remedy("wait for it to end, then try again: nothing was changed"))
+}
+
+async fn alone(connection: &mut PgConnection, key: i64) -> Result<bool> {
     let started = Instant::now();
-    while !try_take(connection, WATCH).await? {
+    while !try_take(connection, key).await? {
         if started.elapsed() > PATIENCE / 2 {
-            return Err(Error::new("another `medallion watch` is at work on this warehouse")
-                .remedy("one is enough: stop it first, or leave it to its work"));
+            return Ok(false);
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether somebody waits for the lock.

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use medallion_runtime::descriptor::{Plugin, RemovedPartitions, Scripts, Source, Warehouse};
+use medallion_runtime::lock;
 use medallion_runtime::migrate::{self, Patience, Refused};
 use medallion_runtime::place::Place;
 use medallion_server::Server;
@@ -268,7 +269,16 @@ async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
         let mut writer = PgConnection::connect(&place.warehouse).await.unwrap();
         let write = format!("BEGIN; LOCK TABLE {table} IN ROW EXCLUSIVE MODE");
         writer.execute(sqlx::AssertSqlSafe(write)).await.unwrap();
-        let (migrated, ()) = tokio::join!(migrate::up(&shop, &place), break_off(word, &mut session));
+        let others = async {
+            until_it_builds(word, &mut session).await;
+            // The loader has the warehouse meanwhile; another migration does not.
+            let mut loader = PgConnection::connect(&place.warehouse).await.unwrap();
+            lock::take(&mut loader).await.unwrap();
+            let another = migrate::up(&shop, &place).await.unwrap_err().to_string();
+            assert!(another.starts_with("another migration is at work on this warehouse"), "{another}");
+            break_off(word, &mut session).await;
+        };
+        let (migrated, ()) = tokio::join!(migrate::up(&shop, &place), others);
         let error = migrated.unwrap_err().to_string();
         assert!(error.contains("failed half-way: the next try begins it anew"), "{error}");
         let vain = format!("{table} in vain");
@@ -288,16 +298,24 @@ async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
     assert_eq!(built(&mut session).await, Vec::<String>::new());
 }
 
-/// Ends the session that waits to build an index on a table that is called so.
-async fn break_off(word: &str, session: &mut PgConnection) {
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY %' || $1 || '%'
-        AND wait_event_type = 'Lock'";
+/// The sessions that wait to build an index on a table that is called so.
+const BUILDING: &str = "FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE '%CREATE INDEX CONCURRENTLY %' || $1 || '%'
+    AND wait_event_type = 'Lock'";
+
+async fn until_it_builds(word: &str, session: &mut PgConnection) {
+    let ask = format!("SELECT pid {BUILDING}");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while sqlx::query(end).bind(word).fetch_optional(&mut *session).await.unwrap().is_none() {
+    let asked = || sqlx::query(sqlx::AssertSqlSafe(ask.clone())).bind(word);
+    while asked().fetch_optional(&mut *session).await.unwrap().is_none() {
         assert!(Instant::now() < deadline, "nobody builds an index");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+async fn break_off(word: &str, session: &mut PgConnection) {
+    let end = format!("SELECT pg_terminate_backend(pid) {BUILDING}");
+    sqlx::query(sqlx::AssertSqlSafe(end)).bind(word).fetch_one(&mut *session).await.unwrap();
 }
 
 /// The tables that have an index, or one that serves nobody.

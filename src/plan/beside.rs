@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use super::difference::Step;
 use super::effect::{Action, Lock};
+use super::lock::checksum;
 use super::object::{Catalog, Kind, Object, Unreadable};
 use super::rename::Renames;
-use super::table::{Table, quoted, unquoted};
+use super::table::{Table, unquoted};
 
 /// What is left of a change for later, and what stands until then.
 pub struct Beside {
@@ -105,11 +106,8 @@ impl Standing<'_> {
         }
         let says = index.sql.split_once(&format!("ON {table}")).map(|(_, says)| says.trim_end_matches(';'));
         let Some(says) = says else { return Ok(None) };
-        let how = match now.partitioned {
-            None => Some(How::Plain),
-            Some(_) => told(says).map(How::Split),
-        };
-        Ok(how.map(|how| Building { index, says: says.trim().to_owned(), how }))
+        let how = if now.partitioned.is_none() { How::Plain } else { How::Split };
+        Ok(Some(Building { index, says: says.trim().to_owned(), how }))
     }
 
     /// Whether all columns of an index of before are there afterwards too: else it goes with one of them.
@@ -132,7 +130,7 @@ enum How {
     /// At once.
     Plain,
     /// On each partition first, those included that runs have made; it is told there by what PostgreSQL says of it.
-    Split(String),
+    Split,
 }
 
 /// An index that is built beside others.
@@ -160,40 +158,62 @@ impl Building<'_> {
                     },
                 ]
             }
-            How::Split(told) => {
-                let (table, says) = (literal(table), literal(&format!(" {}", self.says)));
+            How::Split => {
+                let spelled = spelled(name);
+                let alike = format!(
+                    "CREATE TABLE IF NOT EXISTS \"pg_temp\".\"{spelled}\" (LIKE {table});\n\
+                     CREATE INDEX IF NOT EXISTS \"{spelled}_idx\"\n    ON \"pg_temp\".\"{spelled}\" {};",
+                    self.says
+                );
+                let (whole, table) = (literal(name), literal(table));
+                let told = format!(
+                    "FROM pg_partition_tree({table}) AS leaf\n\
+                     CROSS JOIN pg_index AS spelled\n\
+                     CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told"
+                );
+                let wanted = format!(
+                    "WHERE spelled.indrelid = '\"pg_temp\".\"{spelled}\"'::regclass\nAND leaf.isleaf"
+                );
                 let invalid = format!(
                     "{ASKED}'DROP INDEX CONCURRENTLY ' || index.indexrelid::regclass\n\
-                     FROM pg_partition_tree({table}) AS leaf\n\
-                     CROSS JOIN {told} AS told\n\
+                     {told}\n\
                      JOIN pg_index AS index ON index.indrelid = leaf.relid\n\
-                     WHERE leaf.isleaf\n\
+                     {wanted}\n\
                      AND NOT index.indisvalid\n\
                      AND NOT index.indisunique\n\
                      AND right(pg_get_indexdef(index.indexrelid), length(told)) = told;"
                 );
+                // One that is a part of another index serves that one.
                 let missing = format!(
-                    "{ASKED}'CREATE INDEX CONCURRENTLY ON ' || leaf.relid::regclass || {says}\n\
-                     FROM pg_partition_tree({table}) AS leaf\n\
-                     CROSS JOIN {told} AS told\n\
-                     WHERE leaf.isleaf\n\
+                    "{ASKED}'CREATE INDEX CONCURRENTLY ON ' || leaf.relid::regclass || told\n\
+                     {told}\n\
+                     {wanted}\n\
                      AND NOT EXISTS (\n    \
                          SELECT\n    \
                          FROM pg_index AS index\n    \
+                         LEFT JOIN pg_inherits AS part ON part.inhrelid = index.indexrelid\n    \
                          WHERE index.indrelid = leaf.relid\n    \
                          AND NOT index.indisunique\n    \
-                         AND right(pg_get_indexdef(index.indexrelid), length(told)) = told\n\
+                         AND right(pg_get_indexdef(index.indexrelid), length(told)) = told\n    \
+                         AND (part.inhparent IS NULL OR part.inhparent = to_regclass({whole}))\n\
                      );"
                 );
                 let whole = self.index.sql.replacen("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1);
-                let taking = "-- It takes those over that are there, and builds nothing.\n".to_owned();
+                let remark = |text: &str, step: Step| Step { remark: format!("-- {text}\n"), ..step };
                 vec![
+                    remark(
+                        "On a table without rows, for it to be spelled as those of the partitions are.",
+                        self.step(Action::NoTable, alike),
+                    ),
                     self.step(Action::DropIndexConcurrently, invalid),
                     Step {
                         remark: self.index.remark.clone(),
                         ..self.step(Action::CreateIndexConcurrently, missing)
                     },
-                    Step { remark: taking, ..self.step(Action::CreateIndex, whole) },
+                    remark(
+                        "It takes those over that are there, and builds nothing.",
+                        self.step(Action::CreateIndex, whole),
+                    ),
                 ]
             }
         }
@@ -204,7 +224,7 @@ impl Building<'_> {
         let name = &self.index.identity.name;
         match self.how {
             How::Plain => vec![self.step(Action::DropIndexConcurrently, dropped(name))],
-            How::Split(_) => vec![self.step(Action::DropIndex, format!("DROP INDEX IF EXISTS {name};"))],
+            How::Split => vec![self.step(Action::DropIndex, format!("DROP INDEX IF EXISTS {name};"))],
         }
     }
 
@@ -221,32 +241,17 @@ impl Building<'_> {
 /// What a statement begins with whose answer are statements, each of which runs by itself.
 const ASKED: &str = "SELECT ";
 
+/// A table without rows that lives as long as the session: told from those of other indexes, and found again when the
+/// same is tried once more.
+fn spelled(index: &str) -> String {
+    let sum = checksum(index);
+    format!("spelled_{}", sum.get(..8).unwrap_or(&sum))
+}
+
 fn dropped(index: &str) -> String {
     format!("DROP INDEX CONCURRENTLY IF EXISTS {index};")
 }
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
-}
-
-/// What PostgreSQL says at the end of such an index, as an expression of its own, for it quotes names where they need
-/// it: known of `("a", "b")`, of columns alone.
-fn told(says: &str) -> Option<String> {
-    let (method, list) = match says.trim().strip_prefix("USING ") {
-        Some(rest) => rest.split_once(' ')?,
-        None => ("btree", says.trim()),
-    };
-    let mut rest = list.strip_prefix('(')?;
-    let mut columns = Vec::new();
-    loop {
-        let (column, after) = quoted(rest)?;
-        columns.push(literal(&unquoted(column)));
-        match after.strip_prefix(", ") {
-            Some(more) => rest = more,
-            None if after == ")" => break,
-            None => return None,
-        }
-    }
-    let places = vec!["%I"; columns.len()].join(", ");
-    Some(format!("format(' USING {method} ({places})', {})", columns.join(", ")))
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lock::Script;
-use super::object::{Catalog, Unreadable};
+use super::object::{Catalog, Identity, Kind, Unreadable};
 use super::table::quoted;
 
 /// What the title of a script begins with that is about no relation.
@@ -95,12 +95,16 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Takes the names of what differs in a script, or stands in one state of it alone.
     fn differ(&mut self, gone: Option<&Catalog>, made: Option<&Catalog>) {
-        let sql = |catalog: Option<&Catalog>| -> BTreeSet<(String, String)> {
+        let sql = |catalog: Option<&Catalog>| -> BTreeSet<(Identity, String)> {
             let objects = catalog.into_iter().flat_map(|catalog| &catalog.objects);
-            objects.map(|one| (one.identity.name.clone(), one.sql.clone())).collect()
+            objects.map(|one| (one.identity.clone(), one.sql.clone())).collect()
         };
         let (gone, made) = (sql(gone), sql(made));
-        self.names.extend(gone.symmetric_difference(&made).map(|(name, _)| name.clone()));
+        for (identity, _) in gone.symmetric_difference(&made) {
+            // What an index holds rows of may stand in another script.
+            self.names.extend((identity.kind == Kind::Index).then(|| identity.of.clone()));
+            self.names.insert(identity.name.clone());
+        }
     }
 
     /// Takes the names of what reads one of them, until there are no more.

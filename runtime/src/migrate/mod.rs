@@ -81,6 +81,7 @@ async fn guard(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
     let mut guard = connection::connect(Database::Warehouse, &place.warehouse).await?;
     connection::lift_limits(&mut guard).await?;
     statement::execute(&mut guard, PATIENCE).await?;
+    lock::migrate_alone(&mut guard).await?;
     lock::take(&mut guard).await?;
     refuse_another(warehouse, &mut guard).await?;
     Ok(guard)
@@ -104,9 +105,18 @@ async fn up_locked(
         .await
         .during(|| "cannot tell which migrations are pending".to_owned())?;
     let pending: Vec<String> = pending.iter().map(|migration| migration.name().to_owned()).collect();
-    let mut work = Work { database: &database, guard: &mut *guard, patience, say };
+    let mut is_taken = true;
     for name in &pending {
         let in_transaction = in_transaction(warehouse, name);
+        // What is built beside others takes its time, and nobody has to wait for it, the loader neither.
+        if is_taken != in_transaction {
+            match in_transaction {
+                true => lock::take(guard).await?,
+                false => lock::release(guard).await?,
+            }
+            is_taken = in_transaction;
+        }
+        let mut work = Work { database: &database, guard: &mut *guard, patience, say: &mut *say };
         let failed = match in_transaction {
             true => format!("migration `{name}` failed: it was rolled back as a whole"),
             false => format!("migration `{name}` failed half-way: the next try begins it anew"),

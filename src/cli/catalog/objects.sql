@@ -194,13 +194,18 @@ WITH own AS (
     JOIN relation ON relation.oid = one.conrelid
     WHERE one.contype IN ('c', 'f', 'p', 'u', 'x')
     UNION ALL
-    SELECT index.indexrelid::bigint, 'index', index.indexrelid::regclass::text, relation.kind || ' ' || relation.name,
-        pg_get_indexdef(index.indexrelid) || CASE WHEN index.indisvalid THEN '' ELSE ' (invalid: its build failed)' END,
+    -- How a partition's part of an index is called PostgreSQL chooses, by what else is there.
+    SELECT index.indexrelid::bigint, 'index',
+        coalesce(part.inhparent::regclass || ' in ' || relation.name, index.indexrelid::regclass::text),
+        relation.kind || ' ' || relation.name,
+        CASE WHEN part.inhparent IS NULL THEN pg_get_indexdef(index.indexrelid) ELSE '' END
+            || CASE WHEN index.indisvalid THEN '' ELSE ' (invalid: its build failed)' END,
         pg_get_indexdef(index.indexrelid) || ';', format('DROP INDEX %s;', index.indexrelid::regclass), NULL,
         -- The loader indexes the versions in bronze where a source leaves values out.
         relation.relispartition OR pg_get_indexdef(index.indexrelid) LIKE '%hashtextextended((full_row ->> %, lsn, seq)'
     FROM pg_index AS index
     JOIN relation ON relation.oid = index.indrelid
+    LEFT JOIN pg_inherits AS part ON part.inhrelid = index.indexrelid
     WHERE NOT EXISTS (
         SELECT FROM pg_constraint AS one WHERE one.conindid = index.indexrelid AND one.contype IN ('p', 'u', 'x')
     )
