@@ -235,3 +235,11 @@ pub(super) fn past(
     let Some(lock) = lock_there(&repository, &commit, warehouse)? else { return Ok(None) };
     Past::of(warehouse, lock, |path| text(&repository, &commit, path)).map(Some)
 }
+
+/// What stood where this branch parted from another one: what `plan --base` goes from.
+pub(super) fn parted(workspace: &Workspace, base: &str, warehouse: &str) -> Result<Option<Past>, Error> {
+    let repository = Repository::around(&workspace.root)?;
+    let parted = repository.parted(&repository.head()?, &repository.commit(base)?)?;
+    let Some(lock) = lock_there(&repository, &parted, warehouse)? else { return Ok(None) };
+    Past::of(warehouse, lock, |path| text(&repository, &parted, path)).map(Some)
+}

@@ -217,7 +217,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             }
         }
         Verb::Generate(verb) => generate::run(&workspace, &verb),
-        Verb::Plan(verb) => plan::run(&workspace, verb),
+        Verb::Plan(verb) => plan::run(&workspace, &verb),
         Verb::Import(verb) => import::run(&workspace, &verb),
         Verb::Docs(verb) => docs::run(&workspace, &verb),
         Verb::Db(verb) => db::run(&workspace, verb),

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use self::shown::Shown;
 use self::touched::Touched;
 use super::workspace::Workspace;
-use super::{Error, check, evolution, read};
+use super::{Error, branch, check, evolution, read};
 use crate::emit::{self, Planned, Unable};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
@@ -20,11 +20,15 @@ use crate::plan::hazard;
 /// What the next migration would do, statement by statement, with hazards
 ///
 /// With the warehouse's DATABASE_URL it says as well how many rows and bytes each statement touches.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Plan {
     /// How it is shown
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+
+    /// All that this branch changes since it parted from another one: a branch or commit that git knows
+    #[arg(long, value_name = "REVISION")]
+    base: Option<String>,
 }
 
 /// How a plan is shown.
@@ -40,7 +44,7 @@ enum Format {
     Markdown,
 }
 
-pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> {
+pub(super) fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Error> {
     let specs = read::chosen(workspace.spec.as_deref())?;
     let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();
     let mut findings: Vec<Findings> = loaded.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
@@ -48,7 +52,10 @@ pub(super) fn run(workspace: &Workspace, plan: Plan) -> Result<ExitCode, Error> 
     for (warehouse, files) in
         loaded.iter().zip(&specs).filter_map(|(one, files)| Some((one.as_ref().ok()?, files)))
     {
-        let past = read::past(&workspace.root, &warehouse.name)?;
+        let past = match &plan.base {
+            Some(base) => branch::parted(workspace, base, &warehouse.name)?,
+            None => read::past(&workspace.root, &warehouse.name)?,
+        };
         let is_begun = past.is_some();
         let planned = match past {
             None => Vec::new(),
