@@ -459,6 +459,9 @@ impl<'a> Catalog<'a> {
                     );
                 }
             }
+            if let Some(from) = &column.value.from {
+                names::check_tag(from, "the field", report);
+            }
             let nullable = column.null.as_ref().is_some_and(|null| null.value);
             relation.columns.push(Column {
                 name,

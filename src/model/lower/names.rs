@@ -29,12 +29,7 @@ pub(super) fn check(name: &At<String>, what: &str, report: &mut Report<'_>) -> b
         );
         return false;
     }
-    if let Some(tag) = tag(name) {
-        report.push(
-            Finding::new(Code::InvalidName, format!("{what} has a name that ends SQL bodies"), place)
-                .label(format!("holds `{tag}`"))
-                .help("leave one of the `$` out: two of them with nothing or a word between quote text"),
-        );
+    if !check_tag(name, what, report) {
         return false;
     }
     if name.len() > LONGEST {
@@ -46,6 +41,21 @@ pub(super) fn check(name: &At<String>, what: &str, report: &mut Report<'_>) -> b
         return false;
     }
     true
+}
+
+/// Whether a name can stand in a body between dollars.
+pub(super) fn check_tag(name: &At<String>, what: &str, report: &mut Report<'_>) -> bool {
+    let Some(tag) = tag(name) else { return true };
+    report.push(
+        Finding::new(
+            Code::InvalidName,
+            format!("{what} has a name that ends SQL bodies"),
+            report.at(&name.span),
+        )
+        .label(format!("holds `{tag}`"))
+        .help("leave one of the `$` out: two of them with nothing or a word between quote text"),
+    );
+    false
 }
 
 /// What would end a body between dollars, in which names stand as they are.
