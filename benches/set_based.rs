@@ -182,6 +182,7 @@ fn warehouse() -> Warehouse {
         sql_type: sql_type.to_owned(),
         from: ColumnFrom::Field(name.to_owned()),
         tracking: Tracking::Tracked,
+        renamed: Vec::new(),
     };
     Warehouse {
         name: "bench",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::shape::Shape;
 use super::sql::{self, Script, migration};
 use super::{FileSet, Workspace, files, mark, rust, spec_of};
-use crate::model::{Name, Silver, Storage, Warehouse};
+use crate::model::{Enum, Name, Silver, Storage, Warehouse};
 use crate::plan::beside::{self, Beside};
 use crate::plan::decision::{Decisions, Known, Undecided};
 use crate::plan::difference::Failure;
@@ -232,7 +232,7 @@ impl Planned {
         let named = names.flat_map(|name| [sql::relation(name), sql::relation(&decisions.before(name))]);
         let (old, new) = reading::about(&before.scripts, &now.scripts, named)?;
         let (shape_before, shape_now) = (Shape::of(models.0), Shape::of(models.1));
-        let renames = renames(decisions);
+        let renames = Renames { values: renamed_values(warehouse), ..renames(decisions) };
         let inverse = renames.inverse();
         let mut derived: BTreeSet<String> = warehouse
             .marts
@@ -324,7 +324,19 @@ fn renames(decisions: &Decisions) -> Renames {
             .iter()
             .map(|(table, before, now)| (title(table), sql::identifier(before), sql::identifier(now)))
             .collect(),
+        values: Vec::new(),
     }
+}
+
+/// Values of enumerated types that were called otherwise.
+fn renamed_values(warehouse: &Warehouse) -> Vec<(String, String, String)> {
+    let of = |own: &Enum| -> Vec<(String, String, String)> {
+        let renamed = own.renamed.iter();
+        renamed
+            .map(|(before, now)| (sql::relation(&own.name), sql::literal(before), sql::literal(now)))
+            .collect()
+    };
+    warehouse.enums.iter().flat_map(of).collect()
 }
 
 pub(super) fn title(name: &Name) -> String {

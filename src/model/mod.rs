@@ -182,6 +182,9 @@ pub struct Enum {
     pub name: Name,
     /// Its values, in their order; never empty.
     pub values: Vec<String>,
+    /// How values of before are called now.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<String, String>,
 }
 
 /// A bronze table: one row a change, append only. All landing tables have the same columns.
@@ -338,6 +341,9 @@ pub struct Column {
     pub from: ColumnFrom,
     /// Whether a change of it makes a version.
     pub tracking: Tracking,
+    /// Of an enumerated type: how values that a landed row may say are called now.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<String, String>,
     /// Its place in the order in which the relation came by its columns, by which hashes go. Of a relation
     /// that is new, the spec's.
     #[serde(skip)]

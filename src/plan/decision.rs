@@ -37,6 +37,7 @@ struct Column {
     nullable: bool,
     from: Value,
     tracking: Value,
+    renamed: Value,
 }
 
 /// What kind of relation a table is.
@@ -350,6 +351,7 @@ impl Relation {
             if other.data_type != column.data_type
                 || other.from != column.from
                 || other.tracking != column.tracking
+                || other.renamed != column.renamed
             {
                 decisions.recomputed.insert(now.clone());
             }
@@ -371,6 +373,7 @@ impl Column {
             nullable: value["nullability"] == "Nullable",
             from: value["from"].clone(),
             tracking: value["tracking"].clone(),
+            renamed: value["renamed"].clone(),
         };
         (value["name"].as_str().unwrap_or_default().to_owned(), column)
     }

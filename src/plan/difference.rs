@@ -165,7 +165,7 @@ impl Difference<'_> {
                     false
                 }
                 (Some(_), Some(Fate::Revalued(change))) => {
-                    steps.extend(change.steps(object, &old, &gone)?);
+                    steps.extend(change.steps(object, &old, &gone, self.renames)?);
                     false
                 }
                 _ => true,

@@ -5,7 +5,8 @@ use super::difference::{Step, aside};
 use super::gone::Gone;
 use super::hazard::Hazard;
 use super::object::{Catalog, Kind, Object, Unreadable};
-use super::table::{Table, quoted};
+use super::rename::Renames;
+use super::table::{Column, Table, quoted};
 
 /// What becomes of a type.
 pub(super) enum Change {
@@ -49,11 +50,17 @@ impl Change {
     }
 
     /// The statements.
-    pub(super) fn steps(&self, wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unreadable> {
+    pub(super) fn steps(
+        &self,
+        wanted: &Object,
+        old: &Catalog,
+        gone: &Gone,
+        renames: &Renames,
+    ) -> Result<Vec<Step>, Unreadable> {
         let (name, section) = (&wanted.identity.name, &wanted.section);
         let added = match self {
             Self::Added(added) => added,
-            Self::Anew => return anew(wanted, old, gone),
+            Self::Anew => return anew(wanted, old, gone, renames),
         };
         Ok(added.iter().map(|value| Step::new(section, format!("ALTER TYPE {name}\n    {value};"))).collect())
     }
@@ -61,9 +68,16 @@ impl Change {
 
 /// The new type beside the old one, the columns moved over, the old one dropped. A row that holds a value that is
 /// gone makes the migration fail as a whole.
-fn anew(wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unreadable> {
+fn anew(wanted: &Object, old: &Catalog, gone: &Gone, renames: &Renames) -> Result<Vec<Step>, Unreadable> {
     let (name, section) = (&wanted.identity.name, &wanted.section);
     let before = "\"medallion$before\"";
+    let now = values(&wanted.sql);
+    let renamed: Vec<(&String, &String)> = renames
+        .values
+        .iter()
+        .filter(|(one, before, after)| one == name && !now.contains(before) && now.contains(after))
+        .map(|(_, before, after)| (before, after))
+        .collect();
     let schema = quoted(name).map_or(name.as_str(), |(schema, _)| schema);
     let mut steps = vec![
         Step::new(section, format!("ALTER TYPE {name} RENAME TO {before};")),
@@ -83,8 +97,8 @@ fn anew(wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unread
             .iter()
             .filter(|column| column.data_type == *name || column.data_type == format!("{name}[]"))
             .map(|column| {
-                let text = if column.data_type.ends_with("[]") { "text[]" } else { "text" };
-                format!("ALTER COLUMN {0} TYPE {1} USING {0}::{text}::{1}", column.name, column.data_type)
+                let text = as_text(column, &renamed);
+                format!("ALTER COLUMN {0} TYPE {1} USING {text}::{1}", column.name, column.data_type)
             })
             .collect();
         let sql = format!("ALTER TABLE {called}\n    {};", actions.join(",\n    "));
@@ -94,8 +108,22 @@ fn anew(wanted: &Object, old: &Catalog, gone: &Gone) -> Result<Vec<Step>, Unread
     Ok(steps)
 }
 
+/// What a column's values read as, those of other names by theirs.
+fn as_text(column: &Column, renamed: &[(&String, &String)]) -> String {
+    let name = &column.name;
+    if column.data_type.ends_with("[]") {
+        let whole = format!("{name}::text[]");
+        return renamed.iter().fold(whole, |text, (old, new)| format!("array_replace({text}, {old}, {new})"));
+    }
+    if renamed.is_empty() {
+        return format!("{name}::text");
+    }
+    let cases: Vec<String> = renamed.iter().map(|(old, new)| format!("WHEN {old} THEN {new}")).collect();
+    format!("(CASE {name}::text {} ELSE {name}::text END)", cases.join(" "))
+}
+
 /// The values, as literals.
-fn values(sql: &str) -> Vec<String> {
+pub(super) fn values(sql: &str) -> Vec<String> {
     let inner = sql.split_once("AS ENUM (").map_or("", |(_, rest)| rest);
     let mut values = Vec::new();
     let mut rest = inner;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::difference::Step;
 use super::effect::Lock;
+use super::enumeration::values;
 use super::object::{Catalog, Identity, Kind, Object, Unreadable, tokens_of};
 use super::schema::Schemas;
 use super::table::{Table, quoted, unquoted};
@@ -18,6 +19,8 @@ pub struct Renames {
     pub relations: Vec<Renamed>,
     /// Columns: the title of the relation's script now, and the quoted names of before and now.
     pub columns: Vec<(String, String, String)>,
+    /// Values of enumerated types: the type, quoted, and the values of before and now as literals.
+    pub values: Vec<(String, String, String)>,
 }
 
 /// A relation of another name.
@@ -58,6 +61,11 @@ impl Renames {
                 .columns
                 .iter()
                 .map(|(title, before, now)| (section(title), now.clone(), before.clone()))
+                .collect(),
+            values: self
+                .values
+                .iter()
+                .map(|(name, before, now)| (schemas.text(name), now.clone(), before.clone()))
                 .collect(),
         }
     }
@@ -127,8 +135,31 @@ impl Renames {
                 }
             }
         }
+        for (name, before, now) in &self.values {
+            let Some(there) = values_of(&catalog, name) else { continue };
+            let Some(wanted) = values_of(new, name) else { continue };
+            let is_called = |values: &[String], one: &str, other: &str| {
+                values.iter().any(|value| value == one) && values.iter().all(|value| value != other)
+            };
+            // One that becomes another one that is there is told with the type, which is made anew.
+            if is_called(&there.1, before, now) && is_called(&wanted.1, now, before) {
+                let sql = format!("ALTER TYPE {name}\n    RENAME VALUE {before} TO {now};");
+                steps.push(Step::new(&there.0, sql));
+                catalog.rewrite(
+                    |object| object.identity.kind == Kind::Type && object.identity.name == *name,
+                    |tokens| replace_word(tokens, before, now),
+                )?;
+            }
+        }
         Ok((steps, catalog))
     }
+}
+
+/// The script of an enumerated type, and its values as literals.
+fn values_of(catalog: &Catalog, name: &str) -> Option<(String, Vec<String>)> {
+    let found =
+        catalog.objects.iter().find(|one| one.identity.kind == Kind::Type && one.identity.name == name)?;
+    Some((found.section.clone(), values(&found.sql)))
 }
 
 impl Renamed {

@@ -32,6 +32,10 @@ pub struct Warehouse {
     /// Enumerated types, created in the silver schema: a name and its values, in order.
     #[serde(default)]
     pub types: BTreeMap<At<String>, At<Vec<At<String>>>>,
+    /// Values of those types that were called otherwise: `type.before`, and the value of now. What has landed says the
+    /// one of before, so that this stays.
+    #[serde(default)]
+    pub renamed_values: BTreeMap<At<String>, At<String>>,
     /// Bronze: every change of a source table, as it came.
     #[serde(default)]
     pub landing: Vec<At<Landing>>,

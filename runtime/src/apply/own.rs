@@ -229,7 +229,7 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
             records.len() - 1
         });
         records[number].push(column);
-        let value = format!("landed_{number}.{}", quote::identifier(field));
+        let value = called_now(column, format!("landed_{number}.{}", quote::identifier(field)));
         select += &match step.since.get(&column.name) {
             // It came later, and did not take its past along.
             Some(since) => format!(",\nCASE WHEN change.lsn > {since} THEN {value} END AS {name}"),
@@ -241,7 +241,7 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
         let definitions: Vec<String> = record
             .iter()
             .filter_map(|column| match &column.from {
-                ColumnFrom::Field(field) => Some(format!("{} {}", quote::identifier(field), column.sql_type)),
+                ColumnFrom::Field(field) => Some(format!("{} {}", quote::identifier(field), said_as(column))),
                 ColumnFrom::Lookup { .. } => None,
             })
             .collect();
@@ -255,6 +255,30 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
          change.op <> 'D' AS m$present{select}\nFROM {} AS change{from}\nWHERE {condition} AND change.op <> 'T'",
         quote::name(&step.silver.feed),
     )
+}
+
+/// The type that a landed value is read as: one that may be called otherwise by now, as its text.
+fn said_as(column: &Column) -> &str {
+    match (column.renamed.is_empty(), column.sql_type.ends_with("[]")) {
+        (true, _) => &column.sql_type,
+        (false, true) => "text[]",
+        (false, false) => "text",
+    }
+}
+
+/// A landed value by the name that it has now.
+fn called_now(column: &Column, value: String) -> String {
+    if column.renamed.is_empty() {
+        return value;
+    }
+    let renamed = column.renamed.iter().map(|(before, now)| (quote::literal(before), quote::literal(now)));
+    let text = if column.sql_type.ends_with("[]") {
+        renamed.fold(value, |text, (before, now)| format!("array_replace({text}, {before}, {now})"))
+    } else {
+        let cases: String = renamed.map(|(before, now)| format!(" WHEN {before} THEN {now}")).collect();
+        format!("(CASE {value}{cases} ELSE {value} END)")
+    };
+    format!("{text}::{}", column.sql_type)
 }
 
 /// Changes of single rows, and the end of every key that stood before a truncate.

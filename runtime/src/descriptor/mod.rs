@@ -268,6 +268,8 @@ pub struct Column {
     pub from: ColumnFrom,
     /// Whether a change of it makes a version.
     pub tracking: Tracking,
+    /// Values of an enumerated type that a landed row may say, and how they are called now.
+    pub renamed: Vec<(String, String)>,
 }
 
 /// Whether a change of an attribute makes a version.
@@ -301,12 +303,20 @@ impl Column {
             sql_type: sql_type.to_owned(),
             from: ColumnFrom::Field(field.to_owned()),
             tracking: Tracking::Tracked,
+            renamed: Vec::new(),
         }
     }
 
     /// A column that takes a field of the landed row, its changes making no version.
     pub fn untracked_field<C: IdenStatic>(column: C, sql_type: &str, field: &str) -> Self {
         Self { tracking: Tracking::Untracked, ..Self::field(column, sql_type, field) }
+    }
+
+    /// The same, where values that landed rows may say are called otherwise now.
+    #[must_use]
+    pub fn renamed(self, values: &[(&str, &str)]) -> Self {
+        let renamed = values.iter().map(|(before, now)| ((*before).to_owned(), (*now).to_owned()));
+        Self { renamed: renamed.collect(), ..self }
     }
 
     /// A column that takes a column of a looked-up relation.
@@ -316,6 +326,7 @@ impl Column {
             sql_type: sql_type.to_owned(),
             from: ColumnFrom::Lookup { lookup: lookup.to_owned(), column: there.as_str().to_owned() },
             tracking: Tracking::Tracked,
+            renamed: Vec::new(),
         }
     }
 

@@ -29,6 +29,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
             sql_type: definition.trim_end_matches(" NOT NULL").to_owned(),
             from: ColumnFrom::Field((*field).to_owned()),
             tracking: Tracking::Tracked,
+            renamed: Vec::new(),
         })
         .collect();
     bench.warehouse.silver.push(Silver {

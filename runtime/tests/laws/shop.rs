@@ -13,6 +13,7 @@ pub fn warehouse() -> Warehouse {
         sql_type: sql_type.to_owned(),
         from: ColumnFrom::Field(name.to_owned()),
         tracking: Tracking::Tracked,
+        renamed: Vec::new(),
     };
     let looked_up = |name: &str, lookup: &str| Column {
         from: ColumnFrom::Lookup { lookup: lookup.to_owned(), column: name.to_owned() },

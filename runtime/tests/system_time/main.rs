@@ -125,6 +125,7 @@ pub fn silver(schema: &str, table: &str, columns: &[&str]) -> Silver {
         sql_type: "text".to_owned(),
         from: ColumnFrom::Field((*name).to_owned()),
         tracking: Tracking::Tracked,
+        renamed: Vec::new(),
     };
     Silver {
         table: Name::new(schema, table),

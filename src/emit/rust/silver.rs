@@ -153,7 +153,7 @@ fn column(
 ) -> Expression {
     let name = atom(own(&column.name));
     let sql_type = atom(string(&sql::data_type(&column.data_type)));
-    match (&column.from, column.tracking) {
+    let plain = match (&column.from, column.tracking) {
         (ColumnFrom::Field(field), Tracking::Tracked) => {
             call("descriptor::Column::field", vec![name, sql_type, atom(string(field))])
         }
@@ -170,7 +170,13 @@ fn column(
             };
             call(function, vec![name, sql_type, atom(string(lookup)), there])
         }
+    };
+    if column.renamed.is_empty() || !matches!(column.from, ColumnFrom::Field(_)) {
+        return plain;
     }
+    let pairs =
+        column.renamed.iter().map(|(before, now)| tuple(vec![atom(string(before)), atom(string(now))]));
+    call("descriptor::Column::renamed", vec![plain, array(pairs.collect())])
 }
 
 fn lookup(lookup: &Lookup, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) -> Expression {

@@ -32,7 +32,7 @@ pub use grouping::{Averaged, Grouped, GroupedJoin, Grouping, grouping};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
 pub(super) use parting::{Parting, rekeyed};
-pub(super) use quote::{data_type, identifier, relation, remark};
+pub(super) use quote::{data_type, identifier, literal, relation, remark};
 pub(super) use script::{Script, hexadecimal, objects_hash};
 pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
 pub(super) use versioning::journal;

@@ -31,9 +31,59 @@ pub(super) fn lower(
         enums.push(Enum {
             name: Name::new(&schemas.silver, &name.value),
             values: values.iter().map(|value| value.value.clone()).collect(),
+            renamed: renamed(spec, name)
+                .map(|(_, before, now)| (before.to_owned(), now.value.clone()))
+                .collect(),
         });
     }
+    for what in spec.renamed_values.keys() {
+        if spec.types.keys().all(|name| value_of(name, what).is_none()) {
+            let message = format!("`{}` is no value of a type", what.value);
+            let place = report.at(&what.span);
+            report.push(
+                Finding::new(Code::UnfitEnum, message, place)
+                    .help("say it with its type, as it was called: `\"mood.sour\" = \"bitter\"`"),
+            );
+        }
+    }
+    for (name, values) in &spec.types {
+        check_renamed(spec, name, values, report);
+    }
     enums
+}
+
+/// The values of a type that were called otherwise: as it is written, how each was called, and how it is now.
+fn renamed<'s>(
+    spec: &'s spec::Warehouse,
+    name: &'s At<String>,
+) -> impl Iterator<Item = (&'s At<String>, &'s str, &'s At<String>)> {
+    let all = spec.renamed_values.iter();
+    all.filter_map(move |(what, now)| value_of(name, what).map(|before| (what, before, now)))
+}
+
+fn value_of<'w>(name: &str, what: &'w str) -> Option<&'w str> {
+    what.strip_prefix(name)?.strip_prefix('.')
+}
+
+fn check_renamed(
+    spec: &spec::Warehouse,
+    name: &At<String>,
+    values: &At<Vec<At<String>>>,
+    report: &mut Report<'_>,
+) {
+    let is_value = |text: &str| values.iter().any(|value| value.value == text);
+    for (what, before, now) in renamed(spec, name) {
+        let problem = match (is_value(before), is_value(&now.value)) {
+            (true, _) => (what, format!("`{before}` is a value of `{}` still", name.value)),
+            (_, false) => (now, format!("`{}` is no value of `{}`", now.value, name.value)),
+            _ => continue,
+        };
+        let place = report.at(&problem.0.span);
+        report.push(
+            Finding::new(Code::UnfitEnum, problem.1, place)
+                .help("on the left stands what was, on the right one of the values that the type has now"),
+        );
+    }
 }
 
 fn check_values(name: &At<String>, values: &At<Vec<At<String>>>, report: &mut Report<'_>) {

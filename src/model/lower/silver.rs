@@ -11,8 +11,8 @@ use super::type_name;
 use super::{column_use, lookup, versions};
 use crate::finding::{Code, Finding};
 use crate::model::{
-    Closed, Column, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind, TOOL_SCHEMA, Tracking, Unit,
-    Writes,
+    Closed, Column, DataType, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind, TOOL_SCHEMA,
+    Tracking, Unit, Writes,
 };
 use crate::spec::{self, At};
 
@@ -45,6 +45,7 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
     let lookups = lookup::lower(relation, catalog, report);
     let columns = relation.columns.iter().enumerate().map(|(introduced, column)| {
         let data_type = column.data_type.clone().unwrap_or_else(type_name::placeholder);
+        let renamed = renamed(&data_type, catalog);
         Column {
             name: column.name.value.clone(),
             data_type,
@@ -52,10 +53,12 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
             description: described(column.written.description.as_ref()),
             from: column_use::source(column, relation, catalog, report),
             tracking: tracking(column, relation, report),
+            renamed,
             introduced,
         }
     });
     let columns = columns.collect::<Vec<_>>();
+    check_renamed_keys(relation, &columns, report);
     for column in &relation.columns {
         column_use::check_reference(column, relation, catalog, report);
     }
@@ -67,6 +70,33 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
         columns,
         lookups,
         kind: kind(relation, report),
+    }
+}
+
+/// How values of before are called now, of a column of an enumerated type.
+fn renamed(data_type: &DataType, catalog: &Catalog<'_>) -> BTreeMap<String, String> {
+    match data_type {
+        DataType::Enum(name) => {
+            let own = catalog.enums().iter().find(|own| own.name == *name);
+            own.map_or_else(BTreeMap::new, |own| own.renamed.clone())
+        }
+        DataType::Array(element) => renamed(element, catalog),
+        DataType::BuiltIn(_) => BTreeMap::new(),
+    }
+}
+
+/// A key is found by what has landed.
+fn check_renamed_keys(relation: &Relation<'_>, columns: &[Column], report: &mut Report<'_>) {
+    for key in relation.key.iter().flat_map(|key| key.iter()) {
+        if columns.iter().any(|column| column.name == key.value && !column.renamed.is_empty()) {
+            let place = report.at(&key.span);
+            let message = format!("`{}` is of a type whose values were renamed", key.value);
+            report.push(
+                Finding::new(Code::UnfitKey, message, place)
+                    .label("a key is found by what has landed, which says the value of before")
+                    .help("let the column be `text`"),
+            );
+        }
     }
 }
 
