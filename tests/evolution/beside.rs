@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use super::{change, expect, generated, migrations, root, said, write_spec};
+use super::commands::{expect, generated, migrations, said, write_spec};
+use super::{change, root};
 
 /// What is built beside others comes in a migration of its own, after the one that needs it.
 #[test]
@@ -57,4 +58,25 @@ fn an_index_of_a_table_that_stands_is_built_beside_others() {
     }
     assert_eq!(said(folder.path(), &["generate", "--squash"]).0, Some(0));
     assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
+}
+
+/// A mart over a fact that stands finds the rows of a group by an index, which nobody has to wait for, nor to allow.
+#[test]
+fn a_stored_mart_over_a_fact_that_stands_asks_for_nothing() {
+    let folder = generated();
+    write_spec(folder.path(), change("stored marts added"));
+    let (status, plan) = said(folder.path(), &["plan"]);
+    assert_eq!(status, Some(0), "{plan}");
+    let (status, text) = said(folder.path(), &["generate"]);
+    assert!(status == Some(0) && !text.contains("allow_hazard"), "{text}");
+    let names = migrations(folder.path());
+    assert_eq!(names.len(), 3, "{names:?}");
+    let place = folder.path().join("migration/src/shop");
+    let up = |name: &str| fs::read_to_string(place.join(name).join("up.sql")).unwrap();
+    assert!(!up(&names[1]).contains("ON \"silver\".\"fact_sale\""), "{}", up(&names[1]));
+    expect("beside/mart.sql", &up(&names[2]));
+    let refused = fs::read_to_string(place.join("mod.rs")).unwrap();
+    assert!(refused.contains("pub const REFUSED: &[(&str, &str)] = &[];"), "{refused}");
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(0), "{text}");
 }

@@ -91,6 +91,20 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
     ("column tracked", &[(", tracked = false", "")]),
     ("enum value added", &[("[\"fine\", \"sour\"]", "[\"fine\", \"flat\", \"sour\", \"wild\"]")]),
     ("enum value removed", &[("[\"fine\", \"sour\"]", "[\"fine\"]")]),
+    (
+        "enum value renamed",
+        &[
+            ("[\"fine\", \"sour\"]", "[\"fine\", \"bitter\"]"),
+            ("[types]", "[renamed_values]\n\"mood.sour\" = \"bitter\"\n\n[types]"),
+        ],
+    ),
+    (
+        "enum value becomes another",
+        &[
+            ("[\"fine\", \"sour\"]", "[\"sour\"]"),
+            ("[types]", "[renamed_values]\n\"mood.fine\" = \"sour\"\n\n[types]"),
+        ],
+    ),
     ("enum values reordered", &[("[\"fine\", \"sour\"]", "[\"sour\", \"fine\"]")]),
     (
         "dimension renamed",
@@ -153,6 +167,15 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
             ),
             ("name = \"dim_customer_hist\"", "name = \"dim_person_hist\""),
         ],
+    ),
+    (
+        "stored marts added",
+        &[(
+            "[[mart]]\nname = \"sales_by_city\"",
+            "[[mart]]\nname = \"a_day\"\nstorage = \"incremental\"\nfrom = { sale = \"fact_sale\" }\ngrain = [{ name = \"day\", of = \"sale.sold_at\", cut = \"day\" }]\nmeasures = [{ name = \"sales\", of = \"sale\", expr = \"count(*)\" }]\n\n\
+             [[mart]]\nname = \"a USING (month\"\nstorage = \"incremental\"\nfrom = { sale = \"fact_sale\" }\ngrain = [{ name = \"city\", of = \"sale.city\" }, { name = \"month\", of = \"sale.sold_at\", cut = \"month\" }]\nmeasures = [{ name = \"sales\", of = \"sale\", expr = \"count(*)\" }]\n\n\
+             [[mart]]\nname = \"sales_by_city\"",
+        )],
     ),
     (
         "mart column added",

@@ -71,6 +71,7 @@ fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
                 Tracking::Tracked => descriptor::Tracking::Tracked,
                 Tracking::Untracked => descriptor::Tracking::Untracked,
             },
+            renamed: column.renamed.clone().into_iter().collect(),
         }
     });
     let lookups = silver.lookups.iter().map(|one| Lookup {
@@ -209,7 +210,10 @@ fn unit(unit: Unit) -> descriptor::Unit {
 
 fn sql_type(data_type: &DataType) -> String {
     match data_type {
-        DataType::Enum(name) => format!("\"{}\".\"{}\"", name.schema, name.name),
+        DataType::Enum(name) => {
+            let quoted = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
+            format!("{}.{}", quoted(&name.schema), quoted(&name.name))
+        }
         DataType::Array(element) => format!("{}[]", sql_type(element)),
         DataType::BuiltIn(built_in) => match built_in {
             BuiltIn::SmallInt => "smallint".to_owned(),

@@ -1,9 +1,11 @@
-//! Specs of a shop that are drawn, and drawn changes of them: each says in the spec what the change means, as whoever
-//! writes it would have to.
+//! Specs of a shop that are drawn, and how they are written.
+
+#[path = "wished.rs"]
+mod wished;
 
 use std::fmt::Write as _;
 
-use super::source::Draws;
+use super::source::NOTE;
 
 const DIMENSIONS: [&str; 4] = ["dim_customer_hist", "dim_client_hist", "Kundën \"alt\"_hist", LONGEST];
 /// As long as a name can be.
@@ -11,6 +13,7 @@ const LONGEST: &str = "dimension_of_customers_with_a_name_of_as_many_letters_as_
 const FACTS: [&str; 3] = ["fact_sale", "fact_sold", "order"];
 const LOOKUPS: [&str; 2] = ["lookup_store", "shop"];
 const SCHEMAS: [&str; 5] = ["bronze", "silver", "gold", "raw", "sil.\"ver\""];
+const SOUR: [&str; 3] = ["sour", "it's \"bitter\"", "acid"];
 const UNITS: [&str; 5] = ["month", "day", "week", "quarter", "year"];
 
 /// What a field of the source can be in the warehouse: its names, and its types.
@@ -21,14 +24,14 @@ const FIELDS: [(&str, &[&str], &[&str]); 14] = [
     ("name", &["name", "called"], &["text", "varchar", "varchar(60)"]),
     ("email", &["email", "mail", "e-mail"], &["text", "varchar(60)"]),
     ("mood", &["mood", "humour"], &["mood", "text"]),
-    ("points", &["points", "select", "Pünkte \"x\""], &["integer", "bigint", "numeric", "text"]),
+    ("points", &["points", "select", "P\\ü%s \"x\" '$1"], &["integer", "bigint", "numeric", "text"]),
     ("phone", &["phone", "number"], &["text", "integer"]),
     ("seen", &["seen", "met"], &["timestamptz", "text"]),
     ("sale_id", &["sale_id"], &["bigint"]),
     ("sold_at", &["sold_at", "at"], &["timestamptz"]),
     ("till", &["till", "desk"], &["integer", "bigint", "text"]),
     ("amount", &["amount", "paid"], &["numeric(10,2)", "numeric(12,3)", "numeric", "text"]),
-    ("note", &["note", "said"], &["text"]),
+    (NOTE, &["note", "said"], &["text"]),
 ];
 
 /// A spec.
@@ -36,6 +39,8 @@ const FIELDS: [(&str, &[&str], &[&str]); 14] = [
 pub struct Spec {
     schemas: [&'static str; 3],
     moods: Vec<&'static str>,
+    /// What `sour` is called.
+    sour: &'static str,
     roles: [bool; 2],
     landings: [Named; 2],
     lookup: Named,
@@ -43,6 +48,8 @@ pub struct Spec {
     /// How `sales_by_day` and `sales_by_city` are kept; where there is none, not at all.
     marts: [Option<&'static str>; 2],
     best_days: bool,
+    /// Whether histories are joined over time.
+    joined: bool,
     measures: usize,
     retained: usize,
     dropped: Vec<String>,
@@ -118,6 +125,11 @@ impl Relation {
         self.table == "sale"
     }
 
+    /// Whether others may write it.
+    pub fn is_versioned(&self) -> bool {
+        self.versioned
+    }
+
     /// The fields that identify a row.
     pub fn key(&self) -> &'static [&'static str] {
         match (self.is_fact(), self.key) {
@@ -166,7 +178,7 @@ fn known(field: &str) -> (&'static str, &'static [&'static str], &'static [&'sta
 fn fields(table: &str) -> &'static [&'static str] {
     match table {
         "customer" => &["email", "mood", "points", "phone", "seen"],
-        _ => &["till", "note", "city"],
+        _ => &["till", NOTE, "city"],
     }
 }
 
@@ -193,6 +205,7 @@ impl Spec {
         Self {
             schemas: ["bronze", "silver", "gold"],
             moods: vec!["fine", "sour"],
+            sour: "sour",
             roles: [true, true],
             landings: [Named::new("br_customer_cdc"), Named::new("br_sale_cdc")],
             lookup: Named::new(LOOKUPS[0]),
@@ -202,243 +215,21 @@ impl Spec {
             ],
             marts: [Some("incremental"), Some("materialized_view")],
             best_days: true,
+            joined: true,
             measures: 1,
             retained: 0,
             dropped: Vec::new(),
         }
     }
 
-    /// What was said of the change before is said no more.
-    pub fn settle(&mut self) {
-        self.dropped.clear();
-        let named = self.landings.iter_mut().chain([&mut self.lookup]);
-        for name in named.chain(self.relations.iter_mut().map(|one| &mut one.name)) {
-            name.before = None;
-        }
-        for column in self.relations.iter_mut().flat_map(|one| &mut one.columns) {
-            column.name.before = None;
-            column.backfill = false;
-        }
+    /// What a column says where its field says so.
+    pub fn called(&self, column: &Column, value: String) -> String {
+        if column.data_type == "mood" && value == "sour" { self.sour.to_owned() } else { value }
     }
 
-    /// A change, by what it is; nothing where the one that was drawn does not go. What was captured up to a
-    /// transaction is the past of a column that begins now.
-    pub fn change(&mut self, draws: &mut Draws, captured: usize) -> Option<String> {
-        let number = draws.below(27);
-        let count = self.relations.len();
-        let at = draws.below(count);
-        let taken: Vec<&str> = self.relations.iter().map(Relation::name).collect();
-        let relation = &mut self.relations[at];
-        let name = relation.name();
-        match number {
-            0..=3 => {
-                let field = *draws.one(fields(relation.table));
-                if relation.column(field).is_some() {
-                    return None;
-                }
-                let mut column = Column::new(field, true);
-                column.data_type = draws.one::<&str>(known(field).2);
-                column.name = Named::new(free(relation, field, draws)?);
-                column.backfill = field == "city" || draws.below(2) == 0;
-                column.since = (!column.backfill).then_some(captured);
-                // What goes and comes at once is what was there.
-                if self.dropped.contains(&format!("{name}.{}", column.name())) {
-                    return None;
-                }
-                let place = draws.below(relation.columns.len() + 1);
-                let said = format!("{name} adds {} of {field}, backfill {}", column.name(), column.backfill);
-                relation.columns.insert(place, column);
-                Some(said)
-            }
-            4 | 5 => {
-                let all: Vec<usize> = (0..relation.columns.len())
-                    .filter(|number| fields(relation.table).contains(&relation.columns[*number].field))
-                    .filter(|number| {
-                        relation.columns[*number].name.before.is_none() && !relation.columns[*number].backfill
-                    })
-                    .collect();
-                if all.is_empty() || relation.name.before.is_some() {
-                    return None;
-                }
-                let gone = relation.columns.remove(*draws.one(&all));
-                if gone.field == "city" {
-                    self.marts[1] = None;
-                }
-                let column = format!("{name}.{}", gone.name());
-                self.dropped.push(column.clone());
-                Some(format!("drops {column}"))
-            }
-            6 | 7 => {
-                let place = draws.below(relation.columns.len());
-                let field = relation.columns[place].field;
-                let now = free(relation, field, draws)?;
-                let column = &mut relation.columns[place];
-                if column.name.before.is_some() || column.backfill || column.since == Some(captured) {
-                    return None;
-                }
-                let said = format!("{name}.{} is {now} now", column.name());
-                column.name.rename(now);
-                Some(said)
-            }
-            8 | 9 => {
-                let place = draws.below(relation.columns.len());
-                let column = &mut relation.columns[place];
-                let before = column.data_type;
-                column.data_type = draws.one::<&str>(known(column.field).2);
-                (before != column.data_type)
-                    .then(|| format!("{name}.{} from {before} to {}", column.name(), column.data_type))
-            }
-            10 => {
-                let place = draws.below(relation.columns.len());
-                if relation.is_fact() || relation.key().contains(&relation.columns[place].field) {
-                    return None;
-                }
-                let column = &mut relation.columns[place];
-                column.tracked = !column.tracked;
-                Some(format!("{name}.{} tracked {}", column.name(), column.tracked))
-            }
-            11 => {
-                let turn = draws.below(relation.columns.len());
-                relation.columns.rotate_left(turn);
-                (turn > 0).then(|| format!("{name} in another order"))
-            }
-            12 => {
-                let place = draws.below(relation.columns.len());
-                relation.columns[place].described ^= true;
-                relation.description = *draws.one(&[None, Some("It's theirs."), Some("Whoever \"buys\".")]);
-                Some(format!("{name} is described otherwise"))
-            }
-            13 | 14 => {
-                let names: &[&str] = if relation.is_fact() { &FACTS } else { &DIMENSIONS };
-                let now = *draws.one(names);
-                if taken.contains(&now) || relation.name.before.is_some() || !self.dropped.is_empty() {
-                    return None;
-                }
-                relation.name.rename(now);
-                Some(format!("{name} is {now} now"))
-            }
-            15 => {
-                let which = draws.below(3);
-                let (named, names): (&mut Named, &[&str]) = match which {
-                    0 => (&mut self.landings[0], &["br_customer_cdc", "br_buyer"]),
-                    1 => (&mut self.landings[1], &["br_sale_cdc", "br_sold", "select"]),
-                    _ => (&mut self.lookup, &LOOKUPS),
-                };
-                let now = *draws.one(names);
-                if named.name == now || named.before.is_some() {
-                    return None;
-                }
-                let before = named.name;
-                named.rename(now);
-                Some(format!("{before} is {now} now"))
-            }
-            16 if !relation.is_fact() => {
-                relation.versioned = !relation.versioned;
-                Some(format!("{name} versioned {}", relation.versioned))
-            }
-            17 => {
-                let used = self
-                    .relations
-                    .iter()
-                    .any(|one| one.column("mood").is_some_and(|column| column.data_type == "mood"));
-                match draws.below(3) {
-                    0 if self.moods.len() < 4 => {
-                        let place = draws.below(self.moods.len() + 1);
-                        let value = *["flat", "it's", "wild"].iter().find(|one| !self.moods.contains(one))?;
-                        self.moods.insert(place, value);
-                    }
-                    1 => self.moods.rotate_left(1),
-                    _ if !used || self.moods.len() > 2 => {
-                        self.moods.retain(|one| ["fine", "sour"].contains(one))
-                    }
-                    _ => return None,
-                }
-                Some(format!("moods {:?}", self.moods))
-            }
-            18 => {
-                let which = draws.below(2);
-                let kinds = [None, Some("view"), Some("materialized_view"), Some("incremental")];
-                let now = *draws.one(&kinds);
-                let has_city = self.relations.iter().find(|one| one.is_fact())?.column("city").is_some();
-                if which == 1 && now.is_some() && !has_city {
-                    return None;
-                }
-                let before = std::mem::replace(&mut self.marts[which], now);
-                self.best_days = self.marts[0].is_some() && draws.below(3) > 0;
-                (before != now).then(|| format!("mart {which} from {before:?} to {now:?}"))
-            }
-            19 => {
-                let before = self.measures;
-                self.measures = draws.below(4);
-                (before != self.measures).then(|| format!("{} measures more", self.measures))
-            }
-            20 => {
-                let before = (relation.every, relation.apart);
-                if relation.is_fact() {
-                    relation.every = draws.one::<&str>(&UNITS);
-                } else {
-                    relation.apart = *draws.one(&[None, Some("year"), Some("month"), Some("day")]);
-                    relation.refused &= relation.apart.is_none();
-                }
-                (before != (relation.every, relation.apart))
-                    .then(|| format!("{name} by {}, apart {:?}", relation.every, relation.apart))
-            }
-            21 => {
-                let before = relation.key;
-                relation.key = draws.below(if relation.is_fact() { 2 } else { 3 });
-                for field in relation.key() {
-                    let column = relation.columns.iter_mut().find(|one| one.field == *field)?;
-                    column.tracked = true;
-                }
-                (before != relation.key).then(|| format!("{name} by {:?}", relation.key()))
-            }
-            22 if !relation.is_fact() && relation.apart.is_none() => {
-                relation.refused = !relation.refused;
-                Some(format!("{name} overlaps refused {}", relation.refused))
-            }
-            23 => {
-                let which = draws.below(2);
-                self.roles[which] = !self.roles[which];
-                Some(format!("roles {:?}", self.roles))
-            }
-            24 => {
-                let before = self.retained;
-                self.retained = draws.below(3);
-                (before != self.retained).then(|| format!("retention {}", self.retained))
-            }
-            25 if count == 2 => {
-                let mut second = relation.clone();
-                let names: &[&str] = if second.is_fact() { &FACTS } else { &DIMENSIONS };
-                let name = *names.iter().find(|one| !taken.contains(one))?;
-                if relation.name.before.is_some()
-                    || second.columns.iter().any(|one| one.name.before.is_some())
-                {
-                    return None;
-                }
-                second.name = Named::new(name);
-                for column in &mut second.columns {
-                    column.since = None;
-                }
-                self.relations.push(second);
-                Some(format!("{name} comes"))
-            }
-            26 => {
-                let before = self.schemas;
-                let free: Vec<&str> = SCHEMAS.into_iter().filter(|one| !before.contains(one)).collect();
-                let layer = draws.below(3);
-                match draws.below(3) {
-                    0 => self.schemas.swap(layer, (layer + 1) % 3),
-                    _ => self.schemas[layer] = *draws.one(&free),
-                }
-                Some(format!("schemas {before:?} are {:?} now", self.schemas))
-            }
-            25 if count == 3 && self.relations[2].name.before.is_none() => {
-                let gone = self.relations.pop()?;
-                self.dropped.push(gone.name().to_owned());
-                Some(format!("{} goes", gone.name()))
-            }
-            _ => None,
-        }
+    /// Whether a column has just been let go.
+    pub fn has_dropped(&self, relation: &str, column: &str) -> bool {
+        self.dropped.contains(&format!("{relation}.{column}"))
     }
 
     /// The spec, as it is written.
@@ -457,6 +248,10 @@ impl Spec {
         }
         let moods: Vec<String> = self.moods.iter().map(|one| quoted(one)).collect();
         writeln!(text, "\n[types]\nmood = [{}]", moods.join(", ")).unwrap();
+        writeln!(text, "\n[renamed_values]").unwrap();
+        for before in SOUR.iter().filter(|before| **before != self.sour) {
+            writeln!(text, "{} = {}", quoted(&format!("mood.{before}")), quoted(self.sour)).unwrap();
+        }
         if !self.dropped.is_empty() {
             writeln!(text, "\n[allow_drop]").unwrap();
             for dropped in &self.dropped {
@@ -487,6 +282,7 @@ impl Spec {
         for relation in &self.relations {
             self.write(relation, &mut text);
         }
+        self.write_joins(&mut text);
         self.write_marts(&mut text);
         text
     }
@@ -534,9 +330,10 @@ impl Spec {
             let from = if column.field == "city" { "shop.city" } else { column.field };
             write!(
                 text,
-                "    {{ name = {}, type = \"{}\", from = \"{from}\"",
+                "    {{ name = {}, type = \"{}\", from = {}",
                 quoted(column.name()),
-                column.data_type
+                column.data_type,
+                quoted(from)
             )
             .unwrap();
             if column.null && !relation.key().contains(&column.field) {
@@ -557,6 +354,36 @@ impl Spec {
             text.push_str(" },\n");
         }
         text.push_str("]\n");
+    }
+
+    /// A dimension with a lookup, and a fact with the dimension as it was then, where its key is what the fact has of it.
+    fn write_joins(&self, text: &mut String) {
+        let (dimension, fact) = (&self.relations[0], &self.relations[1]);
+        if !self.joined || dimension.key != 0 {
+            return;
+        }
+        let own = |relation: &Relation, field: &str| {
+            relation.column(field).map_or_else(String::new, |one| quoted(one.name()))
+        };
+        let key: String =
+            fact.key().iter().map(|field| format!("{{ name = {} }}, ", own(fact, field))).collect();
+        let called = dimension.column("name").map_or("", Column::name);
+        writeln!(
+            text,
+            "\n[[temporal_join]]\nname = \"at \\\"home\\\"\"\nfrom = {name}\n\
+             joins = [{{ name = \"shop\", relation = {lookup}, on = [\"region\"] }}]\n\
+             columns = [{{ name = \"customer_id\" }}, {{ name = {called} }}, {{ name = \"town\", from = \"shop.city\" }}]\n\n\
+             [[temporal_join]]\nname = \"sold_to\"\nfrom = {fact}\n\
+             joins = [{{ name = \"buyer\", relation = {name}, on = [\"customer_id\"], at = {at} }}]\n\
+             columns = [{key}{{ name = \"buyer\", from = {buyer} }}]",
+            name = quoted(dimension.name()),
+            lookup = quoted(self.lookup.name),
+            called = quoted(called),
+            fact = quoted(fact.name()),
+            at = own(fact, "sold_at"),
+            buyer = quoted(&format!("buyer.{called}")),
+        )
+        .unwrap();
     }
 
     fn write_marts(&self, text: &mut String) {
@@ -599,13 +426,6 @@ impl Spec {
             );
         }
     }
-}
-
-/// A name for a field that nothing else in the relation has or had just now.
-fn free(relation: &Relation, field: &'static str, draws: &mut Draws) -> Option<&'static str> {
-    let name = *draws.one::<&str>(known(field).1);
-    let has = |column: &Column| column.name() == name || column.name.before == Some(name);
-    (!relation.columns.iter().any(has)).then_some(name)
 }
 
 /// Text as TOML and SQL quote it.

@@ -1,7 +1,7 @@
 //! The law of a warehouse that lives: its spec changes while its source does, ten times, and after each change it is
 //! what a fresh install is, its history is what the source said, and `verify` finds nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use medallion::emit::{self, FileSet};
@@ -18,8 +18,8 @@ use tokio::runtime::Runtime;
 
 use super::catalog::{catalog, psql, try_psql};
 use super::descriptor;
-use super::drawn::{Relation, Spec};
-use super::source::{Draws, History, SCHEMA};
+use super::drawn::{Column, Relation, Spec};
+use super::source::{Draws, History, Row, SCHEMA};
 use super::{database, edited, migration, past, same, workspace};
 
 /// How many changes a warehouse goes through.
@@ -53,6 +53,8 @@ struct Life {
     times: Vec<String>,
     spec: Spec,
     files: FileSet,
+    /// What others have written, past the source.
+    written: Written,
     /// What has happened so far, for whom it fails.
     told: String,
 }
@@ -85,6 +87,7 @@ impl Life {
             times: Vec::new(),
             spec,
             files,
+            written: Written::default(),
             told: String::new(),
         }
     }
@@ -99,6 +102,7 @@ impl Life {
             self.change(&mut draws);
             self.migrate()?;
             self.change(&mut draws);
+            self.write(&mut draws)?;
             self.run()?;
             self.holds()?;
         }
@@ -121,6 +125,7 @@ impl Life {
                 Err(error) if error.contains("error[M0202]") => continue,
                 Err(error) => panic!("{said:?}: {error}\n{}", spec.toml()),
             }
+            self.written.follow(&self.spec, &spec);
             self.spec = spec;
             return said.join(", ");
         }
@@ -145,6 +150,62 @@ impl Life {
     fn change(&mut self, draws: &mut Draws) {
         let sql = self.history.change(draws);
         psql(&self.place.source, &sql);
+    }
+
+    /// Others write the dimensions that are versioned, by statements of their own: rows that no source has.
+    fn write(&mut self, draws: &mut Draws) -> Result<(), String> {
+        let warehouse = self.warehouse()?;
+        for (place, relation) in self.spec.relations.iter().enumerate() {
+            if !relation.is_versioned() || draws.below(4) == 0 {
+                continue;
+            }
+            let table = format!("{}.{}", quoted(warehouse.schemas[0]), quoted(relation.name()));
+            let now = self.written.now.entry(place).or_default();
+            let keys: Vec<usize> = now.keys().copied().collect();
+            let mut row = self.history.customer(WRITTEN + self.written.count, draws);
+            self.written.count += 1;
+            row.retain(|field, _| relation.columns.iter().any(|column| column.field == *field));
+            // How a time is written hangs on the type that it has just then.
+            row.insert("seen", None);
+            // And how a mood is called on the spec of just then.
+            row.insert("mood", Some("fine".to_owned()));
+            let literal = |field: &str| match &row[field] {
+                Some(value) => format!("'{}'", value.replace('\'', "''")),
+                None => "NULL".to_owned(),
+            };
+            let columns = || relation.columns.iter().filter(|column| row.contains_key(column.field));
+            let sql = match draws.below(4) {
+                0 if !keys.is_empty() => {
+                    let key = *draws.one(&keys);
+                    now.remove(&key);
+                    format!("DELETE FROM {table} WHERE customer_id = {key}")
+                }
+                1 | 2 if !keys.is_empty() => {
+                    let key = *draws.one(&keys);
+                    let there = now.get_mut(&key).expect("it is one of them");
+                    let others =
+                        columns().filter(|one| !matches!(one.field, "customer_id" | "code" | "region"));
+                    let mut set = Vec::new();
+                    for column in others {
+                        set.push(format!("{} = {}", quoted(column.name()), literal(column.field)));
+                        there.insert(column.field, row[column.field].clone());
+                    }
+                    format!("UPDATE {table} SET {} WHERE customer_id = {key}", set.join(", "))
+                }
+                _ => {
+                    let key = row["customer_id"].as_ref().and_then(|key| key.parse().ok());
+                    let names: Vec<String> = columns().map(|column| quoted(column.name())).collect();
+                    let values: Vec<String> = columns().map(|column| literal(column.field)).collect();
+                    let sql =
+                        format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "));
+                    now.insert(key.expect("it is a number"), row);
+                    sql
+                }
+            };
+            try_psql(&self.place.warehouse, &sql).map_err(|error| format!("{error}\n{sql}"))?;
+            writeln!(self.told, "{sql}").unwrap();
+        }
+        Ok(())
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -192,12 +253,28 @@ impl Life {
                 sql.push_str(&self.comparison(relation, silver, *at, Some(&self.times[*at])));
             }
         }
+        for (place, relation) in self.spec.relations.iter().enumerate().filter(|(_, one)| !one.is_fact()) {
+            sql.push_str(&self.written(place, relation, silver));
+        }
         let differs = psql(&self.place.warehouse, &sql);
         if differs.trim().is_empty() {
             Ok(())
         } else {
             Err(format!("source and warehouse differ:\n{differs}"))
         }
+    }
+
+    /// What a dimension shows of what others have written and should not, or should and does not.
+    fn written(&self, place: usize, relation: &Relation, silver: &str) -> String {
+        let written = self.written.now.get(&place);
+        let rows = written.into_iter().flatten().map(|(_, row)| {
+            let values = relation.columns.iter().map(|column| {
+                let value = row.get(column.field).cloned().flatten();
+                (column.name().to_owned(), value.into())
+            });
+            serde_json::Value::Object(values.collect())
+        });
+        compared(relation, "now, of others", silver, &relation.columns.iter().collect::<Vec<_>>(), rows, ">=")
     }
 
     /// What a relation shows after a transaction and should not, or should and does not.
@@ -214,42 +291,24 @@ impl Life {
             .iter()
             .filter(|column| at.is_none() || column.tracked || relation.is_fact())
             .collect();
-        let rows: Vec<serde_json::Value> = self
-            .history
-            .rows(relation.table, transaction)
-            .into_iter()
-            .map(|(row, since)| {
-                let values = columns.iter().map(|column| {
-                    let value = match column.field {
-                        "city" => row["store_id"].as_ref().and_then(|store| {
-                            self.history.first("store", store, transaction)?["city"].clone()
-                        }),
-                        field => row[field].clone(),
-                    };
-                    let value = value.filter(|_| column.since.is_none_or(|begun| since >= begun));
-                    (column.name().to_owned(), value.into())
-                });
-                serde_json::Value::Object(values.collect())
-            })
-            .collect();
+        let rows = self.history.rows(relation.table, transaction).into_iter().map(|(row, since)| {
+            let values = columns.iter().map(|column| {
+                let value = match column.field {
+                    "city" => row["store_id"]
+                        .as_ref()
+                        .and_then(|store| self.history.first("store", store, transaction)?["city"].clone()),
+                    field => row[field].clone(),
+                };
+                let value = value.filter(|_| column.since.is_none_or(|begun| since >= begun));
+                let value = value.map(|value| self.spec.called(column, value));
+                (column.name().to_owned(), value.into())
+            });
+            serde_json::Value::Object(values.collect())
+        });
         let schema = if at.is_some() { "as_of" } else { silver };
-        let name = format!("{}.{}", quoted(schema), quoted(relation.view()));
-        let list: Vec<String> =
-            columns.iter().map(|column| format!("{}::text", quoted(column.name()))).collect();
-        let list = list.join(", ");
-        let rows = serde_json::Value::Array(rows).to_string().replace('\'', "''");
         let when = at.map_or_else(|| "now".to_owned(), |at| format!("{transaction} at {at}"));
         let setting = at.map_or_else(String::new, |at| format!("SET medallion.as_of = '{at}';\n"));
-        format!(
-            "{setting}WITH wanted AS (SELECT {list} FROM jsonb_populate_recordset(NULL::{name}, '{rows}')),
-            found AS (SELECT {list} FROM {name})
-            SELECT '{when}: {}', * FROM (
-                SELECT '-', * FROM (SELECT * FROM wanted EXCEPT ALL SELECT * FROM found) AS missing
-                UNION ALL
-                SELECT '+', * FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM wanted) AS surplus
-            ) AS differs;\n",
-            name.replace('\'', "''")
-        )
+        setting + &compared(relation, &when, schema, &columns, rows, "<")
     }
 
     /// The catalog is that of a fresh install.
@@ -269,6 +328,62 @@ impl Drop for Life {
         );
         let _ = try_psql(&self.place.source, &sql);
     }
+}
+
+/// The keys from which on rows are others' own.
+const WRITTEN: usize = 9_000_000;
+
+/// What others have written into dimensions, by where these stand in the spec.
+#[derive(Default)]
+struct Written {
+    now: BTreeMap<usize, BTreeMap<usize, Row>>,
+    count: usize,
+}
+
+impl Written {
+    /// What becomes of it as the spec changes: a column that goes takes its values along, and what is not versioned any
+    /// more keeps none.
+    fn follow(&mut self, before: &Spec, now: &Spec) {
+        self.now.retain(|place, rows| {
+            let Some(relation) = now.relations.get(*place).filter(|one| one.is_versioned()) else {
+                return false;
+            };
+            let was = &before.relations[*place];
+            for column in was.columns.iter().filter(|column| now.has_dropped(was.name(), column.name())) {
+                for row in rows.values_mut() {
+                    row.remove(column.field);
+                }
+            }
+            relation.key() == was.key()
+        });
+    }
+}
+
+/// Rows that a relation should have on one side of the keys from which on they are others' own, and those that it has.
+fn compared(
+    relation: &Relation,
+    when: &str,
+    schema: &str,
+    columns: &[&Column],
+    rows: impl Iterator<Item = serde_json::Value>,
+    side: &str,
+) -> String {
+    let name = format!("{}.{}", quoted(schema), quoted(relation.view()));
+    let list: Vec<String> = columns.iter().map(|column| format!("{}::text", quoted(column.name()))).collect();
+    let list = list.join(", ");
+    let rows = serde_json::Value::Array(rows.collect()).to_string().replace('\'', "''");
+    let whose =
+        if relation.is_fact() { String::new() } else { format!("WHERE customer_id {side} {WRITTEN}") };
+    format!(
+        "WITH wanted AS (SELECT {list} FROM jsonb_populate_recordset(NULL::{name}, '{rows}')),
+        found AS (SELECT {list} FROM {name} {whose})
+        SELECT '{when}: {}', * FROM (
+            SELECT '-', * FROM (SELECT * FROM wanted EXCEPT ALL SELECT * FROM found) AS missing
+            UNION ALL
+            SELECT '+', * FROM (SELECT * FROM found EXCEPT ALL SELECT * FROM wanted) AS surplus
+        ) AS differs;\n",
+        name.replace('\'', "''")
+    )
 }
 
 fn loaded(spec: &Spec) -> Result<Warehouse, String> {

@@ -6,11 +6,14 @@ use std::fmt::Write as _;
 /// A row's fields, each as its JSON reads.
 pub type Row = BTreeMap<&'static str, Option<String>>;
 
+/// A field that has to be quoted wherever it stands.
+pub const NOTE: &str = "no'te \\ %s \"n\"";
+
 /// Its tables: what each is called, and its fields, the key first.
 pub const TABLES: [(&str, &[&str]); 3] = [
     ("store", &["store_id", "city"]),
     ("customer", &["customer_id", "code", "region", "name", "email", "mood", "points", "phone", "seen"]),
-    ("sale", &["sale_id", "sold_at", "customer_id", "store_id", "till", "amount", "note"]),
+    ("sale", &["sale_id", "sold_at", "customer_id", "store_id", "till", "amount", NOTE]),
 ];
 
 /// Its schema. A row that changes or goes says all that it was.
@@ -23,7 +26,7 @@ pub const SCHEMA: &str = "
     );
     CREATE TABLE sale (
         sale_id bigint PRIMARY KEY, sold_at timestamptz NOT NULL, customer_id integer NOT NULL, store_id integer,
-        till integer, amount numeric(10, 2) NOT NULL, note text
+        till integer, amount numeric(10, 2) NOT NULL, \"no'te \\ %s \"\"n\"\"\" text
     );
     ALTER TABLE store REPLICA IDENTITY FULL;
     ALTER TABLE customer REPLICA IDENTITY FULL;
@@ -151,6 +154,11 @@ impl History {
             .find_map(|one| one.row.as_ref())
     }
 
+    /// A customer whom the source does not know.
+    pub fn customer(&self, key: usize, draws: &mut Draws) -> Row {
+        self.drawn("customer", key, draws)
+    }
+
     fn drawn(&self, table: &str, key: usize, draws: &mut Draws) -> Row {
         let text = |text: &str| Some(text.to_owned());
         let maybe = |draws: &mut Draws, values: &[&str]| {
@@ -188,7 +196,7 @@ impl History {
                 ("store_id", maybe(draws, &["1", "2", "3"])),
                 ("till", maybe(draws, &["1", "2"])),
                 ("amount", text(draws.one::<&str>(&["1.00", "20.50", "0.00", "-3.25"]))),
-                ("note", maybe(draws, &["", "x", "two\nlines"])),
+                (NOTE, maybe(draws, &["", "x", "two\nlines"])),
             ]),
         }
     }
@@ -205,13 +213,15 @@ impl History {
         match &row {
             None => writeln!(sql, "DELETE FROM {table} WHERE {key_field} = {key};").unwrap(),
             Some(row) if before.is_some() => {
-                let set: Vec<String> =
-                    row.iter().map(|(field, value)| format!("{field} = {}", literal(value))).collect();
+                let set: Vec<String> = row
+                    .iter()
+                    .map(|(field, value)| format!("{} = {}", quoted(field), literal(value)))
+                    .collect();
                 writeln!(sql, "UPDATE {table} SET {} WHERE {key_field} = {key};", set.join(", ")).unwrap();
             }
             Some(row) => {
-                let (names, values): (Vec<&str>, Vec<String>) =
-                    row.iter().map(|(field, value)| (*field, literal(value))).unzip();
+                let (names, values): (Vec<String>, Vec<String>) =
+                    row.iter().map(|(field, value)| (quoted(field), literal(value))).unzip();
                 writeln!(sql, "INSERT INTO {table} ({}) VALUES ({});", names.join(", "), values.join(", "))
                     .unwrap();
             }
@@ -232,4 +242,8 @@ impl History {
 /// What a row keeps as long as it is there.
 fn is_fixed(field: &str) -> bool {
     matches!(field, "customer_id" | "code" | "region" | "sale_id" | "store_id")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -19,28 +19,40 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS "dim_customer_hist_shop_idx"
 
 -- silver.fact_sale
 
+-- By itself:
+-- On a table without rows, for it to be spelled as those of the partitions are.
+CREATE TABLE IF NOT EXISTS "pg_temp"."spelled_0e08d0d5" (LIKE "silver"."fact_sale");
+CREATE INDEX IF NOT EXISTS "spelled_0e08d0d5_idx"
+    ON "pg_temp"."spelled_0e08d0d5" ("customer_id");
+
 -- Each line of its answer, by itself:
 SELECT 'DROP INDEX CONCURRENTLY ' || index.indexrelid::regclass
 FROM pg_partition_tree('"silver"."fact_sale"') AS leaf
-CROSS JOIN format(' USING btree (%I)', 'customer_id') AS told
+CROSS JOIN pg_index AS spelled
+CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told
 JOIN pg_index AS index ON index.indrelid = leaf.relid
-WHERE leaf.isleaf
+WHERE spelled.indrelid = '"pg_temp"."spelled_0e08d0d5"'::regclass
+AND leaf.isleaf
 AND NOT index.indisvalid
 AND NOT index.indisunique
 AND right(pg_get_indexdef(index.indexrelid), length(told)) = told;
 
 -- Each line of its answer, by itself:
 -- A change of what `other` means finds the rows that read it.
-SELECT 'CREATE INDEX CONCURRENTLY ON ' || leaf.relid::regclass || ' ("customer_id")'
+SELECT 'CREATE INDEX CONCURRENTLY ON ' || leaf.relid::regclass || told
 FROM pg_partition_tree('"silver"."fact_sale"') AS leaf
-CROSS JOIN format(' USING btree (%I)', 'customer_id') AS told
-WHERE leaf.isleaf
+CROSS JOIN pg_index AS spelled
+CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told
+WHERE spelled.indrelid = '"pg_temp"."spelled_0e08d0d5"'::regclass
+AND leaf.isleaf
 AND NOT EXISTS (
     SELECT
     FROM pg_index AS index
+    LEFT JOIN pg_inherits AS part ON part.inhrelid = index.indexrelid
     WHERE index.indrelid = leaf.relid
     AND NOT index.indisunique
     AND right(pg_get_indexdef(index.indexrelid), length(told)) = told
+    AND (part.inhparent IS NULL OR part.inhparent = to_regclass('"silver"."fact_sale_other_idx"'))
 );
 
 -- By itself:
