@@ -761,7 +761,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -4509,5 +4510,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '0e2d7e1cb6909336eeb68c4048149e3608ec49cf3a9a04bca620ab73ded6f59f'
+    '930652db872bc5ab3cfc3c96037e003fff198a8c3a9042b57ec9070a02c14cc0'
 );
