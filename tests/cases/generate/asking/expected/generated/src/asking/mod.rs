@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "0924e2468414744044c48b4b1a9429e5308def1f6303b565b56113430e8a49f8";
+pub const OBJECTS_HASH: &str = "2c3efeb861248dc68d9c364be1d246ebc668f4eb9c9a2fecb9398d954b5fa15b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

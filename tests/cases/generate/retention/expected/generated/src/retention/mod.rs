@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "e15bed7ef07c04cb00cb6e6cb80afa8d4e38f6df38f90b70a53fabbfdd251e5c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "ec80ef3f86c06aae6203af5807ff3099d41a04832cc0571d6d1bafe71b6ee2b6";
+pub const OBJECTS_HASH: &str = "157d2c00bd46b0477ad557fd715225fa392d18e51c5444d21c2fb8cb6543b4a7";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

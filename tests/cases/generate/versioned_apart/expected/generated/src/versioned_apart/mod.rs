@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dfdc86340e25dd6553ae4089f20d69299972ef1afc5da08a6fc216687f30b088";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "31c30f5902d75e17d535f0faee025ad6807a90c456ef14464bd00d4046007a62";
+pub const OBJECTS_HASH: &str = "1b66b0472fdbd88a504f87cca41ad4edc273644d5c5810d5c9766a1fe8a7aaae";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -758,7 +758,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -1706,5 +1707,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'data_tests',
-    '9c73795df52a9cda9832083a90eef17cdf98b1945a3b6ad8e7a406e10949a4e7'
+    'dc474f488fb748503451a4511888299e3d5cc158d76c7595dcb0c3157394f766'
 );

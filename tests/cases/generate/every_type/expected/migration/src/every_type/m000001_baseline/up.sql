@@ -759,7 +759,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -1651,5 +1652,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    'ef87682d4e59e56e815a70aefbc442ea65852a2073ab5902ce48d32d816bc9a8'
+    'd285df339ae51200a35d27ae0704df78946f2018b36b147ed1600457917a2647'
 );

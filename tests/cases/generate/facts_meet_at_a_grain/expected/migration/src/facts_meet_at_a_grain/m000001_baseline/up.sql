@@ -750,7 +750,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -1591,5 +1592,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '492e0ff75b8c111c4b3e52e4a5857ef5c0fd4e1477ecd7458399b74537ef452a'
+    'dc602cbf2824dab98bf5bcf6e5b440cf1b7e30d45f0549bbd74face9cc74a5aa'
 );

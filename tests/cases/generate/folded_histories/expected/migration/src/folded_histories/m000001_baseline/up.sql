@@ -750,7 +750,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -2973,5 +2974,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    'c98c1dc90b3c7c2dd07d7cf684a74944f1cb9d6e5c0c0105143c6bb689332095'
+    '8a0e37b4a128149a29dc8297c1522f68789069161a173c18de5f362c5d63187c'
 );

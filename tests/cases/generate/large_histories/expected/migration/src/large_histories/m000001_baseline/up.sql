@@ -750,7 +750,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -2090,5 +2091,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '63917eef0404a2a4daed731e02285a7e1f0c791c8b4f804ef7db979c38dd8105'
+    'f8480dba478cf9c3c67084f294c38bbb3e3f1dbc2ec45ab0a788cb55399256ca'
 );

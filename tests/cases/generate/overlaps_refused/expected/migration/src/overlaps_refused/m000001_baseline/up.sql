@@ -767,7 +767,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -1929,5 +1930,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    '025fd63e6a86063d8728f1f46b09a4e7e09643f2d90d635d1c4096ffcede3443'
+    '5208879f90e41ac172a2a76644dda96eeeb8faa6e04b7b89cc5c62669a256356'
 );

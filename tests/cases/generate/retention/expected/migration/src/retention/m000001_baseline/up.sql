@@ -750,7 +750,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -2462,5 +2463,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    'ec80ef3f86c06aae6203af5807ff3099d41a04832cc0571d6d1bafe71b6ee2b6'
+    '157d2c00bd46b0477ad557fd715225fa392d18e51c5444d21c2fb8cb6543b4a7'
 );

@@ -750,7 +750,8 @@ BEGIN
         RAISE EXCEPTION '`%` is no relation of this warehouse', relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    EXECUTE format('ANALYZE %s', relation);
+    -- Who has it is at the same, or builds an index on it, and would wait for this transaction.
+    EXECUTE format('ANALYZE (SKIP_LOCKED) %s', relation);
 END
 $$;
 
@@ -1811,5 +1812,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'versioned_apart',
-    '31c30f5902d75e17d535f0faee025ad6807a90c456ef14464bd00d4046007a62'
+    '1b66b0472fdbd88a504f87cca41ad4edc273644d5c5810d5c9766a1fe8a7aaae'
 );
