@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'fcd427ce3d8b122836c77c517e24a495794f4f1746a188f972cd145a034b35b6',
+    "objects_hash" = '49945f3a6297067bd160c4267c8be2246ee3c1cdacae08263435199db177e5e2',
     "migrated_at" = now();

@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '521a2a17f900f027f559c67bd5ba47e38e5b0d658218ee26e85ce8e648d79f0d',
+    "objects_hash" = 'cbce95c3f64f84714b30d2dc7c7de16203a2ad257d1689fcdef868d3fc129de6',
     "migrated_at" = now();
