@@ -13,6 +13,7 @@ mod traffic;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use drawn::Draws;
@@ -23,6 +24,7 @@ use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Refresh, Storage, Warehouse};
+use medallion_runtime::staging::Staging;
 use medallion_runtime::{apply, refresh};
 use medallion_server::Server;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -100,13 +102,16 @@ struct Shop {
     name: String,
     warehouse: Warehouse,
     connection: PgConnection,
+    /// What is kept from round to round, as a watch does; every other warehouse begins each anew.
+    kept: Option<Staging>,
 }
 
 impl Shop {
     /// With marts, as a spec has them.
     async fn new(marts: &str) -> Result<Self, String> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("marts_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("marts_{number}");
         let spec = SourceText::new("spec/shop/spec.toml", format!("{SHOP}{marts}"));
         let files = Files::alone("shop", spec);
         let model = model::load(&files).map_err(|findings| findings.human(Colour::Plain))?;
@@ -119,7 +124,8 @@ impl Shop {
         let mut connection = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();
         let migration = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{}", emitted.get(&up).unwrap());
         execute(&migration, &mut connection).await?;
-        Ok(Self { name, warehouse: descriptor::warehouse(&model, &lock, "shop"), connection })
+        let kept = number.is_multiple_of(2).then(Staging::default);
+        Ok(Self { name, warehouse: descriptor::warehouse(&model, &lock, "shop"), connection, kept })
     }
 
     async fn land(&mut self, sql: &str) -> Result<(), String> {
@@ -129,10 +135,13 @@ impl Shop {
     /// Brings silver and marts up, and compares what is stored with what it should be.
     async fn run(&mut self) -> Result<(), String> {
         let mut transaction = self.connection.begin().await.map_err(|error| error.to_string())?;
-        let applied = apply::apply(&self.warehouse, &mut transaction, |_| ())
+        execute("SET LOCAL plan_cache_mode = force_generic_plan", &mut transaction).await?;
+        let (anew, nothing) = (Staging::default(), BTreeSet::new());
+        let staging = self.kept.as_ref().unwrap_or(&anew);
+        let applied = apply::apply_in(&self.warehouse, &nothing, staging, &mut transaction, |_| ())
             .await
             .map_err(|error| format!("{error:?}"))?;
-        refresh::refresh(&self.warehouse, &applied, &mut transaction, |_| ())
+        refresh::refresh_in(&self.warehouse, &applied, &nothing, staging, &mut transaction, |_| ())
             .await
             .map_err(|error| format!("{error:?}"))?;
         transaction.commit().await.map_err(|error| error.to_string())?;

@@ -27,6 +27,17 @@ measures = [
     { name = "sales", expr = "count(*)" },
     { name = "share", type = "numeric(5,4)", expr = "sales / sum(sales) OVER ()" },
 ]
+
+[[mart]]
+name = "by_note"
+storage = "incremental"
+from = { sale = "fact_sale" }
+grain = [{ name = "note", of = "sale.note" }]
+measures = [
+    { name = "revenue", type = "numeric(12,2)", expr = "sum(amount)" },
+    { name = "sales", expr = "count(*)" },
+    { name = "mean", type = "numeric(8,2)", expr = "avg(amount)" },
+]
 "#;
 
 fn shop(transaction: usize, op: &str, shop: usize, town: &str) -> String {
@@ -127,6 +138,35 @@ async fn what_is_joined_moves_what_it_is_joined_to() {
     it.end().await;
 }
 
+/// A changed row of what is joined finds the rows that it is joined to, and does not look at the others.
+#[tokio::test]
+async fn what_is_joined_finds_its_rows_by_an_index() {
+    let mut it = opened().await;
+    let many = format!(
+        "INSERT INTO bronze.br_sale (lsn, op, full_row, commit_ts, seq)
+        SELECT 20, 'I', jsonb_build_object('sale_id', n, 'sold_at', '2025-06-02T10:00:00+00:00', 'shop_id', n % 3000 + 3,
+            'item_id', 1, 'pieces', 1, 'amount', 1, 'rebate', null, 'note', 'a'), {}, n
+        FROM generate_series(100, 10000) AS n",
+        super::traffic::time(2)
+    );
+    it.land(&many).await.unwrap();
+    it.run().await.unwrap();
+    // Another mart has one that would do.
+    execute("DROP INDEX silver.by_town_rows_1_idx; ANALYZE silver.fact_sale", &mut it.connection)
+        .await
+        .unwrap();
+    let scans = "SELECT coalesce(sum(found.idx_scan), 0)::text FROM pg_inherits AS part
+        JOIN pg_stat_all_indexes AS found ON found.indexrelid = part.inhrelid
+        WHERE part.inhparent = 'silver.fact_sale_shop_id_join_idx'::regclass";
+    execute("SELECT pg_stat_force_next_flush()", &mut it.connection).await.unwrap();
+    let before = texts_of(scans, &mut it.connection).await.unwrap();
+    it.land(&shop(3, "I", 7, "\"Ulm\"")).await.unwrap();
+    it.run().await.unwrap();
+    execute("SELECT pg_stat_force_next_flush()", &mut it.connection).await.unwrap();
+    assert_ne!(texts_of(scans, &mut it.connection).await.unwrap(), before, "no scan of the index");
+    it.end().await;
+}
+
 /// A mart of sums is added to and not recomputed: what was changed in it by hand stays in the sum.
 #[tokio::test]
 async fn sums_are_added_to() {
@@ -139,6 +179,21 @@ async fn sums_are_added_to() {
     let told = it.run().await.unwrap_err();
     assert!(
         told.contains("stored (Bonn,1032.00,3,1)") && told.contains("defined (Bonn,32.00,3,1)"),
+        "{told}"
+    );
+    it.end().await;
+}
+
+/// An average follows from the sum and the count beside it, and reads no fact either.
+#[tokio::test]
+async fn averages_follow() {
+    let mut it = opened().await;
+    assert!(it.adds("by_note"), "an average is one of what can be added");
+    execute("UPDATE gold.by_note SET revenue = revenue + 1000", &mut it.connection).await.unwrap();
+    it.land(&sale(2, "I", 5, "1", "2.00")).await.unwrap();
+    let told = it.run().await.unwrap_err();
+    assert!(
+        told.contains("stored (a,1038.00,5,207.60)") && told.contains("defined (a,38.00,5,7.60)"),
         "{told}"
     );
     it.end().await;
