@@ -109,7 +109,7 @@ async fn count(source: &mut PgConnection, warehouse: &Warehouse) -> Duration {
 
 async fn land(warehouse: &Warehouse, place: &Place) -> Captured {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await.unwrap();
-    capture::capture(warehouse, &place.source, &mut target, &mut Quiet).await.unwrap()
+    capture::capture_at(warehouse, place, &mut target, &mut Quiet).await.unwrap()
 }
 
 struct Quiet;

@@ -1,27 +1,29 @@
-//! Reads on while a batch lands, where much is waiting. The slot itself cannot go on before what it gave has landed;
-//! a copy of it can, one that lives no longer than its session and that nobody misses. So the source decodes the
-//! next batch while the warehouse takes in this one, and a kill leaves what it leaves without: whole batches, and a
-//! slot that stands below what has landed.
+//! Reads on while what was read lands, where much is waiting. The slot itself cannot go on before what it gave has
+//! landed; a copy of it can, one that lives no longer than its session and that nobody misses. So the source decodes
+//! what comes next while the warehouse takes in what came before, piece by piece, in two sessions where it may: one
+//! copies while the other does, and they commit in turn. A kill leaves what it leaves without: whole transactions in
+//! their order, and a slot that stands below what has landed.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use super::decoder::Care;
 use super::feed::{Consuming, SlotFeed};
 use super::position::{self, Lock, Lsn, SourcePosition, State};
-use super::reading::{self, Read, Reading, WayOn};
-use super::stream::{self, Open};
+use super::reading::{self, Coming, Outlet, Pieces, Read, Reading, WayOn};
+use super::stream::{self, Copied, Open};
 use super::{Captured, Progress, Way, slot};
+use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
-use crate::land::{self, Chunk};
+use crate::land;
 
 /// How much of the source's log a batch has at least, in bytes: less than that is landed at once.
-const STRETCH: i64 = 32 << 20;
+pub(super) const STRETCH: i64 = 32 << 20;
 
 /// How much has landed, in bytes of the source's log, when the source may forget it, though more is coming.
 const FORGETS: i64 = 256 << 20;
@@ -59,20 +61,53 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         Err(error) => return Err(error),
     };
 
+    let mut other = match way.warehouse_url {
+        Some(url) if !reading.alone => connection::connect(Database::Warehouse, url).await.ok(),
+        _ => None,
+    };
     let landed = AtomicI64::new(position.landed_to.0);
     let (send, batches) = mpsc::channel(1);
     let (way_on, give_back) = WayOn::new();
-    let reader = Reader { source: &mut way.source, warehouse, reading, copy: &copy, goal, landed: &landed };
+    let (first, turn) = oneshot::channel();
+    let begins = Turn {
+        landed: position.landed_to,
+        passed: None,
+        captured: &mut way.captured,
+        progress: &mut *way.progress,
+    };
+    let _ = first.send(begins);
     let lander = Lander {
         warehouse,
-        target: way.target,
-        progress: way.progress,
-        captured: &mut way.captured,
+        queue: Mutex::new(Queue { batches, turn }),
+        give_back,
         landed: &landed,
+        is_one_of_two: other.is_some(),
+        needs_to_be_alone: AtomicBool::new(false),
     };
-    // Both end by themselves where either fails: the channel between them closes.
-    let (read, landed) = tokio::join!(reader.read(position, send, way_on), lander.land(batches, give_back));
-    match landed.and(read) {
+    let reader = Reader { source: &mut way.source, warehouse, reading, copy: &copy, goal, landed: &landed };
+    // All end by themselves where one fails: the channels between them close.
+    let (read, landed) = tokio::join!(reader.read(position, send, way_on), async {
+        match &mut other {
+            None => lander.land(way.target).await,
+            Some(other) => {
+                let both = tokio::join!(lander.land(way.target), lander.land(other));
+                both.0.and(both.1)
+            }
+        }
+    });
+    let needs_to_be_alone = landed.is_ok() && lander.needs_to_be_alone.load(Ordering::Relaxed);
+    let ended = match landed.and(read) {
+        Ok(()) => lander.end(way.target).await,
+        Err(error) => Err(error),
+    };
+    // What has been copied and not committed goes with its session.
+    drop((lander, other));
+    if needs_to_be_alone {
+        reading.alone = true;
+        slot::drop(&mut way.source, &copy).await?;
+        return Box::pin(catch_up(way, reading, goal)).await;
+    }
+    match ended {
         Ok(()) => {}
         Err(error) if land::is_of_data(&error) => {
             slot::drop(&mut way.source, &copy).await?;
@@ -101,13 +136,6 @@ async fn begin(source: &mut PgConnection, name: &str) -> Result<String> {
     .during(|| format!("cannot copy replication slot `{name}` to read ahead"))
 }
 
-/// A batch on its way.
-struct Coming {
-    chunks: Receiver<Chunk>,
-    /// Comes when it has been read to its end; never, where the reader failed.
-    read: oneshot::Receiver<Read>,
-}
-
 /// Reads batch after batch.
 struct Reader<'a> {
     source: &'a mut PgConnection,
@@ -126,29 +154,33 @@ impl Reader<'_> {
         mut way_on: WayOn,
     ) -> Result<()> {
         let mut forgotten = position.landed_to.0;
+        let mut barren = false;
         while position.landed_to < self.goal {
             let landed = self.landed.load(Ordering::Relaxed);
             if landed - forgotten >= FORGETS {
                 slot::advance(self.source, &self.warehouse.source.slot, Lsn(landed)).await?;
                 forgotten = landed;
             }
-            let upto = upto(self.source, self.copy, position.landed_to).await?;
-            let (send, chunks) = WayOn::of_a_batch();
-            let (tell, read) = oneshot::channel();
-            if batches.send(Coming { chunks, read }).await.is_err() {
-                return Ok(());
-            }
+            let upto = match barren {
+                // A transaction that is still open there would be read again and again.
+                true => Lsn(self.goal.0.min(position.landed_to.0.saturating_add(stream::STRETCH))),
+                false => upto(self.source, self.copy, position.landed_to).await?,
+            };
+            let Some(pieces) = Pieces::begin(batches.clone()).await else { return Ok(()) };
+            let mut outlet = Outlet::Pieces(pieces);
             let mut feed = SlotFeed {
                 source: self.source,
                 slot: self.copy,
                 warehouse: self.warehouse,
                 reading: Consuming::AllRead,
             };
-            let batch = reading::Batch { position, upto, care: Care::Usual, send };
+            let batch =
+                reading::Batch { position: position.clone(), upto, care: Care::Usual, outlet: &mut outlet };
             let read = self.reading.batch(&mut feed, &self.warehouse.landings, batch, &mut way_on).await?;
+            barren = read.position.last_lsn == position.last_lsn;
             position = read.position.clone();
-            if tell.send(read).is_err() {
-                return Ok(());
+            if let Outlet::Pieces(pieces) = outlet {
+                pieces.end(read);
             }
         }
         Ok(())
@@ -176,57 +208,113 @@ async fn upto(source: &mut PgConnection, copy: &str, read_to: Lsn) -> Result<Lsn
     Ok(Lsn(flushed.min(read_to.0.saturating_add(stretch))))
 }
 
-/// Lands batch after batch.
-struct Lander<'a> {
-    warehouse: &'a Warehouse,
-    target: &'a mut PgConnection,
-    progress: &'a mut dyn Progress,
+/// What whoever lands next goes on from.
+struct Turn<'a> {
+    /// Everything below it has landed.
+    landed: Lsn,
+    /// What was read since and had no rows.
+    passed: Option<Read>,
     captured: &'a mut Captured,
-    landed: &'a AtomicI64,
+    progress: &'a mut dyn Progress,
 }
 
-impl Lander<'_> {
-    /// Ends without a word where the reader failed: that says why.
-    async fn land(mut self, mut batches: Receiver<Coming>, give_back: Sender<Vec<u8>>) -> Result<()> {
-        let mut passed = None;
-        while let Some(Coming { mut chunks, read }) = batches.recv().await {
-            // No transaction is kept waiting for the source.
-            match chunks.recv().await {
-                None => passed = read.await.ok(),
-                first => {
-                    passed = None;
-                    self.land_batch(Coming { chunks, read }, first, give_back.clone()).await?;
-                }
-            }
-        }
-        // What had no rows moves the position once, at the end.
-        let Some(read) = passed else { return Ok(()) };
-        let (send, none) = mpsc::channel(1);
-        drop(send);
-        let (tell, end) = oneshot::channel();
-        let _ = tell.send(read);
-        self.land_batch(Coming { chunks: none, read: end }, None, give_back).await
+/// The pieces, in their order.
+struct Queue<'a> {
+    batches: Receiver<Coming>,
+    /// Comes when all that were taken up have landed.
+    turn: oneshot::Receiver<Turn<'a>>,
+}
+
+/// Lands piece after piece, in one session or in two at once.
+struct Lander<'a> {
+    warehouse: &'a Warehouse,
+    queue: Mutex<Queue<'a>>,
+    give_back: Sender<Vec<u8>>,
+    landed: &'a AtomicI64,
+    is_one_of_two: bool,
+    /// Whether a row came that takes values from the version before.
+    needs_to_be_alone: AtomicBool,
+}
+
+impl<'a> Lander<'a> {
+    /// Ends without a word where the reader or the other session failed: that says why. Whoever ends takes nothing
+    /// more, so that nobody waits for it.
+    async fn land(&self, target: &mut PgConnection) -> Result<()> {
+        let ended = self.land_all(target).await;
+        let mut queue = self.queue.lock().await;
+        queue.batches.close();
+        while queue.batches.try_recv().is_ok() {}
+        ended
     }
 
-    async fn land_batch(
-        &mut self,
-        coming: Coming,
-        first: Option<Chunk>,
-        give_back: Sender<Vec<u8>>,
-    ) -> Result<()> {
-        let mut transaction = Open::begin(self.warehouse, self.target).await?;
-        if transaction.position.landed_to.0 != self.landed.load(Ordering::Relaxed) {
-            return Err(Error::new(format!(
-                "another process lands from slot `{}` too",
-                self.warehouse.source.slot
-            ))
-            .remedy("run again"));
+    async fn land_all(&self, target: &mut PgConnection) -> Result<()> {
+        while let Some((Coming { mut chunks, read }, turn, next)) = self.take_up().await {
+            // No transaction is kept waiting for the source.
+            let Some(first) = chunks.recv().await else {
+                let (Ok(read), Ok(turn)) = (read.await, turn.await) else { return Ok(()) };
+                let _ = next.send(Turn { passed: Some(read), ..turn });
+                continue;
+            };
+            let mut open = Open::begin_beside(self.warehouse, target).await?;
+            let copied = open.copy(Some(first), chunks, self.give_back.clone()).await;
+            let copied = copied.map_err(|error| self.explained(error))?;
+            if self.is_one_of_two && copied.is_any_staged() {
+                self.needs_to_be_alone.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            let (Ok(read), Ok(turn)) = (read.await, turn.await) else { return Ok(()) };
+            let _ = next.send(self.commit(open, copied, read, turn).await?);
         }
-        let copied = transaction.copy(first, coming.chunks, give_back, Care::Usual).await?;
-        let Ok(read) = coming.read.await else { return Ok(()) };
-        let landed_to = read.position.landed_to.0;
-        transaction.commit(copied, read, self.captured, self.progress).await?;
-        self.landed.store(landed_to, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The next piece, when it is its turn, and whom to tell then.
+    async fn take_up(&self) -> Option<(Coming, oneshot::Receiver<Turn<'a>>, oneshot::Sender<Turn<'a>>)> {
+        let mut queue = self.queue.lock().await;
+        let coming = queue.batches.recv().await?;
+        let (next, after) = oneshot::channel();
+        Some((coming, std::mem::replace(&mut queue.turn, after), next))
+    }
+
+    async fn commit(
+        &self,
+        mut open: Open<'_>,
+        mut copied: Copied,
+        read: Read,
+        turn: Turn<'a>,
+    ) -> Result<Turn<'a>> {
+        if open.stand().await? != turn.landed {
+            return Err(self.another());
+        }
+        open.finish(&mut copied, Care::Usual).await?;
+        let landed = read.position.landed_to;
+        open.commit(copied, read, turn.captured, turn.progress).await?;
+        self.landed.store(landed.0, Ordering::Relaxed);
+        Ok(Turn { landed, passed: None, ..turn })
+    }
+
+    /// What had no rows moves the position once, at the end.
+    async fn end(&self, target: &mut PgConnection) -> Result<()> {
+        let mut queue = self.queue.lock().await;
+        let Ok(mut turn) = queue.turn.try_recv() else { return Ok(()) };
+        let Some(read) = turn.passed.take() else { return Ok(()) };
+        let mut open = Open::begin_beside(self.warehouse, target).await?;
+        let (nothing, none) = WayOn::of_a_batch();
+        drop(nothing);
+        let copied = open.copy(None, none, self.give_back.clone()).await?;
+        self.commit(open, copied, read, turn).await.map(drop)
+    }
+
+    /// Where a change is there already, somebody else has landed it.
+    fn explained(&self, error: Error) -> Error {
+        match error.sqlstate().as_deref() {
+            Some("23505") => self.another(),
+            _ => error,
+        }
+    }
+
+    fn another(&self) -> Error {
+        Error::new(format!("another process lands from slot `{}` too", self.warehouse.source.slot))
+            .remedy("run again")
     }
 }

@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use super::RESNAPSHOT;
 use super::json::{self, Field, Shape, Unreadable};
 use super::pgoutput::{Message, Old, Relation, Tuple, Value};
 use super::position::{CLOCK_AHEAD, Lsn, SourcePosition, SystemTime};
 use super::preflight::Layout;
+use super::reading::Read;
 use super::standing::Brings;
 use crate::descriptor::{Landing, Name};
 use crate::error::{Error, Result};
 use crate::land::{Chunk, Follows, Op, Place, Rows, To, Unfinished};
-use crate::quote;
+mod unwritable;
+
+use unwritable::Unwritable;
 
 /// The plugin's messages become rows here, one message after the other.
 pub struct Decoder<'a> {
@@ -85,6 +87,8 @@ struct Table {
     name: Name,
     fields: Vec<Field>,
     names: Vec<String>,
+    /// The columns in the order in which `jsonb` keeps them: shorter names first. What comes so needs no sorting there.
+    order: Vec<usize>,
     feeds: Vec<Feed>,
 }
 
@@ -123,18 +127,6 @@ const CHUNK: usize = 512 << 10;
 
 /// The largest share is sent on when all landing tables together hold this many bytes.
 const BUFFERED: usize = 16 << 20;
-
-/// Why a row has no JSON.
-enum Unwritable {
-    /// A value's text does not fit its type.
-    Unreadable(usize),
-    /// A value was not sent, nor was the old one.
-    Untold,
-    /// A column of the key was not sent.
-    Keyless(usize),
-    /// Not as many values as columns.
-    Misfit,
-}
 
 impl<'a> Decoder<'a> {
     /// A decoder for one batch; the tables are the landing tables' sources, in their order.
@@ -189,7 +181,7 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         let name = Name::new(text(relation.schema), text(relation.name));
-        let mut table = Table { name, fields: vec![], names: vec![], feeds: vec![] };
+        let mut table = Table { name, fields: vec![], names: vec![], order: vec![], feeds: vec![] };
         for column in relation.columns() {
             let shape = shape(column.type_id).map_err(|error| {
                 Error::new(format!("cannot capture `{}.{}`", table.name, text(column.name))).because(error)
@@ -197,6 +189,8 @@ impl<'a> Decoder<'a> {
             table.fields.push(Field::new(column.name, shape));
             table.names.push(text(column.name));
         }
+        table.order = (0..table.names.len()).collect();
+        table.order.sort_by_key(|at| (table.names[*at].len(), &table.names[*at]));
         for (at, landing) in self.landings.iter().enumerate() {
             if is_source(landing, relation) {
                 let key = table.names.iter().map(|name| landing.key.contains(name)).collect();
@@ -236,6 +230,22 @@ impl<'a> Decoder<'a> {
     fn sizes(&self) -> impl Iterator<Item = (To, usize)> {
         let landings = self.rows.iter().enumerate().map(|(at, rows)| (To::Landing(at), rows.len()));
         landings.chain([(To::Stage, self.staged.len())])
+    }
+
+    /// How many bytes of rows have not been taken away.
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// What has been read up to a position since this was asked the last time.
+    pub fn read_to(&mut self, position: Lsn) -> Read {
+        let landed_to = position.max(self.position.landed_to);
+        Read {
+            position: SourcePosition { landed_to, ..self.position.clone() },
+            transactions: std::mem::take(&mut self.transactions),
+            findings: std::mem::take(&mut self.findings),
+            is_full: false,
+        }
     }
 
     /// Refuses a batch that ends within a transaction.
@@ -313,7 +323,7 @@ impl<'a> Decoder<'a> {
             let mut out = Out { rows, staged: &mut self.staged, key: &mut self.key, care: self.care };
             let last = table
                 .land(feed, change, place, &mut out)
-                .map_err(|unwritable| table.refuse(&unwritable, transaction.lsn))?;
+                .map_err(|unwritable| unwritable.refuse(&table.name, &table.names, transaction.lsn))?;
             transaction.seq = transaction.seq.max(last);
             if out.rows.len() >= CHUNK {
                 full = Some(To::Landing(feed.landing));
@@ -465,16 +475,20 @@ impl Table {
             return Err(Unwritable::Misfit);
         }
         let mut earlier = before.map(|(tuple, told)| (tuple.values(), told));
-        let mut separator = b'{';
-        for (at, (field, value)) in self.fields.iter().zip(row.values()).enumerate() {
+        let mut values = Vec::with_capacity(self.fields.len());
+        values.extend(row.values().map(|value| {
             let earlier = earlier.as_mut().and_then(|(values, told)| Some((values.next()?, *told)));
-            match known((value, told), earlier) {
+            known((value, told), earlier)
+        }));
+        let mut separator = b'{';
+        for at in &self.order {
+            match values[*at] {
                 Some(text) => {
                     out.push(separator);
                     separator = b',';
-                    field_value(at, field, text, out)?;
+                    field_value(*at, &self.fields[*at], text, out)?;
                 }
-                None => untold(at)?,
+                None => untold(*at)?,
             }
         }
         close(separator, out);
@@ -503,30 +517,6 @@ impl Table {
         }
         close(separator, out);
         Ok(())
-    }
-
-    fn refuse(&self, unwritable: &Unwritable, lsn: Lsn) -> Error {
-        let column = |at: &usize| self.names.get(*at).map_or("?", String::as_str);
-        let name = &self.name;
-        match unwritable {
-            Unwritable::Unreadable(at) => Error::new(format!(
-                "the transaction at {lsn} changes `{name}.{}` to a value that its type in the catalog does not \
-                 explain",
-                column(at)
-            ))
-            .remedy(format!("the type was altered since: {RESNAPSHOT}")),
-            Unwritable::Keyless(at) => Error::new(format!(
-                "the transaction at {lsn} changes a row of `{name}` and does not tell its `{}`, which is of the key",
-                column(at)
-            ))
-            .remedy(format!("ALTER TABLE {} REPLICA IDENTITY FULL; then {RESNAPSHOT}", quote::name(name))),
-            Unwritable::Untold => Error::new(format!(
-                "the transaction at {lsn} changes a row of `{name}` that is not told"
-            )),
-            Unwritable::Misfit => Error::new(format!(
-                "the transaction at {lsn} changes a row of `{name}` that has other columns than announced"
-            )),
-        }
     }
 }
 

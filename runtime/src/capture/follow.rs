@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
-use super::position::Lsn;
+use super::ahead::{self, Ahead};
+use super::position::{self, Lock, Lsn};
 use super::reading::Reading;
 use super::standing::Standing;
 use super::stream::{self, Empty};
@@ -20,12 +21,17 @@ const MOVES_EVERY: Duration = Duration::from_secs(1);
 /// How often the source is asked again whether it can be captured: tables and publications change.
 const ASKS_EVERY: Duration = Duration::from_secs(30);
 
+/// How much of the source's log is read ahead before it is looked at anything else, in bytes.
+const AT_ONCE: i64 = 128 << 20;
+
 /// A capture under way.
 pub struct Follower<'a> {
     way: Way<'a>,
     reading: Reading,
     /// Up to here the source was asked for changes.
     asked_to: Lsn,
+    /// Everything below it has landed.
+    landed_to: Lsn,
     moved: Instant,
     asked: Instant,
     /// When the slot that stays behind was last looked at.
@@ -61,7 +67,9 @@ impl<'a> Follower<'a> {
         }
         super::look_at_partitions(&mut way, &mut ready).await?;
         let (reading, now) = (Reading::of(way.source_url, &ready), Instant::now());
-        Ok(Self { way, reading, asked_to: Lsn::default(), moved: now, asked: now, held: None })
+        let position = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
+        let landed_to = position.map_or(Lsn::default(), |position| position.landed_to);
+        Ok(Self { way, reading, asked_to: Lsn::default(), landed_to, moved: now, asked: now, held: None })
     }
 
     /// Lands the next batch, if there is one. Not to be dropped on its way, but for good.
@@ -76,12 +84,15 @@ impl<'a> Follower<'a> {
         }
         let upto = slot::flushed(&mut self.way.source).await?;
         let mut is_full = false;
-        if upto > self.asked_to {
+        if self.reads_ahead(upto).await? {
+            is_full = self.landed_to < upto;
+        } else if upto > self.asked_to {
             let empty = if self.moved.elapsed() >= MOVES_EVERY { Empty::Moves } else { Empty::Stays };
             let batch = stream::next(&mut self.way, &mut self.reading, empty).await?;
             if batch.rows > 0 || empty == Empty::Moves {
                 self.moved = Instant::now();
             }
+            self.landed_to = batch.landed_to;
             // What stays is asked for again, until it has been moved past.
             if batch.landed_to >= upto {
                 self.asked_to = upto;
@@ -96,6 +107,20 @@ impl<'a> Follower<'a> {
         let captured = std::mem::take(&mut self.way.captured);
         let position = captured.position.max(self.asked_to);
         Ok(Round { captured, is_full, behind: u64::try_from(upto.0 - position.0).unwrap_or(0) })
+    }
+
+    /// Lands a good part of what waits by reading ahead, where that is much.
+    async fn reads_ahead(&mut self, upto: Lsn) -> Result<bool> {
+        if upto.0 - self.landed_to.0 < ahead::STRETCH {
+            return Ok(false);
+        }
+        let goal = upto.min(Lsn(self.landed_to.0.saturating_add(AT_ONCE)));
+        if ahead::catch_up(&mut self.way, &mut self.reading, goal).await? == Ahead::NotNow {
+            return Ok(false);
+        }
+        self.landed_to = self.way.captured.position;
+        self.moved = Instant::now();
+        Ok(true)
     }
 
     /// The warehouse's session, between two batches.

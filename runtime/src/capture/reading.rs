@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::decoder::{Care, Decoder, Fed};
 use super::feed::{Feed, Taker};
@@ -26,16 +27,22 @@ const BATCH: u64 = 1_000_000;
 /// How many kilobytes of rows are on their way at most; one chunk that is larger goes alone.
 const ON_THE_WAY: u32 = 16 << 10;
 
+/// How many bytes of rows make a piece of what is read, where it lands in pieces.
+const PIECE: usize = 4 << 20;
+
 /// What reading the stream takes, beside the way.
 pub struct Reading {
     tables: Vec<Fed>,
     types: Types,
+    /// Whether one session of the warehouse lands what is read ahead: a row's version before may be in a piece that
+    /// another one has not committed.
+    pub alone: bool,
 }
 
 impl Reading {
     /// Of a source that is ready.
     pub fn of(source_url: &str, ready: &Ready) -> Self {
-        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url) };
+        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url), alone: false };
         reading.is_now(ready);
         reading
     }
@@ -51,31 +58,23 @@ impl Reading {
         &mut self,
         feed: &mut impl Feed,
         landings: &[Landing],
-        batch: Batch,
+        batch: Batch<'_>,
         way_on: &mut WayOn,
     ) -> Result<Read> {
-        let Batch { position, upto, care, send } = batch;
+        let Batch { position, upto, care, outlet } = batch;
         let mut decoder = Decoder::new(landings, &self.tables, position, care);
-        let mut decoding = Decoding { decoder: &mut decoder, types: &mut self.types, way_on, send: &send };
+        let mut decoding = Decoding { decoder: &mut decoder, types: &mut self.types, way_on, outlet };
         let messages = feed.read(upto, BATCH, &mut decoding).await?;
         decoding.decoder.finish()?;
-        while let Some(pending) = decoding.decoder.pending() {
-            decoding.send_on(pending).await?;
-        }
+        decoding.send_all().await?;
         let is_full = messages >= BATCH;
         let whole = if is_full { decoder.end } else { decoder.end.max(upto) };
-        let landed_to = whole.max(decoder.position.landed_to);
-        Ok(Read {
-            position: SourcePosition { landed_to, ..decoder.position },
-            transactions: decoder.transactions,
-            findings: decoder.findings,
-            is_full,
-        })
+        Ok(Read { is_full, ..decoder.read_to(whole) })
     }
 }
 
 /// What is to be read, and how.
-pub struct Batch {
+pub struct Batch<'a> {
     /// How far has been read.
     pub position: SourcePosition,
     /// Up to where it is read now.
@@ -83,7 +82,65 @@ pub struct Batch {
     /// How its rows are to land.
     pub care: Care,
     /// Where its rows go.
-    pub send: Sender<Chunk>,
+    pub outlet: &'a mut Outlet,
+}
+
+/// Where rows go that are read.
+pub enum Outlet {
+    /// All of them to one place.
+    Whole(Sender<Chunk>),
+    /// Piece by piece, each of whole transactions.
+    Pieces(Pieces),
+}
+
+impl Outlet {
+    fn send(&self) -> &Sender<Chunk> {
+        match self {
+            Self::Whole(send) => send,
+            Self::Pieces(pieces) => &pieces.send,
+        }
+    }
+}
+
+/// A piece on its way to where it lands.
+pub struct Coming {
+    /// Its rows.
+    pub chunks: Receiver<Chunk>,
+    /// Comes when it has been read to its end; never, where the reader failed.
+    pub read: oneshot::Receiver<Read>,
+}
+
+/// Pieces, one after the other.
+pub struct Pieces {
+    coming: Sender<Coming>,
+    send: Sender<Chunk>,
+    tell: oneshot::Sender<Read>,
+    /// How many bytes have gone into the one at hand.
+    sent: usize,
+}
+
+impl Pieces {
+    /// Begins the first one; none where nobody lands any more.
+    pub async fn begin(coming: Sender<Coming>) -> Option<Self> {
+        let (send, chunks) = WayOn::of_a_batch();
+        let (tell, read) = oneshot::channel();
+        coming.send(Coming { chunks, read }).await.ok()?;
+        Some(Self { coming, send, tell, sent: 0 })
+    }
+
+    /// Ends the one at hand and begins the next; none where nobody lands any more.
+    pub async fn next(self, read: Read) -> Option<Self> {
+        let Self { coming, send, tell, .. } = self;
+        drop(send);
+        tell.send(read).ok()?;
+        Self::begin(coming).await
+    }
+
+    /// Ends the last one.
+    pub fn end(self, read: Read) {
+        // Who lands it knows why it does not.
+        let _ = self.tell.send(read);
+    }
 }
 
 /// A batch that has been read to its end.
@@ -122,37 +179,66 @@ struct Decoding<'a, 'd> {
     decoder: &'a mut Decoder<'d>,
     types: &'a mut Types,
     way_on: &'a mut WayOn,
-    send: &'a Sender<Chunk>,
+    outlet: &'a mut Outlet,
 }
 
 impl Taker for Decoding<'_, '_> {
     async fn take(&mut self, message: Message<'_>) -> Result<()> {
         if let Message::Relation(relation) = &message {
-            self.types.describe(relation, self.decoder).await
-        } else if let Some(due) = self.decoder.take(message)? {
-            self.send_on(due).await
-        } else {
-            Ok(())
+            return self.types.describe(relation, self.decoder).await;
         }
+        let commits = matches!(message, Message::Commit { .. });
+        if let Some(due) = self.decoder.take(message)? {
+            self.send_on(due).await?;
+        }
+        if commits { self.cut().await } else { Ok(()) }
     }
 }
 
 impl Decoding<'_, '_> {
+    /// Ends a piece that is large enough, behind a transaction.
+    async fn cut(&mut self) -> Result<()> {
+        match self.outlet {
+            Outlet::Pieces(pieces) if pieces.sent + self.decoder.buffered() >= PIECE => {}
+            _ => return Ok(()),
+        }
+        self.send_all().await?;
+        let (nowhere, _) = mpsc::channel(1);
+        if let Outlet::Pieces(pieces) = std::mem::replace(self.outlet, Outlet::Whole(nowhere)) {
+            let read = self.decoder.read_to(self.decoder.end);
+            *self.outlet = Outlet::Pieces(pieces.next(read).await.ok_or_else(gone)?);
+        }
+        Ok(())
+    }
+
+    async fn send_all(&mut self) -> Result<()> {
+        while let Some(pending) = self.decoder.pending() {
+            self.send_on(pending).await?;
+        }
+        Ok(())
+    }
+
     async fn send_on(&mut self, to: To) -> Result<()> {
-        // The landing's own error says why it no longer takes any.
-        let gone = || Error::new("the warehouse no longer takes changes");
         while let Ok(used) = self.way_on.used.try_recv() {
             self.decoder.reuse(used);
         }
         let mut chunk = self.decoder.chunk(to);
+        if let Outlet::Pieces(pieces) = self.outlet {
+            pieces.sent += chunk.rows.len();
+        }
         let size = u32::try_from(chunk.rows.len() >> 10).unwrap_or(u32::MAX).clamp(1, ON_THE_WAY);
         let room = Arc::clone(&self.way_on.budget).acquire_many_owned(size);
         chunk.room = tokio::select! {
             room = room => room.ok(),
-            () = self.send.closed() => return Err(gone()),
+            () = self.outlet.send().closed() => return Err(gone()),
         };
-        self.send.send(chunk).await.map_err(|_| gone())
+        self.outlet.send().send(chunk).await.map_err(|_| gone())
     }
+}
+
+/// The landing's own error says why it no longer takes any.
+fn gone() -> Error {
+    Error::new("the warehouse no longer takes changes")
 }
 
 /// The source's types, asked for on a connection of their own while the stream's is busy.

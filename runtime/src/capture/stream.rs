@@ -10,12 +10,13 @@ use super::ahead::{self, Ahead};
 use super::decoder::Care;
 use super::feed::{Consuming, SlotFeed};
 use super::position::{self, Lock, Lsn, SourcePosition, State};
-use super::reading::{self, Read, Reading, WayOn};
+use super::reading::{self, Outlet, Read, Reading, WayOn};
 use super::slot::{self, Busy, Slot};
 use super::{Captured, Point, Progress, Way, hold, tell};
 use crate::descriptor::{Landing, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Chunk, Place, staged};
+use crate::statement;
 
 /// How much of the source's log, in bytes, is asked for at a time: the source puts what it decodes on its disk.
 pub(super) const STRETCH: i64 = 1 << 30;
@@ -85,12 +86,16 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     let (mut way_on, give_back) = WayOn::new();
     let (send, chunks) = WayOn::of_a_batch();
     let mut feed = feed(&mut way.source, warehouse, Consuming::Nothing);
-    let batch = reading::Batch { position, upto, care, send };
-    let read = reading.batch(&mut feed, &warehouse.landings, batch, &mut way_on);
+    let read = async {
+        let mut outlet = Outlet::Whole(send);
+        let batch = reading::Batch { position, upto, care, outlet: &mut outlet };
+        reading.batch(&mut feed, &warehouse.landings, batch, &mut way_on).await
+    };
     // Both end by themselves where either fails: the channel between them closes.
-    let (read, copied) = tokio::join!(read, transaction.copy(None, chunks, give_back, care));
-    let copied = copied?;
+    let (read, copied) = tokio::join!(read, transaction.copy(None, chunks, give_back));
+    let mut copied = copied?;
     let read = read?;
+    transaction.finish(&mut copied, care).await?;
 
     let rows = copied.landed.iter().sum();
     if rows == 0 && empty == Empty::Stays && !read.is_full {
@@ -148,26 +153,45 @@ pub(super) struct Open<'a> {
     target: Transaction<'a, Postgres>,
     warehouse: &'a Warehouse,
     /// How far had landed before it.
-    pub position: SourcePosition,
+    position: SourcePosition,
 }
 
 /// What a batch has copied.
 pub(super) struct Copied {
     landed: Vec<u64>,
+    staged: u64,
     quarantined: Vec<String>,
+}
+
+impl Copied {
+    /// Whether some of it takes values from what has landed before.
+    pub fn is_any_staged(&self) -> bool {
+        self.staged > 0
+    }
 }
 
 impl<'a> Open<'a> {
     /// Begins it: nobody else lands until it ends.
-    pub async fn begin(warehouse: &'a Warehouse, target: &'a mut PgConnection) -> Result<Self> {
+    async fn begin(warehouse: &'a Warehouse, target: &'a mut PgConnection) -> Result<Self> {
         let mut target = target.begin().await.during(unlanded)?;
-        let name = warehouse.source.slot.as_str();
-        let position = position::read(&mut target, name, Lock::ForUpdate).await?;
-        let position = position.filter(|position| position.state == State::Streaming).ok_or_else(|| {
-            Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again")
-        })?;
+        let position = where_it_stands(&mut target, warehouse, Lock::ForUpdate).await?;
         land::late::begin(&mut target).await?;
         Ok(Self { target, warehouse, position })
+    }
+
+    /// Begins it while another one may still be landing what comes before: it sees that when it has ended.
+    pub async fn begin_beside(warehouse: &'a Warehouse, target: &'a mut PgConnection) -> Result<Self> {
+        let mut target = target.begin().await.during(unlanded)?;
+        statement::set(&mut target, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        let position = where_it_stands(&mut target, warehouse, Lock::None).await?;
+        land::late::begin(&mut target).await?;
+        Ok(Self { target, warehouse, position })
+    }
+
+    /// From here on nobody else lands until it ends; gives how far has landed by now.
+    pub async fn stand(&mut self) -> Result<Lsn> {
+        self.position = where_it_stands(&mut self.target, self.warehouse, Lock::ForUpdate).await?;
+        Ok(self.position.landed_to)
     }
 
     /// Copies a batch's rows as they come.
@@ -176,17 +200,21 @@ impl<'a> Open<'a> {
         first: Option<Chunk>,
         chunks: Receiver<Chunk>,
         give_back: Sender<Vec<u8>>,
-        care: Care,
     ) -> Result<Copied> {
         let landings = &self.warehouse.landings;
-        let land::Copied { mut landed, staged } =
+        let land::Copied { landed, staged } =
             land::land(&mut self.target, landings, first, chunks, give_back).await?;
-        let mut quarantined = Vec::new();
-        if staged > 0 {
-            let each = care == Care::EachRow;
-            quarantined = staged::finish(&mut self.target, landings, each, &mut landed).await?;
+        Ok(Copied { landed, staged, quarantined: Vec::new() })
+    }
+
+    /// Lands what is on the stage.
+    pub async fn finish(&mut self, copied: &mut Copied, care: Care) -> Result<()> {
+        if copied.staged > 0 {
+            let (landings, each) = (&self.warehouse.landings, care == Care::EachRow);
+            copied.quarantined = staged::finish(&mut self.target, landings, each, &mut copied.landed).await?;
+            copied.staged = 0;
         }
-        Ok(Copied { landed, quarantined })
+        Ok(())
     }
 
     /// Moves the position with what was copied, for good.
@@ -217,6 +245,18 @@ impl<'a> Open<'a> {
         tell(self.warehouse, progress, &copied.landed);
         progress.reached(Point::BatchLanded)
     }
+}
+
+async fn where_it_stands(
+    target: &mut PgConnection,
+    warehouse: &Warehouse,
+    lock: Lock,
+) -> Result<SourcePosition> {
+    let name = warehouse.source.slot.as_str();
+    let position = position::read(target, name, lock).await?;
+    position
+        .filter(|position| position.state == State::Streaming)
+        .ok_or_else(|| Error::new(format!("nothing has landed from slot `{name}`")).remedy("run again"))
 }
 
 fn unlanded() -> String {

@@ -1,14 +1,18 @@
-//! Where much waits, the source is read ahead while the warehouse takes in what came before: in whole batches still,
-//! each change once, wherever it is killed; and nothing of it stays at the source.
+//! Where much waits, the source is read ahead while the warehouse takes in what came before, in one session or in two:
+//! in whole transactions still, each change once, wherever it is killed; and nothing of it stays at the source.
 
+use medallion_runtime::capture::follow::Follower;
 use medallion_runtime::capture::{Point, Progress};
+use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Name, Warehouse};
 use medallion_runtime::error::{Error, Result};
+use medallion_server::Server;
 
 use crate::bench::{At, Bench, Quiet, Writer, capture};
 
 const TABLES: &str = "
-    CREATE TABLE item (id integer PRIMARY KEY, name text, j json);
+    CREATE TABLE item (id integer PRIMARY KEY, name text, j json, long text);
+    ALTER TABLE item ALTER long SET STORAGE EXTERNAL;
     CREATE TABLE part (id integer PRIMARY KEY, item_id integer)";
 
 const CAPTURED: &[(&str, &[&str])] = &[("item", &["id"]), ("part", &["id"])];
@@ -18,7 +22,16 @@ const LEFT: &str = "SELECT count(*) FROM pg_replication_slots
     WHERE database = current_database() AND slot_name LIKE 'medallion_ahead%'";
 
 async fn bench(name: &str) -> Bench {
-    let mut bench = Bench::new(name, TABLES, CAPTURED).await;
+    prepared(Bench::new(name, TABLES, CAPTURED).await).await
+}
+
+/// The same with a source of its own: what other databases of a server write counts as log, too.
+async fn bench_alone(alone: &Server, name: &str) -> Bench {
+    let server = Server::shared_scratch().expect("a server");
+    prepared(Bench::on(server, alone, name, TABLES, CAPTURED).await).await
+}
+
+async fn prepared(mut bench: Bench) -> Bench {
     bench.audit("item", "id").await;
     bench.audit("part", "id").await;
     bench.capture().await;
@@ -72,7 +85,8 @@ impl Progress for Counting {
 
 #[tokio::test]
 async fn what_waits_lands_in_batches_that_are_read_ahead() {
-    let mut bench = bench("ahead").await;
+    let alone = Server::scratch().expect("a source of its own");
+    let mut bench = bench_alone(&alone, "ahead").await;
     pile_up(&mut bench, 0).await;
     let mut counting = Counting::to(None);
     let captured = bench.capture_with(&mut counting).await.expect("captured");
@@ -86,23 +100,111 @@ async fn what_waits_lands_in_batches_that_are_read_ahead() {
     assert_eq!(bench.capture().await.rows(), 0);
 }
 
+/// Transactions of half a piece each: what is read at a time lands in several.
+async fn pile_up_pieces(bench: &mut Bench, first: i32) {
+    for id in (first..).step_by(400).take(12) {
+        bench
+            .on_source(&format!(
+                "INSERT INTO item SELECT n, repeat('x', 6000) FROM generate_series({id}, {id} + 399) AS n;
+                INSERT INTO part SELECT n, n FROM generate_series({id}, {id} + 9) AS n;
+                UPDATE item SET name = 'changed' WHERE id % 7 = 0 AND id >= {id};
+                SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4000000))"
+            ))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_at_once_lands_in_pieces_by_two_sessions() {
+    let mut bench = bench("ahead_pieces").await;
+    pile_up_pieces(&mut bench, 0).await;
+    let mut counting = Counting::to(None);
+    let captured = bench.capture_by_two(&mut counting).await.expect("captured");
+    assert!(counting.landed >= 4, "{} pieces", counting.landed);
+    assert_eq!(counting.advanced, 1, "the source forgets at the end");
+    assert_eq!(captured.transactions, 12);
+    bench.assert_once().await;
+    bench.assert_fold().await;
+    bench.assert_times().await;
+    assert_eq!(bench.source_value::<i64>(LEFT).await, 0, "no slot is left");
+}
+
+const KILLS: [(Point, usize); 5] = [
+    (Point::BatchCopied, 1),
+    (Point::BatchCopied, 2),
+    (Point::BatchLanded, 1),
+    (Point::BatchLanded, 3),
+    (Point::SlotAdvanced, 1),
+];
+
 #[tokio::test]
 async fn killed_at_any_batch_nothing_is_lost_or_doubled() {
-    let mut bench = bench("ahead_killed").await;
-    let kills = [
-        (Point::BatchCopied, 1),
-        (Point::BatchCopied, 2),
-        (Point::BatchLanded, 1),
-        (Point::BatchLanded, 3),
-        (Point::SlotAdvanced, 1),
-    ];
-    for (round, kill) in kills.into_iter().enumerate() {
+    let alone = Server::scratch().expect("a source of its own");
+    let mut bench = bench_alone(&alone, "ahead_killed").await;
+    for (round, kill) in KILLS.into_iter().enumerate() {
         let first = i32::try_from(round).expect("few") * 100;
         pile_up(&mut bench, first).await;
         let error = bench.capture_with(&mut Counting::to(Some(kill))).await.expect_err("it stops");
         assert!(error.to_string().contains("stopped"), "{error}");
     }
     bench.capture().await;
+    bench.assert_once().await;
+    bench.assert_fold().await;
+}
+
+#[tokio::test]
+async fn killed_at_any_piece_nothing_is_lost_or_doubled() {
+    let mut bench = bench("ahead_killed_two").await;
+    for (round, kill) in KILLS.into_iter().enumerate() {
+        let first = i32::try_from(round).expect("few") * 10_000;
+        pile_up_pieces(&mut bench, first).await;
+        let error = bench.capture_by_two(&mut Counting::to(Some(kill))).await.expect_err("it stops");
+        assert!(error.to_string().contains("stopped"), "{error}");
+    }
+    bench.capture_by_two(&mut Quiet).await.expect("captured");
+    bench.assert_once().await;
+    bench.assert_fold().await;
+}
+
+/// A row that does not tell all of itself takes the rest from a version that another session has not committed: one
+/// session lands then.
+#[tokio::test]
+async fn rows_that_take_values_from_the_version_before_find_it() {
+    let mut bench = bench("ahead_before").await;
+    for id in (0..).step_by(400).take(12) {
+        bench
+            .on_source(&format!(
+                "INSERT INTO item SELECT n, 'new', NULL, repeat('long', 1500) || n
+                FROM generate_series({id}, {id} + 399) AS n;
+                UPDATE item SET name = 'changed' WHERE id % 7 = 0 AND id >= {id} - 800;
+                SELECT pg_logical_emit_message(false, 'filler', repeat('x', 4000000))"
+            ))
+            .await;
+    }
+    bench.capture_by_two(&mut Quiet).await.expect("captured");
+    bench.assert_once().await;
+    bench.assert_fold().await;
+}
+
+/// A transaction that is as long as all that waits is read no more often than need be, and lands whole.
+#[tokio::test]
+async fn a_transaction_longer_than_what_is_read_at_a_time_lands_whole() {
+    let mut bench = bench("ahead_long").await;
+    bench
+        .on_source(
+            "DO $$
+            BEGIN
+                FOR part IN 0 .. 5 LOOP
+                    INSERT INTO item SELECT n, 'new' FROM generate_series(part * 100, part * 100 + 99) AS n;
+                    PERFORM pg_logical_emit_message(false, 'filler', repeat('x', 24000000));
+                END LOOP;
+            END
+            $$",
+        )
+        .await;
+    let mut counting = Counting::to(None);
+    bench.capture_by_two(&mut counting).await.expect("captured");
+    assert_eq!(counting.landed, 1);
     bench.assert_once().await;
     bench.assert_fold().await;
 }
@@ -143,6 +245,26 @@ async fn a_row_that_is_refused_is_kept_aside_and_the_rest_lands() {
         captured.findings
     );
     bench.assert_once().await;
+    assert_eq!(bench.source_value::<i64>(LEFT).await, 0, "no slot is left");
+}
+
+#[tokio::test]
+async fn who_follows_and_is_far_behind_reads_ahead() {
+    let alone = Server::scratch().expect("a source of its own");
+    let mut bench = bench_alone(&alone, "ahead_following").await;
+    pile_up(&mut bench, 0).await;
+    let (place, mut counting) = (bench.place(), Counting::to(None));
+    let mut target = connection::connect(Database::Warehouse, &bench.target_url).await.expect("a session");
+    let mut follower =
+        Follower::begin(&bench.warehouse, &place, &mut target, &mut counting).await.expect("it begins");
+    let mut more = true;
+    while more {
+        more = follower.next().await.expect("a round").is_full;
+    }
+    drop(follower);
+    assert!(counting.landed >= 3, "{} batches", counting.landed);
+    bench.assert_once().await;
+    bench.assert_fold().await;
     assert_eq!(bench.source_value::<i64>(LEFT).await, 0, "no slot is left");
 }
 

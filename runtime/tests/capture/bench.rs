@@ -198,6 +198,12 @@ impl Bench {
         capture(&self.warehouse, &self.source_url, &self.target_url, progress).await
     }
 
+    /// The same; what is read ahead lands in two sessions.
+    pub async fn capture_by_two(&mut self, progress: &mut dyn Progress) -> Result<Captured> {
+        let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
+        capture::capture_at(&self.warehouse, &self.place(), &mut target, progress).await
+    }
+
     /// Lands what differs, and goes on from there.
     pub async fn try_resnapshot(&mut self, progress: &mut dyn Progress) -> Result<Resnapshot> {
         let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
