@@ -197,6 +197,7 @@ fn warehouse() -> Warehouse {
             keep_log: None,
             plugin: Plugin::default(),
             removed_partitions: RemovedPartitions::default(),
+            polling: None,
         },
         landings: Vec::new(),
         silver: vec![Silver {

@@ -21,6 +21,9 @@ pub struct Survey {
     pub unready: Option<String>,
     /// The source's slot.
     pub slot: Option<Slot>,
+    /// How far each table has been read, where the source is polled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub polled: Vec<Polled>,
     /// Why nothing is told of the source.
     pub unseen: Option<String>,
     /// How far landing is.
@@ -50,6 +53,17 @@ pub struct Slot {
     pub retained_bytes: Option<i64>,
     /// How much more may be written before it is lost; none where there is no limit.
     pub safe_bytes: Option<i64>,
+}
+
+/// How far a polled table has been read.
+#[derive(Debug, Serialize)]
+pub struct Polled {
+    /// The landing table.
+    pub landing: String,
+    /// Up to which time of change all that was there has landed; none before the first poll.
+    pub watermark: Option<String>,
+    /// How long ago that is.
+    pub behind_seconds: Option<f64>,
 }
 
 /// How far landing is.
@@ -118,12 +132,45 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
             survey.unready = Some(format!("{}{remedy}", error.what()));
         }
     }
+    if warehouse.source.polling.is_some() {
+        if survey.unready.is_none() {
+            survey.polled = polled(warehouse, &mut target).await?;
+        }
+        return Ok(survey);
+    }
     let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
     match slot(warehouse, place, moved).await {
         Ok(slot) => survey.slot = Some(slot),
         Err(error) => survey.unseen = Some(error.to_string()),
     }
     Ok(survey)
+}
+
+async fn polled(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Polled>> {
+    let unread = || "cannot read `medallion.captured_table`".to_owned();
+    let landings: Vec<String> = warehouse.landings.iter().map(|landing| landing.table.to_string()).collect();
+    let rows = sqlx::query(
+        "SELECT
+            polled.landing,
+            captured.watermark::text AS watermark,
+            extract(epoch FROM clock_timestamp() - captured.watermark)::float8 AS behind
+        FROM unnest($1::text[]) WITH ORDINALITY AS polled (landing, number)
+        LEFT JOIN medallion.captured_table AS captured USING (landing)
+        ORDER BY polled.number",
+    )
+    .bind(landings)
+    .fetch_all(target)
+    .await
+    .during(unread)?;
+    let mut all = Vec::new();
+    for row in &rows {
+        all.push(Polled {
+            landing: row.try_get("landing").during(unread)?,
+            watermark: row.try_get("watermark").during(unread)?,
+            behind_seconds: row.try_get("behind").during(unread)?,
+        });
+    }
+    Ok(all)
 }
 
 async fn slot(warehouse: &Warehouse, place: &Place, moved: Option<(String, String)>) -> Result<Slot> {

@@ -107,6 +107,7 @@ fn warehouse(objects_hash: &'static str, migrations: fn() -> Vec<Box<dyn Migrati
             keep_log: None,
             plugin: Plugin::default(),
             removed_partitions: RemovedPartitions::default(),
+            polling: None,
         },
         landings: Vec::new(),
         silver: Vec::new(),

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::read;
 use crate::finding::{Colour, Findings};
-use crate::model::{self, SilverKind, Warehouse};
+use crate::model::{self, Deletes, Landing, SilverKind, Warehouse};
 use crate::spec::Files;
 
 /// Reads the specs and says all that is wrong with them.
@@ -65,7 +65,15 @@ pub(super) fn answer(text: &str) {
 /// What is said of one warehouse to a person.
 pub fn human(files: &Files, result: &Result<Warehouse, Findings>, colour: Colour) -> String {
     match result {
-        Ok(warehouse) => format!("{}: {}, no findings\n", files.spec.path(), inventory(warehouse)),
+        Ok(warehouse) => {
+            let limits = limits(warehouse).into_iter().map(|limit| format!("warning: {limit}\n"));
+            format!(
+                "{}: {}, no findings\n{}",
+                files.spec.path(),
+                inventory(warehouse),
+                limits.collect::<String>()
+            )
+        }
         Err(findings) => rendered(findings, colour),
     }
 }
@@ -86,6 +94,29 @@ fn rendered(findings: &Findings, colour: Colour) -> String {
 pub(super) fn json<'f>(all: impl Iterator<Item = &'f Findings>) -> serde_json::Value {
     let lists = all.filter_map(|findings| findings.json().as_array().cloned());
     serde_json::Value::Array(lists.flatten().collect())
+}
+
+/// What the spec has chosen to do without: history that its source cannot tell.
+fn limits(warehouse: &Warehouse) -> Vec<String> {
+    if warehouse.source.polling.is_none() {
+        return Vec::new();
+    }
+    let mut limits = vec![
+        "the source is polled: of several changes of a row between two polls only the last one lands"
+            .to_owned(),
+    ];
+    let ignored = |landing: &&Landing| {
+        landing.watermark.as_ref().is_some_and(|watermark| watermark.deletes == Deletes::Ignored)
+    };
+    let ignored: Vec<String> =
+        warehouse.landings.iter().filter(ignored).map(|one| format!("`{}`", one.source.name)).collect();
+    if !ignored.is_empty() {
+        limits.push(format!(
+            "deletes of {} are not seen; `deletes = \"compare\"` compares keys",
+            ignored.join(", ")
+        ));
+    }
+    limits
 }
 
 /// What a warehouse is made of, in a line.

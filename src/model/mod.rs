@@ -103,6 +103,42 @@ pub struct Source {
     pub plugin: Plugin,
     /// What becomes of the rows of partitions that went by themselves.
     pub removed_partitions: RemovedPartitions,
+    /// How it is asked, where it is captured by watermark; it has no publication and no slot then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polling: Option<Polling>,
+}
+
+/// How a source is asked that is captured by watermark. Times in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Polling {
+    /// Between two polls.
+    pub every: u64,
+    /// How old a row has to be before it is read.
+    pub margin: u64,
+    /// How far behind the watermark rows are read again.
+    pub look_back: u64,
+    /// How many rows are asked for at a time.
+    pub page: u32,
+    /// Between two comparisons of keys.
+    pub compare_every: u64,
+}
+
+/// By what the changed rows of a source table are found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Watermark {
+    /// The source's column.
+    pub column: String,
+    /// What becomes of rows that are gone.
+    pub deletes: Deletes,
+}
+
+/// What becomes of rows that are gone from a source table without a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Deletes {
+    /// They stay as they were.
+    Ignored,
+    /// They are found by comparing keys.
+    Compared,
 }
 
 /// An output plugin of logical decoding.
@@ -198,6 +234,9 @@ pub struct Landing {
     pub source: Name,
     /// The source's columns that identify a row; never empty.
     pub key: Vec<String>,
+    /// By what its changes are found, where the source is captured by watermark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
 }
 
 /// A silver relation: rows made from a landing table's changes, with what they look up elsewhere.

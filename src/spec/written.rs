@@ -112,6 +112,37 @@ pub struct Source {
     /// What becomes of the rows of partitions that were truncated, detached or dropped by themselves, which the stream
     /// does not tell; `keep` unless said otherwise.
     pub removed_partitions: Option<At<RemovedPartitions>>,
+    /// How a source is asked that is captured by watermark.
+    pub polling: Option<At<Polling>>,
+}
+
+/// How a source is asked that is captured by watermark: how often, and what of it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Polling {
+    /// How long `watch` waits between two polls; `1 second` unless said otherwise.
+    pub every: Option<At<String>>,
+    /// How old a row has to be, by its watermark, before it is read: transactions that take no longer are not missed;
+    /// `1 second` unless said otherwise.
+    pub margin: Option<At<String>>,
+    /// How far behind the watermark rows are read once more, for transactions that took longer; what has landed is
+    /// not landed again; `1 minute` unless said otherwise.
+    pub look_back: Option<At<String>>,
+    /// How many rows are asked for at a time; 10000 unless said otherwise.
+    pub page: Option<At<u32>>,
+    /// How often, at most, the keys of tables with `deletes = "compare"` are compared: it reads all of them;
+    /// `1 hour` unless said otherwise.
+    pub compare_every: Option<At<String>>,
+}
+
+/// What becomes of rows that were deleted at a source that is captured by watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deletes {
+    /// Nobody notices: the warehouse keeps the row as it was last.
+    Ignore,
+    /// Keys are compared every now and then, and what is gone lands as a delete at the time of the comparison.
+    Compare,
 }
 
 /// How changes are captured.
@@ -120,6 +151,9 @@ pub struct Source {
 pub enum Capture {
     /// By logical decoding.
     Logical,
+    /// By a column that rises with each change of a row, asked for again and again: for sources that let nobody
+    /// read their log. Sees the last of several changes between two polls, and no deletes by itself.
+    Watermark,
 }
 
 /// The output plugin of logical decoding.
@@ -192,6 +226,11 @@ pub struct Landing {
     /// The source's columns that identify a row.
     #[schemars(required)]
     pub key: Option<At<Vec<At<String>>>>,
+    /// Where the source is captured by watermark: the source's column that rises with each change of a row, a
+    /// timestamp.
+    pub watermark: Option<At<String>>,
+    /// What becomes of deleted rows, where the source is captured by watermark; `ignore` unless said otherwise.
+    pub deletes: Option<At<Deletes>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
@@ -220,6 +259,11 @@ pub struct Lookup {
     /// Its columns, in their order.
     #[schemars(required)]
     pub columns: Option<At<Vec<At<Column>>>>,
+    /// Where the source is captured by watermark: the source's column that rises with each change of a row, a
+    /// timestamp.
+    pub watermark: Option<At<String>>,
+    /// What becomes of deleted rows, where the source is captured by watermark; `ignore` unless said otherwise.
+    pub deletes: Option<At<Deletes>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.

@@ -1,6 +1,8 @@
 //! What the runtime is told of a warehouse, made from the model and the lock instead of from compiled entities, so
 //! that a spec that a test has just drawn can run. Says what the emitter of entities says, in data.
 
+use std::time::Duration;
+
 use medallion::emit;
 use medallion::model::data_type::BuiltIn;
 use medallion::model::{
@@ -27,6 +29,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
             keep_log: None,
             plugin: descriptor::Plugin::default(),
             removed_partitions: descriptor::RemovedPartitions::default(),
+            polling: polling(model),
         },
         landings: model
             .landings
@@ -46,6 +49,26 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
 }
 
 /// A descriptor is made for good.
+fn polling(model: &model::Warehouse) -> Option<descriptor::Polling> {
+    let polling = model.source.polling.as_ref()?;
+    let watermarks = model.landings.iter().filter_map(|landing| landing.watermark.as_ref());
+    let watermarks = watermarks.map(|one| descriptor::Watermark {
+        column: one.column.clone(),
+        deletes: match one.deletes {
+            model::Deletes::Ignored => descriptor::Deletes::Ignored,
+            model::Deletes::Compared => descriptor::Deletes::Compared,
+        },
+    });
+    Some(descriptor::Polling {
+        every: Duration::from_secs(polling.every),
+        margin: Duration::from_secs(polling.margin),
+        look_back: Duration::from_secs(polling.look_back),
+        page: polling.page,
+        compare_every: Duration::from_secs(polling.compare_every),
+        watermarks: watermarks.collect(),
+    })
+}
+
 fn kept(text: &str) -> &'static str {
     String::leak(text.to_owned())
 }

@@ -7,7 +7,7 @@
 //! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
 //! tells them), `stream` goes on from there batch by batch, and where much is waiting `ahead`, `reading` takes a
 //! batch from a `feed`, `decoder` turns messages (`pgoutput`, into which `wal2json` is put) into rows (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
-//! `hold` another that stays behind.
+//! `hold` another that stays behind. A source whose log is not to be read is asked by `poll`.
 
 mod ahead;
 mod begin;
@@ -23,6 +23,7 @@ mod json;
 mod partition;
 mod past;
 mod pgoutput;
+mod poll;
 mod position;
 mod preflight;
 pub mod prepare;
@@ -217,6 +218,10 @@ pub async fn capture_at(
 }
 
 async fn capture_by(mut way: Way<'_>) -> Result<Captured> {
+    if let Some(polling) = &way.warehouse.source.polling {
+        poll::poll(&mut way, polling).await?;
+        return Ok(way.captured);
+    }
     let (mut ready, goal) = set_out(&mut way).await?;
     let mut reading = Reading::of(way.source_url, &ready);
     stream::catch_up(&mut way, &mut reading, goal).await?;

@@ -2,7 +2,7 @@
 //! the row of `medallion.source_position` that keeps them. Knows neither messages nor rows.
 
 use std::fmt;
-use std::time::{SystemTime as Clock, UNIX_EPOCH};
+use std::time::{Duration, SystemTime as Clock, UNIX_EPOCH};
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -52,6 +52,16 @@ impl SystemTime {
     /// The first time after it.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// So much earlier.
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// So much later.
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// A `timestamptz` expression as microseconds since 2000.

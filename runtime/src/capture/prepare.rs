@@ -53,6 +53,9 @@ pub async fn plan(
     target: Option<&mut PgConnection>,
     role: Option<&str>,
 ) -> Result<Plan> {
+    if warehouse.source.polling.is_some() {
+        return plan_polled(warehouse, source, role).await;
+    }
     let mut plan = Plan::default();
     // What is wrong is what is to be made; what cannot be made is told by `check`.
     let mut problems = Problems::default();
@@ -70,7 +73,7 @@ pub async fn plan(
     }
     let mut made = Made::default();
     if let Some(role) = role {
-        grant(source, role, &seen.layouts, &mut plan, &mut made).await?;
+        grant(source, role, Reads::Log, &seen.layouts, &mut plan, &mut made).await?;
     }
     identities(source, warehouse, &seen.layouts, &mut plan, &mut made).await?;
     publish(source, warehouse, &seen, &made, &mut plan).await?;
@@ -79,10 +82,29 @@ pub async fn plan(
     Ok(plan)
 }
 
+/// What makes a source ready to be polled: its role has to read the tables, and nothing else.
+async fn plan_polled(warehouse: &Warehouse, source: &mut PgConnection, role: Option<&str>) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let Some(role) = role else { return Ok(plan) };
+    let names = warehouse.landings.iter().map(|landing| (landing.source.clone(), Layout::Plain)).collect();
+    grant(source, role, Reads::Tables, &names, &mut plan, &mut Made::default()).await?;
+    Ok(plan)
+}
+
+/// What a capture's role reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    /// The server's log, and the tables.
+    Log,
+    /// The tables.
+    Tables,
+}
+
 /// The role, and what it lacks.
 async fn grant(
     source: &mut PgConnection,
     role: &str,
+    reads: Reads,
     tables: &BTreeMap<Name, Layout>,
     plan: &mut Plan,
     made: &mut Made,
@@ -105,13 +127,14 @@ async fn grant(
     .await
     .during(unasked)?;
     let is = |column: &str| row.try_get::<bool, _>(column).during(unasked);
-    let (is_there, is_managed) = (is("is_there")?, is("is_managed")?);
+    let is_there = is("is_there")?;
+    let is_managed = reads == Reads::Log && is("is_managed")?;
     if !is_there {
-        let replication = if is_managed { "" } else { " REPLICATION" };
+        let replication = if is_managed || reads == Reads::Tables { "" } else { " REPLICATION" };
         plan.together.push(format!("CREATE ROLE {quoted} LOGIN{replication}"));
         made.role = Some(role.to_owned());
         plan.notes.push(format!("give the new role its password in psql: \\password {role}"));
-    } else if !is("replicates")? && !is_managed {
+    } else if reads == Reads::Log && !is("replicates")? && !is_managed {
         plan.together.push(format!("ALTER ROLE {quoted} REPLICATION"));
     }
     if is_managed {

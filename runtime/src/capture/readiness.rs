@@ -51,12 +51,18 @@ impl Readiness {
         self.findings.iter().all(|finding| finding.severity != Severity::Stops)
     }
 
-    fn stops(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn stops(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         self.add(Severity::Stops, what, remedy);
     }
 
-    fn warns(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn warns(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         self.add(Severity::Warns, what, remedy);
+    }
+
+    /// The worst first.
+    pub(super) fn sorted(mut self) -> Self {
+        self.findings.sort_by_key(|finding| finding.severity != Severity::Stops);
+        self
     }
 
     fn add(&mut self, severity: Severity, what: impl Into<String>, remedy: impl Into<String>) {
@@ -74,6 +80,9 @@ pub async fn check(
     source_url: &str,
     target: Option<&mut PgConnection>,
 ) -> Result<Readiness> {
+    if let Some(polling) = &warehouse.source.polling {
+        return super::poll::readiness::check(warehouse, polling, source_url, target).await;
+    }
     let mut source = super::connect(source_url).await?;
     let mut readiness = Readiness::default();
     let mut problems = Problems::default();
@@ -128,8 +137,7 @@ pub async fn check(
     columns(&mut source, warehouse, &seen, &mut readiness).await?;
     slots(&mut source, warehouse, position.as_ref(), &mut readiness).await?;
     transactions(&mut source, &mut readiness).await?;
-    readiness.findings.sort_by_key(|finding| finding.severity != Severity::Stops);
-    Ok(readiness)
+    Ok(readiness.sorted())
 }
 
 /// The functions that a capture calls: anybody's, unless somebody has taken them away.

@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use super::begin::{self, Wanted};
 use super::position::{self, Lock, Lsn};
 use super::snapshot::{Past, Snapshot};
-use super::{Before, Captured, Progress, Ready, Trace, Way, slot};
-use crate::descriptor::{Landing, Name, Warehouse};
+use super::{Before, Captured, Progress, Ready, Trace, Way, poll, slot};
+use crate::descriptor::{Landing, Name, Polling, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::land::Place;
 use crate::{quote, statement};
@@ -31,8 +31,8 @@ pub struct Differences {
 /// What a resnapshot does, or would do.
 #[derive(Clone, Debug)]
 pub struct Resnapshot {
-    /// The slot that is made.
-    pub slot: String,
+    /// The slot that is made; none where the source is polled.
+    pub slot: Option<String>,
     /// Whether one of that name is dropped.
     pub drops_slot: bool,
     /// Where the source is: its system identifier, database and timeline.
@@ -50,6 +50,10 @@ pub async fn rehearse(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Resnapshot> {
+    if warehouse.source.polling.is_some() {
+        return Err(Error::new("what a polled source has and bronze lacks is told as it lands")
+            .remedy("`medallion source resnapshot --yes` reads all of it, and lands what differs"));
+    }
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
     let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
     let taken = begin::take_snapshot(&mut way, &ready.tables.iter().collect::<Vec<_>>()).await?;
@@ -78,6 +82,9 @@ pub async fn resnapshot(
     progress: &mut dyn Progress,
 ) -> Result<Resnapshot> {
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
+    if let Some(polling) = &warehouse.source.polling {
+        return poll_again(&mut way, polling).await;
+    }
     let (ready, drops_slot) = look(&mut way, Trace::Kept).await?;
     begin::begin(&mut way, &ready, Wanted::Resnapshot).await?;
     let Captured { findings, .. } = way.captured;
@@ -85,6 +92,24 @@ pub async fn resnapshot(
     let place = position.map(|position| position.last_lsn).unwrap_or_default();
     let differences = differences(way.target, &warehouse.landings, place).await?;
     Ok(told(warehouse, &ready, drops_slot, differences, findings))
+}
+
+/// Reads every row of a polled source, and compares all keys.
+async fn poll_again(way: &mut Way<'_>, polling: &Polling) -> Result<Resnapshot> {
+    let landings = &way.warehouse.landings;
+    let (before, _) = position::landed(way.target, landings).await?;
+    let site = poll::poll_again(way, polling).await?;
+    let mut differences = BTreeMap::new();
+    for landing in landings {
+        differences.insert(landing.table.clone(), Differences::above(way.target, landing, before).await?);
+    }
+    Ok(Resnapshot {
+        slot: None,
+        drops_slot: false,
+        site: (site.system_identifier, site.database, site.timeline),
+        differences,
+        findings: std::mem::take(&mut way.captured).findings,
+    })
 }
 
 /// Asks the source as before a first capture; and refuses where there is nothing to go on from, or a slot that
@@ -119,6 +144,20 @@ async fn differences(
 impl Differences {
     /// What landed at a place.
     pub(super) async fn at(target: &mut PgConnection, landing: &Landing, place: Lsn) -> Result<Self> {
+        Self::where_it_landed(target, landing, "lsn = $1", place).await
+    }
+
+    /// What landed above a place.
+    async fn above(target: &mut PgConnection, landing: &Landing, place: Lsn) -> Result<Self> {
+        Self::where_it_landed(target, landing, "lsn > $1", place).await
+    }
+
+    async fn where_it_landed(
+        target: &mut PgConnection,
+        landing: &Landing,
+        condition: &str,
+        place: Lsn,
+    ) -> Result<Self> {
         let uncounted = || format!("cannot count what differs in `{}`", landing.table);
         let sql = format!(
             "SELECT
@@ -126,7 +165,7 @@ impl Differences {
                 count(*) FILTER (WHERE op = 'U') AS changed,
                 count(*) FILTER (WHERE op = 'D') AS gone
             FROM {}
-            WHERE lsn = $1",
+            WHERE {condition}",
             quote::name(&landing.table)
         );
         let row = sqlx::query(AssertSqlSafe(sql))
@@ -152,7 +191,7 @@ fn told(
 ) -> Resnapshot {
     let site = &ready.site;
     Resnapshot {
-        slot: warehouse.source.slot.clone(),
+        slot: Some(warehouse.source.slot.clone()),
         drops_slot,
         site: (site.system_identifier.clone(), site.database.clone(), site.timeline),
         differences,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::position::{Fence, Lsn};
+use super::position::{Fence, Lsn, SystemTime};
 use crate::descriptor::{Landing, Name};
 use crate::error::{During as _, Error, Result};
 
@@ -138,6 +138,73 @@ pub async fn write(
     .execute(target)
     .await
     .during(|| "cannot write `medallion.captured_table` of the warehouse".to_owned())?;
+    Ok(())
+}
+
+/// Up to which time of change each landing table's source has been read, and when its keys were compared, where it is
+/// polled.
+pub async fn watermarks(
+    target: &mut PgConnection,
+) -> Result<BTreeMap<String, (Option<SystemTime>, Option<SystemTime>)>> {
+    let unread = || "cannot read `medallion.captured_table` of the warehouse".to_owned();
+    let sql = format!(
+        "SELECT landing, {}, {} FROM medallion.captured_table",
+        SystemTime::of_sql("watermark"),
+        SystemTime::of_sql("compared_at")
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(target).await.during(unread)?;
+    let mut watermarks = BTreeMap::new();
+    for row in &rows {
+        let time =
+            |at: usize| row.try_get::<Option<i64>, _>(at).map(|time| time.map(SystemTime)).during(unread);
+        watermarks.insert(row.try_get(0).during(unread)?, (time(1)?, time(2)?));
+    }
+    Ok(watermarks)
+}
+
+/// Writes down up to which time of change a polled table has been read.
+pub async fn write_watermark(
+    target: &mut PgConnection,
+    landing: &Landing,
+    oid: i64,
+    time: SystemTime,
+) -> Result<()> {
+    write_polled(target, landing, oid, "watermark", time).await
+}
+
+/// Writes down when the keys of a polled table were compared.
+pub async fn write_compared(
+    target: &mut PgConnection,
+    landing: &Landing,
+    oid: i64,
+    time: SystemTime,
+) -> Result<()> {
+    write_polled(target, landing, oid, "compared_at", time).await
+}
+
+async fn write_polled(
+    target: &mut PgConnection,
+    landing: &Landing,
+    oid: i64,
+    column: &str,
+    time: SystemTime,
+) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO medallion.captured_table AS known (landing, source_table, membership, lsn, {column})
+        VALUES ($1, $2, '', 0, {})
+        ON CONFLICT (landing) DO UPDATE SET
+            source_table = excluded.source_table,
+            {column} = excluded.{column},
+            updated_at = now()",
+        SystemTime::to_sql("$3::bigint")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(landing.table.to_string())
+        .bind(oid)
+        .bind(time.0)
+        .execute(target)
+        .await
+        .during(|| "cannot write `medallion.captured_table` of the warehouse".to_owned())?;
     Ok(())
 }
 

@@ -200,10 +200,12 @@ fn differences(done: &Resnapshot, dry_run: bool) -> String {
     let (system, database, timeline) = &done.site;
     let (drops, makes) = if dry_run { ("would drop", "would make") } else { ("dropped", "made") };
     let mut text = format!("source: database `{database}` of system {system}, timeline {timeline}\n");
-    if done.drops_slot {
-        text += &format!("{drops} replication slot `{}`\n", done.slot);
+    if let Some(slot) = &done.slot {
+        if done.drops_slot {
+            text += &format!("{drops} replication slot `{slot}`\n");
+        }
+        text += &format!("{makes} replication slot `{slot}`\n");
     }
-    text += &format!("{makes} replication slot `{}`\n", done.slot);
     let mut equal = 0;
     for (landing, Differences { new, changed, gone }) in &done.differences {
         match new + changed + gone {

@@ -33,10 +33,19 @@ fn human(survey: &Survey) -> String {
     if let Some(why) = &survey.unready {
         text += &format!("  {why}\n");
     }
+    for polled in &survey.polled {
+        text += &match (&polled.watermark, polled.behind_seconds) {
+            (Some(watermark), Some(behind)) => {
+                format!("polled: `{}` up to {watermark}, {:.1}s ago\n", polled.landing, behind.max(0.0))
+            }
+            _ => format!("polled: `{}` not yet\n", polled.landing),
+        };
+    }
     match (&survey.slot, &survey.unseen) {
         (Some(slot), _) => text += &of_slot(slot),
-        (None, why) => {
-            let why = why.as_deref().unwrap_or_default().replace('\n', "\n  ");
+        (None, None) => {}
+        (None, Some(why)) => {
+            let why = why.replace('\n', "\n  ");
             text += &format!("source: out of reach\n  {why}\n");
         }
     }

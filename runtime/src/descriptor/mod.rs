@@ -74,6 +74,44 @@ pub struct Source {
     pub plugin: Plugin,
     /// What becomes of the rows of partitions that went by themselves.
     pub removed_partitions: RemovedPartitions,
+    /// How it is asked, where it is captured by watermark: its log is not read then, and the slot's name is only that
+    /// of its position.
+    pub polling: Option<Polling>,
+}
+
+/// How a source is asked that is captured by watermark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// Between two polls.
+    pub every: Duration,
+    /// How old a row has to be, by its watermark, before it is read.
+    pub margin: Duration,
+    /// How far behind the watermark rows are read again.
+    pub look_back: Duration,
+    /// How many rows are asked for at a time.
+    pub page: u32,
+    /// Between two comparisons of keys.
+    pub compare_every: Duration,
+    /// By what the changes of each landing table are found, in the order of the landing tables.
+    pub watermarks: Vec<Watermark>,
+}
+
+/// By what the changed rows of a source table are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// The source's column: a timestamp that rises with each change of a row.
+    pub column: String,
+    /// What becomes of rows that are gone.
+    pub deletes: Deletes,
+}
+
+/// What becomes of rows that are gone from a polled table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// They stay as they were.
+    Ignored,
+    /// They are found by comparing keys.
+    Compared,
 }
 
 /// An output plugin of logical decoding.

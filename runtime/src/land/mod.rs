@@ -2,12 +2,12 @@
 //! chunks of any landing tables flow into one warehouse transaction; what is not whole goes through a stage
 //! (`staged`). Knows nothing of where changes come from.
 
+pub mod late;
+pub mod polled;
 pub mod staged;
 
-pub mod late;
-
 use futures_util::StreamExt as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgCopyIn};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender};
 
@@ -278,7 +278,7 @@ pub async fn land(
             To::Landing(at) => {
                 format!("cannot land changes of `{}` in `{}`", landings[at].source, landings[at].table)
             }
-            To::Stage => "cannot stage changes in the warehouse".to_owned(),
+            To::Stage => unstaged(),
         };
         let statement = match to {
             To::Landing(at) => copy_in(&landings[at].table),
@@ -317,6 +317,56 @@ pub async fn land(
 
 /// How much is gathered before it is sent on.
 const PIPED: usize = 256 << 10;
+
+/// A COPY onto the stage that is fed row by row.
+pub struct StageCopy<'a> {
+    copy: PgCopyIn<&'a mut PgConnection>,
+    rows: Rows,
+}
+
+impl<'a> StageCopy<'a> {
+    /// Begins it.
+    pub async fn begin(target: &'a mut PgConnection) -> Result<Self> {
+        staged::prepare(target).await?;
+        let mut copy = target.copy_in_raw(&staged::copy_in()).await.during(unstaged)?;
+        copy.send(&HEADER[..]).await.during(unstaged)?;
+        Ok(Self { copy, rows: Rows::default() })
+    }
+
+    /// Adds a row, its JSON as text.
+    pub async fn push(
+        &mut self,
+        place: Place,
+        op: Op,
+        unfinished: &Unfinished<'_>,
+        full_row: &str,
+    ) -> Result<()> {
+        let written = self.rows.push_staged(place, op, unfinished, |out| {
+            out.extend_from_slice(full_row.as_bytes());
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match written {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+        if self.rows.len() >= PIPED {
+            self.copy.send(self.rows.bytes()).await.during(unstaged)?;
+            self.rows = Rows::reuse(std::mem::take(&mut self.rows).bytes);
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    pub async fn finish(mut self) -> Result<u64> {
+        self.copy.send(self.rows.bytes()).await.during(unstaged)?;
+        self.copy.send(&TRAILER[..]).await.during(unstaged)?;
+        self.copy.finish().await.during(unstaged)
+    }
+}
+
+fn unstaged() -> String {
+    "cannot stage changes in the warehouse".to_owned()
+}
 
 /// Streams the rows of a query of one database into a table of another, without looking at them.
 pub async fn pipe(

@@ -78,7 +78,7 @@ pub async fn finish(
     landed: &mut [u64],
 ) -> Result<Vec<String>> {
     let failed = || "cannot look at the stage".to_owned();
-    sqlx::raw_sql("ANALYZE pg_temp.medallion_staged").execute(&mut *target).await.during(failed)?;
+    analyze(target).await?;
     let places: Vec<i32> =
         sqlx::query_scalar("SELECT DISTINCT landing FROM pg_temp.medallion_staged ORDER BY 1")
             .fetch_all(&mut *target)
@@ -131,6 +131,12 @@ pub async fn hand_over(target: &mut PgConnection, landings: &[Landing], to: &str
     Ok(findings)
 }
 
+/// Tells the planner how much is on the stage.
+pub(super) async fn analyze(target: &mut PgConnection) -> Result<()> {
+    let analyzed = sqlx::raw_sql("ANALYZE pg_temp.medallion_staged").execute(target).await;
+    analyzed.map(drop).during(|| "cannot look at the stage".to_owned())
+}
+
 /// Clears the stage before its transaction ends.
 pub async fn clear(target: &mut PgConnection) -> Result<()> {
     let cleared = sqlx::raw_sql("DELETE FROM pg_temp.medallion_staged").execute(target).await;
@@ -138,7 +144,7 @@ pub async fn clear(target: &mut PgConnection) -> Result<()> {
 }
 
 /// Writes down what is wrong with each row.
-async fn find_problems(target: &mut PgConnection) -> Result<()> {
+pub(super) async fn find_problems(target: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql(
         "CREATE OR REPLACE FUNCTION pg_temp.medallion_problem(full_row text) RETURNS text
         LANGUAGE plpgsql AS $$
@@ -161,9 +167,9 @@ async fn find_problems(target: &mut PgConnection) -> Result<()> {
 }
 
 /// The rows of one landing table on the stage.
-struct Stage<'a> {
-    place: i32,
-    landing: &'a Landing,
+pub(super) struct Stage<'a> {
+    pub place: i32,
+    pub landing: &'a Landing,
 }
 
 impl Stage<'_> {
@@ -208,7 +214,7 @@ impl Stage<'_> {
     }
 
     /// Makes the index that finds a key's last version, the first time that one is looked for.
-    async fn index(&self, target: &mut PgConnection) -> Result<()> {
+    pub async fn index(&self, target: &mut PgConnection) -> Result<()> {
         let table = &self.landing.table;
         let index = Name::new(table.schema.clone(), index_name(&table.table));
         let stands: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
@@ -453,7 +459,7 @@ impl Stage<'_> {
     }
 
     /// The last change of a row's key that landed before it; by its index, one row for one.
-    fn version_before(&self, row: &str) -> String {
+    pub fn version_before(&self, row: &str) -> String {
         let columns = self.landing.key.iter().map(|column| quote::literal(column));
         let equal: Vec<String> =
             columns.map(|column| format!("landed.full_row ->> {column} = {row}.key ->> {column}")).collect();
@@ -513,7 +519,7 @@ impl Stage<'_> {
     }
 
     /// Keeps aside what has a problem; gives the findings of it.
-    async fn quarantine(&self, target: &mut PgConnection) -> Result<Vec<String>> {
+    pub async fn quarantine(&self, target: &mut PgConnection) -> Result<Vec<String>> {
         sqlx::query(
             "INSERT INTO medallion.quarantine (landing, lsn, seq, op, commit_ts, key, full_row, problem)
             SELECT $2, lsn, seq, op, commit_ts, key, full_row, problem
@@ -563,7 +569,7 @@ impl Stage<'_> {
         Ok(done.rows_affected())
     }
 
-    fn failed(&self) -> String {
+    pub fn failed(&self) -> String {
         format!("cannot land staged changes of `{}` in `{}`", self.landing.source, self.landing.table)
     }
 }

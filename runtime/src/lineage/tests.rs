@@ -31,6 +31,7 @@ fn shop() -> Warehouse {
             keep_log: None,
             plugin: Plugin::default(),
             removed_partitions: RemovedPartitions::default(),
+            polling: None,
         },
         landings: Vec::new(),
         silver: Vec::new(),

@@ -146,6 +146,7 @@ impl Bench {
                 keep_log: None,
                 plugin: Plugin::default(),
                 removed_partitions: RemovedPartitions::default(),
+                polling: None,
             },
             landings,
             silver: vec![],

@@ -61,6 +61,7 @@ pub fn warehouse() -> Warehouse {
             keep_log: None,
             plugin: Plugin::default(),
             removed_partitions: RemovedPartitions::default(),
+            polling: None,
         },
         landings: Vec::new(),
         silver: vec![

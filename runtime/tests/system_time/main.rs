@@ -159,6 +159,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
             keep_log: None,
             plugin: Plugin::default(),
             removed_partitions: RemovedPartitions::default(),
+            polling: None,
         },
         landings: Vec::new(),
         silver: Vec::new(),

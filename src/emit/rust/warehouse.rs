@@ -6,7 +6,7 @@ use super::layout::{Expression, atom, call, string, structure, tuple, vector};
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
-use crate::model::{DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Source, Warehouse};
+use crate::model::{Deletes, DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/src/warehouse/mod.rs", escape = "none")]
@@ -132,7 +132,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("objects_hash", atom("OBJECTS_HASH")),
             ("time_zone", atom(string(&warehouse.time_zone))),
             ("schemas", vector(schemas.into_iter().map(|schema| atom(string(schema))).collect())),
-            ("source", source(&warehouse.source)),
+            ("source", source(warehouse)),
             ("landings", vector(landings.collect())),
             ("silver", vector(silver.collect())),
             ("marts", vector(marts.collect())),
@@ -153,7 +153,8 @@ fn tagged((name, tags): (&String, &Vec<String>)) -> Expression {
     tuple(vec![atom(string(name)), atom(format!("&[{}]", tags.join(", ")))])
 }
 
-fn source(source: &Source) -> Expression {
+fn source(warehouse: &Warehouse) -> Expression {
+    let source = &warehouse.source;
     let owned = |text: &str| atom(format!("{}.to_owned()", string(text)));
     let recorded_log = source.recorded_log.as_ref().map_or_else(
         || atom("None"),
@@ -185,8 +186,34 @@ fn source(source: &Source) -> Expression {
             ("keep_log", keep_log),
             ("plugin", atom(plugin)),
             ("removed_partitions", atom(removed_partitions)),
+            ("polling", polling(warehouse)),
         ],
     )
+}
+
+fn polling(warehouse: &Warehouse) -> Expression {
+    let Some(polling) = &warehouse.source.polling else { return atom("None") };
+    let seconds = |seconds: u64| call("core::time::Duration::from_secs", vec![atom(seconds.to_string())]);
+    let watermarks = warehouse.landings.iter().filter_map(|landing| landing.watermark.as_ref()).map(|one| {
+        let deletes = match one.deletes {
+            Deletes::Ignored => "descriptor::Deletes::Ignored",
+            Deletes::Compared => "descriptor::Deletes::Compared",
+        };
+        let column = atom(format!("{}.to_owned()", string(&one.column)));
+        structure("descriptor::Watermark", vec![("column", column), ("deletes", atom(deletes))])
+    });
+    let polling = structure(
+        "descriptor::Polling",
+        vec![
+            ("every", seconds(polling.every)),
+            ("margin", seconds(polling.margin)),
+            ("look_back", seconds(polling.look_back)),
+            ("page", atom(polling.page.to_string())),
+            ("compare_every", seconds(polling.compare_every)),
+            ("watermarks", vector(watermarks.collect())),
+        ],
+    );
+    call("Some", vec![polling])
 }
 
 fn scripts(scripts: &Scripts, warehouse: &str) -> Expression {

@@ -74,6 +74,9 @@ pub(super) struct Landing<'a> {
     pub name: Name,
     pub from: Option<&'a At<String>>,
     pub key: &'a [At<String>],
+    pub watermark: Option<&'a At<String>>,
+    pub deletes: Option<&'a At<spec::Deletes>>,
+    pub complete: bool,
     pub description: Option<&'a At<String>>,
 }
 
@@ -237,6 +240,9 @@ impl<'a> Catalog<'a> {
             name: Name::new(&self.schemas.bronze, &name.value),
             from: landing.from.as_ref(),
             key: landing.key.as_ref().map_or(&[], |key| &key.value),
+            watermark: landing.watermark.as_ref(),
+            deletes: landing.deletes.as_ref(),
+            complete: report.is_complete(&landing.span),
             description: landing.description.as_ref(),
         });
     }
@@ -257,6 +263,9 @@ impl<'a> Catalog<'a> {
             name: Name::new(TOOL_SCHEMA, cdc),
             from: lookup.from.as_ref(),
             key: &[],
+            watermark: lookup.watermark.as_ref(),
+            deletes: lookup.deletes.as_ref(),
+            complete: report.is_complete(&lookup.span),
             description: None,
         });
         let relation = Relation {

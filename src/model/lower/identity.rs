@@ -1,7 +1,7 @@
 //! The warehouse itself: its name, zone, schemas and source. Knows none of its relations.
 
-use super::names;
 use super::report::Report;
+use super::{names, polling};
 use crate::finding::{Code, Finding};
 use crate::model::{Name, Plugin, RemovedPartitions, Schemas, Source, TOOL_SCHEMA, TRAVEL_SCHEMA};
 use crate::spec::{self, At, Files};
@@ -199,6 +199,7 @@ fn source(written: &spec::Source, warehouse: &str, report: &mut Report<'_>) -> S
             None | Some(spec::RemovedPartitions::Keep) => RemovedPartitions::Keep,
             Some(spec::RemovedPartitions::Delete) => RemovedPartitions::Delete,
         },
+        polling: polling::lower(written, report),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::catalog::Catalog;
 use super::identity::{described, source_table};
+use super::polling;
 use super::report::Report;
 use crate::finding::{Code, Finding};
 use crate::model::{Landing, Name};
@@ -22,6 +23,7 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
                 Some(key) => key,
                 None => landing.key.iter().map(|column| column.value.clone()).collect(),
             },
+            watermark: polling::watermark(landing, &spec.source, report),
         });
     }
     landings.sort_by(|a, b| a.name.cmp(&b.name));

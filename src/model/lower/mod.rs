@@ -22,6 +22,7 @@ mod mart;
 mod mart_order;
 mod names;
 mod order;
+mod polling;
 mod query;
 mod readable;
 mod report;

@@ -1,0 +1,2 @@
+CREATE ROLE "poller" LOGIN;
+GRANT SELECT ON "public"."orders", "public"."price" TO "poller";
