@@ -164,11 +164,8 @@ fn a_role_that_polls_may_read_the_tables_and_nothing_else() {
         assert!(plan.slots.is_empty());
         prepare::prepare(&plan, &mut shop.source, None, &mut Breaks(None)).await.unwrap();
         shop.write(&Step::Order { id: 1, status: 0 }).await;
-        let as_owner = std::mem::replace(&mut shop.source_url, String::new());
-        shop.source_url = format!("{as_owner}&options=-c%20role%3D{role}");
-        if !as_owner.contains('?') {
-            shop.source_url = format!("{as_owner}?options=-c%20role%3D{role}");
-        }
+        let joint = if shop.source_url.contains('?') { '&' } else { '?' };
+        shop.source_url += &format!("{joint}options=-c%20role%3D{role}");
         let captured = shop.poll().await.unwrap();
         assert_eq!(captured.rows(), 1);
         shop.source.execute(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"))).await.unwrap();

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "d93b49b707dbf69d022e53c0dfaf7ff4838834bc0d995913bfe63c1d976c71f3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "930652db872bc5ab3cfc3c96037e003fff198a8c3a9042b57ec9070a02c14cc0";
+pub const OBJECTS_HASH: &str = "9d209e7cf7ca7e5ecf3a45742447787c2572351e901dd0d5cfe50357f3fc0816";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '49945f3a6297067bd160c4267c8be2246ee3c1cdacae08263435199db177e5e2',
+    "objects_hash" = '917c37400c16f74eda960a33076ece57deebf5992b4bcf66a25826b1dd11d05e',
     "migrated_at" = now();

@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'cbce95c3f64f84714b30d2dc7c7de16203a2ad257d1689fcdef868d3fc129de6',
+    "objects_hash" = '7181f1959ed56435c65decf0fed47bc0da7a22af024b6625655e4332dc96cfda',
     "migrated_at" = now();

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "2c3efeb861248dc68d9c364be1d246ebc668f4eb9c9a2fecb9398d954b5fa15b";
+pub const OBJECTS_HASH: &str = "09d29853d44837cf282583073137177b18f8c2f33ec8a18218bc5fd41bc0e6bf";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_owner::Entity::landing(),

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "ed6ab01dddbd8dcb5e82944b3504d7e29587e160bc2fca91e9527b84016298fa";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "dc474f488fb748503451a4511888299e3d5cc158d76c7595dcb0c3157394f766";
+pub const OBJECTS_HASH: &str = "dfeb1a088a55b3b23bafd7de22497b65145956682baf6aace8b34850f4062bff";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_customer::Entity::landing(),

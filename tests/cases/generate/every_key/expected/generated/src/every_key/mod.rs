@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "a2d738aaab3b59d75f4a24d84df067ebb8d5b4a6efa3592e48c658f463036674";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "28b3e91e13543767a6e12f406a23939025d6dd040be000de9e763d40af1b137d";
+pub const OBJECTS_HASH: &str = "c7bc5a74d49e06d117aceeb212b7d0724d1c20a9496e79bf641abfd4403215cc";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_attribute::Entity::landing(),

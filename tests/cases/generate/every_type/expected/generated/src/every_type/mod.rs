@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "6295e9ec25b7830db7ed73414b8c148e9e25705082b4b502b6ae90f67d5f2127";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "d285df339ae51200a35d27ae0704df78946f2018b36b147ed1600457917a2647";
+pub const OBJECTS_HASH: &str = "7f536fa35ca4d85cf6eb84fb835c29e3102c2a84699c7055a569d2ebe47f004d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: Some(core::time::Duration::from_secs(129600)),
             plugin: descriptor::Plugin::Wal2json,
             removed_partitions: descriptor::RemovedPartitions::Delete,
+            polling: None,
         },
         landings: vec![bronze::br_thing::Entity::landing()],
         silver: vec![silver::thing_hist::Entity::silver()],

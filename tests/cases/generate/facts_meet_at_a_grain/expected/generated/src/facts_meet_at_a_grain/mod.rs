@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "c1e8aeece67005a857f2c2ef0c9d8ffbb7ca13bfd4985cce48a13a660507e55a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "dc602cbf2824dab98bf5bcf6e5b440cf1b7e30d45f0549bbd74face9cc74a5aa";
+pub const OBJECTS_HASH: &str = "57ff24dcc5333b7d6dcfb1a94255daf33b111708ccc2f34b50e0d6baaf3b063b";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::br_order::Entity::landing(), bronze::br_return::Entity::landing()],
         silver: vec![silver::fact_order::Entity::silver(), silver::fact_return::Entity::silver()],

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dcdb9c5f2b9a66086741095fa91102073af048084931507fd541c17d6bc06a9b";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8a0e37b4a128149a29dc8297c1522f68789069161a173c18de5f362c5d63187c";
+pub const OBJECTS_HASH: &str = "734cbcabe87cfe7e381b05fd87d83a8769db003361d310d87a91ca5265820799";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

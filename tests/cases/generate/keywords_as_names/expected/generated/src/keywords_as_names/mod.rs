@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "e7aa78130ae45a0d21bf0873c289bd38a6bcc42e860a74f33a6a6f38f3e6b44a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e8569171d5288e97fa6a1deb6efdd73636003e56936dc0505c9fa0af74ccd1ac";
+pub const OBJECTS_HASH: &str = "b60021151158f4d76d50ffbacb2071c8e8c7956e7c30cceb512e600783adbc0d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::match_cdc::Entity::landing(), bronze::mod_::Entity::landing()],
         silver: vec![

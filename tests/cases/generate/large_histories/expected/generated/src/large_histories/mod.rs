@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "11b3da3845189f439ca44a551123a814764906e1c111aee4dbaed9780c0cb997";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "f8480dba478cf9c3c67084f294c38bbb3e3f1dbc2ec45ab0a788cb55399256ca";
+pub const OBJECTS_HASH: &str = "041095e9b149ca1dbaf3c7f327769fa556af767ec6ab9fa1140cc74b267f8ed8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing(), bronze::br_item_cdc::Entity::landing()],
         silver: vec![

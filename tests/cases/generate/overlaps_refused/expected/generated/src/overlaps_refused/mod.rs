@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "93d9bd9ee376212f51603bd8c0ae1b5c2cd6f0c7d933d51e15e4043485173de1";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "5208879f90e41ac172a2a76644dda96eeeb8faa6e04b7b89cc5c62669a256356";
+pub const OBJECTS_HASH: &str = "da8a70ed8d452236d58b1eac7a6c62487b29c4e7e0efd4f6047d184d78bb7530";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::br_item_cdc::Entity::landing()],
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "e15bed7ef07c04cb00cb6e6cb80afa8d4e38f6df38f90b70a53fabbfdd251e5c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "157d2c00bd46b0477ad557fd715225fa392d18e51c5444d21c2fb8cb6543b4a7";
+pub const OBJECTS_HASH: &str = "c0ded9b0f84be4e7ef9450bb970274e07f024b8ae06843cd97507c47385d19c7";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

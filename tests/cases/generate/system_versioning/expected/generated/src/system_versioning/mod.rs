@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "b9a5b28acb9daecedbdaa44a2cd3d153d346419d9a8ad8d2f5c3a37722284647";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9a507c9d758a74db272bec5686bc596ee6a662c73970e4d23857447a4009eac1";
+pub const OBJECTS_HASH: &str = "c0abd96b640d9922f21b470ddf5ffa826e7b85a6613a0d5993d88e1932ea75c9";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

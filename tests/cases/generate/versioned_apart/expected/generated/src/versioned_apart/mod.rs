@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dfdc86340e25dd6553ae4089f20d69299972ef1afc5da08a6fc216687f30b088";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1b66b0472fdbd88a504f87cca41ad4edc273644d5c5810d5c9766a1fe8a7aaae";
+pub const OBJECTS_HASH: &str = "aaa718b9c504314b8ffff50809cd10f836fe9349948953ab5c34b4107a0bbdda";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
         silver: vec![silver::dim_customer_hist::Entity::silver()],

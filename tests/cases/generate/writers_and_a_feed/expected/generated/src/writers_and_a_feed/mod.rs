@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "550acf65434ecc3747bd0cd44611ced305858cad2e63c4c8aec53b3e90c9ff60";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "04b73f4042c7e14a5d86ca820afc9a1828dd141ac469456beceabf99296d3328";
+pub const OBJECTS_HASH: &str = "9e58cd4c2e4345fb0c0ce88fc07f644b0eb69b32fad57f94af8d52b8c25210bb";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -30,6 +30,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             keep_log: None,
             plugin: descriptor::Plugin::Pgoutput,
             removed_partitions: descriptor::RemovedPartitions::Keep,
+            polling: None,
         },
         landings: vec![
             bronze::br_customer_cdc::Entity::landing(),

@@ -122,6 +122,8 @@ CREATE TABLE "medallion"."captured_table" (
     "fence" text,
     "fence_until" bigint,
     "leaves" jsonb NOT NULL DEFAULT '{}',
+    "watermark" timestamptz,
+    "compared_at" timestamptz,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
 );
@@ -134,6 +136,8 @@ COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze 
 COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."watermark" IS 'Where the source is polled: the latest time of change of a row that landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."compared_at" IS 'Where the source is polled: when its keys were last compared.';
 COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: quarantine
@@ -10908,5 +10912,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    '28b3e91e13543767a6e12f406a23939025d6dd040be000de9e763d40af1b137d'
+    'c7bc5a74d49e06d117aceeb212b7d0724d1c20a9496e79bf641abfd4403215cc'
 );

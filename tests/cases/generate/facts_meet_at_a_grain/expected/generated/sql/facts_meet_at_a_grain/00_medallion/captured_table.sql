@@ -8,6 +8,8 @@ CREATE TABLE "medallion"."captured_table" (
     "fence" text,
     "fence_until" bigint,
     "leaves" jsonb NOT NULL DEFAULT '{}',
+    "watermark" timestamptz,
+    "compared_at" timestamptz,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
 );
@@ -20,4 +22,6 @@ COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze 
 COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."watermark" IS 'Where the source is polled: the latest time of change of a row that landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."compared_at" IS 'Where the source is polled: when its keys were last compared.';
 COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';

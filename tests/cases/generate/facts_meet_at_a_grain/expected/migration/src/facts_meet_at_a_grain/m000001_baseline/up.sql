@@ -113,6 +113,8 @@ CREATE TABLE "medallion"."captured_table" (
     "fence" text,
     "fence_until" bigint,
     "leaves" jsonb NOT NULL DEFAULT '{}',
+    "watermark" timestamptz,
+    "compared_at" timestamptz,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
 );
@@ -125,6 +127,8 @@ COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze 
 COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."watermark" IS 'Where the source is polled: the latest time of change of a row that landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."compared_at" IS 'Where the source is polled: when its keys were last compared.';
 COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: quarantine
@@ -1592,5 +1596,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'dc602cbf2824dab98bf5bcf6e5b440cf1b7e30d45f0549bbd74face9cc74a5aa'
+    '57ff24dcc5333b7d6dcfb1a94255daf33b111708ccc2f34b50e0d6baaf3b063b'
 );

@@ -130,6 +130,8 @@ CREATE TABLE "medallion"."captured_table" (
     "fence" text,
     "fence_until" bigint,
     "leaves" jsonb NOT NULL DEFAULT '{}',
+    "watermark" timestamptz,
+    "compared_at" timestamptz,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
 );
@@ -142,6 +144,8 @@ COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze 
 COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."watermark" IS 'Where the source is polled: the latest time of change of a row that landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."compared_at" IS 'Where the source is polled: when its keys were last compared.';
 COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: quarantine
@@ -1930,5 +1934,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    '5208879f90e41ac172a2a76644dda96eeeb8faa6e04b7b89cc5c62669a256356'
+    'da8a70ed8d452236d58b1eac7a6c62487b29c4e7e0efd4f6047d184d78bb7530'
 );

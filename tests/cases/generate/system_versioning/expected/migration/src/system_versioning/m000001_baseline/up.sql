@@ -113,6 +113,8 @@ CREATE TABLE "medallion"."captured_table" (
     "fence" text,
     "fence_until" bigint,
     "leaves" jsonb NOT NULL DEFAULT '{}',
+    "watermark" timestamptz,
+    "compared_at" timestamptz,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "captured_table_pkey" PRIMARY KEY ("landing")
 );
@@ -125,6 +127,8 @@ COMMENT ON COLUMN "medallion"."captured_table"."lsn" IS 'The position in bronze 
 COMMENT ON COLUMN "medallion"."captured_table"."fence" IS 'That snapshot, where it is the table''s own: transactions visible in it are not landed again.';
 COMMENT ON COLUMN "medallion"."captured_table"."fence_until" IS 'The position at the source from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."captured_table"."leaves" IS 'The partitions that held its rows when it was last looked at, with what tells whether each is still as it was.';
+COMMENT ON COLUMN "medallion"."captured_table"."watermark" IS 'Where the source is polled: the latest time of change of a row that landed.';
+COMMENT ON COLUMN "medallion"."captured_table"."compared_at" IS 'Where the source is polled: when its keys were last compared.';
 COMMENT ON COLUMN "medallion"."captured_table"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: quarantine
@@ -1745,5 +1749,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    '9a507c9d758a74db272bec5686bc596ee6a662c73970e4d23857447a4009eac1'
+    'c0abd96b640d9922f21b470ddf5ffa826e7b85a6613a0d5993d88e1932ea75c9'
 );
