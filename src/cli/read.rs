@@ -15,6 +15,8 @@ use crate::spec::Files;
 const SPEC: &str = "spec.toml";
 /// The tour's file beside it.
 const DEMO: &str = "demo.toml";
+/// The folder of unit tests beside it.
+const TESTS: &str = "tests";
 /// The folder of all warehouses, in the folder of the workspace.
 pub const SPECS: &str = "spec";
 
@@ -82,7 +84,14 @@ pub fn warehouse(path: &Path) -> Result<Files, Unreadable> {
             sql.insert(name, text(&file)?);
         }
     }
-    Ok(Files { folder: folder_name(&folder), spec, sql, demo })
+    let mut unit_tests = Vec::new();
+    let tests = folder.join(TESTS);
+    if tests.is_dir() {
+        let files = entries(&tests)?.into_iter();
+        let files = files.filter(|file| file.is_file() && file.extension().is_some_and(|end| end == "toml"));
+        unit_tests = files.map(|file| text(&file)).collect::<Result<_, _>>()?;
+    }
+    Ok(Files { folder: folder_name(&folder), spec, sql, demo, unit_tests })
 }
 
 /// The folders of all warehouses below a folder of specs, by name.

@@ -15,16 +15,22 @@ pub struct Files {
     pub sql: BTreeMap<String, SourceText>,
     /// `demo.toml`.
     pub demo: Option<SourceText>,
+    /// The unit tests, `tests/*.toml`, by file name.
+    pub unit_tests: Vec<SourceText>,
 }
 
 impl Files {
     /// A spec that is one text, with nothing beside it.
     pub fn alone(folder: impl Into<String>, spec: SourceText) -> Self {
-        Self { folder: folder.into(), spec, sql: BTreeMap::new(), demo: None }
+        Self { folder: folder.into(), spec, sql: BTreeMap::new(), demo: None, unit_tests: Vec::new() }
     }
 
     /// All the texts.
     pub fn texts(&self) -> impl Iterator<Item = SourceText> + '_ {
-        std::iter::once(&self.spec).chain(self.sql.values()).chain(&self.demo).cloned()
+        std::iter::once(&self.spec)
+            .chain(self.sql.values())
+            .chain(&self.demo)
+            .chain(&self.unit_tests)
+            .cloned()
     }
 }

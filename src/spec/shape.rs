@@ -60,6 +60,9 @@ enum Verdict {
     TakeOut,
 }
 
+/// What says of a value how it has to look; without any of it, it may be anything.
+const SAYS: [&str; 6] = ["type", "anyOf", "allOf", "oneOf", "enum", "const"];
+
 impl<'a> Comparison<'a> {
     fn fields(&self, schema: &'a Value) -> Fields<'a> {
         let schema = self.resolved(schema);
@@ -158,6 +161,9 @@ impl<'a> Comparison<'a> {
         top: bool,
     ) -> Verdict {
         let schema = self.resolved(schema);
+        if !SAYS.iter().any(|word| schema.get(word).is_some()) {
+            return Verdict::Fits;
+        }
         if let Some(words) = words(schema) {
             return self.word(&words, value, key);
         }
@@ -210,7 +216,8 @@ impl<'a> Comparison<'a> {
                 self.table(&fields, table, span, &what);
             }
             DeValue::Array(array) => {
-                let Some(items) = schema.get("items") else { return };
+                // What may be anything is looked at by who reads it.
+                let Some(items) = schema.get("items").filter(|items| items.is_object()) else { return };
                 let elements = std::mem::replace(array, DeArray::new()).into_iter().collect::<Vec<_>>();
                 for mut element in elements {
                     let outer = self.item.clone();

@@ -37,6 +37,7 @@ mod tags;
 mod temporal_join;
 mod type_name;
 mod unit;
+mod unit_test;
 mod versions;
 mod volatile;
 mod window;
@@ -77,6 +78,9 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let evolution = evolution::lower(&parsed.value, &catalog, &mut report);
     let tags = tags::lower(&parsed.value, &mut report);
     let scripts = scripts(files, &mut report);
+    let complete = report.has_no_holes();
+    let known = unit_test::Known { landings: &landings, silver: &silver, marts: &marts, complete };
+    unit_test::check(files, &known, &mut report);
 
     let warehouse = Warehouse {
         name: identity.name,
