@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use medallion_runtime::data_test;
+use medallion_runtime::{connection, data_test};
 use medallion_server::Server;
 use rustix::process::Signal;
+use tokio::sync::watch;
 
 use crate::chaos::Dice;
 use crate::support::program::{self, Watching};
@@ -40,6 +41,13 @@ const SEEN: &str = "SELECT md5(string_agg(one::text, ' ' ORDER BY one::text)) FR
     UNION ALL SELECT store_id::text, month::text, revenue::text FROM simple_gold.vw_monthly_revenue
 ) AS one";
 
+/// What no reader may ever see.
+const POISONED: &str = "SELECT EXISTS (SELECT FROM temporal_silver.fact_payment WHERE amount < 0)
+    OR EXISTS (SELECT FROM temporal_silver.fact_rental WHERE return_date < rental_date)
+    OR EXISTS (SELECT FROM simple_gold.vw_monthly_revenue WHERE revenue < 0)
+    OR (SELECT sum(revenue) FROM simple_gold.vw_monthly_revenue)
+        IS DISTINCT FROM (SELECT sum(amount) FROM temporal_silver.fact_payment)";
+
 /// What somebody does at the source.
 fn change(dice: &mut Dice) -> String {
     let key = dice.roll(20) + 1;
@@ -66,6 +74,17 @@ async fn what_breaks_a_test_is_never_published() {
     shop.change(STOCK).await;
     shop.migrate().await;
     assert!(!shop.run().await.is_held());
+    // All the while somebody reads.
+    let url = shop.place.warehouse.clone();
+    let (stop, mut stopped) = watch::channel(false);
+    let reader = tokio::spawn(async move {
+        let mut session = connection::connect(connection::Database::Warehouse, &url).await.unwrap();
+        let mut seen = Vec::new();
+        while !*stopped.borrow_and_update() {
+            seen.push(compare::value(&mut session, POISONED).await);
+        }
+        seen
+    });
     let mut dice = Dice(7);
     let mut ways = BTreeSet::new();
     for round in 0..40 {
@@ -86,6 +105,9 @@ async fn what_breaks_a_test_is_never_published() {
         ways.insert((broken, before == after));
     }
     assert!(ways.contains(&(true, true)) && ways.contains(&(false, false)), "{ways:?}");
+    stop.send(true).unwrap();
+    let seen = reader.await.unwrap();
+    assert!(seen.len() > 40 && seen.iter().all(|poisoned| poisoned == "f"), "{} times: {seen:?}", seen.len());
     shop.change("UPDATE payment SET amount = 7 WHERE amount < 0").await;
     shop.change("UPDATE rental SET return_date = NULL").await;
     assert!(!shop.run().await.is_held());
