@@ -52,10 +52,14 @@ fn human(survey: &Survey) -> String {
     match &survey.landed {
         Some(landed) => {
             let time = landed.system_time.as_deref().unwrap_or("nothing yet");
-            text += &format!(
-                "landed: up to {time} (position {}, {}, moved at {})\n",
-                landed.position, landed.state, landed.moved
-            );
+            text += &match survey.polled.is_empty() {
+                true => format!(
+                    "landed: up to {time} (position {}, {}, moved at {})\n",
+                    landed.position, landed.state, landed.moved
+                ),
+                // A polled source has no position.
+                false => format!("landed: up to {time} (moved at {})\n", landed.moved),
+            };
         }
         None if survey.unready.is_none() => text += "landed: nothing yet; `medallion run` begins\n",
         None => {}
