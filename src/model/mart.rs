@@ -146,6 +146,19 @@ pub struct Sums {
     pub measures: Vec<(String, Sum)>,
     /// The averages.
     pub averages: Vec<Average>,
+    /// The measures that count distinct values, and which ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub distinct: Vec<(String, Distinct)>,
+}
+
+/// What a measure counts each value of once, of the rows for which a condition holds: a change is added by looking for
+/// other rows of its group that have the value, which an index finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Distinct {
+    /// The source's column.
+    pub column: String,
+    /// Which rows count.
+    pub condition: Option<String>,
 }
 
 /// An average whose sum and count are measures too, so that it follows from them.

@@ -204,6 +204,15 @@ fn groups(grouping: emit::Grouping) -> descriptor::Groups {
                     value: one.value,
                 })
                 .collect(),
+            distinct: sums
+                .distinct
+                .into_iter()
+                .map(|one| descriptor::Distinct {
+                    name: one.name,
+                    value: one.value,
+                    condition: one.condition,
+                })
+                .collect(),
         }),
     }
 }

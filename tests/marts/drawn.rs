@@ -89,6 +89,8 @@ const SALE_SUMS: &[Measure] = &[
     ("rebates", "numeric(12,1)", "coalesce(sum(sale.rebate), 0)"),
     ("rebated", "bigint", "count(sale.rebate)"),
     ("many", "bigint", "count(*) FILTER (WHERE sale.pieces > 2)"),
+    ("kinds", "bigint", "count(DISTINCT sale.kind_then)"),
+    ("items", "bigint", "count(DISTINCT sale.item_id) FILTER (WHERE sale.pieces > 1)"),
     ("dearly", "numeric(12,2)", "coalesce(sum(sale.amount) FILTER (WHERE sale.amount > 5), 0)"),
 ];
 
@@ -101,8 +103,7 @@ const SALE_MEANS: &[(Measure, &str, &str)] = &[
 ];
 
 const SALE_OTHERS: &[Measure] = &[
-    ("kinds", "bigint", "count(DISTINCT sale.kind_then)"),
-    ("items", "bigint", "count(DISTINCT sale.item_id)"),
+    ("prices", "bigint", "count(DISTINCT sale.amount + 1)"),
     ("median", "numeric(8,2)", "percentile_disc(0.5) WITHIN GROUP (ORDER BY sale.amount)"),
     ("rebate_sum", "numeric(12,1)", "sum(sale.rebate)"),
     ("average", "numeric(10,2)", "round(avg(sale.amount), 2)"),

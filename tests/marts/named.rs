@@ -38,6 +38,22 @@ measures = [
     { name = "sales", expr = "count(*)" },
     { name = "mean", type = "numeric(8,2)", expr = "avg(amount)" },
 ]
+
+[[mart]]
+name = "by_day"
+storage = "incremental"
+from = { sale = "fact_sale" }
+filter = "pieces > 0"
+grain = [
+    { name = "shop_id", of = "sale.shop_id" },
+    { name = "day", of = "sale.sold_at", cut = "day" },
+]
+measures = [
+    { name = "sales", expr = "count(*)" },
+    { name = "prices", expr = "count(DISTINCT amount)" },
+    { name = "dear", expr = "count(DISTINCT amount) FILTER (WHERE amount > 5)" },
+    { name = "items", expr = "count(DISTINCT item_id)" },
+]
 "#;
 
 fn shop(transaction: usize, op: &str, shop: usize, town: &str) -> String {
@@ -151,10 +167,13 @@ async fn what_is_joined_finds_its_rows_by_an_index() {
     );
     it.land(&many).await.unwrap();
     it.run().await.unwrap();
-    // Another mart has one that would do.
-    execute("DROP INDEX silver.by_town_rows_1_idx; ANALYZE silver.fact_sale", &mut it.connection)
-        .await
-        .unwrap();
+    // Another mart has some that would do.
+    execute(
+        "DROP INDEX silver.by_day_rows_1_idx, silver.by_day_rows_2_idx; ANALYZE silver.fact_sale",
+        &mut it.connection,
+    )
+    .await
+    .unwrap();
     let scans = "SELECT coalesce(sum(found.idx_scan), 0)::text FROM pg_inherits AS part
         JOIN pg_stat_all_indexes AS found ON found.indexrelid = part.inhrelid
         WHERE part.inhparent = 'silver.fact_sale_shop_id_join_idx'::regclass";
@@ -209,5 +228,43 @@ async fn what_is_no_number_does_not_stay() {
     it.land(&sale(3, "D", 5, "1", "\"NaN\"")).await.unwrap();
     it.run().await.unwrap();
     assert_eq!(by_shop(&mut it).await[0], "(Bonn,30.00,2,1)");
+    it.end().await;
+}
+
+async fn by_day(shop: &mut Shop) -> Vec<String> {
+    texts_of("SELECT one::text FROM gold.by_day AS one ORDER BY shop_id", &mut shop.connection).await.unwrap()
+}
+
+/// A count of distinct values is added to: what tells whether a group has a value is looked up, value by value.
+#[tokio::test]
+async fn counts_of_distinct_values_are_added_to() {
+    let mut it = opened().await;
+    assert!(it.adds("by_day"));
+    assert_eq!(
+        by_day(&mut it).await,
+        ["(1,2025-06-02,2,2,2,1)", "(2,2025-06-02,1,1,0,1)", "(,2025-06-02,1,1,0,1)"]
+    );
+    // One value more and one less, in the group without a shop too; a value that the group has already.
+    let changed =
+        [sale(2, "U", 1, "1", "20.0"), sale(2, "I", 5, "null", "7.00"), sale(2, "I", 6, "2", "5.00")];
+    it.land(&changed.concat()).await.unwrap();
+    it.run().await.unwrap();
+    assert_eq!(
+        by_day(&mut it).await,
+        ["(1,2025-06-02,2,1,1,1)", "(2,2025-06-02,2,1,0,1)", "(,2025-06-02,2,2,1,1)"]
+    );
+    // The last row of a value, and the last of a group.
+    let gone =
+        [sale(3, "D", 1, "1", "20.00"), sale(3, "D", 4, "null", "1.00"), sale(3, "D", 5, "null", "7.00")];
+    it.land(&gone.concat()).await.unwrap();
+    it.run().await.unwrap();
+    assert_eq!(by_day(&mut it).await, ["(1,2025-06-02,1,1,1,1)", "(2,2025-06-02,2,1,0,1)"]);
+    // And no group is recomputed.
+    execute("UPDATE gold.by_day SET prices = prices + 10 WHERE shop_id = 2", &mut it.connection)
+        .await
+        .unwrap();
+    it.land(&sale(4, "I", 7, "2", "8.00")).await.unwrap();
+    let told = it.run().await.unwrap_err();
+    assert!(told.contains("stored (2,2025-06-02,3,12,1,1)"), "{told}");
     it.end().await;
 }

@@ -107,6 +107,27 @@ pub struct Sums {
     pub differences: Vec<(String, String)>,
     /// The averages that follow from them.
     pub averages: Vec<Average>,
+    /// The counts of distinct values: the source is joined to nothing, and an index finds the rows of a group.
+    pub distinct: Vec<Distinct>,
+}
+
+impl Sums {
+    /// All measures that are added, in the order of a difference's columns.
+    pub fn added(&self) -> impl Iterator<Item = &String> {
+        let sums = self.differences.iter().map(|(name, _)| name);
+        sums.chain(self.distinct.iter().map(|counted| &counted.name))
+    }
+}
+
+/// A count of distinct values.
+#[derive(Clone, Debug)]
+pub struct Distinct {
+    /// The measure.
+    pub name: String,
+    /// The SQL of the value.
+    pub value: String,
+    /// Which rows count.
+    pub condition: Option<String>,
 }
 
 /// An average, which follows from a sum and a count that are measures too.

@@ -5,7 +5,7 @@ mod data_test;
 mod mart;
 
 pub use data_test::{DataTest, Rule};
-pub use mart::{Average, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
+pub use mart::{Average, Distinct, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 
 use std::time::Duration;
 

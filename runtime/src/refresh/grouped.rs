@@ -1,19 +1,18 @@
-//! Refreshes a declared mart that is a table, by its groups: adds what came and takes off what went where all measures
-//! are sums, else recomputes the groups that changed rows touch; then makes of the groups what is made of them, for the
+//! Refreshes a declared mart that is a table, by its groups: adds what came and takes off what went where that can be,
+//! else recomputes the groups that changed rows touch; then makes of the groups what is made of them, for the
 //! rows that this reaches. What is stored has the groups, so that windows over them need no fact.
 
 use std::collections::BTreeSet;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
-use super::incremental::{
-    self, Extent, Scope, Stored, distinct, extent, is_null, not_distinct, recompute, replace,
-};
-use super::{Changes, Reads};
-use crate::descriptor::{Groups, MartJoin, MartSource, Name, Sums};
+use super::Reads;
+use super::added::{add, added};
+use super::incremental::{self, Extent, Scope, Stored, distinct, extent, recompute, replace};
+use crate::descriptor::{Groups, MartJoin, MartSource, Name};
 use crate::error::Result;
 use crate::quote;
-use crate::statement::{self, Bound};
+use crate::statement;
 
 /// Joined relations of one source that change in one run: with more of them there are too many ways in which a row could
 /// have been joined before.
@@ -58,169 +57,14 @@ fn drivers<'a>(groups: &Groups, reads: &Reads<'a>) -> BTreeSet<&'a str> {
 }
 
 /// Where groups are staged: where nothing is made of them they are the mart's rows.
-fn staged(stored: &Stored<'_>, groups: &Groups) -> &'static str {
+pub fn staged(stored: &Stored<'_>, groups: &Groups) -> &'static str {
     let are_rows =
         groups.derived.is_empty() && groups.reach.is_none() && groups.columns == stored.mart.columns;
     if are_rows { "fresh" } else { "group" }
 }
 
-/// What can be added: the only source has changed and nothing that is joined to it, and its rows can be counted.
-fn added<'a>(groups: &'a Groups, reads: &Reads<'a>) -> Option<(&'a Sums, &'a MartSource, &'a str)> {
-    let (Some(sums), [source]) = (&groups.sums, groups.sources.as_slice()) else { return None };
-    let mut changed = reads.iter();
-    let (Some((relation, Changes { rows: Some(rows), counted: true })), None) =
-        (changed.next(), changed.next())
-    else {
-        return None;
-    };
-    let joined = source.joins.iter().any(|join| join.stored == **relation);
-    (source.stored == **relation && !joined).then_some((sums, source, *rows))
-}
-
-/// Refreshes it by adding; returns how many rows went or came, or nothing where no sum can be had that way: what is not
-/// a number swallows all others, and does not give them back.
-async fn add(
-    stored: &Stored<'_>,
-    groups: &Groups,
-    (sums, source, changes): (&Sums, &MartSource, &str),
-    connection: &mut PgConnection,
-) -> Result<Option<u64>> {
-    let grain = &stored.mart.grain;
-    let values = source.grain.iter().zip(grain).map(|(value, name)| as_named(value, name));
-    let differences = sums.differences.iter().map(|(name, value)| as_named(value, name));
-    let positions: Vec<String> = (1..=grain.len()).map(|position| position.to_string()).collect();
-    let joins: String =
-        source.joins.iter().map(|join| joined(join, &quote::name(&join.relation), "")).collect();
-    let filter = source.filter.as_ref().map(|filter| format!("\nWHERE {filter}")).unwrap_or_default();
-    let sql = format!(
-        "SELECT {}\nFROM {changes} AS {}{joins}{filter}\nGROUP BY {}",
-        values.chain(differences).collect::<Vec<_>>().join(",\n"),
-        quote::identifier(&source.alias),
-        positions.join(", "),
-    );
-    let touched = stored.fill("delta", &sql, connection).await?;
-    if touched == 0 {
-        return Ok(Some(0));
-    }
-    let lost = sums.differences.iter().map(|(name, _)| format!("{}::text", quote::identifier(name)));
-    let unit: Vec<&String> = grain.iter().collect();
-    let sql = format!(
-        "SELECT count(*) FILTER (WHERE 'NaN' IN ({})), count(*) FILTER (WHERE {})\nFROM {}",
-        lost.collect::<Vec<_>>().join(", "),
-        is_null("", &unit),
-        stored.table("delta"),
-    );
-    let rows = statement::rows_as(connection, stored.staging.plan(), &sql, &Bound::default()).await?;
-    let count = |at: usize| rows.first().map_or(0, |row| row.get::<i64, _>(at));
-    let (lost, with_null) = (count(0), count(1));
-    if lost > 0 {
-        return Ok(None);
-    }
-    let group = staged(stored, groups);
-    if group != "fresh" {
-        let rows = stored.fill(group, &summed(stored, groups, sums), connection).await?;
-        return publish(stored, groups, "delta", rows, connection).await.map(Some);
-    }
-    let known = format!("NOT ({})", is_null("delta.", &unit));
-    let same = statement::equal("stored.", "delta.", &unit, &unit);
-    let mut changed = stored.execute(&merged(stored, groups, sums, &known, &same), connection).await?;
-    if with_null > 0 {
-        let null = is_null("delta.", &unit);
-        let same = not_distinct("stored.", "delta.", &unit);
-        changed += stored.execute(&merged(stored, groups, sums, &null, &same), connection).await?;
-    }
-    statement::analyze(connection, &quote::name(&stored.mart.table), changed).await?;
-    Ok(Some(changed))
-}
-
-/// Adds to the groups as they are stored.
-fn merged(stored: &Stored<'_>, groups: &Groups, sums: &Sums, which: &str, same: &str) -> String {
-    let (mut set, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    let new = |name: &str| format!("delta.{}", quote::identifier(name));
-    let added = |name: &str| format!("(coalesce(stored.{0}, 0) + delta.{0})", quote::identifier(name));
-    for name in &groups.columns {
-        let column = quote::identifier(name);
-        match sums.averages.iter().find(|average| average.name == *name) {
-            Some(average) => {
-                set.push(format!("{column} = {}", average.of(added)));
-                values.push(average.of(new));
-            }
-            None => {
-                if !stored.mart.grain.contains(name) {
-                    set.push(format!("{column} = {}", added(name)));
-                }
-                values.push(new(name));
-            }
-        }
-        columns.push(column);
-    }
-    let differs = sums.differences.iter().map(|(name, _)| format!("{} <> 0", new(name)));
-    format!(
-        "MERGE INTO {mart} AS stored\nUSING (\nSELECT *\nFROM {delta} AS delta\nWHERE {which}\n) AS delta\nON {same}\n\
-         WHEN MATCHED AND {left} <= 0 THEN DELETE\n\
-         WHEN MATCHED AND ({differs}) THEN UPDATE SET {set}\n\
-         WHEN NOT MATCHED AND {came} > 0 THEN INSERT ({columns}) VALUES ({values})",
-        mart = quote::name(&stored.mart.table),
-        delta = stored.table("delta"),
-        left = added(&sums.rows),
-        differs = differs.collect::<Vec<_>>().join(" OR "),
-        set = set.join(", "),
-        came = new(&sums.rows),
-        columns = columns.join(", "),
-        values = values.join(", "),
-    )
-}
-
-/// The groups with what was added to them, but for those of which nothing is left. Those without NULL in the grain are
-/// found by its index.
-fn summed(stored: &Stored<'_>, groups: &Groups, sums: &Sums) -> String {
-    let grain: Vec<&String> = stored.mart.grain.iter().collect();
-    let sum = |name: &str| {
-        let name = quote::identifier(name);
-        format!("coalesce(stored.{name}, 0) + delta.{name}")
-    };
-    let is_average = |name: &String| sums.averages.iter().any(|average| average.name == *name);
-    let columns: Vec<String> = groups
-        .columns
-        .iter()
-        .filter(|name| !is_average(name))
-        .map(|name| match grain.contains(&name) {
-            true => format!("delta.{}", quote::identifier(name)),
-            false => as_named(&sum(name), name),
-        })
-        .collect();
-    let is_null = is_null("delta.", &grain);
-    let some = format!("(SELECT count(*) FROM {} AS delta WHERE {is_null}) > 0", stored.table("delta"));
-    let branch = |which: String, same: String| {
-        format!(
-            "SELECT {}\nFROM {} AS delta\nLEFT JOIN {} AS stored ON {same}\nWHERE {which} AND {} > 0",
-            columns.join(", "),
-            stored.table("delta"),
-            quote::name(&stored.mart.table),
-            sum(&sums.rows),
-        )
-    };
-    let summed = format!(
-        "{}\nUNION ALL\n{}",
-        branch(format!("NOT ({is_null})"), statement::equal("stored.", "delta.", &grain, &grain)),
-        branch(format!("({is_null}) AND {some}"), not_distinct("stored.", "delta.", &grain)),
-    );
-    if sums.averages.is_empty() {
-        return summed;
-    }
-    let columns: Vec<String> = groups
-        .columns
-        .iter()
-        .map(|name| match sums.averages.iter().find(|average| average.name == *name) {
-            Some(average) => as_named(&average.of(quote::identifier), name),
-            None => quote::identifier(name),
-        })
-        .collect();
-    format!("SELECT {}\nFROM (\n{summed}\n) AS summed", columns.join(", "))
-}
-
 /// From the groups as they shall be, so many of those in `<touched>_<n>`, to the mart's rows.
-async fn publish(
+pub async fn publish(
     stored: &Stored<'_>,
     groups: &Groups,
     touched: &'static str,
@@ -386,7 +230,7 @@ fn branch(
 }
 
 /// A join by the key; inner ones without a word before, where that counts.
-fn joined(join: &MartJoin, relation: &str, outer: &str) -> String {
+pub fn joined(join: &MartJoin, relation: &str, outer: &str) -> String {
     let alias = quote::identifier(&join.alias);
     let on: Vec<String> = join
         .on
@@ -397,6 +241,6 @@ fn joined(join: &MartJoin, relation: &str, outer: &str) -> String {
     format!("\n{kind}JOIN {relation} AS {alias} ON {}", on.join(" AND "))
 }
 
-fn as_named(value: &str, name: &str) -> String {
+pub fn as_named(value: &str, name: &str) -> String {
     format!("{value} AS {}", quote::identifier(name))
 }

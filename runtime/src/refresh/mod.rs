@@ -1,6 +1,7 @@
 //! Refreshes stored marts inside the transaction that changed what they read: those that read nothing
 //! that changed are left alone. Knows what changed only by the relations that `apply` reports.
 
+mod added;
 mod grouped;
 mod incremental;
 

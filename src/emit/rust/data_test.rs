@@ -1,6 +1,6 @@
 //! What the runtime is told of the tests of the data.
 
-use super::layout::{Expression, atom, call, string, structure, tuple, vector};
+use super::layout::{Expression, atom, call, owned, string, structure, tuple, vector};
 use crate::emit::sql::data_test;
 use crate::model::data_test::{Proof, Rule};
 use crate::model::{DataTest, Name};
@@ -82,8 +82,4 @@ fn name(name: &Name) -> Expression {
 fn names(names: &[String]) -> Expression {
     let names = names.iter().map(|name| atom(string(name))).collect();
     call("descriptor::names", vec![super::layout::array(names)])
-}
-
-fn owned(text: &str) -> Expression {
-    atom(format!("{}.to_owned()", string(text)))
 }

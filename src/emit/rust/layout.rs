@@ -8,6 +8,8 @@ const WIDTH: usize = 110;
 pub(super) enum Expression {
     /// One that is never broken.
     Atom(String),
+    /// A string literal that is made a `String`.
+    Owned(String),
     /// `open` item, item `close`: a call, an array, a tuple.
     List { open: String, items: Vec<Expression>, close: &'static str },
     /// `name { field: value, … }`.
@@ -17,6 +19,11 @@ pub(super) enum Expression {
 /// An expression that is never broken.
 pub(super) fn atom(text: impl Into<String>) -> Expression {
     Expression::Atom(text.into())
+}
+
+/// `"text".to_owned()`.
+pub(super) fn owned(text: &str) -> Expression {
+    Expression::Owned(string(text))
 }
 
 /// `name(items)`.
@@ -85,6 +92,11 @@ impl Expression {
         let end = " ".repeat(indent);
         match self {
             Self::Atom(text) => text.clone(),
+            // A literal that is too wide by itself stays as it is.
+            Self::Owned(literal) => match indent + before + literal.chars().count() <= WIDTH {
+                true if !literal.contains('\n') => format!("{literal}\n{margin}.to_owned()"),
+                _ => flat,
+            },
             Self::List { open, items, close } => match items.as_slice() {
                 [] => flat,
                 // The only item, where it can be broken itself, is broken in its list's place.
@@ -115,6 +127,7 @@ impl Expression {
     fn flat(&self) -> String {
         match self {
             Self::Atom(text) => text.clone(),
+            Self::Owned(literal) => format!("{literal}.to_owned()"),
             Self::List { open, items, close } => {
                 let items: Vec<String> = items.iter().map(Self::flat).collect();
                 format!("{open}{}{close}", items.join(", "))
@@ -129,7 +142,7 @@ impl Expression {
 
     fn is_broken_in_place(&self) -> bool {
         match self {
-            Self::Atom(_) => false,
+            Self::Atom(_) | Self::Owned(_) => false,
             Self::List { items, .. } => !items.is_empty(),
             Self::Struct { fields, .. } => !fields.is_empty(),
         }

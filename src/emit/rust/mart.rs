@@ -1,9 +1,9 @@
 //! The entity of a mart, keyed by its grain.
 
 use super::entity::{Descriptor, Entity, Field, spell_columns};
-use super::layout::{Expression, array, atom, call, string, structure, tuple, vector};
+use super::layout::{Expression, array, atom, call, owned, string, structure, tuple, vector};
 use super::module::Modules;
-use crate::emit::sql::{self, Averaged, Grouped, Grouping, definition_view};
+use crate::emit::sql::{self, Averaged, Counted, Grouped, Grouping, definition_view};
 use crate::model::{Mart, Name, Storage, UnitColumn};
 
 /// What stands for the column in the SQL of a unit of refresh.
@@ -93,10 +93,6 @@ fn optional(value: Option<Expression>) -> Expression {
     value.map_or_else(|| atom("None"), |value| call("Some", vec![value]))
 }
 
-fn text(value: &str) -> Expression {
-    atom(format!("{}.to_owned()", string(value)))
-}
-
 fn truth(value: bool) -> Expression {
     atom(if value { "true" } else { "false" })
 }
@@ -106,9 +102,10 @@ fn groups(grouping: &Grouping) -> Expression {
         structure(
             "descriptor::Sums",
             vec![
-                ("rows", text(&sums.rows)),
+                ("rows", owned(&sums.rows)),
                 ("differences", pairs(&sums.differences)),
                 ("averages", vector(sums.averages.iter().map(average).collect())),
+                ("distinct", vector(sums.distinct.iter().map(counted).collect())),
             ],
         )
     });
@@ -129,10 +126,21 @@ fn average(average: &Averaged) -> Expression {
     structure(
         "descriptor::Average",
         vec![
-            ("name", text(&average.name)),
-            ("sum", text(&average.sum)),
-            ("count", text(&average.count)),
-            ("value", text(&average.value)),
+            ("name", owned(&average.name)),
+            ("sum", owned(&average.sum)),
+            ("count", owned(&average.count)),
+            ("value", owned(&average.value)),
+        ],
+    )
+}
+
+fn counted(counted: &Counted) -> Expression {
+    structure(
+        "descriptor::Distinct",
+        vec![
+            ("name", owned(&counted.name)),
+            ("value", owned(&counted.value)),
+            ("condition", optional(counted.condition.as_deref().map(owned))),
         ],
     )
 }
@@ -144,7 +152,7 @@ fn source(source: &Grouped) -> Expression {
             vec![
                 ("relation", named(&join.relation.0)),
                 ("stored", named(&join.relation.1)),
-                ("alias", text(&join.alias)),
+                ("alias", owned(&join.alias)),
                 ("on", pairs(&join.on)),
                 ("required", truth(join.required)),
             ],
@@ -155,12 +163,12 @@ fn source(source: &Grouped) -> Expression {
         vec![
             ("relation", named(&source.relation.0)),
             ("stored", named(&source.relation.1)),
-            ("alias", text(&source.alias)),
+            ("alias", owned(&source.alias)),
             ("joins", vector(joins.collect())),
             ("grain", texts(&source.grain)),
             ("own", texts(&source.own)),
             ("indexed", truth(source.indexed)),
-            ("filter", optional(source.filter.as_deref().map(text))),
+            ("filter", optional(source.filter.as_deref().map(owned))),
             ("told", truth(source.told)),
         ],
     )

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::layout::{Expression, atom, call, string, structure, tuple, vector};
+use super::layout::{Expression, atom, call, owned, string, structure, tuple, vector};
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
@@ -155,7 +155,6 @@ fn tagged((name, tags): (&String, &Vec<String>)) -> Expression {
 
 fn source(warehouse: &Warehouse) -> Expression {
     let source = &warehouse.source;
-    let owned = |text: &str| atom(format!("{}.to_owned()", string(text)));
     let recorded_log = source.recorded_log.as_ref().map_or_else(
         || atom("None"),
         |name| {
@@ -199,7 +198,7 @@ fn polling(warehouse: &Warehouse) -> Expression {
             Deletes::Ignored => "descriptor::Deletes::Ignored",
             Deletes::Compared => "descriptor::Deletes::Compared",
         };
-        let column = atom(format!("{}.to_owned()", string(&one.column)));
+        let column = owned(&one.column);
         structure("descriptor::Watermark", vec![("column", column), ("deletes", atom(deletes))])
     });
     let polling = structure(

@@ -34,6 +34,18 @@ pub struct Added {
     pub differences: Vec<(String, String)>,
     /// The averages.
     pub averages: Vec<Averaged>,
+    /// The counts of distinct values.
+    pub distinct: Vec<Counted>,
+}
+
+/// A count of distinct values.
+pub struct Counted {
+    /// The measure.
+    pub name: String,
+    /// The SQL of the value.
+    pub value: String,
+    /// Which rows count.
+    pub condition: Option<String>,
 }
 
 /// An average that follows from a sum and a count.
@@ -166,7 +178,17 @@ pub fn grouping(mart: &Mart, time_zone: &str) -> Option<Grouping> {
                 let (name, value) = typed(&one.name, &mean);
                 Averaged { name, sum: one.sum.clone(), count: one.count.clone(), value }
             });
-            Added { rows: sums.rows.clone(), differences: all.collect(), averages: averages.collect() }
+            let distinct = sums.distinct.iter().map(|(name, counted)| {
+                let alias = declared.sources.first().map_or("", |source| source.alias.as_str());
+                let value = format!("{}.{}", identifier(alias), identifier(&counted.column));
+                Counted { name: name.clone(), value, condition: counted.condition.clone() }
+            });
+            Added {
+                rows: sums.rows.clone(),
+                differences: all.collect(),
+                averages: averages.collect(),
+                distinct: distinct.collect(),
+            }
         }),
     })
 }

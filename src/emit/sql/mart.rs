@@ -2,14 +2,13 @@
 
 use askama::Template;
 
-use super::definition::{Binding, layered, order_list, query, unit};
+use super::definition::{Binding, layered, order_list, query};
 use super::dimension::nullable_column;
+use super::group_index::{GroupIndex, group_indexes};
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, identifiers, relation};
 use super::script::{Script, comment, comment_column};
-use crate::model::{
-    Definition, GrainValue, Mart, Name, Nullability, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA,
-};
+use crate::model::{Definition, Mart, Name, Nullability, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/30_gold/mart.sql", escape = "none")]
@@ -35,13 +34,6 @@ struct MartSql {
     nulls: &'static str,
 }
 
-/// An index on the columns of the grain that a fact tells by itself.
-struct GroupIndex {
-    name: String,
-    table: String,
-    columns: Lines,
-}
-
 /// How the mart's rows are kept.
 enum Kept {
     Not,
@@ -49,7 +41,8 @@ enum Kept {
     Table,
 }
 
-pub(super) fn script(mart: &Mart, silver: &[Silver], time_zone: &str) -> Script {
+pub(super) fn script(mart: &Mart, warehouse: &Warehouse) -> Script {
+    let time_zone = warehouse.time_zone.as_str();
     let definition_view = definition_view(mart);
     let travel_view = Name::new(TRAVEL_SCHEMA, &mart.name.name);
     let nullable = mart.grain.iter().any(|column| column.nullability == Nullability::Nullable);
@@ -65,7 +58,7 @@ pub(super) fn script(mart: &Mart, silver: &[Silver], time_zone: &str) -> Script 
         definition: definition(mart, time_zone),
         definition_view: relation(&definition_view),
         groups: groups(mart, time_zone),
-        indexes: group_indexes(mart, silver, time_zone),
+        indexes: group_indexes(mart, warehouse),
         order: (!matches!(mart.storage, Storage::View) && !mart.order.is_empty())
             .then(|| (identifier(&derived(&mart.name.name, "order")), order_list(mart).join(", "))),
         travel_view: relation(&travel_view),
@@ -114,51 +107,6 @@ pub(in crate::emit) fn has_groups(mart: &Mart) -> bool {
 /// The view of a stored mart's groups.
 pub(in crate::emit) fn groups_view(mart: &Mart) -> Name {
     Name::new(TOOL_SCHEMA, derived(&mart.name.name, "groups"))
-}
-
-/// For each fact that tells columns of the unit of refresh by itself: an index on them. Expressions of the spec are not
-/// among them: nobody knows whether PostgreSQL would take them.
-fn group_indexes(mart: &Mart, silver: &[Silver], time_zone: &str) -> Vec<GroupIndex> {
-    let Storage::Incremental { unit: units } = &mart.storage else { return Vec::new() };
-    let mut found: Vec<(&Name, Vec<String>)> = Vec::new();
-    match &mart.definition {
-        Definition::Declared(declared) => {
-            for source in &declared.sources {
-                let columns =
-                    mart.grain.iter().zip(&source.grain).filter_map(|(column, value)| match value {
-                        GrainValue::Column(alias, of) if *alias == source.alias => {
-                            Some(unit(column, of, &identifier(&of.column), time_zone))
-                        }
-                        _ => None,
-                    });
-                found.push((&source.relation, columns.collect()));
-            }
-        }
-        Definition::Sql(_) => {
-            for read in &mart.reads {
-                let columns = units.iter().filter_map(|column| {
-                    let grain = mart.grain.iter().find(|grain| grain.name == column.column)?;
-                    let (_, of) = column.of.iter().find(|(name, _)| *name == read.name)?;
-                    Some(unit(grain, of, &identifier(&of.column), time_zone))
-                });
-                found.push((&read.name, columns.collect()));
-            }
-        }
-    }
-    let is_fact =
-        |name: &Name| silver.iter().any(|one| one.name == *name && matches!(one.kind, SilverKind::Fact(_)));
-    let found = found.into_iter().filter(|(table, columns)| is_fact(table) && !columns.is_empty());
-    found
-        .enumerate()
-        .map(|(number, (table, columns))| GroupIndex {
-            name: identifier(&derived(&mart.name.name, &format!("rows_{}_idx", number + 1))),
-            table: relation(table),
-            columns: columns
-                .into_iter()
-                .map(|column| if column.starts_with('"') { column } else { format!("({column})") })
-                .collect(),
-        })
-        .collect()
 }
 
 /// The view that defines a stored mart.

@@ -9,6 +9,7 @@ pub(super) mod data_test;
 mod definition;
 mod dimension;
 mod fact;
+mod group_index;
 mod grouping;
 mod guards;
 mod landing;
@@ -28,7 +29,7 @@ pub(super) use apart::closed;
 pub(super) use definition::{present, unit};
 pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
-pub use grouping::{Averaged, Grouped, GroupedJoin, Grouping, grouping};
+pub use grouping::{Averaged, Counted, Grouped, GroupedJoin, Grouping, grouping};
 pub(super) use landing::COLUMNS as LANDING_COLUMNS;
 pub(super) use mart::definition_view;
 pub(super) use parting::{Parting, rekeyed};
@@ -53,9 +54,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         SilverKind::Fact(fact) => fact::script(silver, fact, &warehouse.marts),
     }));
     scripts.extend(warehouse.temporal_joins.iter().map(|join| temporal_join::script(join, warehouse)));
-    scripts.extend(
-        warehouse.marts.iter().map(|mart| mart::script(mart, &warehouse.silver, &warehouse.time_zone)),
-    );
+    scripts.extend(warehouse.marts.iter().map(|mart| mart::script(mart, warehouse)));
     let retention = retention::script(warehouse, &mut scripts);
     scripts.push(retention);
     scripts.push(guards::script());

@@ -17,7 +17,8 @@ use super::{mart_order, names, readable, sql, sums, type_name, volatile};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    DataType, Declared, Definition, Mart, MartColumn, MartSource, Name, Nullability, Reach, Storage,
+    DataType, Declared, Definition, GrainValue, Mart, MartColumn, MartSource, Name, Nullability, Reach,
+    Storage,
 };
 use crate::spec::{self, At, BySource};
 
@@ -413,7 +414,12 @@ impl Resolving<'_, '_> {
         if !(all && stored && told && source.relation.fact) {
             return None;
         }
-        sums::of(grouped, &self.place(0))
+        // As the index on a fact has it: of its columns alone.
+        let own =
+            |value: &GrainValue| matches!(value, GrainValue::Column(alias, _) if *alias == lowered.alias);
+        let found = lowered.joins.is_empty() && !lowered.grain.is_empty() && lowered.grain.iter().all(own);
+        let groups = if found { sums::Groups::Found } else { sums::Groups::Searched };
+        sums::of(grouped, &self.place(0), groups)
     }
 
     fn filters(&self, lowered: &mut [MartSource], report: &mut Report<'_>) {

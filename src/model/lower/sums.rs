@@ -1,6 +1,7 @@
 //! Which marts are refreshed by adding: one source, whose every change is told row by row, and nothing but counts and
-//! sums of exact numbers, so that what comes and goes can be added to what is stored without a difference; and averages that
-//! follow from these. Knows expressions and types.
+//! sums of exact numbers, so that what comes and goes can be added to what is stored without a difference; averages that
+//! follow from these; and counts of distinct values, where an index tells whether a group has one. Knows expressions and
+//! types.
 
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -10,22 +11,50 @@ use sqlparser::ast::{
 use super::expression::Place;
 use super::sql;
 use crate::model::data_type::BuiltIn;
-use crate::model::{Average, DataType, MartColumn, Nullability, Sum, Sums};
+use crate::model::{Average, DataType, Distinct, MartColumn, Nullability, Sum, Sums};
+
+/// Whether an index finds the rows of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    Found,
+    Searched,
+}
 
 /// How the measures of a source follow from what comes and goes; none where one of them does not.
-pub(super) fn of(all: &[(MartColumn, Expr)], place: &Place<'_>) -> Option<Sums> {
+pub(super) fn of(all: &[(MartColumn, Expr)], place: &Place<'_>, groups: Groups) -> Option<Sums> {
     let mut measures = Vec::new();
     let mut means = Vec::new();
+    let mut distinct_values = Vec::new();
     for (column, tree) in all {
-        match mean(tree, place) {
-            Some(mean) => means.push((&column.name, mean)),
-            None => measures.push((column.name.clone(), sum(tree, &column.data_type, place)?)),
+        if let Some(counted) = distinct(tree, &column.data_type, place) {
+            if groups == Groups::Searched {
+                return None;
+            }
+            distinct_values.push((column.name.clone(), counted));
+        } else if let Some(mean) = mean(tree, place) {
+            means.push((&column.name, mean));
+        } else {
+            measures.push((column.name.clone(), sum(tree, &column.data_type, place)?));
         }
     }
     let (rows, _) = measures.iter().find(|(_, sum)| *sum == Sum::Rows(None))?;
     let averages: Option<Vec<Average>> =
         means.into_iter().map(|(name, mean)| average(name, &mean, &measures, all)).collect();
-    Some(Sums { rows: rows.clone(), measures, averages: averages? })
+    Some(Sums { rows: rows.clone(), measures, averages: averages?, distinct: distinct_values })
+}
+
+/// The column of which each value counts once.
+fn distinct(tree: &Expr, stored: &DataType, place: &Place<'_>) -> Option<Distinct> {
+    let Expr::Function(called) = tree else { return None };
+    let FunctionArguments::List(list) = &called.args else { return None };
+    let counts = sql::built_in(called)? == "count" && is_whole(stored);
+    let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    if !counts || !is_distinct || called.over.is_some() || !list.clauses.is_empty() {
+        return None;
+    }
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else { return None };
+    let (_, column) = place.column(argument)?;
+    Some(Distinct { column: column.name.clone(), condition: called.filter.as_ref().map(ToString::to_string) })
 }
 
 /// What an average is taken of.
