@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "d93b49b707dbf69d022e53c0dfaf7ff4838834bc0d995913bfe63c1d976c71f3";
+pub const SPEC_HASH: &str = "da632e24dacbe2c27fc7c72dba13cc601fdf76e9eba4c8f9a4c8f4fe73417825";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9d209e7cf7ca7e5ecf3a45742447787c2572351e901dd0d5cfe50357f3fc0816";
+pub const OBJECTS_HASH: &str = "a27edf5844db03040d48eaa325deb9361c16f12e0c7592fcf4193d0cd849aa84";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -26,7 +26,8 @@ GROUP BY 1, 2;
 CREATE INDEX "vw_monthly_revenue_rows_1_idx"
     ON "temporal_silver"."fact_payment" (
         "store_id",
-        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date)
+        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date),
+        "customer_id"
     );
 
 CREATE VIEW "as_of"."vw_monthly_revenue" AS

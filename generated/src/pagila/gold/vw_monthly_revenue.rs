@@ -70,7 +70,25 @@ impl Entity {
                         filter: None,
                         told: true,
                     }],
-                    sums: None,
+                    sums: Some(descriptor::Sums {
+                        rows: "payments".to_owned(),
+                        differences: descriptor::pairs([
+                            ("revenue", "CAST(coalesce(sum(m$sign * (amount)::numeric), 0) AS numeric)"),
+                            ("payments", "CAST(coalesce(sum(m$sign), 0) AS bigint)"),
+                        ]),
+                        averages: vec![descriptor::Average {
+                            name: "average_payment".to_owned(),
+                            sum: "revenue".to_owned(),
+                            count: "payments".to_owned(),
+                            value: "CAST(round({sum}::numeric / nullif({count}, 0), 2) AS numeric(8, 2))"
+                                .to_owned(),
+                        }],
+                        distinct: vec![descriptor::Distinct {
+                            name: "paying_customers".to_owned(),
+                            value: "\"payment\".\"customer_id\"".to_owned(),
+                            condition: None,
+                        }],
+                    }),
                 })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_payment::Entity)],

@@ -3121,7 +3121,8 @@ GROUP BY 1, 2;
 CREATE INDEX "vw_monthly_revenue_rows_1_idx"
     ON "temporal_silver"."fact_payment" (
         "store_id",
-        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date)
+        (date_trunc('month', "payment_date" AT TIME ZONE 'UTC')::date),
+        "customer_id"
     );
 
 CREATE VIEW "as_of"."vw_monthly_revenue" AS
@@ -4514,5 +4515,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '9d209e7cf7ca7e5ecf3a45742447787c2572351e901dd0d5cfe50357f3fc0816'
+    'a27edf5844db03040d48eaa325deb9361c16f12e0c7592fcf4193d0cd849aa84'
 );

@@ -51,6 +51,7 @@ impl Entity {
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",
                         )]),
                         averages: vec![],
+                        distinct: vec![],
                     }),
                 })),
             },

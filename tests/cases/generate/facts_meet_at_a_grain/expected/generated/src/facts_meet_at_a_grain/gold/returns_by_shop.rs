@@ -88,6 +88,7 @@ impl Entity {
                             ("returns", "CAST(coalesce(sum(m$sign), 0) AS bigint)"),
                         ]),
                         averages: vec![],
+                        distinct: vec![],
                     }),
                 })),
             },

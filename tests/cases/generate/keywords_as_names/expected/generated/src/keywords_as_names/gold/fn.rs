@@ -57,6 +57,7 @@ impl Entity {
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",
                         )]),
                         averages: vec![],
+                        distinct: vec![],
                     }),
                 })),
             },
