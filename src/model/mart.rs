@@ -140,8 +140,8 @@ pub enum Reach {
 /// How the measures of groups follow from what comes and goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sums {
-    /// The measure that counts all rows: a group of which none is left goes.
-    pub rows: String,
+    /// The measure that counts all rows: a group of which none is left goes. Without one an index tells whether some is.
+    pub rows: Option<String>,
     /// Each measure that is summed up, and what of.
     pub measures: Vec<(String, Sum)>,
     /// The averages.

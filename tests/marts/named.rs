@@ -49,7 +49,7 @@ grain = [
     { name = "day", of = "sale.sold_at", cut = "day" },
 ]
 measures = [
-    { name = "sales", expr = "count(*)" },
+    { name = "revenue", type = "numeric(12,2)", expr = "sum(amount)" },
     { name = "prices", expr = "count(DISTINCT amount)" },
     { name = "dear", expr = "count(DISTINCT amount) FILTER (WHERE amount > 5)" },
     { name = "items", expr = "count(DISTINCT item_id)" },
@@ -242,7 +242,7 @@ async fn counts_of_distinct_values_are_added_to() {
     assert!(it.adds("by_day"));
     assert_eq!(
         by_day(&mut it).await,
-        ["(1,2025-06-02,2,2,2,1)", "(2,2025-06-02,1,1,0,1)", "(,2025-06-02,1,1,0,1)"]
+        ["(1,2025-06-02,30.00,2,2,1)", "(2,2025-06-02,5.00,1,0,1)", "(,2025-06-02,1.00,1,0,1)"]
     );
     // One value more and one less, in the group without a shop too; a value that the group has already.
     let changed =
@@ -251,20 +251,20 @@ async fn counts_of_distinct_values_are_added_to() {
     it.run().await.unwrap();
     assert_eq!(
         by_day(&mut it).await,
-        ["(1,2025-06-02,2,1,1,1)", "(2,2025-06-02,2,1,0,1)", "(,2025-06-02,2,2,1,1)"]
+        ["(1,2025-06-02,40.00,1,1,1)", "(2,2025-06-02,10.00,1,0,1)", "(,2025-06-02,8.00,2,1,1)"]
     );
     // The last row of a value, and the last of a group.
     let gone =
         [sale(3, "D", 1, "1", "20.00"), sale(3, "D", 4, "null", "1.00"), sale(3, "D", 5, "null", "7.00")];
     it.land(&gone.concat()).await.unwrap();
     it.run().await.unwrap();
-    assert_eq!(by_day(&mut it).await, ["(1,2025-06-02,1,1,1,1)", "(2,2025-06-02,2,1,0,1)"]);
+    assert_eq!(by_day(&mut it).await, ["(1,2025-06-02,20.00,1,1,1)", "(2,2025-06-02,10.00,1,0,1)"]);
     // And no group is recomputed.
     execute("UPDATE gold.by_day SET prices = prices + 10 WHERE shop_id = 2", &mut it.connection)
         .await
         .unwrap();
     it.land(&sale(4, "I", 7, "2", "8.00")).await.unwrap();
     let told = it.run().await.unwrap_err();
-    assert!(told.contains("stored (2,2025-06-02,3,12,1,1)"), "{told}");
+    assert!(told.contains("stored (2,2025-06-02,18.00,12,1,1)"), "{told}");
     it.end().await;
 }

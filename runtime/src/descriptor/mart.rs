@@ -101,8 +101,9 @@ pub struct MartJoin {
 /// How differences are added to a mart's groups.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// The measure that counts all rows of a group.
-    pub rows: String,
+    /// The measure that counts all rows of a group. Without one an index finds the rows of a group, so that it tells whether
+    /// there are some, and the source is joined to nothing.
+    pub rows: Option<String>,
     /// Each measure, and the SQL of its difference over rows with their sign, `m$sign`.
     pub differences: Vec<(String, String)>,
     /// The averages that follow from them.

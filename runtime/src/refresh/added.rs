@@ -18,6 +18,9 @@ const READ_RATHER_THAN_LOOKED_UP: i64 = 10;
 /// The values of so few rows are looked up in any case.
 const FEW: i64 = 100;
 
+/// Whether a group has rows, in a table of differences.
+const THERE: &str = "m$there";
+
 /// What can be added: the only source has changed and nothing that is joined to it, and its rows can be counted.
 pub fn added<'a>(groups: &'a Groups, reads: &Reads<'a>) -> Option<(&'a Sums, &'a MartSource, &'a str)> {
     let (Some(sums), [source]) = (&groups.sums, groups.sources.as_slice()) else { return None };
@@ -39,7 +42,8 @@ pub async fn add(
     (sums, source, changes): (&Sums, &MartSource, &str),
     connection: &mut PgConnection,
 ) -> Result<Option<u64>> {
-    if !sums.distinct.is_empty() && !looked_up(source, changes, connection).await? {
+    let looks_up = sums.rows.is_none() || !sums.distinct.is_empty();
+    if looks_up && !looked_up(source, changes, connection).await? {
         return Ok(None);
     }
     let sql = difference(stored, sums, source, changes);
@@ -47,11 +51,12 @@ pub async fn add(
     if touched == 0 {
         return Ok(Some(0));
     }
-    let lost = sums.differences.iter().map(|(name, _)| format!("{}::text", quote::identifier(name)));
+    let lost = sums.differences.iter().map(|(name, _)| format!("{}::text = 'NaN'", quote::identifier(name)));
+    let lost = ["false".to_owned()].into_iter().chain(lost);
     let unit: Vec<&String> = stored.mart.grain.iter().collect();
     let sql = format!(
-        "SELECT count(*) FILTER (WHERE 'NaN' IN ({})), count(*) FILTER (WHERE {})\nFROM {}",
-        lost.collect::<Vec<_>>().join(", "),
+        "SELECT count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {})\nFROM {}",
+        lost.collect::<Vec<_>>().join(" OR "),
         is_null("", &unit),
         stored.table("delta"),
     );
@@ -78,9 +83,48 @@ pub async fn add(
     Ok(Some(changed))
 }
 
+/// By how much each group differs, and whether it has rows, where no measure tells.
+fn difference(stored: &Stored<'_>, sums: &Sums, source: &MartSource, changes: &str) -> String {
+    let differences = differences(stored, sums, source, changes);
+    if sums.rows.is_some() {
+        return differences;
+    }
+    let grain: Vec<&String> = stored.mart.grain.iter().collect();
+    let has_rows = |equal: &str| {
+        let filter = source.filter.as_ref().map(|filter| format!(" AND ({filter})")).unwrap_or_default();
+        format!(
+            "EXISTS (\nSELECT\nFROM {} AS {}\nWHERE {}{filter}\n)",
+            quote::name(&source.relation),
+            quote::identifier(&source.alias),
+            of_group(source, &grain, equal, "m$group"),
+        )
+    };
+    format!(
+        "SELECT m$group.*, CASE WHEN {} THEN {} ELSE {} END AS {THERE}\nFROM (\n{differences}\n) AS m$group",
+        is_null("m$group.", &grain),
+        has_rows("IS NOT DISTINCT FROM"),
+        has_rows("="),
+    )
+}
+
+/// What a row of a source that is in a group is known by.
+fn of_group(source: &MartSource, grain: &[&String], equal: &str, group: &str) -> String {
+    let values = source.grain.iter().zip(grain);
+    let same = values.map(|(value, name)| format!("{value} {equal} {group}.{}", quote::identifier(name)));
+    same.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Whether a group has rows, when a difference is added to what is stored of it.
+fn has_rows(sums: &Sums, added: impl Fn(&str) -> String) -> String {
+    match &sums.rows {
+        Some(rows) => format!("{} > 0", added(rows)),
+        None => format!("delta.{THERE}"),
+    }
+}
+
 /// By how much each group differs: its sums by what came and went, its counts of distinct values by those of them that it
 /// has now, or had.
-fn difference(stored: &Stored<'_>, sums: &Sums, source: &MartSource, changes: &str) -> String {
+fn differences(stored: &Stored<'_>, sums: &Sums, source: &MartSource, changes: &str) -> String {
     let grain = &stored.mart.grain;
     let values = source.grain.iter().zip(grain).map(|(value, name)| as_named(value, name));
     let mut differences: Vec<String> =
@@ -143,12 +187,6 @@ fn counted_values(stored: &Stored<'_>, source: &MartSource, counted: &Distinct, 
         positions.join(", "),
     );
     let branch = |which: &str, equal: &str| {
-        let same: Vec<String> = source
-            .grain
-            .iter()
-            .zip(&grain)
-            .map(|(value, name)| format!("{value} {equal} m$pair.{}", quote::identifier(name)))
-            .collect();
         format!(
             "SELECT {}, (m$found.m$rows > 0)::integer - (m$found.m$rows > m$pair.m$rows)::integer AS m$differs\n\
              FROM m$pair\nCROSS JOIN LATERAL (\nSELECT count(*) AS m$rows\nFROM (\nSELECT\nFROM {} AS {alias}\n\
@@ -156,7 +194,7 @@ fn counted_values(stored: &Stored<'_>, source: &MartSource, counted: &Distinct, 
              ) AS m$found\nWHERE {which}",
             quote::list("m$pair.", &grain),
             quote::name(&source.relation),
-            same.join(" AND "),
+            of_group(source, &grain, equal, "m$pair"),
             counted.value,
         )
     };
@@ -205,15 +243,15 @@ fn merged(stored: &Stored<'_>, groups: &Groups, sums: &Sums, which: &str, same: 
     let differs = sums.added().map(|name| format!("{} <> 0", new(name)));
     format!(
         "MERGE INTO {mart} AS stored\nUSING (\nSELECT *\nFROM {delta} AS delta\nWHERE {which}\n) AS delta\nON {same}\n\
-         WHEN MATCHED AND {left} <= 0 THEN DELETE\n\
+         WHEN MATCHED AND NOT ({left}) THEN DELETE\n\
          WHEN MATCHED AND ({differs}) THEN UPDATE SET {set}\n\
-         WHEN NOT MATCHED AND {came} > 0 THEN INSERT ({columns}) VALUES ({values})",
+         WHEN NOT MATCHED AND {came} THEN INSERT ({columns}) VALUES ({values})",
         mart = quote::name(&stored.mart.table),
         delta = stored.table("delta"),
-        left = added(&sums.rows),
+        left = has_rows(sums, added),
         differs = differs.collect::<Vec<_>>().join(" OR "),
         set = set.join(", "),
-        came = new(&sums.rows),
+        came = has_rows(sums, new),
         columns = columns.join(", "),
         values = values.join(", "),
     )
@@ -241,11 +279,11 @@ fn summed(stored: &Stored<'_>, groups: &Groups, sums: &Sums) -> String {
     let some = format!("(SELECT count(*) FROM {} AS delta WHERE {is_null}) > 0", stored.table("delta"));
     let branch = |which: String, same: String| {
         format!(
-            "SELECT {}\nFROM {} AS delta\nLEFT JOIN {} AS stored ON {same}\nWHERE {which} AND {} > 0",
+            "SELECT {}\nFROM {} AS delta\nLEFT JOIN {} AS stored ON {same}\nWHERE {which} AND {}",
             columns.join(", "),
             stored.table("delta"),
             quote::name(&stored.mart.table),
-            sum(&sums.rows),
+            has_rows(sums, sum),
         )
     };
     let summed = format!(

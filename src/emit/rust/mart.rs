@@ -102,7 +102,7 @@ fn groups(grouping: &Grouping) -> Expression {
         structure(
             "descriptor::Sums",
             vec![
-                ("rows", owned(&sums.rows)),
+                ("rows", optional(sums.rows.as_deref().map(owned))),
                 ("differences", pairs(&sums.differences)),
                 ("averages", vector(sums.averages.iter().map(average).collect())),
                 ("distinct", vector(sums.distinct.iter().map(counted).collect())),

@@ -29,7 +29,7 @@ pub struct Grouping {
 /// How differences are added to a mart's groups.
 pub struct Added {
     /// The measure that counts all rows.
-    pub rows: String,
+    pub rows: Option<String>,
     /// The SQL of each measure's difference.
     pub differences: Vec<(String, String)>,
     /// The averages.

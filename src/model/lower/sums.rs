@@ -37,10 +37,13 @@ pub(super) fn of(all: &[(MartColumn, Expr)], place: &Place<'_>, groups: Groups) 
             measures.push((column.name.clone(), sum(tree, &column.data_type, place)?));
         }
     }
-    let (rows, _) = measures.iter().find(|(_, sum)| *sum == Sum::Rows(None))?;
+    let rows = measures.iter().find(|(_, sum)| *sum == Sum::Rows(None)).map(|(name, _)| name.clone());
+    if rows.is_none() && groups == Groups::Searched {
+        return None;
+    }
     let averages: Option<Vec<Average>> =
         means.into_iter().map(|(name, mean)| average(name, &mean, &measures, all)).collect();
-    Some(Sums { rows: rows.clone(), measures, averages: averages?, distinct: distinct_values })
+    Some(Sums { rows, measures, averages: averages?, distinct: distinct_values })
 }
 
 /// The column of which each value counts once.
