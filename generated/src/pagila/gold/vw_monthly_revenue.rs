@@ -71,7 +71,7 @@ impl Entity {
                         told: true,
                     }],
                     sums: Some(descriptor::Sums {
-                        rows: "payments".to_owned(),
+                        rows: Some("payments".to_owned()),
                         differences: descriptor::pairs([
                             ("revenue", "CAST(coalesce(sum(m$sign * (amount)::numeric), 0) AS numeric)"),
                             ("payments", "CAST(coalesce(sum(m$sign), 0) AS bigint)"),

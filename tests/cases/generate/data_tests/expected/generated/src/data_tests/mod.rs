@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "ed6ab01dddbd8dcb5e82944b3504d7e29587e160bc2fca91e9527b84016298fa";
+pub const SPEC_HASH: &str = "08565a1755b8d1c59097be84e2d2353357154e6251bff94bb781a4983bd134ae";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "dfeb1a088a55b3b23bafd7de22497b65145956682baf6aace8b34850f4062bff";

@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "dcdb9c5f2b9a66086741095fa91102073af048084931507fd541c17d6bc06a9b";
+pub const SPEC_HASH: &str = "0b88918225a064e33259022b05d28569805e6c34c7cdf49ed275e698cb8b0461";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "734cbcabe87cfe7e381b05fd87d83a8769db003361d310d87a91ca5265820799";

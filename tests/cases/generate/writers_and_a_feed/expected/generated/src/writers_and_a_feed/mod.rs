@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "550acf65434ecc3747bd0cd44611ced305858cad2e63c4c8aec53b3e90c9ff60";
+pub const SPEC_HASH: &str = "2e12e2351f6ec6f0cc8306ef2d59421133a232caac26eb0c2917749a6c9f649d";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "9e58cd4c2e4345fb0c0ce88fc07f644b0eb69b32fad57f94af8d52b8c25210bb";

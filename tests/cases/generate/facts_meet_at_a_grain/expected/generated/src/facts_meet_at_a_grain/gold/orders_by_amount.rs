@@ -45,7 +45,7 @@ impl Entity {
                         told: true,
                     }],
                     sums: Some(descriptor::Sums {
-                        rows: "orders".to_owned(),
+                        rows: Some("orders".to_owned()),
                         differences: descriptor::pairs([(
                             "orders",
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",

@@ -79,7 +79,7 @@ impl Entity {
                         told: true,
                     }],
                     sums: Some(descriptor::Sums {
-                        rows: "returns".to_owned(),
+                        rows: Some("returns".to_owned()),
                         differences: descriptor::pairs([
                             (
                                 "returned",

@@ -51,7 +51,7 @@ impl Entity {
                         told: true,
                     }],
                     sums: Some(descriptor::Sums {
-                        rows: "limit".to_owned(),
+                        rows: Some("limit".to_owned()),
                         differences: descriptor::pairs([(
                             "limit",
                             "CAST(coalesce(sum(m$sign), 0) AS bigint)",

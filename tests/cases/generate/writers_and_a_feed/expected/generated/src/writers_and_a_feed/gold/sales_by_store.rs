@@ -48,7 +48,15 @@ impl Entity {
                         filter: None,
                         told: true,
                     }],
-                    sums: None,
+                    sums: Some(descriptor::Sums {
+                        rows: None,
+                        differences: descriptor::pairs([(
+                            "amount",
+                            "CAST(coalesce(sum(m$sign * (amount)::numeric), 0) AS numeric)",
+                        )]),
+                        averages: vec![],
+                        distinct: vec![],
+                    }),
                 })),
             },
             reads: vec![descriptor::Name::of(super::super::silver::fact_sale::Entity)],
