@@ -1,8 +1,10 @@
 //! What a run tells OpenLineage's listeners: what has changed and where its columns come from, or why it was refused; no
-//! word where nothing has, and no password ever.
+//! word where nothing has, and no password ever. Every event is as the standard's own schema says, where that can be had:
+//! `MEDALLION_OPENLINEAGE` names the folder that `scripts/openlineage` prints.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use medallion_server::Server;
 use serde_json::Value;
@@ -18,7 +20,81 @@ fn told(shop: &Shop, status: i32) -> Vec<Value> {
     let output = command(shop, &["run"]).env("OPENLINEAGE_FILE", &file).output().unwrap();
     assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
     let text = fs::read_to_string(&file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    match std::env::var_os("MEDALLION_OPENLINEAGE") {
+        Some(folder) => Standard(folder.into()).check(&events),
+        None => eprintln!("NOT TESTED against OpenLineage's schema: MEDALLION_OPENLINEAGE does not name it"),
+    }
+    events
+}
+
+/// The standard's folder: `OpenLineage.json`, and `facets`.
+#[derive(Clone)]
+struct Standard(PathBuf);
+
+impl Standard {
+    fn read(&self, file: &str) -> std::io::Result<Value> {
+        let folder = if file == "OpenLineage.json" { self.0.clone() } else { self.0.join("facets") };
+        Ok(serde_json::from_slice(&fs::read(folder.join(file))?)?)
+    }
+
+    /// What a value breaks of a file's schema.
+    fn broken(&self, file: &str, value: &Value) -> Vec<String> {
+        let schema = self.read(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let validator = jsonschema::options()
+            .with_retriever(self.clone())
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    fn check(&self, events: &[Value]) {
+        // It refuses what is wrong.
+        assert!(!self.broken("OpenLineage.json", &serde_json::json!({ "eventType": "START" })).is_empty());
+        for event in events {
+            let wrong = self.broken("OpenLineage.json", event);
+            assert!(wrong.is_empty(), "{wrong:?} in {event:#}");
+            let mut facets = Vec::new();
+            collect_facets(event, &mut facets);
+            assert!(!facets.is_empty(), "{event:#}");
+            for (name, facet) in facets {
+                let url = facet["_schemaURL"].as_str().unwrap();
+                let file = url.rsplit('/').find(|part| part.contains(".json")).unwrap();
+                let file = file.split('#').next().unwrap();
+                let mut one = serde_json::Map::new();
+                one.insert(name.clone(), facet.clone());
+                let wrong = self.broken(file, &Value::Object(one));
+                assert!(wrong.is_empty(), "{wrong:?} in the facet `{name}` of {event:#}");
+            }
+        }
+    }
+}
+
+impl jsonschema::Retrieve for Standard {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let file = uri.path().as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(self.read(&file)?)
+    }
+}
+
+/// The facets within a value, by their names.
+fn collect_facets(value: &Value, facets: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(all) => {
+            for (key, value) in all {
+                if let (true, Value::Object(named)) = (key.to_lowercase().ends_with("facets"), value) {
+                    facets.extend(named.iter().map(|(name, facet)| (name.clone(), facet.clone())));
+                }
+                collect_facets(value, facets);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|value| collect_facets(value, facets)),
+        _ => {}
+    }
 }
 
 /// The words of the events of each run, by its job's name.
