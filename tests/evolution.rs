@@ -25,6 +25,8 @@ mod measured;
 mod others;
 #[path = "evolution/source.rs"]
 mod source;
+#[path = "evolution/told.rs"]
+mod told;
 
 use std::path::Path;
 

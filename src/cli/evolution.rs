@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Error;
 use crate::emit::Unable;
 use crate::finding::{Code, Finding, Findings, Span};
-use crate::model::{Name, TOOL_SCHEMA};
+use crate::model::{JOURNAL, Name, TOOL_SCHEMA};
 use crate::plan::Hazard;
 use crate::plan::decision::Undecided;
 use crate::spec::{self, At, Files};
@@ -66,6 +66,18 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 finding = finding.help(format!("if it is `{now}` now, say there `{line}`")).line(place, line);
             }
             finding
+        }
+        Undecided::Journal { relation } => {
+            let name = bare(relation);
+            let place = place(declared(relation, spec), spec, files);
+            let message = format!("what others have written into `{name}` would go, with its journal");
+            let what = why(&format!("{name}.{JOURNAL}"));
+            Finding::new(Code::UnallowedDrop, message, place)
+                .label("was versioned when the last migration was written, whoever wrote it")
+                .help(format!("to let it go, write under `[allow_drop]`: `{what}`"))
+                .help("to keep it, say there `system_versioning = true`")
+                .line("[allow_drop]", what)
+                .line(name, "system_versioning = true")
         }
         Undecided::Unfilled { relation, column } => {
             let place = place(declared(relation, spec), spec, files);

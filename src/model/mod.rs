@@ -62,6 +62,9 @@ pub struct Warehouse {
     pub tags: BTreeMap<String, Vec<String>>,
 }
 
+/// How the spec calls what others have written into a dimension, where that may go: `dim_customer_hist.journal`.
+pub const JOURNAL: &str = "journal";
+
 /// What the spec says about how it came out of an earlier one. Says nothing about what the warehouse is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Evolution {
@@ -71,7 +74,7 @@ pub struct Evolution {
     pub columns: Vec<(Name, String, String)>,
     /// Columns of silver relations whose past comes from bronze when they are added.
     pub backfilled: Vec<(Name, String)>,
-    /// What may go, and why: a relation as the spec calls it, or `relation.column`.
+    /// What may go, and why: a relation as the spec calls it, `relation.column`, or a dimension's `relation.journal`.
     pub allowed_drops: BTreeMap<String, String>,
     /// What a migration may risk, and why: `relation.hazard`, the relation as the spec calls it.
     pub allowed_hazards: BTreeMap<String, String>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fit::{Fit, spelled};
 use super::hazard::Hazard;
 use super::schema::Schemas;
-use crate::model::{Evolution, Name};
+use crate::model::{Evolution, JOURNAL, Name};
 
 /// A model as the lock keeps it.
 #[derive(Clone, Debug)]
@@ -62,6 +62,11 @@ pub enum Undecided {
         column: Option<String>,
         /// What has come in its place, perhaps.
         perhaps: Vec<String>,
+    },
+    /// What others have written into a dimension would go with its journal.
+    Journal {
+        /// The table.
+        relation: Name,
     },
     /// A column is new where rows are, and takes no NULL, or is looked up and has no past.
     Unfilled {
@@ -307,6 +312,9 @@ impl Relation {
         if is_versioned(&self.kept) && !is_versioned(&wanted.kept) {
             decisions.labels.push(format!("{}_unversioned", now.name));
             decisions.recomputed.insert(now.clone());
+            if !is_allowed(evolution, now, Some(JOURNAL)) {
+                undecided.push(Undecided::Journal { relation: now.clone() });
+            }
         }
         let added: Vec<(&String, &Column)> =
             wanted.columns.iter().filter(|(name, _)| !before.contains_key(*name)).collect();

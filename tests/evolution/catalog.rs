@@ -42,7 +42,7 @@ pub fn copy(url: &str, from: &str, to: &str) {
 /// as `*` unfolds in that order, so that the lines of a function are compared in an order of their own. Partitions that
 /// were made for rows are none of it either.
 pub fn catalog(url: &str) -> String {
-    const MADE: &str = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' AND relname ~ '_[0-9]{4}[0-9_wq]*$'";
+    const MADE: &str = "SELECT replace(relname, '\"', '\"\"') FROM pg_class WHERE relispartition AND relkind = 'r' AND relname ~ '_[0-9]{4}[0-9_wq]*$'";
     let made = psql(url, MADE);
     let hash = psql(url, "SELECT objects_hash FROM medallion.warehouse");
     let all = psql(url, &lines()) + &hash;

@@ -123,7 +123,16 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
             ("name = \"email\", type", "name = \"mail\", from = \"email\", renamed_from = \"email\", type"),
         ],
     ),
-    ("dimension no longer versioned", &[("system_versioning = true\n", "")]),
+    (
+        "dimension no longer versioned",
+        &[
+            ("system_versioning = true\n", ""),
+            (
+                "[types]",
+                "[allow_drop]\n\"dim_customer_hist.journal\" = \"Only the source writes it.\"\n\n[types]",
+            ),
+        ],
+    ),
     (
         "landing renamed",
         &[

@@ -353,6 +353,7 @@ fn what_cannot_be_known_is_asked_for() {
                 ("relation = \"lookup_store\"", "relation = \"lookup_shop\""),
             ],
         ),
+        ("a_dropped_journal", &[("system_versioning = true\n", "")]),
         (
             "a_column_that_takes_no_null",
             &[(

@@ -52,7 +52,7 @@ pub struct Spec {
     joined: bool,
     measures: usize,
     retained: usize,
-    dropped: Vec<String>,
+    pub dropped: Vec<String>,
 }
 
 /// A name, and the one before where it has changed just now.
@@ -69,9 +69,9 @@ pub struct Relation {
     /// The table at the source.
     pub table: &'static str,
     pub columns: Vec<Column>,
-    key: usize,
+    pub key: usize,
     description: Option<&'static str>,
-    versioned: bool,
+    pub versioned: bool,
     refused: bool,
     apart: Option<&'static str>,
     every: &'static str,
@@ -87,7 +87,7 @@ pub struct Column {
     null: bool,
     pub tracked: bool,
     described: bool,
-    backfill: bool,
+    pub backfill: bool,
     /// The transaction up to which it is NULL, where it began without its past.
     pub since: Option<usize>,
 }

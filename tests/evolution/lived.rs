@@ -44,15 +44,15 @@ fn any_life_of_a_warehouse_tells_what_its_source_said() {
 }
 
 /// A shop and its warehouse.
-struct Life {
+pub struct Life {
     runtime: Runtime,
-    place: Place,
+    pub place: Place,
     slot: String,
     history: History,
     /// The system time of each transaction that was captured.
     times: Vec<String>,
-    spec: Spec,
-    files: FileSet,
+    pub spec: Spec,
+    pub files: FileSet,
     /// What others have written, past the source.
     written: Written,
     /// What has happened so far, for whom it fails.
@@ -65,7 +65,7 @@ impl Life {
         life.go_on(draws).map_err(|error| format!("{}{error}\n{}", life.told, life.spec.toml()))
     }
 
-    fn begin() -> Self {
+    pub fn begin() -> Self {
         static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let server = Server::shared_scratch().unwrap();
@@ -131,7 +131,7 @@ impl Life {
         }
     }
 
-    fn migrate(&mut self) -> Result<(), String> {
+    pub fn migrate(&mut self) -> Result<(), String> {
         let model = loaded(&self.spec)?;
         let before = past(&self.files).lock.migrations.len();
         let after = emit::evolve(&model, &workspace(), &past(&self.files))
@@ -147,7 +147,7 @@ impl Life {
         }
     }
 
-    fn change(&mut self, draws: &mut Draws) {
+    pub fn change(&mut self, draws: &mut Draws) {
         let sql = self.history.change(draws);
         psql(&self.place.source, &sql);
     }
@@ -208,7 +208,7 @@ impl Life {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<(), String> {
+    pub fn run(&mut self) -> Result<(), String> {
         let warehouse = self.warehouse()?;
         self.runtime
             .block_on(run::run(&warehouse, &self.place, &mut Silent))
@@ -234,7 +234,7 @@ impl Life {
     }
 
     /// `verify` finds nothing; now is what the source is, and any time what it was.
-    fn holds(&self) -> Result<(), String> {
+    pub fn holds(&self) -> Result<(), String> {
         let warehouse = self.warehouse()?;
         let checks = self
             .runtime
@@ -342,19 +342,19 @@ struct Written {
 
 impl Written {
     /// What becomes of it as the spec changes: a column that goes takes its values along, and what is not versioned any
-    /// more keeps none.
+    /// more keeps none. Another key keeps all of it.
     fn follow(&mut self, before: &Spec, now: &Spec) {
         self.now.retain(|place, rows| {
-            let Some(relation) = now.relations.get(*place).filter(|one| one.is_versioned()) else {
+            if !now.relations.get(*place).is_some_and(Relation::is_versioned) {
                 return false;
-            };
+            }
             let was = &before.relations[*place];
             for column in was.columns.iter().filter(|column| now.has_dropped(was.name(), column.name())) {
                 for row in rows.values_mut() {
                     row.remove(column.field);
                 }
             }
-            relation.key() == was.key()
+            true
         });
     }
 }
@@ -386,7 +386,7 @@ fn compared(
     )
 }
 
-fn loaded(spec: &Spec) -> Result<Warehouse, String> {
+pub fn loaded(spec: &Spec) -> Result<Warehouse, String> {
     let mut files: Files = edited(&[]);
     files.spec = SourceText::new(files.spec.path(), spec.toml());
     model::load(&files).map_err(|findings| findings.human(medallion::finding::Colour::Plain))

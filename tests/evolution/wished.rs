@@ -129,8 +129,16 @@ impl Spec {
                 Some(format!("{before} is {now} now"))
             }
             16 if !relation.is_fact() => {
+                if relation.name.before.is_some() {
+                    return None;
+                }
+                let journal = format!("{name}.journal");
                 relation.versioned = !relation.versioned;
-                Some(format!("{name} versioned {}", relation.versioned))
+                match relation.versioned {
+                    true => self.dropped.retain(|one| *one != journal),
+                    false => self.dropped.push(journal),
+                }
+                Some(format!("{name} versioned {}", self.relations[at].versioned))
             }
             17 => {
                 let used = self

@@ -4,7 +4,7 @@
 use super::catalog::{Catalog, Section};
 use super::report::Report;
 use crate::finding::{Code, Finding};
-use crate::model::{Evolution, Name};
+use crate::model::{Evolution, JOURNAL, Name, Writes};
 use crate::spec::{self, At};
 
 /// What can be allowed.
@@ -75,7 +75,11 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
             None => (what.as_str(), None),
         };
         let there = match (catalog.relation(relation), column) {
-            (Some(relation), Some(column)) => relation.column(column).is_some(),
+            (Some(relation), Some(column)) => {
+                let is_journal = column == JOURNAL
+                    && matches!(relation.section, Section::Dimension { writes: Writes::Versioned, .. });
+                relation.column(column).is_some() || is_journal
+            }
             (Some(_), None) => true,
             (None, _) => catalog.landings.iter().any(|landing| landing.declared.value == relation),
         };
