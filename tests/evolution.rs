@@ -236,8 +236,10 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
             continue;
         }
         let there = psql(&migrated, measured::THERE);
-        let held = try_psql(&migrated, &format!("{up}\n{}", measured::HELD));
+        let files = psql(&migrated, measured::FILES);
+        let held = try_psql(&migrated, &format!("{up}\n{};{};", measured::HELD, measured::FILES));
         let held = held.map_err(|error| format!("{error}\n{up}"))?;
+        measured::is_built_as_told(&planned.up, &files, &held).map_err(|error| format!("{error}\n{up}"))?;
         measured::is_told(&planned.up, &there, &held).map_err(|error| format!("{error}\n{up}"))?;
     }
     let up = migration(&after, 2, "up.sql");

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use medallion_runtime::descriptor::{Plugin, RemovedPartitions, Scripts, Source, Warehouse};
+use medallion_runtime::error::Error;
 use medallion_runtime::lock;
 use medallion_runtime::migrate::{self, Patience, Refused};
 use medallion_runtime::place::Place;
@@ -232,37 +233,44 @@ async fn an_index_that_could_not_be_built_is_built_anew() {
     assert_eq!(session.fetch_one(invalid).await.unwrap().get::<i64, _>(0), 0);
 }
 
+/// A shop that holds sales, for which an index is to be built beside others.
+struct Shop;
+
+impl MigrationName for Shop {
+    fn name(&self) -> &str {
+        "m000001_baseline"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Shop {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "CREATE TABLE medallion.warehouse (name text, objects_hash text);
+            INSERT INTO medallion.warehouse VALUES ('shop', 'one');
+            CREATE SCHEMA silver;
+            CREATE TABLE silver.dim_customer_hist (points integer, sys_end timestamptz);
+            CREATE TABLE silver.fact_sale (customer_id integer, sold_at date) PARTITION BY RANGE (sold_at);
+            CREATE TABLE silver.fact_sale_default PARTITION OF silver.fact_sale DEFAULT;
+            CREATE TABLE silver.\"fact_sale's 2024\" PARTITION OF silver.fact_sale
+                FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+            CREATE TABLE silver.fact_sale_2025 PARTITION OF silver.fact_sale
+                FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+            INSERT INTO silver.fact_sale VALUES (1, '2024-02-03'), (2, '2023-02-03')";
+        manager.get_connection().execute_unprepared(sql).await?;
+        Ok(())
+    }
+}
+
+fn shop() -> Warehouse {
+    warehouse("one", || vec![Box::new(Shop), Box::new(beside::Migration)])
+}
+
 /// Whoever ends a build in the middle leaves an index behind that serves nobody: the next try builds it.
 #[tokio::test]
 async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
-    struct Shop;
-
-    impl MigrationName for Shop {
-        fn name(&self) -> &str {
-            "m000001_baseline"
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl MigrationTrait for Shop {
-        async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-            let sql = "CREATE TABLE medallion.warehouse (name text, objects_hash text);
-                INSERT INTO medallion.warehouse VALUES ('shop', 'one');
-                CREATE SCHEMA silver;
-                CREATE TABLE silver.dim_customer_hist (points integer, sys_end timestamptz);
-                CREATE TABLE silver.fact_sale (customer_id integer, sold_at date) PARTITION BY RANGE (sold_at);
-                CREATE TABLE silver.fact_sale_default PARTITION OF silver.fact_sale DEFAULT;
-                CREATE TABLE silver.\"fact_sale's 2024\" PARTITION OF silver.fact_sale
-                    FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
-                INSERT INTO silver.fact_sale VALUES (1, '2024-02-03'), (2, '2023-02-03')";
-            manager.get_connection().execute_unprepared(sql).await?;
-            Ok(())
-        }
-    }
-
     let (place, mut session) = database("migrating_broken_off").await;
     migrate::up(&warehouse("one", || vec![Box::new(Shop)]), &place).await.unwrap();
-    let shop = warehouse("one", || vec![Box::new(Shop), Box::new(beside::Migration)]);
+    let shop = shop();
     for (table, word) in
         [("silver.dim_customer_hist", "dim_customer"), ("silver.\"fact_sale's 2024\"", "2024")]
     {
@@ -292,11 +300,77 @@ async fn what_is_built_beside_others_is_begun_anew_where_it_was_broken_off() {
         "silver.\"fact_sale's 2024\"",
         "silver.dim_customer_hist",
         "silver.fact_sale",
+        "silver.fact_sale_2025",
         "silver.fact_sale_default",
     ];
     assert_eq!(built(&mut session).await, all);
     migrate::down(&shop, &place).await.unwrap();
     assert_eq!(built(&mut session).await, Vec::<String>::new());
+}
+
+/// A loader that has written to the default partition makes one beside it while that one is indexed: each of the two waits
+/// for the other, so that the server ends one of them. Whichever it is tries again, and both get done.
+#[tokio::test]
+async fn a_loader_that_makes_a_partition_and_a_build_both_end_well() {
+    let (place, mut session) = database("migrating_parting").await;
+    migrate::up(&warehouse("one", || vec![Box::new(Shop)]), &place).await.unwrap();
+    let mut loader = PgConnection::connect(&place.warehouse).await.unwrap();
+    const WRITE: &str = "BEGIN; INSERT INTO silver.fact_sale VALUES (3, '2022-02-03')";
+    loader.execute(WRITE).await.unwrap();
+    let work = async {
+        until_it_builds("fact_sale_default", &mut session).await;
+        let mut tries = 1;
+        loop {
+            let part = "CREATE TABLE silver.fact_sale_2030 PARTITION OF silver.fact_sale
+                FOR VALUES FROM ('2030-01-01') TO ('2031-01-01')";
+            let made = match loader.execute(part).await {
+                Ok(_) => loader.execute("COMMIT").await.map(drop),
+                Err(error) => Err(error),
+            };
+            let Err(cause) = made else { break tries };
+            let error = Error::new("no partition").because(cause);
+            // As `run` and `watch` do it: all of it once more.
+            assert!(error.is_passing(), "{error}");
+            assert_eq!(error.sqlstate().as_deref(), Some("40P01"), "{error}");
+            loader.execute("ROLLBACK").await.unwrap();
+            loader.execute(WRITE).await.unwrap();
+            tries += 1;
+        }
+    };
+    let mut said = Vec::new();
+    let mut say = |text: &str| said.push(text.to_owned());
+    // No time is left for a try that is made again: what a try gets done does not count.
+    let all = async { migrate::up_patiently(&shop(), &place, patience(60), &mut say).await };
+    let (migrated, tries) = tokio::join!(all, work);
+    assert_eq!(migrated.unwrap(), ["m000003_dim_customer_hist_index_and_1_more"]);
+    let has_yielded = said.iter().any(|text| text.contains("lets others go ahead"));
+    assert!(tries > 1 || has_yielded, "nobody had to try again: {said:?}");
+    let all = [
+        "silver.\"fact_sale's 2024\"",
+        "silver.dim_customer_hist",
+        "silver.fact_sale",
+        "silver.fact_sale_2025",
+        "silver.fact_sale_2030",
+        "silver.fact_sale_default",
+    ];
+    assert_eq!(built(&mut session).await, all);
+}
+
+/// Who makes a partition does not wait for the default one to be indexed where it holds nothing, as it mostly does.
+#[tokio::test]
+async fn what_holds_nothing_is_not_built_beside_others() {
+    let (place, mut session) = database("migrating_empty").await;
+    migrate::up(&warehouse("one", || vec![Box::new(Shop)]), &place).await.unwrap();
+    session.execute("TRUNCATE silver.fact_sale_default").await.unwrap();
+    let sql = include_str!("../../tests/evolution/expected/beside/up.sql");
+    let ask = sql.split("-- Each line of its answer, by itself:").nth(2).unwrap();
+    let ask = ask.split("-- By itself:").next().unwrap();
+    let spelled = sql.split("-- By itself:").find(|one| one.contains("pg_temp")).unwrap();
+    let spelled = spelled.split("-- Each line").next().unwrap();
+    session.execute(sqlx::AssertSqlSafe(spelled.to_owned())).await.unwrap();
+    let rows = session.fetch_all(sqlx::AssertSqlSafe(ask.to_owned())).await.unwrap();
+    let told: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(told, ["CREATE INDEX CONCURRENTLY ON silver.\"fact_sale's 2024\" USING btree (customer_id)"]);
 }
 
 /// The sessions that wait to build an index on a table that is called so.

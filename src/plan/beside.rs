@@ -1,6 +1,6 @@
 //! Indexes of tables that hold rows, which can be built while others write there: each statement by itself, in no
-//! transaction, after all else. An index that holds something to be unique is none of them: what relies on it does so
-//! from the first moment.
+//! transaction, after all else. So are those that PostgreSQL would build anew as a column's type changes, though rows stay
+//! as they are. An index that holds something to be unique is none of them: what relies on it does so from the first moment.
 
 use std::collections::BTreeSet;
 
@@ -34,21 +34,29 @@ pub fn apart(
     renames: &Renames,
     derived: &BTreeSet<String>,
 ) -> Result<Option<Beside>, Unreadable> {
-    // Nearly every change is of no index at all.
-    let indexes = |catalog: &Catalog| -> BTreeSet<String> {
-        let indexes = catalog.objects.iter().filter(|one| one.identity.kind == Kind::Index);
-        indexes.map(|one| one.sql.clone()).collect()
+    // Nearly every change is of no index at all, nor of a table that has one.
+    let indexed = |catalog: &Catalog| -> BTreeSet<String> {
+        let indexes: Vec<&Object> =
+            catalog.objects.iter().filter(|one| one.identity.kind == Kind::Index).collect();
+        let tables: BTreeSet<&str> = indexes.iter().map(|one| one.identity.of.as_str()).collect();
+        let tables = catalog
+            .objects
+            .iter()
+            .filter(|one| one.identity.kind == Kind::Table && tables.contains(one.identity.name.as_str()));
+        indexes.iter().copied().chain(tables).map(|one| one.sql.clone()).collect()
     };
-    if indexes(old) == indexes(new) {
+    if indexed(old) == indexed(new) {
         return Ok(None);
     }
     let (_, old) = renames.apply(old, new)?;
     let standing = Standing { old: &old, new, derived };
     let mut built = Vec::new();
     let mut dropped = Vec::new();
-    for index in new.objects.iter().filter(|one| index_of(&old, one).is_none_or(|there| there.sql != one.sql))
-    {
-        built.extend(standing.building(index)?);
+    for index in new.objects.iter().filter(|one| one.identity.kind == Kind::Index) {
+        let stays = index_of(&old, index).is_some_and(|there| there.sql == index.sql);
+        if let Some(building) = standing.building(index)?.filter(|one| !stays || one.is_built_anew) {
+            built.push(building);
+        }
     }
     for index in old.objects.iter().filter(|one| index_of(new, one).is_none_or(|now| now.sql != one.sql)) {
         let plain = standing.building(index)?.filter(|one| matches!(one.how, How::Plain));
@@ -101,13 +109,16 @@ impl Standing<'_> {
         let (Some(before), Some(now)) = (table_of(self.old, table)?, table_of(self.new, table)?) else {
             return Ok(None);
         };
-        if before.become_(&now).moved.is_some() {
+        let alteration = before.become_(&now);
+        if alteration.moved.is_some() {
             return Ok(None);
         }
+        // Rows that are written anew have their indexes built along: who waits for the one waits for the other.
+        let is_built_anew = !alteration.rewrites() && follows_types(index, &alteration.retyped);
         let says = index.sql.split_once(&format!("ON {table}")).map(|(_, says)| says.trim_end_matches(';'));
         let Some(says) = says else { return Ok(None) };
         let how = if now.partitioned.is_none() { How::Plain } else { How::Split };
-        Ok(Some(Building { index, says: says.trim().to_owned(), how }))
+        Ok(Some(Building { index, says: says.trim().to_owned(), how, is_built_anew }))
     }
 
     /// Whether all columns of an index of before are there afterwards too: else it goes with one of them.
@@ -117,6 +128,15 @@ impl Standing<'_> {
         let gone = before.columns.iter().filter(|column| now.column(&column.name).is_none());
         gone.into_iter().all(|column| !building.index.words.contains(&unquoted(&column.name)))
     }
+}
+
+/// Whether PostgreSQL builds an index anew where columns change their types, though their rows stay as they are. It keeps
+/// one of columns alone, and looks no further where there are expressions, or rows that it leaves out.
+pub(super) fn follows_types(index: &Object, retyped: &BTreeSet<String>) -> bool {
+    let Some((_, says)) = index.sql.split_once(&format!("ON {}", index.identity.of)) else { return true };
+    let is_of_columns =
+        !says.contains(" WHERE ") && !says.contains("\nWHERE ") && says.matches('(').count() == 1;
+    !is_of_columns && retyped.iter().any(|column| index.words.contains(column))
 }
 
 fn table_of(catalog: &Catalog, name: &str) -> Result<Option<Table>, Unreadable> {
@@ -139,6 +159,8 @@ struct Building<'o> {
     /// What stands behind its table's name.
     says: String,
     how: How,
+    /// Whether it would be built anew along with a change of its table, if it stayed.
+    is_built_anew: bool,
 }
 
 impl Building<'_> {
@@ -183,11 +205,13 @@ impl Building<'_> {
                      AND NOT index.indisunique\n\
                      AND right(pg_get_indexdef(index.indexrelid), length(told)) = told;"
                 );
-                // One that is a part of another index serves that one.
+                // One that is a part of another index serves that one. Where there are no rows there is nothing to build, and
+                // nobody who makes a partition has to wait for the default one.
                 let missing = format!(
                     "{ASKED}'CREATE INDEX CONCURRENTLY ON ' || leaf.relid::regclass || told\n\
                      {told}\n\
                      {wanted}\n\
+                     AND pg_relation_size(leaf.relid) > 0\n\
                      AND NOT EXISTS (\n    \
                          SELECT\n    \
                          FROM pg_index AS index\n    \
@@ -211,7 +235,7 @@ impl Building<'_> {
                         ..self.step(Action::CreateIndexConcurrently, missing)
                     },
                     remark(
-                        "It takes those over that are there, and builds nothing.",
+                        "It takes those over that are there, and builds those of partitions without rows.",
                         self.step(Action::CreateIndex, whole),
                     ),
                 ]

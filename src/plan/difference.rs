@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::beside::follows_types;
 use super::effect::Lock;
 use super::enumeration;
 use super::gone::Gone;
@@ -154,8 +155,19 @@ impl Difference<'_> {
                     false
                 }
                 (Some(_), Some(Fate::Altered(alteration))) => {
+                    // Rows that are written anew have their indexes built along; others keep theirs, but for some.
+                    let builds = !alteration.rewrites()
+                        && old.objects.iter().any(|one| {
+                            one.identity.kind == Kind::Index
+                                && one.identity.of == object.identity.name
+                                && !gone.identities.contains(&one.identity)
+                                && follows_types(one, &alteration.retyped)
+                        });
                     for (sql, hazards) in &alteration.statements {
-                        steps.push(Step::new(section, sql).with(hazards));
+                        let is_retyped = builds && sql.contains("\n    ALTER COLUMN ");
+                        let built = is_retyped.then_some(Hazard::IndexBuild);
+                        let hazards: Vec<Hazard> = hazards.iter().copied().chain(built).collect();
+                        steps.push(Step::new(section, sql).with(&hazards));
                     }
                     false
                 }

@@ -84,7 +84,9 @@ impl Hazard {
                 "values change; taking the migration back does not bring back what they were"
             }
             Self::Narrowing => "a value that does not fit makes the migration fail as a whole",
-            Self::Rewrite => "every row is written anew, while nobody can read or write the table",
+            Self::Rewrite => {
+                "every row is written anew, and every index with them, while nobody can read or write the table"
+            }
             Self::Scan => "every row is read, while nobody can read or write the table",
             Self::IndexBuild => "every row is read, while nobody can write the table",
             Self::Remade => {

@@ -1,6 +1,8 @@
 //! A table's parts, read from the statement that makes it, and the ALTER TABLE that turns one table into
 //! another. Goes by names: the order in which columns stand means nothing here.
 
+use std::collections::BTreeSet;
+
 use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SourceFile, SyntaxKind};
 
@@ -56,6 +58,8 @@ pub struct Alteration {
     pub statements: Vec<(String, Vec<Hazard>)>,
     /// The names of the columns that go, or whose type changes, unquoted: what reads them has to be made anew.
     pub touched: Vec<String>,
+    /// Those of them that stay, of another type.
+    pub retyped: BTreeSet<String>,
     /// Where rows are split otherwise, and have to move: the columns that are filled, each from what.
     pub moved: Option<Vec<(String, String)>>,
     /// Why it cannot be altered, where it cannot.
@@ -146,6 +150,7 @@ impl Table {
                 Some(there) => {
                     if there.data_type != column.data_type {
                         alteration.touched.push(unquoted(&column.name));
+                        alteration.retyped.insert(unquoted(&column.name));
                     }
                     match there.become_(column) {
                         Some(changes) => actions.extend(changes),
@@ -168,7 +173,7 @@ impl Table {
         }
         if !actions.is_empty() {
             let hazards = actions.iter().flat_map(|(_, hazards)| hazards.iter().copied());
-            let hazards = std::collections::BTreeSet::from_iter(hazards).into_iter().collect();
+            let hazards = BTreeSet::from_iter(hazards).into_iter().collect();
             let list: Vec<&str> = actions.iter().map(|(action, _)| action.as_str()).collect();
             let sql = format!("ALTER TABLE {}\n    {};", wanted.name, list.join(",\n    "));
             alteration.statements.push((sql, hazards));
@@ -179,6 +184,13 @@ impl Table {
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+impl Alteration {
+    /// Whether every row is written anew, and every index with them.
+    pub fn rewrites(&self) -> bool {
+        self.statements.iter().any(|(_, hazards)| hazards.contains(&Hazard::Rewrite))
     }
 }
 

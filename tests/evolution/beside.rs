@@ -3,8 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use super::commands::{expect, generated, migrations, said, write_spec};
-use super::{change, root};
+use super::catalog::psql;
+use super::changes::Edit;
+use super::commands::{expect, generated, generated_with, migrations, said, write_spec};
+use super::measured::{FILES, is_built_as_told};
+use super::{change, database, root};
 
 /// What is built beside others comes in a migration of its own, after the one that needs it.
 #[test]
@@ -58,6 +61,61 @@ fn an_index_of_a_table_that_stands_is_built_beside_others() {
     }
     assert_eq!(said(folder.path(), &["generate", "--squash"]).0, Some(0));
     assert_eq!(migrations(folder.path()), ["m000001_baseline"]);
+}
+
+/// A type that changes while rows stay as they are: an index of columns alone stays too, and any other would be built anew
+/// while nobody reads. So it is built beside them, but for the one that keeps a key unique, of which the plan says so.
+#[test]
+fn an_index_that_a_type_would_have_built_anew_is_built_beside_others() {
+    const SHORT: [Edit; 5] = [
+        (
+            "key = [\"customer_id\"]\nsystem",
+            "key = [\"customer_id\"]\nlookups = [{ name = \"shop\", relation = \"lookup_store\", on = [\"points\"] }]\nsystem",
+        ),
+        (
+            "{ name = \"customer_id\", type = \"integer\" }",
+            "{ name = \"customer_id\", type = \"varchar(9)\" }",
+        ),
+        ("name = \"points\", type = \"integer\"", "name = \"points\", type = \"varchar(9)\""),
+        ("{ name = \"store_id\", type = \"integer\" }", "{ name = \"store_id\", type = \"varchar(9)\" }"),
+        ("{ name = \"store_id\", type = \"integer\" }", "{ name = \"store_id\", type = \"varchar(9)\" }"),
+    ];
+    let long: [Edit; 1] =
+        [("name = \"points\", type = \"varchar(9)\"", "name = \"points\", type = \"varchar(20)\"")];
+    let key: Edit =
+        ("name = \"customer_id\", type = \"varchar(9)\"", "name = \"customer_id\", type = \"varchar(20)\"");
+    let folder = generated_with(&SHORT);
+    let url = database("index_beside");
+    let place = folder.path().join("migration/src/shop");
+    let up = |name: &str| fs::read_to_string(place.join(name).join("up.sql")).unwrap();
+    psql(&url, &up("m000001_baseline"));
+    psql(&url, "INSERT INTO silver.dim_customer_hist (customer_id, name, points) VALUES ('1', 'Ann', '7')");
+    write_spec(folder.path(), &[&SHORT[..], &long].concat());
+    let plan = said(folder.path(), &["plan"]).1;
+    assert!(!plan.contains("index build") && !plan.contains("rewrite"), "{plan}");
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    let names = migrations(folder.path());
+    assert!(names[2].ends_with("_dim_customer_hist_index"), "{names:?}");
+    expect("beside/retyped.sql", &up(&names[2]));
+    let files = |url: &str| psql(url, FILES);
+    let before = files(&url);
+    psql(&url, &up(&names[1]));
+    assert_eq!(is_built_as_told(&[], &before, &files(&url)), Ok(()));
+    psql(&url, &up(&names[2]));
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(0), "{text}");
+
+    // The key's own.
+    write_spec(folder.path(), &[&SHORT[..], &long, &[key]].concat());
+    let (_, plan) = said(folder.path(), &["plan"]);
+    assert!(plan.contains("\"dim_customer_hist.index_build\" = \"why\""), "{plan}");
+    expect("beside/key.txt", &plan);
+    assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
+    let before = files(&url);
+    psql(&url, &up(&migrations(folder.path())[3]));
+    assert!(is_built_as_told(&[], &before, &files(&url)).unwrap_err().contains("dim_customer_hist"));
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(0), "{text}");
 }
 
 /// A mart over a fact that stands finds the rows of a group by an index, which nobody has to wait for, nor to allow.

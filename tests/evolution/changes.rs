@@ -306,7 +306,13 @@ pub const CHANGES: &[(&str, &[Edit])] = &[
     ),
     (
         "closed versions apart and nobody else writes",
-        &[("system_versioning = true\n", "closed_apart = { every = \"year\" }\n")],
+        &[
+            ("system_versioning = true\n", "closed_apart = { every = \"year\" }\n"),
+            (
+                "[types]",
+                "[allow_drop]\n\"dim_customer_hist.journal\" = \"Only the source writes it.\"\n\n[types]",
+            ),
+        ],
     ),
     (
         "overlaps refused",

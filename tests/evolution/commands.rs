@@ -13,7 +13,13 @@ use super::{ROWS, change, database, edited, fresh, migration, root};
 
 /// A workspace of its own that holds the shop, generated once.
 pub fn generated() -> tempfile::TempDir {
+    generated_with(&[])
+}
+
+/// The shop with edits.
+pub fn generated_with(edits: &[Edit]) -> tempfile::TempDir {
     let folder = ungenerated();
+    write_spec(folder.path(), edits);
     assert_eq!(said(folder.path(), &["generate"]).0, Some(0));
     folder
 }

@@ -207,6 +207,33 @@ pub const HELD: &str = "
         'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
     )";
 
+/// Every index that is there, by its table's number and its name, with its file and its table. One that stays has
+/// another number where a column of it has another type.
+pub const FILES: &str = "
+    SELECT 'file', indrelid::oid || ' ' || indexrelid::regclass, pg_relation_filenode(indexrelid),
+        coalesce(pg_partition_root(indrelid), indrelid)::regclass
+    FROM pg_index
+    WHERE indexrelid >= 16384";
+
+/// No index that was there is built anew but where the plan tells it, under its table's name of before or of now.
+pub fn is_built_as_told(steps: &[Step], before: &str, after: &str) -> Result<(), String> {
+    let lines = |text: &str| -> Vec<Vec<String>> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("file|"));
+        lines.map(|line| line.splitn(3, '|').map(str::to_owned).collect()).collect()
+    };
+    let builds =
+        |step: &&Step| step.hazards.iter().any(|one| [Hazard::Rewrite, Hazard::IndexBuild].contains(one));
+    let told: Vec<String> = steps.iter().filter(builds).map(|step| step.sql.replace('"', "")).collect();
+    let before = lines(before);
+    let untold: Vec<String> = lines(after)
+        .into_iter()
+        .filter(|one| before.iter().any(|there| there[0] == one[0] && there[1] != one[1]))
+        .map(|one| one[2].replace('"', ""))
+        .filter(|table| told.iter().all(|sql| !sql.contains(table)))
+        .collect();
+    if untold.is_empty() { Ok(()) } else { Err(format!("indexes are built that are not told: {untold:?}")) }
+}
+
 /// No relation that was there is locked more strongly than the plan tells, under its name of before or of now.
 pub fn is_told(steps: &[Step], there: &str, held: &str) -> Result<(), String> {
     let told = |names: &[&str]| {

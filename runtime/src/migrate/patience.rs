@@ -3,7 +3,7 @@
 //! next one. Knows nothing of what a migration does.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, Statement};
 use sqlx::{PgConnection, Row as _};
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Patience {
     /// How long one try waits for a lock.
     pub lock: Duration,
-    /// How long it goes on trying.
+    /// How long it goes on waiting, in all its tries: what a try gets done does not count.
     pub whole: Duration,
     /// How long one statement may take; nothing for as long as it needs.
     pub statement: Option<Duration>,
@@ -66,7 +66,7 @@ impl Work<'_> {
     where
         F: Future<Output = Result<(), DbErr>>,
     {
-        let started = Instant::now();
+        let mut waited = Duration::ZERO;
         let mut pause = Duration::from_secs(1).min(self.patience.lock);
         let failed = || failed.to_owned();
         self.database.execute_unprepared(&self.patience.settings(in_transaction)).await.during(failed)?;
@@ -86,7 +86,8 @@ impl Work<'_> {
                 return Err(error);
             }
             let in_the_way = seen.into_inner().ok().flatten();
-            if started.elapsed() + pause > self.patience.whole {
+            waited += self.patience.lock;
+            if waited + pause > self.patience.whole {
                 let remedy = match in_the_way {
                     Some(blocker) => format!("{blocker}; let it end, then try again"),
                     None => "somebody else keeps a lock: try again when they are done".to_owned(),
@@ -98,6 +99,7 @@ impl Work<'_> {
                 self.patience.lock
             ));
             tokio::time::sleep(pause).await;
+            waited += pause;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

@@ -37,6 +37,7 @@ CROSS JOIN pg_index AS spelled
 CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told
 WHERE spelled.indrelid = '"pg_temp"."spelled_067f9896"'::regclass
 AND leaf.isleaf
+AND pg_relation_size(leaf.relid) > 0
 AND NOT EXISTS (
     SELECT
     FROM pg_index AS index
@@ -48,7 +49,7 @@ AND NOT EXISTS (
 );
 
 -- By itself:
--- It takes those over that are there, and builds nothing.
+-- It takes those over that are there, and builds those of partitions without rows.
 CREATE INDEX IF NOT EXISTS "a USING (month_rows_1_idx"
     ON "silver"."fact_sale" (
         "city",
@@ -85,6 +86,7 @@ CROSS JOIN pg_index AS spelled
 CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told
 WHERE spelled.indrelid = '"pg_temp"."spelled_b2d4042b"'::regclass
 AND leaf.isleaf
+AND pg_relation_size(leaf.relid) > 0
 AND NOT EXISTS (
     SELECT
     FROM pg_index AS index
@@ -96,7 +98,7 @@ AND NOT EXISTS (
 );
 
 -- By itself:
--- It takes those over that are there, and builds nothing.
+-- It takes those over that are there, and builds those of partitions without rows.
 CREATE INDEX IF NOT EXISTS "a_day_rows_1_idx"
     ON "silver"."fact_sale" (
         (date_trunc('day', "sold_at" AT TIME ZONE 'UTC')::date)

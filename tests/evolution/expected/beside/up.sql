@@ -45,6 +45,7 @@ CROSS JOIN pg_index AS spelled
 CROSS JOIN regexp_substr(pg_get_indexdef(spelled.indexrelid), ' USING .*') AS told
 WHERE spelled.indrelid = '"pg_temp"."spelled_0e08d0d5"'::regclass
 AND leaf.isleaf
+AND pg_relation_size(leaf.relid) > 0
 AND NOT EXISTS (
     SELECT
     FROM pg_index AS index
@@ -56,6 +57,6 @@ AND NOT EXISTS (
 );
 
 -- By itself:
--- It takes those over that are there, and builds nothing.
+-- It takes those over that are there, and builds those of partitions without rows.
 CREATE INDEX IF NOT EXISTS "fact_sale_other_idx"
     ON "silver"."fact_sale" ("customer_id");
