@@ -23,7 +23,7 @@ pub mod rebuild;
 mod record;
 pub mod refresh;
 pub mod retain;
-mod round;
+pub mod round;
 pub mod run;
 pub mod script;
 pub mod select;

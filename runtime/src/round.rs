@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use crate::apply::{self, Applied, Evolved};
+use crate::apply::{self, Applied, Evolved, misfit};
 use crate::connection;
 use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
@@ -26,6 +26,8 @@ pub struct Published {
     pub tested: Vec<Tested>,
     /// The system time up to which the warehouse is true; none before anything landed.
     pub system_time: Option<String>,
+    /// What silver leaves out since then, for it cannot be computed.
+    pub findings: Vec<String>,
 }
 
 /// How a round ended.
@@ -87,12 +89,46 @@ pub async fn publish_anew(
 /// A plan that is kept serves whatever is bound.
 const SETTINGS: &str = "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
 
+/// What becomes of what relations left out that are computed anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Misfits {
+    /// It is tried once more.
+    Forgotten,
+    /// It has just been found.
+    Kept,
+}
+
+/// All or nothing; where a value keeps it from being done, once more without the changes that cannot be computed.
 async fn publish_all(
     warehouse: &Warehouse,
     whole: &BTreeSet<Name>,
     staging: &Staging,
     target: &mut PgConnection,
     mut report: impl FnMut(&Name, u64, Duration),
+) -> Result<Round> {
+    let error = match attempt(warehouse, whole, Misfits::Forgotten, staging, target, &mut report).await {
+        Err(error) if misfit::may_be(warehouse, &error) => error,
+        outcome => return outcome,
+    };
+    staging.forget();
+    let findings = misfit::set_aside(warehouse, whole, target).await?;
+    if findings.is_empty() {
+        return Err(error);
+    }
+    let round = attempt(warehouse, whole, Misfits::Kept, staging, target, &mut report).await?;
+    Ok(match round {
+        Round::Published(published) => Round::Published(Published { findings, ..published }),
+        held => held,
+    })
+}
+
+async fn attempt(
+    warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
+    misfits: Misfits,
+    staging: &Staging,
+    target: &mut PgConnection,
+    report: &mut impl FnMut(&Name, u64, Duration),
 ) -> Result<Round> {
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
@@ -101,6 +137,9 @@ async fn publish_all(
     let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
     let mut left = Evolved::read(&mut transaction).await?.recompute(warehouse);
     left.extend(whole.iter().cloned());
+    if misfits == Misfits::Forgotten {
+        misfit::forget(warehouse, &left, &mut transaction).await?;
+    }
     let applied = apply::apply_in(warehouse, &left, staging, &mut transaction, |one| {
         report(&one.relation, one.rows, one.elapsed);
     })
@@ -120,7 +159,7 @@ async fn publish_all(
     }
     let system_time = system_time(&mut transaction).await?;
     transaction.commit().await.during(|| "cannot commit silver and gold".to_owned())?;
-    Ok(Round::Published(Published { applied, refreshed, tested, system_time }))
+    Ok(Round::Published(Published { applied, refreshed, tested, system_time, findings: Vec::new() }))
 }
 
 /// The system time up to which the warehouse is true; none before anything landed.

@@ -207,7 +207,7 @@ async fn pipeline(
         true => round::publish(warehouse, Waits::Perhaps, &Staging::default(), target, tell).await?,
         false => round::publish_anew(warehouse, whole, target, tell).await?,
     };
-    let Published { applied, refreshed, tested, system_time } = match round {
+    let Published { applied, refreshed, tested, system_time, findings } = match round {
         Round::Published(published) => published,
         Round::Held(tested) => {
             telling.held(&tested);
@@ -216,6 +216,9 @@ async fn pipeline(
         }
     };
     telling.end(&tested);
+    for finding in &findings {
+        progress.warn(finding);
+    }
     let retained = retain::retain(warehouse, target).await?;
     if let Some(retained) = &retained {
         let rows = count(retained.rows(), "row");

@@ -204,6 +204,7 @@ fn columns(silver: &Silver) -> Vec<(String, String)> {
         let from = match &column.from {
             ColumnFrom::Field(field) => field.clone(),
             ColumnFrom::Lookup { lookup, column } => format!("{lookup}.{column}"),
+            ColumnFrom::Computed { sql, .. } => sql.clone(),
         };
         let tracked = if column.tracking == Tracking::Untracked { ", makes no version" } else { "" };
         (column.name.clone(), format!("{} from {from}{tracked}", column.sql_type))

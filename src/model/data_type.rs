@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Name;
 
 /// A column's type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum DataType {
     /// A type that PostgreSQL has.
     BuiltIn(BuiltIn),
@@ -17,7 +17,7 @@ pub enum DataType {
 }
 
 /// A built-in type, under PostgreSQL's own name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum BuiltIn {
     /// `boolean`
     Boolean,

@@ -6,11 +6,13 @@ pub mod data_test;
 pub mod data_type;
 pub mod lower;
 mod mart;
+mod staging;
 
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use lower::{is_aggregate, is_type, load};
 pub use mart::*;
+pub use staging::{Computed, Input, Staging};
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,9 @@ pub struct Warehouse {
     pub enums: Vec<Enum>,
     /// Landing tables, those of lookups included.
     pub landings: Vec<Landing>,
+    /// Views of what has landed, in order of their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stagings: Vec<Staging>,
     /// Dimensions and facts, those of lookups included, each after what it looks up.
     pub silver: Vec<Silver>,
     /// Joins over time, in order of their names.
@@ -251,6 +256,9 @@ pub struct Silver {
     pub description: Option<String>,
     /// The landing table that feeds it.
     pub feed: Name,
+    /// The staging view that its columns come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Name>,
     /// Names of the columns that identify a row (an event, a current version); never empty.
     pub key: Vec<String>,
     /// Its columns, in the spec's order, without those of its kind (period, hash, snapshot).
@@ -422,6 +430,8 @@ pub enum ColumnFrom {
         /// The column there.
         column: String,
     },
+    /// Computed of fields of the landed row.
+    Computed(Computed),
 }
 
 /// One relation that the rows of another look up.

@@ -339,7 +339,7 @@ impl Relation {
                 undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
             } else if is_filled {
                 decisions.recomputed.insert(now.clone());
-            } else if column.from.get("Field").is_some() {
+            } else if column.from.get("Lookup").is_none() {
                 decisions.begun.push((now.clone(), (*name).clone()));
             } else {
                 undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
@@ -409,7 +409,7 @@ impl Column {
         let lookup = &self.from["Lookup"];
         match (self.from["Field"].as_str(), lookup["lookup"].as_str(), lookup["column"].as_str()) {
             (None, Some(alias), Some(column)) => format!("{alias}.{column}"),
-            (field, ..) => field.unwrap_or_default().to_owned(),
+            (field, ..) => field.or(self.from["Computed"]["sql"].as_str()).unwrap_or_default().to_owned(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod recover;
 mod scalar;
 mod schema;
 mod shape;
+mod staging;
 mod written;
 
 pub use at::{At, OneOrMany};
@@ -21,4 +22,5 @@ pub(crate) use parse::parse_text;
 pub use parse::{Parsed, parse};
 pub use scalar::Scalar;
 pub use schema::json_schema;
+pub use staging::{Staging, StagingColumn, StagingField};
 pub use written::*;

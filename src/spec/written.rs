@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::mart::Mart;
-use super::{At, Scalar};
+use super::{At, Scalar, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -39,6 +39,9 @@ pub struct Warehouse {
     /// Bronze: every change of a source table, as it came.
     #[serde(default)]
     pub landing: Vec<At<Landing>>,
+    /// Views of what has landed, typed, renamed and cleaned; dimensions and facts are fed from them.
+    #[serde(default)]
+    pub staging: Vec<At<Staging>>,
     /// Reference data: captured with its history, shown as views of current rows.
     #[serde(default)]
     pub lookup: Vec<At<Lookup>>,
@@ -250,7 +253,7 @@ pub struct Lookup {
     /// The name of the view; its history is `<name>_hist`.
     #[schemars(required)]
     pub name: Option<At<String>>,
-    /// The source table: `table` or `schema.table`.
+    /// The source table, `table` or `schema.table`; or a staging view.
     #[schemars(required)]
     pub from: Option<At<String>>,
     /// The columns that identify a row.
@@ -283,7 +286,7 @@ pub struct Dimension {
     /// Its name, in the silver schema; usually ends in `_hist`.
     #[schemars(required)]
     pub name: Option<At<String>>,
-    /// What feeds it: a landing table, or a lookup (then that lookup's landing table).
+    /// What feeds it: a landing table, a staging view, or a lookup (then that lookup's landing table).
     #[schemars(required)]
     pub from: Option<At<String>>,
     /// The columns that identify a row.
@@ -345,7 +348,7 @@ pub struct Fact {
     /// Its name, in the silver schema.
     #[schemars(required)]
     pub name: Option<At<String>>,
-    /// The landing table, or lookup, that feeds it.
+    /// The landing table, staging view or lookup that feeds it.
     #[schemars(required)]
     pub from: Option<At<String>>,
     /// The columns that identify an event.
@@ -407,16 +410,16 @@ pub struct Column {
     /// Its name.
     #[schemars(required)]
     pub name: Option<At<String>>,
-    /// Its type: PostgreSQL's name of it, or one of `[types]`.
+    /// Its type: PostgreSQL's name of it, or one of `[types]`. A column of a staging view has the one that it has
+    /// there.
     #[serde(rename = "type")]
-    #[schemars(required)]
     pub data_type: Option<At<String>>,
-    /// Whether it takes NULL; not unless said.
+    /// Whether it takes NULL; as in the staging view that it comes from, else not unless said.
     pub null: Option<At<bool>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
-    /// Where its value comes from: a field of the source's row, or `alias.column` of a relation that is
-    /// looked up; the field of the same name unless said otherwise.
+    /// Where its value comes from: a field of the source's row, a column of the staging view that feeds the relation,
+    /// or `alias.column` of a relation that is looked up; what has the same name unless said otherwise.
     pub from: Option<At<String>>,
     /// Whether a change of it makes a version of a dimension's row; it does unless said otherwise.
     pub tracked: Option<At<bool>>,

@@ -89,6 +89,18 @@ fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
                 ColumnFrom::Lookup { lookup, column } => {
                     descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() }
                 }
+                ColumnFrom::Computed(computed) => descriptor::ColumnFrom::Computed {
+                    inputs: computed
+                        .inputs
+                        .iter()
+                        .map(|input| descriptor::Input {
+                            name: input.name.clone(),
+                            sql_type: sql_type(&input.data_type),
+                            field: input.field.clone(),
+                        })
+                        .collect(),
+                    sql: computed.sql.clone(),
+                },
             },
             tracking: match column.tracking {
                 Tracking::Tracked => descriptor::Tracking::Tracked,
@@ -248,6 +260,7 @@ fn sql_type(data_type: &DataType) -> String {
         }
         DataType::Array(element) => format!("{}[]", sql_type(element)),
         DataType::BuiltIn(built_in) => match built_in {
+            BuiltIn::Boolean => "boolean".to_owned(),
             BuiltIn::SmallInt => "smallint".to_owned(),
             BuiltIn::Integer => "integer".to_owned(),
             BuiltIn::BigInt => "bigint".to_owned(),

@@ -17,7 +17,9 @@ mod due;
 mod evolved;
 mod hash;
 mod journal;
+mod landed;
 mod merge;
+pub(crate) mod misfit;
 mod own;
 mod partition;
 mod repair;
@@ -39,8 +41,9 @@ pub(crate) use difference::{stage as stage_differences, was};
 pub use due::hold;
 pub(crate) use due::{Due, is_due};
 pub(crate) use evolved::Evolved;
+pub(crate) use landed::single;
 use own::Own;
-pub(crate) use own::{single, stage_everything};
+pub(crate) use own::stage_everything;
 pub(crate) use state::stored_versions;
 
 /// What one relation's apply did.

@@ -5,6 +5,7 @@
 use sqlx::PgConnection;
 
 use super::hash::hash;
+use super::landed::single;
 use super::{LookupSource, Purpose, Repair, Step, journal};
 use crate::descriptor::{Column, ColumnFrom, Silver, SilverKind, Tracking};
 use crate::error::Result;
@@ -200,85 +201,6 @@ async fn truncates(step: &Step<'_>, condition: &str, connection: &mut PgConnecti
         quote::name(&step.silver.feed)
     );
     Ok(statement::scalar(connection, &sql, &[]).await? > 0)
-}
-
-/// The changes of single rows: when, whether the row is there afterwards, and the columns that are fields.
-pub fn single(step: &Step<'_>, condition: &str) -> String {
-    landed(step, step.silver.columns.iter(), condition)
-}
-
-/// The keys of such changes.
-pub fn single_keys(step: &Step<'_>, condition: &str) -> String {
-    let silver = step.silver;
-    landed(step, silver.columns.iter().filter(|column| silver.key.contains(&column.name)), condition)
-}
-
-fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condition: &str) -> String {
-    // A record names a field once; a column that takes a field that is taken already reads one of its own.
-    let mut records: Vec<Vec<&Column>> = Vec::new();
-    let mut select = String::new();
-    for column in columns {
-        let name = quote::identifier(&column.name);
-        let ColumnFrom::Field(field) = &column.from else {
-            select += &format!(",\nNULL::{} AS {name}", column.sql_type);
-            continue;
-        };
-        let free = records.iter().position(|record| record.iter().all(|taken| taken.from != column.from));
-        let number = free.unwrap_or_else(|| {
-            records.push(Vec::new());
-            records.len() - 1
-        });
-        records[number].push(column);
-        let value = called_now(column, format!("landed_{number}.{}", quote::identifier(field)));
-        select += &match step.since.get(&column.name) {
-            // It came later, and did not take its past along.
-            Some(since) => format!(",\nCASE WHEN change.lsn > {since} THEN {value} END AS {name}"),
-            None => format!(",\n{value} AS {name}"),
-        };
-    }
-    let mut from = String::new();
-    for (number, record) in records.iter().enumerate() {
-        let definitions: Vec<String> = record
-            .iter()
-            .filter_map(|column| match &column.from {
-                ColumnFrom::Field(field) => Some(format!("{} {}", quote::identifier(field), said_as(column))),
-                ColumnFrom::Lookup { .. } => None,
-            })
-            .collect();
-        from += &format!(
-            "\nCROSS JOIN LATERAL jsonb_to_record(change.full_row) AS landed_{number} ({})",
-            definitions.join(", ")
-        );
-    }
-    format!(
-        "SELECT change.lsn AS m$lsn, change.seq AS m$seq, change.commit_ts AS m$time, false AS m$given,\n\
-         change.op <> 'D' AS m$present{select}\nFROM {} AS change{from}\nWHERE {condition} AND change.op <> 'T'",
-        quote::name(&step.silver.feed),
-    )
-}
-
-/// The type that a landed value is read as: one that may be called otherwise by now, as its text.
-fn said_as(column: &Column) -> &str {
-    match (column.renamed.is_empty(), column.sql_type.ends_with("[]")) {
-        (true, _) => &column.sql_type,
-        (false, true) => "text[]",
-        (false, false) => "text",
-    }
-}
-
-/// A landed value by the name that it has now.
-fn called_now(column: &Column, value: String) -> String {
-    if column.renamed.is_empty() {
-        return value;
-    }
-    let renamed = column.renamed.iter().map(|(before, now)| (quote::literal(before), quote::literal(now)));
-    let text = if column.sql_type.ends_with("[]") {
-        renamed.fold(value, |text, (before, now)| format!("array_replace({text}, {before}, {now})"))
-    } else {
-        let cases: String = renamed.map(|(before, now)| format!(" WHEN {before} THEN {now}")).collect();
-        format!("(CASE {value}{cases} ELSE {value} END)")
-    };
-    format!("{text}::{}", column.sql_type)
 }
 
 /// Changes of single rows, and the end of every key that stood before a truncate.

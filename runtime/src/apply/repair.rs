@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row as _};
 
+use super::landed::single_keys;
 use super::merge::{AS_PLANNED, WHERE_IT_STANDS};
-use super::own::{key_list, single_keys};
+use super::own::key_list;
 use super::{Context, Due, LookupSource, Repair, Step, state};
 use crate::descriptor::{Name, SilverKind, Tracking, Warehouse};
 use crate::error::{During as _, Result};

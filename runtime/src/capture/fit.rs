@@ -68,6 +68,8 @@ struct Read<'a> {
     field: &'a str,
     silver: &'a Silver,
     column: &'a str,
+    /// Whether the column is computed of it: what the one can hold says nothing of the other.
+    is_computed: bool,
 }
 
 impl Read<'_> {
@@ -87,8 +89,9 @@ fn reads<'a>(warehouse: &'a Warehouse, tables: &'a [SourceTable]) -> Vec<Read<'a
         // What another relation of silver feeds is no column of the source; and nothing comes of what waits.
         let Some(table) = fed(silver).filter(|table| lands(table)) else { continue };
         for column in &silver.columns {
-            if let ColumnFrom::Field(field) = &column.from {
-                reads.push(Read { table, field, silver, column: &column.name });
+            let is_computed = matches!(column.from, ColumnFrom::Computed { .. });
+            for field in column.from.fields() {
+                reads.push(Read { table, field, silver, column: &column.name, is_computed });
             }
         }
     }
@@ -141,7 +144,7 @@ impl Fit {
         silver: &BTreeMap<Name, Vec<Column>>,
     ) {
         let mut nullable = Vec::new();
-        for read in reads {
+        for read in reads.iter().filter(|read| !read.is_computed) {
             let from = find(declared, &read.table.name, read.field);
             let to = find(silver, &read.silver.table, read.column);
             let (Some(from), Some(to)) = (from, to) else { continue };

@@ -231,6 +231,11 @@ pub struct Silver {
 }
 
 impl Silver {
+    /// Whether some column is computed, which a landed row may not let it be.
+    pub fn is_computed(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.from, ColumnFrom::Computed { .. }))
+    }
+
     /// The journal of what others than the loader write to it.
     pub fn journal(&self) -> Option<&Name> {
         match &self.kind {
@@ -331,6 +336,35 @@ pub enum ColumnFrom {
         /// The column there.
         column: String,
     },
+    /// Computed of fields of the landed row: always the same of the same.
+    Computed {
+        /// What the expression names.
+        inputs: Vec<Input>,
+        /// The expression.
+        sql: String,
+    },
+}
+
+/// A field of the landed row, under the name that an expression has for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The name.
+    pub name: String,
+    /// The type that it is read as, as SQL.
+    pub sql_type: String,
+    /// The field.
+    pub field: String,
+}
+
+impl ColumnFrom {
+    /// The fields of the landed row that it reads.
+    pub fn fields(&self) -> Vec<&str> {
+        match self {
+            Self::Field(field) => vec![field],
+            Self::Lookup { .. } => Vec::new(),
+            Self::Computed { inputs, .. } => inputs.iter().map(|input| input.field.as_str()).collect(),
+        }
+    }
 }
 
 impl Column {
@@ -348,6 +382,31 @@ impl Column {
     /// A column that takes a field of the landed row, its changes making no version.
     pub fn untracked_field<C: IdenStatic>(column: C, sql_type: &str, field: &str) -> Self {
         Self { tracking: Tracking::Untracked, ..Self::field(column, sql_type, field) }
+    }
+
+    /// A column that is computed of fields of the landed row: names, types and fields, and the expression.
+    pub fn computed<C: IdenStatic>(
+        column: C,
+        sql_type: &str,
+        inputs: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>,
+        sql: &str,
+    ) -> Self {
+        let input = |(name, sql_type, field): (&str, &str, &str)| Input {
+            name: name.to_owned(),
+            sql_type: sql_type.to_owned(),
+            field: field.to_owned(),
+        };
+        let inputs = inputs.into_iter().map(input).collect();
+        Self {
+            from: ColumnFrom::Computed { inputs, sql: sql.to_owned() },
+            ..Self::field(column, sql_type, "")
+        }
+    }
+
+    /// The same, its changes making no version.
+    #[must_use]
+    pub fn untracked(self) -> Self {
+        Self { tracking: Tracking::Untracked, ..self }
     }
 
     /// The same, where values that landed rows may say are called otherwise now.

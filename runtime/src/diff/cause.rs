@@ -279,7 +279,7 @@ async fn land(
             ColumnFrom::Field(field) => {
                 Some((column.name.as_str(), field.as_str(), column.sql_type.as_str()))
             }
-            ColumnFrom::Lookup { .. } => None,
+            ColumnFrom::Lookup { .. } | ColumnFrom::Computed { .. } => None,
         })
         .collect();
     let same: Vec<String> = key

@@ -10,7 +10,7 @@ use super::compare::{self, Column, Texts};
 use super::trace::{self, Change};
 use super::written::{Place, Placed, Row, Rows, UnitTest, Written};
 use crate::apply::stored_versions;
-use crate::descriptor::{ColumnFrom, Mart, Name, Silver, SilverKind, Warehouse};
+use crate::descriptor::{Mart, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{quote, statement};
 
@@ -339,10 +339,7 @@ async fn change(
 fn read(warehouse: &Warehouse, number: usize) -> BTreeSet<&str> {
     let landing = &warehouse.landings[number];
     let fed = warehouse.silver.iter().filter(|silver| silver.feed == landing.table);
-    let fields = fed.flat_map(|silver| &silver.columns).filter_map(|column| match &column.from {
-        ColumnFrom::Field(field) => Some(field.as_str()),
-        ColumnFrom::Lookup { .. } => None,
-    });
+    let fields = fed.flat_map(|silver| &silver.columns).flat_map(|column| column.from.fields());
     fields.chain(landing.key.iter().map(String::as_str)).collect()
 }
 

@@ -332,6 +332,9 @@ impl Watch<'_> {
                     continue;
                 }
                 Ok(Round::Published(published)) => {
+                    for finding in &published.findings {
+                        self.voice.warn(finding);
+                    }
                     if !said.is_empty() {
                         said.clear();
                         self.voice.note("silver and gold move on again");

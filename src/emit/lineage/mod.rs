@@ -3,12 +3,15 @@
 //! that defines them. Knows no page and no event, which show it.
 
 mod query;
+mod staging;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sql;
-use crate::model::{ColumnFrom, Lookup, LookupTime, Name, Silver, SilverKind, Stretch, Tracking, Warehouse};
+use crate::model::{
+    self, ColumnFrom, Lookup, LookupTime, Name, Silver, SilverKind, Stretch, Tracking, Warehouse,
+};
 
 #[cfg(test)]
 mod tests;
@@ -123,11 +126,10 @@ impl How {
 pub fn lineage(warehouse: &Warehouse) -> Lineage {
     let mut relations = sources(warehouse);
     relations.extend(landings(warehouse));
-    relations.extend(warehouse.silver.iter().map(silver));
+    relations.extend(warehouse.stagings.iter().map(staging::relation));
+    let kept: Vec<Relation> = warehouse.silver.iter().map(|one| silver(one, warehouse)).collect();
     let mut known: BTreeMap<Name, query::Table> = BTreeMap::new();
-    for (one, relation) in
-        warehouse.silver.iter().zip(relations.iter().filter(|one| one.layer == Layer::Silver))
-    {
+    for (one, relation) in warehouse.silver.iter().zip(&kept) {
         let columns: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
         known.insert(one.name.clone(), query::Table::stored(&one.name, &columns));
         if let SilverKind::Dimension(dimension) = &one.kind {
@@ -135,6 +137,7 @@ pub fn lineage(warehouse: &Warehouse) -> Lineage {
             known.insert(dimension.current_view.clone(), query::Table::stored(&one.name, &shown));
         }
     }
+    relations.extend(kept);
     relations.extend(warehouse.temporal_joins.iter().map(|join| joined(join, warehouse)));
     for mart in &warehouse.marts {
         let columns: Vec<&str> =
@@ -174,12 +177,10 @@ fn fields(warehouse: &Warehouse) -> BTreeMap<&Name, BTreeSet<&str>> {
     for landing in &warehouse.landings {
         fields.entry(&landing.name).or_default().extend(landing.key.iter().map(String::as_str));
     }
-    for silver in &warehouse.silver {
-        let read = silver.columns.iter().filter_map(|column| match &column.from {
-            ColumnFrom::Field(field) => Some(field.as_str()),
-            ColumnFrom::Lookup { .. } => None,
-        });
-        fields.entry(&silver.feed).or_default().extend(read);
+    let silver = warehouse.silver.iter().map(|one| (&one.feed, &one.columns));
+    for (feed, columns) in silver.chain(warehouse.stagings.iter().map(|one| (&one.feed, &one.columns))) {
+        let read = columns.iter().flat_map(|column| staging::fields(&column.from));
+        fields.entry(feed).or_default().extend(read);
     }
     fields
 }
@@ -205,7 +206,7 @@ fn sources(warehouse: &Warehouse) -> Vec<Relation> {
 
 fn landings(warehouse: &Warehouse) -> Vec<Relation> {
     let fields = fields(warehouse);
-    let relation = |landing: &crate::model::Landing| {
+    let relation = |landing: &model::Landing| {
         let own = fields[&landing.name].iter().map(|field| Column {
             name: (*field).to_owned(),
             from: [origin(&landing.source, field, How::Identity)].into(),
@@ -229,12 +230,11 @@ fn origin(relation: &Name, column: &str, how: How) -> Origin {
     Origin { relation: relation.clone(), column: Some(column.to_owned()), how }
 }
 
-fn silver(silver: &Silver) -> Relation {
-    let field = |name: &str| {
-        silver.columns.iter().find(|column| column.name == name).and_then(|column| match &column.from {
-            ColumnFrom::Field(field) => Some(field.as_str()),
-            ColumnFrom::Lookup { .. } => None,
-        })
+fn silver(silver: &Silver, warehouse: &Warehouse) -> Relation {
+    let own = |name: &str| {
+        let column = silver.columns.iter().find(|column| column.name == name);
+        let column = column.filter(|column| !matches!(column.from, ColumnFrom::Lookup { .. }));
+        column.map_or_else(Origins::new, |column| staging::own(silver, column, warehouse))
     };
     // What a value was looked up by: the row's own columns, and what they were compared with.
     let found_by = |lookup: &Lookup| {
@@ -243,13 +243,13 @@ fn silver(silver: &Silver) -> Relation {
             LookupTime::SystemTime => None,
             LookupTime::OwnTime(column) => Some(column.as_str()),
         };
-        let own = lookup.on.iter().map(|(own, _)| own.as_str()).chain(at);
-        origins.extend(own.filter_map(field).map(|field| origin(&silver.feed, field, How::Join)));
+        let named = lookup.on.iter().map(|(own, _)| own.as_str()).chain(at);
+        origins.extend(named.flat_map(own).map(|one| Origin { how: How::Join, ..one }));
         origins.extend(lookup.on.iter().map(|(_, there)| origin(&lookup.relation, there, How::Join)));
         origins
     };
-    let from = |from: &ColumnFrom| match from {
-        ColumnFrom::Field(field) => [origin(&silver.feed, field, How::Identity)].into(),
+    let from = |of: &model::Column| match &of.from {
+        ColumnFrom::Field(_) | ColumnFrom::Computed(_) => staging::own(silver, of, warehouse),
         ColumnFrom::Lookup { lookup, column } => {
             let lookup = silver.lookups.iter().find(|one| one.alias == *lookup);
             let lookup = lookup.expect("a column is looked up by an alias that is there");
@@ -261,7 +261,7 @@ fn silver(silver: &Silver) -> Relation {
     let mut columns: Vec<Column> = silver
         .columns
         .iter()
-        .map(|column| Column { name: column.name.clone(), from: from(&column.from) })
+        .map(|column| Column { name: column.name.clone(), from: from(column) })
         .collect();
     let time: Origins = [origin(&silver.feed, COMMITTED, How::Transformation)].into();
     match &silver.kind {
@@ -271,7 +271,7 @@ fn silver(silver: &Silver) -> Relation {
                 .columns
                 .iter()
                 .filter(|column| column.tracking == Tracking::Tracked && !silver.key.contains(&column.name));
-            let hashed = tracked.flat_map(|column| from(&column.from)).map(|one| match one.how {
+            let hashed = tracked.flat_map(from).map(|one| match one.how {
                 How::Identity => Origin { how: How::Transformation, ..one },
                 _ => one,
             });
@@ -283,7 +283,7 @@ fn silver(silver: &Silver) -> Relation {
     Relation { name: silver.name.clone(), layer: Layer::Silver, columns, rows: Origins::new(), exact: true }
 }
 
-fn joined(join: &crate::model::TemporalJoin, warehouse: &Warehouse) -> Relation {
+fn joined(join: &model::TemporalJoin, warehouse: &Warehouse) -> Relation {
     let by = |lookup: &Lookup| {
         let own = lookup.on.iter().map(|(own, _)| origin(&join.base, own, How::Join));
         own.chain(lookup.on.iter().map(|(_, there)| origin(&lookup.relation, there, How::Join)))
@@ -291,6 +291,7 @@ fn joined(join: &crate::model::TemporalJoin, warehouse: &Warehouse) -> Relation 
     };
     let from = |column: &ColumnFrom| match column {
         ColumnFrom::Field(field) => [origin(&join.base, field, How::Identity)].into(),
+        ColumnFrom::Computed(_) => unreachable!("a join shows columns, and computes none"),
         ColumnFrom::Lookup { lookup, column } => {
             let lookup = join.joins.iter().find(|one| one.alias == *lookup);
             let lookup = lookup.expect("a column is of something that is joined");

@@ -58,6 +58,8 @@ pub(super) fn file(warehouse: &Warehouse, mark: &str) -> String {
 fn data_type(warehouse: &Warehouse, relation: &Name, column: &str) -> String {
     let silver = warehouse.silver.iter().filter(|one| one.name == *relation);
     let known = silver.clone().flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type)));
+    let staged = warehouse.stagings.iter().filter(|one| one.name == *relation);
+    let known = known.chain(staged.flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type))));
     let joins = warehouse.temporal_joins.iter().filter(|one| one.name == *relation);
     let known = known.chain(joins.flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type))));
     let marts = warehouse.marts.iter().filter(|one| one.name == *relation);

@@ -121,6 +121,7 @@ pub(super) fn relations(layer: Layer, warehouse: &Warehouse) -> Vec<&Name> {
                 SilverKind::Dimension(dimension) => [&silver.name, &dimension.current_view],
                 SilverKind::Fact(fact) => [&silver.name, &fact.archive],
             })
+            .chain(warehouse.stagings.iter().map(|staging| &staging.name))
             .chain(warehouse.temporal_joins.iter().map(|join| &join.name))
             .collect(),
         Layer::Gold => warehouse.marts.iter().map(|mart| &mart.name).collect(),

@@ -9,7 +9,7 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Stretch,
+    Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Staging, Stretch,
     TemporalJoin, Tracking, Unit, Writes,
 };
 
@@ -84,6 +84,17 @@ fn archive<'a>(silver: &'a Silver, fact: &'a Fact) -> Entity<'a> {
     }
 }
 
+/// The entity of a staging view.
+pub(super) fn staged(staging: &Staging) -> Entity<'_> {
+    Entity {
+        name: &staging.name,
+        doc: sql::staging_description(staging),
+        fields: staging.columns.iter().map(Field::of).collect(),
+        key: staging.key.iter().map(String::as_str).collect(),
+        descriptor: None,
+    }
+}
+
 /// The entity of a join over time: a view.
 pub(super) fn joined(join: &TemporalJoin) -> Entity<'_> {
     let columns = join.columns.iter();
@@ -152,6 +163,10 @@ fn column(
     modules: &Modules<'_>,
 ) -> Expression {
     let name = atom(own(&column.name));
+    let untracked = |plain| match column.tracking {
+        Tracking::Tracked => plain,
+        Tracking::Untracked => call("descriptor::Column::untracked", vec![plain]),
+    };
     let sql_type = atom(string(&sql::data_type(&column.data_type)));
     let plain = match (&column.from, column.tracking) {
         (ColumnFrom::Field(field), Tracking::Tracked) => {
@@ -159,6 +174,14 @@ fn column(
         }
         (ColumnFrom::Field(field), Tracking::Untracked) => {
             call("descriptor::Column::untracked_field", vec![name, sql_type, atom(string(field))])
+        }
+        (ColumnFrom::Computed(computed), _) => {
+            let inputs = computed.inputs.iter().map(|input| {
+                let data_type = sql::data_type(&input.data_type);
+                tuple(vec![atom(string(&input.name)), atom(string(&data_type)), atom(string(&input.field))])
+            });
+            let arguments = vec![name, sql_type, array(inputs.collect()), atom(string(&computed.sql))];
+            untracked(call("descriptor::Column::computed", arguments))
         }
         (ColumnFrom::Lookup { lookup, column }, tracking) => {
             let there = silver.lookups.iter().find(|one| one.alias == *lookup);

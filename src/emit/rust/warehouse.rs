@@ -49,7 +49,9 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
             Layer::Bronze => warehouse.landings.iter().map(landing::entity).collect(),
             Layer::Silver => {
                 let stored = warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules));
-                stored.chain(warehouse.temporal_joins.iter().map(silver::joined)).collect::<Vec<_>>()
+                let staged = warehouse.stagings.iter().map(silver::staged);
+                let joined = warehouse.temporal_joins.iter().map(silver::joined);
+                stored.chain(staged).chain(joined).collect::<Vec<_>>()
             }
             Layer::Gold => {
                 warehouse.marts.iter().map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()

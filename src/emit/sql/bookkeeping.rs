@@ -318,7 +318,7 @@ fn evolution() -> Script {
     own("evolution", super::render(&EvolutionSql)).dropped_by(drops.map(str::to_owned).to_vec())
 }
 
-fn table(name: &str, template: &impl Template) -> Script {
+pub(super) fn table(name: &str, template: &impl Template) -> Script {
     let drop = format!("DROP TABLE {}.{};", identifier(TOOL_SCHEMA), identifier(name));
     own(name, super::render(template)).dropped_by(vec![drop])
 }

@@ -22,6 +22,7 @@ mod quote;
 mod retention;
 mod roles;
 mod script;
+mod staging;
 mod temporal_join;
 mod versioning;
 
@@ -35,6 +36,7 @@ pub(super) use mart::definition_view;
 pub(super) use parting::{Parting, rekeyed};
 pub(super) use quote::{data_type, identifier, literal, relation, remark};
 pub(super) use script::{Script, hexadecimal, objects_hash};
+pub(super) use staging::description as staging_description;
 pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
 pub(super) use versioning::journal;
 
@@ -49,6 +51,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let mut scripts = bookkeeping::scripts(warehouse);
     scripts.extend(warehouse.landings.iter().map(landing::script));
     scripts.push(bookkeeping::time_of(warehouse));
+    scripts.extend(staging::scripts(warehouse));
     scripts.extend(warehouse.silver.iter().map(|silver| match &silver.kind {
         SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
         SilverKind::Fact(fact) => fact::script(silver, fact, &warehouse.marts),

@@ -279,7 +279,7 @@ fn landed(silver: &Silver, name: &str) -> String {
     let column = silver.columns.iter().find(|column| column.name == name).expect("a key's columns are there");
     let field = match &column.from {
         ColumnFrom::Field(field) => field.as_str(),
-        ColumnFrom::Lookup { .. } => name,
+        ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) => name,
     };
     format!(
         "(change.\"full_row\" ->> {})::{} AS {}",

@@ -105,6 +105,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT",
             dimensions(warehouse)
                 .map(|(_, kind)| relation(&kind.current_view))
+                .chain(warehouse.stagings.iter().map(|one| relation(&one.name)))
                 .chain(stored(|storage| matches!(storage, Storage::View)).map(|one| relation(&one.name)))
                 .collect(),
         ),
@@ -117,6 +118,11 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "What the warehouse is, and no longer is.",
             "SELECT",
             names(&["column_since", "erasure", "guard_switch", "horizon", "warehouse"]),
+        ),
+        grant(
+            "What cannot be computed is left out.",
+            "SELECT, INSERT, DELETE",
+            warehouse.stagings.first().map(|_| tool("misfit")).into_iter().collect(),
         ),
         grant("What a migration has left to do.", "SELECT, DELETE", names(&["recompute"])),
         grant(
@@ -149,6 +155,7 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
     });
     let travelling = travelling
         .chain(facts(warehouse).map(|(silver, _)| Name::new(TRAVEL_SCHEMA, &silver.name.name)))
+        .chain(warehouse.stagings.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
         .chain(warehouse.temporal_joins.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
         .chain(warehouse.marts.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)));
     let views = dimensions(warehouse).map(|(_, kind)| relation(&kind.current_view));
@@ -165,6 +172,11 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
             "The history behind reference data, which its functions read in the reader's name.",
             "SELECT",
             reference.map(|(silver, _)| relation(&silver.name)).collect(),
+        ),
+        grant(
+            "What has landed, typed and cleaned.",
+            "SELECT",
+            warehouse.stagings.iter().map(|one| relation(&one.name)).collect(),
         ),
         grant(
             "What is joined over time.",

@@ -5,10 +5,11 @@ use super::identity::Identity;
 use super::names::{self, Namespace};
 use super::report::Report;
 use super::scope::Scope;
+use super::staging::{self, Staged};
 use super::type_name::{self, Unusable};
 use super::{enums, readable};
-use crate::finding::{Code, Finding};
-use crate::model::{DataType, Enum, Name, Nullability, Schemas, TOOL_SCHEMA, Writes};
+use crate::finding::{Code, Finding, Span};
+use crate::model::{ColumnFrom, DataType, Enum, Name, Nullability, Schemas, TOOL_SCHEMA, Writes};
 use crate::spec::{self, At, Parsed};
 
 /// The hash of a dimension's tracked columns.
@@ -35,6 +36,7 @@ const TOOL_RELATIONS: &[&str] = &[
     "horizon",
     "late_change",
     "latest_ending",
+    "misfit",
     "noticed",
     "pipeline_metadata",
     "recompute",
@@ -51,6 +53,7 @@ pub(super) struct Catalog<'a> {
     pub time_zone: String,
     pub relations: Vec<Relation<'a>>,
     pub landings: Vec<Landing<'a>>,
+    pub stagings: Vec<Staged<'a>>,
     /// Joins over time, by their names.
     joins: Vec<&'a At<String>>,
     /// Whether every name that the spec gives could be read.
@@ -99,6 +102,8 @@ pub(super) struct Relation<'a> {
     pub current_view: Option<Name>,
     pub complete: bool,
     pub from: Option<&'a At<String>>,
+    /// The landing table and the name of the staging view that it is fed from.
+    pub staging: Option<(Name, Name)>,
     pub key: Option<&'a At<Vec<At<String>>>>,
     pub columns: Vec<Column<'a>>,
     pub lookups: &'a [At<spec::LookedUp>],
@@ -112,6 +117,30 @@ pub(super) struct Column<'a> {
     /// Unless it could not be read.
     pub data_type: Option<DataType>,
     pub nullability: Nullability,
+    /// What the staging view says of it.
+    pub taken: Option<Taken>,
+}
+
+/// What a column is.
+pub(super) struct Typed {
+    pub data_type: Option<DataType>,
+    pub nullability: Nullability,
+    pub taken: Option<Taken>,
+}
+
+impl Typed {
+    /// As it is written, and nothing else says.
+    pub fn written(column: &spec::Column, data_type: Option<DataType>) -> Self {
+        let nullable = column.null.as_ref().is_some_and(|null| null.value);
+        let nullability = if nullable { Nullability::Nullable } else { Nullability::NotNull };
+        Self { data_type, nullability, taken: None }
+    }
+}
+
+/// What a column takes from a staging view.
+pub(super) struct Taken {
+    pub from: ColumnFrom,
+    pub description: Option<String>,
 }
 
 impl Relation<'_> {
@@ -172,6 +201,7 @@ impl<'a> Catalog<'a> {
             older,
             relations: Vec::new(),
             landings: Vec::new(),
+            stagings: Vec::new(),
             joins: Vec::new(),
             all_named: report.has_no_holes(),
             enums,
@@ -180,6 +210,12 @@ impl<'a> Catalog<'a> {
         };
         for landing in &spec.landing {
             catalog.landing(landing, &mut spaces, report);
+        }
+        for staging in &spec.staging {
+            let Some(name) = catalog.named(&staging.name, "the staging view", report) else { continue };
+            spaces.readable.declare(name, "a staging view", report);
+            let staged = staging::declare(name, staging, &catalog, report);
+            catalog.stagings.push(staged);
         }
         for lookup in &spec.lookup {
             catalog.lookup(lookup, &mut spaces, report);
@@ -217,10 +253,16 @@ impl<'a> Catalog<'a> {
         self.relations.iter().find(|relation| relation.declared.value == name)
     }
 
+    /// A staging view by its name.
+    pub fn staging(&self, name: &str) -> Option<&Staged<'a>> {
+        self.stagings.iter().find(|staged| staged.declared.value == name)
+    }
+
     /// What marts can read before there are marts.
     pub fn scope(&self) -> Scope {
         let joins = self.joins.iter().map(|name| name.value.clone()).collect();
-        let mut scope = Scope { joins, all_named: self.all_named, ..Scope::default() };
+        let stagings = self.stagings.iter().map(|staged| staged.declared.value.clone()).collect();
+        let mut scope = Scope { joins, stagings, all_named: self.all_named, ..Scope::default() };
         for relation in &self.relations {
             for readable in readable::of(relation) {
                 scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);
@@ -250,24 +292,29 @@ impl<'a> Catalog<'a> {
     fn lookup(&mut self, lookup: &'a At<spec::Lookup>, spaces: &mut Spaces, report: &mut Report<'_>) {
         let Some(name) = self.named(&lookup.name, "the lookup", report) else { return };
         let (cdc, hist) = (format!("{}_cdc", name.value), format!("{}_hist", name.value));
+        let is_staged = lookup.from.as_ref().is_some_and(|from| self.staging(from).is_some());
         if spaces.readable.declare(name, "a lookup", report) {
             spaces.readable.derive(&hist, name, "the history", report);
-            spaces.tool.derive(&cdc, name, "the landing table", report);
             spaces.tool.derive(&hist, name, "the history", report);
-            self.pruned(&cdc, name, spaces, report);
             self.pruned(&hist, name, spaces, report);
+            if !is_staged {
+                spaces.tool.derive(&cdc, name, "the landing table", report);
+                self.pruned(&cdc, name, spaces, report);
+            }
         }
         names::check_derived(name, &[("_hist", "the history"), ("_cdc", "the landing table")], report);
-        self.landings.push(Landing {
-            declared: name,
-            name: Name::new(TOOL_SCHEMA, cdc),
-            from: lookup.from.as_ref(),
-            key: &[],
-            watermark: lookup.watermark.as_ref(),
-            deletes: lookup.deletes.as_ref(),
-            complete: report.is_complete(&lookup.span),
-            description: None,
-        });
+        if !is_staged {
+            self.landings.push(Landing {
+                declared: name,
+                name: Name::new(TOOL_SCHEMA, cdc),
+                from: lookup.from.as_ref(),
+                key: &[],
+                watermark: lookup.watermark.as_ref(),
+                deletes: lookup.deletes.as_ref(),
+                complete: report.is_complete(&lookup.span),
+                description: None,
+            });
+        }
         let relation = Relation {
             section: Section::Lookup,
             declared: name,
@@ -275,6 +322,7 @@ impl<'a> Catalog<'a> {
             current_view: Some(Name::new(&self.schemas.silver, &name.value)),
             complete: report.is_complete(&lookup.span),
             from: lookup.from.as_ref(),
+            staging: None,
             key: lookup.key.as_ref(),
             columns: Vec::new(),
             lookups: &[],
@@ -355,6 +403,7 @@ impl<'a> Catalog<'a> {
             current_view: view.map(|view| Name::new(&self.schemas.silver, view)),
             complete: report.is_complete(&dimension.span),
             from: dimension.from.as_ref(),
+            staging: None,
             key: dimension.key.as_ref(),
             columns: Vec::new(),
             lookups: &dimension.lookups,
@@ -383,6 +432,7 @@ impl<'a> Catalog<'a> {
             current_view: None,
             complete: report.is_complete(&fact.span),
             from: fact.from.as_ref(),
+            staging: None,
             key: fact.key.as_ref(),
             columns: Vec::new(),
             lookups: &fact.lookups,
@@ -433,6 +483,8 @@ impl<'a> Catalog<'a> {
         columns: &'a Option<At<Vec<At<spec::Column>>>>,
         report: &mut Report<'_>,
     ) {
+        let staged = relation.from.and_then(|from| self.staging(from));
+        relation.staging = staged.map(|staged| (staged.feed(self), staged.name.clone()));
         let mut space = Namespace::default();
         for added in relation.added() {
             space.reserve(added, "a column that medallion adds");
@@ -471,13 +523,18 @@ impl<'a> Catalog<'a> {
             if let Some(from) = &column.value.from {
                 names::check_tag(from, "the field", report);
             }
-            let nullable = column.null.as_ref().is_some_and(|null| null.value);
-            relation.columns.push(Column {
-                name,
-                written: &column.value,
-                data_type: column.data_type.as_ref().and_then(|written| self.data_type(written, report)),
-                nullability: if nullable { Nullability::Nullable } else { Nullability::NotNull },
-            });
+            let written = column.data_type.as_ref().and_then(|written| self.data_type(written, report));
+            let Typed { data_type, nullability, taken } = match staged {
+                Some(staged) => staging::take(staged, name, column, written, report),
+                None => Typed::written(column, written),
+            };
+            if column.data_type.is_none() && data_type.is_none() {
+                relation.complete = false;
+                if taken.is_none() && staging::is_untyped(staged, name, column) {
+                    report.push(untyped(name, report.at(&column.span)));
+                }
+            }
+            relation.columns.push(Column { name, written: &column.value, data_type, nullability, taken });
         }
         self.relations.push(relation);
     }
@@ -514,6 +571,12 @@ impl<'a> Catalog<'a> {
         }
         None
     }
+}
+
+/// What is said of a column that nobody gives a type.
+fn untyped(name: &At<String>, place: Span) -> Finding {
+    let message = format!("`{}` in `columns` has no `type`", name.value);
+    Finding::new(Code::MissingKey, message, place).label("`type` has to be given")
 }
 
 /// What the names of partitions end in.

@@ -38,6 +38,9 @@ pub(super) fn source(
     catalog: &Catalog<'_>,
     report: &mut Report<'_>,
 ) -> ColumnFrom {
+    if let Some(taken) = &column.taken {
+        return taken.from.clone();
+    }
     let Some(from) = &column.written.from else { return ColumnFrom::Field(column.name.value.clone()) };
     let Some((alias, name)) = from.split_once('.') else {
         if from.is_empty() {

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Filter,
     /// It says of one row what is true of it.
     Rule,
+    /// It makes one value of a landed row.
+    Computed,
 }
 
 /// Where an expression stands.
@@ -254,12 +256,18 @@ impl Reading<'_, '_, '_> {
             Purpose::Grain => (Code::UnknownInMart, format!("{owner} has no column `{name}` to group by")),
             Purpose::Filter => (Code::UnknownColumn, format!("{owner} has no column `{name}` to filter by")),
             Purpose::Rule => (Code::UnknownColumn, format!("{owner} has no column `{name}` to test")),
+            Purpose::Computed => {
+                (Code::UnknownColumn, format!("{owner} reads no field `{name}` to compute of"))
+            }
         };
         let finding = Finding::new(code, message, span);
         let finding = match self.purpose {
             Purpose::Derived => finding.label("neither of the grain nor a measure").help(
                 "the rows of a source are measured by an aggregate, such as `sum(…)`, `count(*)`, `max(…)`",
             ),
+            Purpose::Computed => finding
+                .label("neither a column that is a field nor one of `fields`")
+                .help(format!("add `{{ name = \"{name}\", type = \"…\" }}` to `fields`")),
             _ => finding.label(format!("not a column of {owners}")),
         };
         let finding = finding.did_you_mean(name, meant.iter().flat_map(|relation| relation.names()));
@@ -331,6 +339,11 @@ impl Reading<'_, '_, '_> {
                 "a test's expression looks at one row, and takes no window function",
                 "`OVER` in it",
             ),
+            Purpose::Computed => self.refuse(
+                0..self.written.len(),
+                "a column is computed of one row, and takes no window function",
+                "`OVER` in it",
+            ),
             Purpose::Grain | Purpose::Filter => {
                 let what = if self.purpose == Purpose::Grain { "a grain" } else { "a filter" };
                 let message = format!("{what} looks at one row, and takes no window function");
@@ -356,6 +369,7 @@ impl Visitor for Reading<'_, '_, '_> {
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         let message = match self.purpose {
             Purpose::Rule => "a test's expression holds no query",
+            Purpose::Computed => "a column is computed of one row, and holds no query",
             _ => "an expression of a declared mart holds no query",
         };
         self.refuse(0..self.written.len(), message, "a query in it");
@@ -368,6 +382,10 @@ impl Visitor for Reading<'_, '_, '_> {
             let span = self.report.within(self.written, range);
             let finding = Finding::new(Code::ClockInMart, format!("`{name}` looks at a clock"), span);
             match clock {
+                _ if self.purpose == Purpose::Computed => {
+                    let finding = finding.label("the same row would give another value another time");
+                    self.report.push(finding.help("take a time that the row says"));
+                }
                 _ if self.place.stored => {
                     let finding = finding.label("the rows that are kept would change by themselves");
                     self.report.push(finding.help("make it `storage = \"view\"`, or leave the clock out"));
@@ -381,7 +399,13 @@ impl Visitor for Reading<'_, '_, '_> {
         }
         if let (true, Some((span, name))) = (self.place.stored, volatile::called(expression)) {
             let span = self.report.within(self.written, self.places.range(span));
-            self.report.push(volatile::refused(&name, span));
+            let message = format!("`{name}` gives another value another time");
+            self.report.push(match self.purpose {
+                Purpose::Computed => Finding::new(Code::VolatileInMart, message, span)
+                    .label("the same row would give another value another time")
+                    .help("leave it out"),
+                _ => volatile::refused(&name, span),
+            });
         }
         self.check_zone(expression);
         if let Expr::Function(called) = expression {
@@ -395,6 +419,7 @@ impl Visitor for Reading<'_, '_, '_> {
             if self.purpose != Purpose::Measure {
                 let message = match self.purpose {
                     Purpose::Rule => "a test's expression looks at one row, and takes no aggregate",
+                    Purpose::Computed => "a column is computed of one row, and takes no aggregate",
                     Purpose::Grain => "a grain looks at one row, and takes no aggregate",
                     _ => "a filter looks at one row, and takes no aggregate",
                 };
@@ -404,6 +429,15 @@ impl Visitor for Reading<'_, '_, '_> {
             }
         }
         match expression {
+            Expr::CompoundIdentifier(parts) if self.purpose == Purpose::Computed => {
+                let range =
+                    parts.first().map_or(0..self.written.len(), |first| self.places.range(first.span));
+                self.refuse(
+                    range,
+                    "a column is computed of fields, each by its name alone",
+                    "leave this out",
+                );
+            }
             Expr::Identifier(ident) => self.column(None, ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [alias, column]

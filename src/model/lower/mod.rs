@@ -32,6 +32,7 @@ mod roles;
 mod scope;
 mod silver;
 mod sql;
+mod staging;
 mod sums;
 mod tags;
 mod temporal_join;
@@ -70,6 +71,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let retention = retention::lower(parsed.value.retention.as_ref(), &mut report);
     let catalog = Catalog::new(parsed, &identity, &mut report);
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
+    let stagings = staging::lower(&catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let marts = mart::lower(parsed, &catalog, files, &mut report);
@@ -92,6 +94,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         retention,
         enums: catalog.into_enums(),
         landings,
+        stagings,
         silver,
         temporal_joins,
         marts,

@@ -11,6 +11,8 @@ pub(super) struct Scope {
     pub readables: BTreeMap<String, Readable>,
     /// Joins over time, which marts do not read.
     pub joins: BTreeSet<String>,
+    /// Staging views, which marts do not read either.
+    pub stagings: BTreeSet<String>,
     /// Whether all names are known: a name that is not here does not exist.
     pub all_named: bool,
 }
@@ -55,6 +57,14 @@ impl Scope {
 
     /// What is said of a name that is there, but for nobody to read here.
     pub fn refused(&self, name: &str, place: Span) -> Option<Finding> {
+        if self.stagings.contains(name) {
+            let message = format!("`{name}` is a staging view, and marts read none");
+            return Some(
+                Finding::new(Code::WrongRelation, message, place)
+                    .label("its changes would not be seen")
+                    .help("read a dimension, a fact or a lookup that it feeds"),
+            );
+        }
         let message = format!("`{name}` is a temporal join, and marts read none");
         self.joins.contains(name).then(|| {
             Finding::new(Code::WrongRelation, message, place)

@@ -11,8 +11,8 @@ use super::type_name;
 use super::{column_use, lookup, versions};
 use crate::finding::{Code, Finding};
 use crate::model::{
-    Closed, Column, DataType, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind, TOOL_SCHEMA,
-    Tracking, Unit, Writes,
+    Closed, Column, ColumnFrom, DataType, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind,
+    TOOL_SCHEMA, Tracking, Unit, Writes,
 };
 use crate::spec::{self, At};
 
@@ -50,7 +50,8 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
             name: column.name.value.clone(),
             data_type,
             nullability: column.nullability,
-            description: described(column.written.description.as_ref()),
+            description: described(column.written.description.as_ref())
+                .or_else(|| column.taken.as_ref().and_then(|taken| taken.description.clone())),
             from: column_use::source(column, relation, catalog, report),
             tracking: tracking(column, relation, report),
             renamed,
@@ -67,6 +68,7 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
         description: described(relation.description),
         feed: feed(relation, catalog, report).unwrap_or_else(|| Name::new("", "")),
         key: relation.key.map_or(Vec::new(), |key| key.iter().map(|column| column.value.clone()).collect()),
+        staging: relation.staging.as_ref().map(|(_, name)| name.clone()),
         columns,
         lookups,
         kind: kind(relation, report),
@@ -74,7 +76,7 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
 }
 
 /// How values of before are called now, of a column of an enumerated type.
-fn renamed(data_type: &DataType, catalog: &Catalog<'_>) -> BTreeMap<String, String> {
+pub(super) fn renamed(data_type: &DataType, catalog: &Catalog<'_>) -> BTreeMap<String, String> {
     match data_type {
         DataType::Enum(name) => {
             let own = catalog.enums().iter().find(|own| own.name == *name);
@@ -152,8 +154,11 @@ fn fact(relation: &Relation<'_>, partition: Option<&At<spec::Partition>>, report
     }
 }
 
-/// The landing table that feeds a relation: its own, a declared one, or a lookup's.
+/// The landing table that feeds a relation: its own, a declared one, a staging view's, or a lookup's.
 fn feed(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Option<Name> {
+    if let Some((feed, _)) = &relation.staging {
+        return Some(feed.clone());
+    }
     let from = match relation.section {
         Section::Lookup => relation.declared,
         Section::Dimension { .. } | Section::Fact { .. } => relation.from?,
@@ -171,6 +176,7 @@ fn feed(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>)
         return None;
     }
     let known = catalog.landings.iter().map(|landing| landing.declared.value.as_str());
+    let known = known.chain(catalog.stagings.iter().map(|staged| staged.declared.value.as_str()));
     let finding = Finding::new(Code::UnknownRelation, format!("there is no `{}`", from.value), place)
         .label("neither a landing table nor a lookup")
         .did_you_mean(from, known);
@@ -199,8 +205,12 @@ fn check_key(relation: &Relation<'_>, report: &mut Report<'_>) {
         let Some(column) = column_use::own_column(name, relation, "to be the key", report) else { continue };
         let place = report.at(&name.span);
         let declared = report.at(&column.name.span);
+        let is_computed =
+            matches!(&column.taken, Some(taken) if matches!(taken.from, ColumnFrom::Computed(_)));
         let problem = if column.nullability == crate::model::Nullability::Nullable {
             Some((Code::UnfitNull, "takes NULL".to_owned()))
+        } else if is_computed {
+            Some((Code::UnfitKey, "is computed, and what identifies a row is a field of it".to_owned()))
         } else if column.written.from.as_ref().is_some_and(|from| from.contains('.')) {
             Some((Code::UnfitKey, "is looked up, and what identifies a row is its own".to_owned()))
         } else {

@@ -45,6 +45,9 @@ pub(super) fn lower(
         let subject = Subject { declared, relation, key, kind: Kind::Landing };
         lowering.tests(&subject, &landing.tests, &mut tests, report);
     }
+    for staging in &spec.staging {
+        lowering.relation(staging.name.as_ref(), &staging.tests, &mut tests, report);
+    }
     for lookup in &spec.lookup {
         lowering.relation(lookup.name.as_ref(), &lookup.tests, &mut tests, report);
     }
@@ -72,6 +75,9 @@ fn scope(catalog: &Catalog<'_>, marts: &[Mart], landed: &BTreeMap<String, Readab
         });
         let readable = Readable::stored(mart.name.clone(), columns.collect(), true);
         scope.readables.entry(mart.name.name.clone()).or_insert(readable);
+    }
+    for staged in &catalog.stagings {
+        scope.readables.entry(staged.declared.value.clone()).or_insert_with(|| staged.readable(catalog));
     }
     for readable in landed.values() {
         scope.readables.entry(readable.read.name.name.clone()).or_insert(readable.clone());
@@ -148,6 +154,9 @@ impl<'r> Lowering<'r, '_> {
                 Storage::View | Storage::MaterializedView => Kind::Derived,
             };
             (key, kind, declared.value.clone())
+        } else if self.catalog.staging(declared).is_some() {
+            let key = self.scope.find(None, declared).map_or(Vec::new(), |staged| staged.key.clone());
+            (key, Kind::Derived, declared.value.clone())
         } else {
             return None;
         };

@@ -1,0 +1,236 @@
+//! The SQL of staging views: of each key its last change, typed, renamed and computed; the same as of a time; and where
+//! changes are noted of which something cannot be computed.
+
+use askama::Template;
+
+use super::definition::Binding;
+use super::quote::{data_type, identifier, literal, relation};
+use super::script::{Script, comment, comment_column};
+use crate::model::{Column, ColumnFrom, DataType, Name, Staging, TRAVEL_SCHEMA, Warehouse};
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/20_silver/staging.sql", escape = "none")]
+struct StagingSql {
+    name: String,
+    definition: String,
+    travel_view: String,
+    travel_definition: String,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/00_medallion/misfit.sql", escape = "none")]
+struct MisfitSql;
+
+/// The table of what cannot be computed, and the views.
+pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
+    let mut scripts = Vec::new();
+    if !warehouse.stagings.is_empty() {
+        scripts.push(super::bookkeeping::table("misfit", &MisfitSql));
+    }
+    scripts.extend(warehouse.stagings.iter().map(script));
+    scripts
+}
+
+fn script(staging: &Staging) -> Script {
+    let travel_view = Name::new(TRAVEL_SCHEMA, &staging.name.name);
+    let definition = StagingSql {
+        name: relation(&staging.name),
+        definition: query(staging, Binding::Present),
+        travel_view: relation(&travel_view),
+        travel_definition: query(staging, Binding::Travel),
+    };
+    Script::of_relation("20_silver", &staging.name, super::render(&definition))
+        .commented(comments(staging, &travel_view))
+        .dropped_by(vec![
+            format!("DROP VIEW {};", relation(&travel_view)),
+            format!("DROP VIEW {};", relation(&staging.name)),
+        ])
+}
+
+/// What is said of the view.
+pub(in crate::emit) fn description(staging: &Staging) -> String {
+    staging
+        .description
+        .clone()
+        .unwrap_or_else(|| format!("What has landed in `{}`, as it is now.", staging.feed.name))
+}
+
+/// A field that is read under a name.
+struct Read<'a> {
+    name: &'a str,
+    field: &'a str,
+    data_type: &'a DataType,
+    /// The column that shows it; none of what is only computed of.
+    column: Option<&'a Column>,
+}
+
+/// What is read of a landed row: what is shown of it, then what else is computed of.
+fn reads(staging: &Staging) -> Vec<Read<'_>> {
+    let mut reads: Vec<Read<'_>> = Vec::new();
+    for column in &staging.columns {
+        if let ColumnFrom::Field(field) = &column.from {
+            let data_type = &column.data_type;
+            reads.push(Read { name: &column.name, field, data_type, column: Some(column) });
+        }
+    }
+    for column in &staging.columns {
+        let ColumnFrom::Computed(computed) = &column.from else { continue };
+        for input in &computed.inputs {
+            if reads.iter().all(|read| read.name != input.name) {
+                let (name, field, data_type) = (&input.name, &input.field, &input.data_type);
+                reads.push(Read { name, field, data_type, column: None });
+            }
+        }
+    }
+    reads
+}
+
+fn query(staging: &Staging, binding: Binding) -> String {
+    let columns = staging.columns.iter().map(|column| match &column.from {
+        ColumnFrom::Computed(computed) => {
+            let name = identifier(&column.name);
+            format!("CAST({} AS {}) AS {name}", computed.sql, data_type(&column.data_type))
+        }
+        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } => identifier(&column.name),
+    });
+    let columns: Vec<String> = columns.collect();
+    let reads = reads(staging);
+    // A record names a field once.
+    let mut records: Vec<Vec<&Read<'_>>> = Vec::new();
+    let mut named = Vec::new();
+    for read in &reads {
+        let free = records.iter().position(|record| record.iter().all(|taken| taken.field != read.field));
+        let number = free.unwrap_or_else(|| {
+            records.push(Vec::new());
+            records.len() - 1
+        });
+        records[number].push(read);
+        let value = format!("\"landed_{number}\".{}", identifier(read.field));
+        let value = called_now(read, value);
+        named.push(format!("{value} AS {}", identifier(read.name)));
+    }
+    let records: String = records
+        .iter()
+        .enumerate()
+        .map(|(number, record)| {
+            let fields = record.iter().map(|read| format!("{} {}", identifier(read.field), read_as(read)));
+            format!(
+                "\n    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_{number}\" ({})",
+                fields.collect::<Vec<_>>().join(", ")
+            )
+        })
+        .collect();
+    let (until, gone_until) = match binding {
+        Binding::Present => (String::new(), String::new()),
+        Binding::Travel => {
+            let until = |alias: &str, indent: &str| {
+                format!("\n{indent}AND \"{alias}\".\"commit_ts\" <= (SELECT \"medallion\".\"as_of_time\"())")
+            };
+            (until("change", "        "), until("gone", "        "))
+        }
+    };
+    let feed = relation(&staging.feed);
+    format!(
+        "SELECT
+    {columns}
+FROM (
+    SELECT
+        {named}
+    FROM (
+{last}
+    ) AS \"last\"{records}
+    WHERE \"last\".\"op\" <> 'D'
+    AND NOT EXISTS (
+        SELECT
+        FROM {feed} AS \"gone\"
+        WHERE \"gone\".\"op\" = 'T'
+        AND (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\") > (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\"){gone_until}
+    )
+) AS {name}",
+        columns = columns.join(",\n    "),
+        named = named.join(",\n        "),
+        last = last(staging, &until),
+        name = identifier(&staging.name.name),
+    )
+}
+
+/// The last change of each key.
+fn last(staging: &Staging, until: &str) -> String {
+    let key: Vec<(&str, &DataType)> = staging
+        .key
+        .iter()
+        .filter_map(|name| {
+            let column = staging.columns.iter().find(|column| column.name == *name)?;
+            match &column.from {
+                ColumnFrom::Field(field) => Some((field.as_str(), &column.data_type)),
+                ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) => None,
+            }
+        })
+        .collect();
+    let found: Vec<String> =
+        key.iter().map(|(field, _)| format!("\"found\".{}", identifier(field))).collect();
+    let fields = key.iter().map(|(field, of)| format!("{} {}", identifier(field), data_type(of)));
+    format!(
+        "        SELECT DISTINCT ON ({found})
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM {feed} AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" ({fields})
+        WHERE \"change\".\"op\" <> 'T'{until}
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"landing\" = {landing}
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY {found}, \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC",
+        found = found.join(", "),
+        feed = relation(&staging.feed),
+        fields = fields.collect::<Vec<_>>().join(", "),
+        landing = literal(&format!("{}.{}", staging.feed.schema, staging.feed.name)),
+    )
+}
+
+/// The type that a landed value is read as: one that may be called otherwise by now, as its text.
+fn read_as(read: &Read<'_>) -> String {
+    match (is_renamed(read), read.data_type) {
+        (true, DataType::Array(_)) => "text[]".to_owned(),
+        (true, _) => "text".to_owned(),
+        (false, own) => data_type(own),
+    }
+}
+
+/// A landed value by the name that it has now.
+fn called_now(read: &Read<'_>, value: String) -> String {
+    let Some(column) = read.column.filter(|_| is_renamed(read)) else { return value };
+    let renamed = column.renamed.iter().map(|(before, now)| (literal(before), literal(now)));
+    let text = match read.data_type {
+        DataType::Array(_) => {
+            renamed.fold(value, |text, (before, now)| format!("array_replace({text}, {before}, {now})"))
+        }
+        _ => {
+            let cases: String = renamed.map(|(before, now)| format!(" WHEN {before} THEN {now}")).collect();
+            format!("(CASE {value}{cases} ELSE {value} END)")
+        }
+    };
+    format!("{text}::{}", data_type(read.data_type))
+}
+
+fn is_renamed(read: &Read<'_>) -> bool {
+    read.column.is_some_and(|column| !column.renamed.is_empty())
+}
+
+fn comments(staging: &Staging, travel_view: &Name) -> Vec<String> {
+    let mut comments = vec![comment("VIEW", &staging.name, &description(staging))];
+    for column in &staging.columns {
+        let said = column.description.as_ref();
+        comments.extend(said.map(|text| comment_column(&staging.name, &column.name, text)));
+    }
+    let travel = format!("`{}` as of the setting `medallion.as_of`.", staging.name.name);
+    comments.push(comment("VIEW", travel_view, &travel));
+    comments
+}
