@@ -2,12 +2,14 @@
 //! every reference is known to hold, every default is filled in. Knows no TOML, no file, no template,
 //! no database. `lower` is the only place that makes one from a spec.
 
+mod calendar;
 pub mod data_test;
 pub mod data_type;
 pub mod lower;
 mod mart;
 mod staging;
 
+pub use calendar::Calendar;
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use lower::{is_aggregate, is_type, load};
@@ -48,6 +50,9 @@ pub struct Warehouse {
     /// Views of what has landed, in order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stagings: Vec<Staging>,
+    /// Calendars, in order of their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<Calendar>,
     /// Dimensions and facts, those of lookups included, each after what it looks up.
     pub silver: Vec<Silver>,
     /// Joins over time, in order of their names.

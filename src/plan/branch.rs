@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::model::{Evolution, Name};
 
 /// The parts of a model whose lists hold relations, each by its name.
-const RELATIONS: [&str; 6] = ["enums", "landings", "stagings", "silver", "temporal_joins", "marts"];
+const RELATIONS: [&str; 7] =
+    ["enums", "landings", "stagings", "calendars", "silver", "temporal_joins", "marts"];
 
 /// Where two branches meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

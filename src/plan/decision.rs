@@ -18,6 +18,10 @@ pub struct Known {
     schemas: Schemas,
     /// What holds rows that nothing else holds, or that is computed from them: tables by name.
     relations: BTreeMap<Name, Relation>,
+    /// Calendars, by name: which days there are.
+    calendars: BTreeMap<Name, Value>,
+    /// What each mart reads, marts that are views included; each after those that it reads.
+    reads: Vec<(Name, Vec<Name>)>,
 }
 
 /// What a change of a relation is told by.
@@ -147,7 +151,13 @@ impl Known {
         for mart in list(model, "marts").iter().filter(|mart| mart["storage"].get("Incremental").is_some()) {
             relations.insert(name(&mart["name"]), Relation::of(mart, Kind::Mart));
         }
-        Self { schemas: Schemas::default(), relations }
+        let days = |one: &Value| (name(&one["name"]), serde_json::json!([one["first"], one["years"]]));
+        let calendars = list(model, "calendars").iter().map(days).collect();
+        let reads = list(model, "marts").iter().map(|mart| {
+            let reads = list(mart, "reads").iter().map(|read| name(&read["name"]));
+            (name(&mart["name"]), reads.collect())
+        });
+        Self { schemas: Schemas::default(), relations, calendars, reads: reads.collect() }
     }
 
     /// Reads a model of before, as its schemas are called by a later one.
@@ -209,8 +219,27 @@ impl Known {
                 decisions.stale.insert(name.clone());
             }
         }
+        labels.extend(self.recount_days(new, &mut decisions));
         decisions.labels.extend(labels);
         if undecided.is_empty() { Ok(decisions) } else { Err(undecided) }
+    }
+    /// Marts that join days are others where there are other days. Returns what the change is.
+    fn recount_days(&self, new: &Self, decisions: &mut Decisions) -> Vec<String> {
+        let others = self
+            .calendars
+            .iter()
+            .filter(|(name, days)| new.calendars.get(*name).is_some_and(|now| now != *days));
+        let mut changed: BTreeSet<&Name> = others.map(|(name, _)| name).collect();
+        let labels = changed.iter().map(|name| format!("{}_days", name.name)).collect();
+        for (mart, reads) in &new.reads {
+            if reads.iter().any(|read| changed.contains(read)) {
+                changed.insert(mart);
+                if new.relations.contains_key(mart) {
+                    decisions.stale.insert(mart.clone());
+                }
+            }
+        }
+        labels
     }
 }
 

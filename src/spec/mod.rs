@@ -4,6 +4,7 @@
 
 mod at;
 mod by_source;
+mod calendar;
 mod files;
 mod mart;
 mod parse;
@@ -16,6 +17,7 @@ mod written;
 
 pub use at::{At, OneOrMany};
 pub use by_source::BySource;
+pub use calendar::Calendar;
 pub use files::Files;
 pub use mart::{GrainColumn, Joined, Mart, Measure, Storage};
 pub(crate) use parse::parse_text;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::mart::Mart;
-use super::{At, Scalar, Staging};
+use super::{At, Calendar, Scalar, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -42,6 +42,9 @@ pub struct Warehouse {
     /// Views of what has landed, typed, renamed and cleaned; dimensions and facts are fed from them.
     #[serde(default)]
     pub staging: Vec<At<Staging>>,
+    /// Days, one row each, computed.
+    #[serde(default)]
+    pub calendar: Vec<At<Calendar>>,
     /// Reference data: captured with its history, shown as views of current rows.
     #[serde(default)]
     pub lookup: Vec<At<Lookup>>,

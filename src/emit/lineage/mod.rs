@@ -129,6 +129,12 @@ pub fn lineage(warehouse: &Warehouse) -> Lineage {
     relations.extend(warehouse.stagings.iter().map(staging::relation));
     let kept: Vec<Relation> = warehouse.silver.iter().map(|one| silver(one, warehouse)).collect();
     let mut known: BTreeMap<Name, query::Table> = BTreeMap::new();
+    for calendar in &warehouse.calendars {
+        let days = days(calendar);
+        let columns: Vec<&str> = days.columns.iter().map(|column| column.name.as_str()).collect();
+        known.insert(calendar.name.clone(), query::Table::stored(&calendar.name, &columns));
+        relations.push(days);
+    }
     for (one, relation) in warehouse.silver.iter().zip(&kept) {
         let columns: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
         known.insert(one.name.clone(), query::Table::stored(&one.name, &columns));
@@ -224,6 +230,19 @@ fn landings(warehouse: &Warehouse) -> Vec<Relation> {
         }
     };
     warehouse.landings.iter().map(relation).collect()
+}
+
+/// Days come from nowhere.
+fn days(calendar: &model::Calendar) -> Relation {
+    let columns = model::Calendar::columns().into_iter();
+    let column = |(name, ..): (&str, _, _)| Column { name: name.to_owned(), from: Origins::new() };
+    Relation {
+        name: calendar.name.clone(),
+        layer: Layer::Silver,
+        columns: columns.map(column).collect(),
+        rows: Origins::new(),
+        exact: true,
+    }
 }
 
 fn origin(relation: &Name, column: &str, how: How) -> Origin {

@@ -102,9 +102,11 @@ fn policy() -> String {
 
 fn tiles(warehouse: &Warehouse, observed: &Observed) -> Vec<Tile> {
     let tile = |figure: String, what| Tile { figure, what, tone: "", time: false };
+    let views = warehouse.stagings.len() + warehouse.calendars.len() + warehouse.temporal_joins.len();
+    let silver = warehouse.silver.len() + views;
     let mut tiles = vec![
         tile(warehouse.landings.len().to_string(), "landing tables"),
-        tile((warehouse.silver.len() + warehouse.temporal_joins.len()).to_string(), "silver relations"),
+        tile(silver.to_string(), "silver relations"),
         tile(warehouse.marts.len().to_string(), "marts"),
     ];
     let counted = |status: &str| observed.tests.values().filter(|one| one.status == status).count();

@@ -5,8 +5,8 @@ use crate::emit::lineage::{How, Layer, Lineage, Origins, Relation as Traced};
 use crate::emit::sql;
 use crate::model::data_test::{Condition, DataTest, Literal, Proof, Rule};
 use crate::model::{
-    Dimension, LookupTime, Mart, MartColumn, Name, Nullability, Origin, Silver, SilverKind, Storage, Unit,
-    Warehouse,
+    Calendar, Dimension, LookupTime, Mart, MartColumn, Name, Nullability, Origin, Silver, SilverKind,
+    Storage, Unit, Warehouse,
 };
 
 /// A relation, as it is shown.
@@ -120,7 +120,7 @@ pub(super) fn all(warehouse: &Warehouse, lineage: &Lineage, observed: &Observed)
                 relation.sql = script("20_silver", name);
                 match warehouse.silver.iter().find(|one| one.name == *name) {
                     Some(silver) => of_silver(silver, &mut relation),
-                    None => of_join(warehouse, name, &mut relation),
+                    None => of_view(warehouse, name, &mut relation),
                 }
             }
             Layer::Gold => {
@@ -309,6 +309,44 @@ fn of_silver(silver: &Silver, relation: &mut Relation) {
             lookup.alias,
             on.join(", ")
         ));
+    }
+}
+
+/// A view of silver: staged rows, days, or a join over time.
+fn of_view(warehouse: &Warehouse, name: &Name, relation: &mut Relation) {
+    if let Some(staging) = warehouse.stagings.iter().find(|one| one.name == *name) {
+        relation.kind = "staging view";
+        relation.description = staging.description.clone();
+        relation.columns = staging
+            .columns
+            .iter()
+            .map(|column| Column {
+                nullable: column.nullability == Nullability::Nullable,
+                role: if staging.key.contains(&column.name) { "key" } else { "" },
+                description: column.description.clone(),
+                ..plain(&column.name, &sql::data_type(&column.data_type))
+            })
+            .collect();
+        let feed = &staging.feed.name;
+        relation
+            .say(&format!("A view of what `{feed}` has of each key last; what it feeds computes the same."));
+    } else if let Some(calendar) = warehouse.calendars.iter().find(|one| one.name == *name) {
+        relation.kind = "calendar";
+        relation.description = calendar.description.clone();
+        relation.columns = Calendar::columns()
+            .into_iter()
+            .map(|(name, data_type, said)| Column {
+                role: if name == Calendar::KEY { "key" } else { "" },
+                description: Some(said.to_owned()),
+                ..plain(name, &sql::data_type(&data_type))
+            })
+            .collect();
+        relation.say(&format!(
+            "Days from {} on, for {} years: computed, not stored.",
+            calendar.first, calendar.years
+        ));
+    } else {
+        of_join(warehouse, name, relation);
     }
 }
 

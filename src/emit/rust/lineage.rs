@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::emit::lineage::{Layer, Origins, lineage};
 use crate::emit::sql;
-use crate::model::{Name, SilverKind, Warehouse};
+use crate::model::{Calendar, Name, SilverKind, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/src/warehouse/lineage.rs", escape = "none")]
@@ -60,6 +60,11 @@ fn data_type(warehouse: &Warehouse, relation: &Name, column: &str) -> String {
     let known = silver.clone().flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type)));
     let staged = warehouse.stagings.iter().filter(|one| one.name == *relation);
     let known = known.chain(staged.flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type))));
+    let is_calendar = warehouse.calendars.iter().any(|one| one.name == *relation);
+    let days = Calendar::columns().into_iter().find(|(name, ..)| is_calendar && *name == column);
+    if let Some((_, data_type, _)) = days {
+        return sql::data_type(&data_type);
+    }
     let joins = warehouse.temporal_joins.iter().filter(|one| one.name == *relation);
     let known = known.chain(joins.flat_map(|one| one.columns.iter().map(|one| (&one.name, &one.data_type))));
     let marts = warehouse.marts.iter().filter(|one| one.name == *relation);

@@ -7,7 +7,7 @@ use askama::Template;
 use super::field::Enums;
 use super::name::{Spelling, spell};
 use super::silver::columns_of;
-use crate::model::{Mart, Name, SilverKind, Storage, Warehouse};
+use crate::model::{Calendar, Mart, Name, SilverKind, Storage, Warehouse};
 
 /// A layer of the warehouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +81,14 @@ impl<'a> Modules<'a> {
             let mart = self.warehouse.marts.iter().find(|mart| mart.name == *name)?;
             Some(spell(mart.grain.iter().chain(&mart.measures).map(|column| column.name.as_str()), &[]))
         };
-        let columns = silver.or_else(mart).expect("lower has checked that every relation is declared");
+        let calendar = || {
+            let is_there = self.warehouse.calendars.iter().any(|calendar| calendar.name == *name);
+            is_there.then(|| spell(Calendar::columns().map(|(column, ..)| column), &[]))
+        };
+        let columns = silver
+            .or_else(mart)
+            .or_else(calendar)
+            .expect("lower has checked that every relation is declared");
         let spelling = columns.get(column).expect("lower has checked that every column is declared");
         format!("{}::Column::{}", self.path(name), spelling.camel)
     }
@@ -122,6 +129,7 @@ pub(super) fn relations(layer: Layer, warehouse: &Warehouse) -> Vec<&Name> {
                 SilverKind::Fact(fact) => [&silver.name, &fact.archive],
             })
             .chain(warehouse.stagings.iter().map(|staging| &staging.name))
+            .chain(warehouse.calendars.iter().map(|calendar| &calendar.name))
             .chain(warehouse.temporal_joins.iter().map(|join| &join.name))
             .collect(),
         Layer::Gold => warehouse.marts.iter().map(|mart| &mart.name).collect(),

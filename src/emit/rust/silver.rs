@@ -9,8 +9,8 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Silver, SilverKind, Staging, Stretch,
-    TemporalJoin, Tracking, Unit, Writes,
+    Calendar, Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Nullability, Silver,
+    SilverKind, Staging, Stretch, TemporalJoin, Tracking, Unit, Writes,
 };
 
 /// The entities of a silver relation.
@@ -91,6 +91,20 @@ pub(super) fn staged(staging: &Staging) -> Entity<'_> {
         doc: sql::staging_description(staging),
         fields: staging.columns.iter().map(Field::of).collect(),
         key: staging.key.iter().map(String::as_str).collect(),
+        descriptor: None,
+    }
+}
+
+/// The entity of a calendar.
+pub(super) fn days(calendar: &Calendar) -> Entity<'_> {
+    let columns = Calendar::columns().into_iter();
+    let fields =
+        columns.map(|(name, data_type, said)| Field::new(name, &data_type, Nullability::NotNull, Some(said)));
+    Entity {
+        name: &calendar.name,
+        doc: sql::calendar_description(calendar),
+        fields: fields.collect(),
+        key: vec![Calendar::KEY],
         descriptor: None,
     }
 }

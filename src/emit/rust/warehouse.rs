@@ -51,7 +51,8 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
                 let stored = warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules));
                 let staged = warehouse.stagings.iter().map(silver::staged);
                 let joined = warehouse.temporal_joins.iter().map(silver::joined);
-                stored.chain(staged).chain(joined).collect::<Vec<_>>()
+                let days = warehouse.calendars.iter().map(silver::days);
+                stored.chain(staged).chain(days).chain(joined).collect::<Vec<_>>()
             }
             Layer::Gold => {
                 warehouse.marts.iter().map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()

@@ -5,6 +5,7 @@ mod apart;
 mod asking;
 pub(super) mod baseline;
 mod bookkeeping;
+mod calendar;
 pub(super) mod data_test;
 mod definition;
 mod dimension;
@@ -27,6 +28,7 @@ mod temporal_join;
 mod versioning;
 
 pub(super) use apart::closed;
+pub(super) use calendar::description as calendar_description;
 pub(super) use definition::{present, unit};
 pub(super) use dimension::descriptions;
 pub(super) use fact::{ARCHIVE_END, ARCHIVE_START, partitioned_key};
@@ -52,6 +54,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     scripts.extend(warehouse.landings.iter().map(landing::script));
     scripts.push(bookkeeping::time_of(warehouse));
     scripts.extend(staging::scripts(warehouse));
+    scripts.extend(warehouse.calendars.iter().map(calendar::script));
     scripts.extend(warehouse.silver.iter().map(|silver| match &silver.kind {
         SilverKind::Dimension(dimension) => dimension::script(silver, dimension),
         SilverKind::Fact(fact) => fact::script(silver, fact, &warehouse.marts),

@@ -106,6 +106,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             dimensions(warehouse)
                 .map(|(_, kind)| relation(&kind.current_view))
                 .chain(warehouse.stagings.iter().map(|one| relation(&one.name)))
+                .chain(warehouse.calendars.iter().map(|one| relation(&one.name)))
                 .chain(stored(|storage| matches!(storage, Storage::View)).map(|one| relation(&one.name)))
                 .collect(),
         ),
@@ -156,6 +157,7 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
     let travelling = travelling
         .chain(facts(warehouse).map(|(silver, _)| Name::new(TRAVEL_SCHEMA, &silver.name.name)))
         .chain(warehouse.stagings.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
+        .chain(warehouse.calendars.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
         .chain(warehouse.temporal_joins.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
         .chain(warehouse.marts.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)));
     let views = dimensions(warehouse).map(|(_, kind)| relation(&kind.current_view));
@@ -178,6 +180,7 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT",
             warehouse.stagings.iter().map(|one| relation(&one.name)).collect(),
         ),
+        grant("Calendars.", "SELECT", warehouse.calendars.iter().map(|one| relation(&one.name)).collect()),
         grant(
             "What is joined over time.",
             "SELECT",

@@ -7,7 +7,7 @@ use super::report::Report;
 use super::scope::Scope;
 use super::staging::{self, Staged};
 use super::type_name::{self, Unusable};
-use super::{enums, readable};
+use super::{calendar, enums, readable};
 use crate::finding::{Code, Finding, Span};
 use crate::model::{ColumnFrom, DataType, Enum, Name, Nullability, Schemas, TOOL_SCHEMA, Writes};
 use crate::spec::{self, At, Parsed};
@@ -54,6 +54,7 @@ pub(super) struct Catalog<'a> {
     pub relations: Vec<Relation<'a>>,
     pub landings: Vec<Landing<'a>>,
     pub stagings: Vec<Staged<'a>>,
+    pub calendars: Vec<(&'a At<String>, &'a spec::Calendar)>,
     /// Joins over time, by their names.
     joins: Vec<&'a At<String>>,
     /// Whether every name that the spec gives could be read.
@@ -202,6 +203,7 @@ impl<'a> Catalog<'a> {
             relations: Vec::new(),
             landings: Vec::new(),
             stagings: Vec::new(),
+            calendars: Vec::new(),
             joins: Vec::new(),
             all_named: report.has_no_holes(),
             enums,
@@ -216,6 +218,11 @@ impl<'a> Catalog<'a> {
             spaces.readable.declare(name, "a staging view", report);
             let staged = staging::declare(name, staging, &catalog, report);
             catalog.stagings.push(staged);
+        }
+        for calendar in &spec.calendar {
+            let Some(name) = catalog.named(&calendar.name, "the calendar", report) else { continue };
+            spaces.readable.declare(name, "a calendar", report);
+            catalog.calendars.push((name, calendar));
         }
         for lookup in &spec.lookup {
             catalog.lookup(lookup, &mut spaces, report);
@@ -258,11 +265,19 @@ impl<'a> Catalog<'a> {
         self.stagings.iter().find(|staged| staged.declared.value == name)
     }
 
+    /// Whether a name is that of a view that nothing is stored behind but what has landed: staged rows, or days.
+    pub fn is_derived(&self, name: &str) -> bool {
+        self.staging(name).is_some() || self.calendars.iter().any(|(known, _)| known.value == name)
+    }
+
     /// What marts can read before there are marts.
     pub fn scope(&self) -> Scope {
         let joins = self.joins.iter().map(|name| name.value.clone()).collect();
         let stagings = self.stagings.iter().map(|staged| staged.declared.value.clone()).collect();
         let mut scope = Scope { joins, stagings, all_named: self.all_named, ..Scope::default() };
+        for (name, _) in &self.calendars {
+            scope.readables.entry(name.value.clone()).or_insert_with(|| calendar::readable(name, self));
+        }
         for relation in &self.relations {
             for readable in readable::of(relation) {
                 scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);

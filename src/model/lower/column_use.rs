@@ -5,7 +5,8 @@ use super::catalog::{Catalog, Column, Relation};
 use super::report::Report;
 use super::type_name;
 use crate::finding::{Code, Finding};
-use crate::model::{ColumnFrom, Nullability};
+use crate::model::data_type::BuiltIn;
+use crate::model::{ColumnFrom, DataType, Nullability};
 use crate::spec::At;
 
 /// A column of the relation itself, by a name in the spec; a finding where there is none.
@@ -147,6 +148,16 @@ pub(super) fn check_reference(
 ) {
     let Some(reference) = &column.written.references else { return };
     let place = report.at(&reference.span);
+    if catalog.calendars.iter().any(|(name, _)| *name == reference) {
+        let integer = DataType::BuiltIn(BuiltIn::Integer);
+        if let Some(here) = column.data_type.as_ref().filter(|here| !type_name::agree(here, &integer)) {
+            let is = format!("`{}` is {}", column.name.value, type_name::said(here));
+            let message = format!("{is}, and a day of `{}` is a number", reference.value);
+            report
+                .push(Finding::new(Code::UnfitType, message, place).label("its key is integer, as 20240229"));
+        }
+        return;
+    }
     let Some(target) = catalog.relation(reference) else {
         let known = catalog.relations.iter().filter(|known| !known.is_fact());
         let message = format!("there is no `{}` to refer to", reference.value);

@@ -3,6 +3,7 @@
 //! at whatever is wrong with the others, and what could not be read is not missed twice.
 
 mod bound;
+mod calendar;
 mod catalog;
 mod column_use;
 mod data_test;
@@ -72,6 +73,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let catalog = Catalog::new(parsed, &identity, &mut report);
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
     let stagings = staging::lower(&catalog, &mut report);
+    let calendars = calendar::lower(&catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let marts = mart::lower(parsed, &catalog, files, &mut report);
@@ -95,6 +97,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         enums: catalog.into_enums(),
         landings,
         stagings,
+        calendars,
         silver,
         temporal_joins,
         marts,

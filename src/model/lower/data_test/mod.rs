@@ -48,6 +48,9 @@ pub(super) fn lower(
     for staging in &spec.staging {
         lowering.relation(staging.name.as_ref(), &staging.tests, &mut tests, report);
     }
+    for calendar in &spec.calendar {
+        lowering.relation(calendar.name.as_ref(), &calendar.tests, &mut tests, report);
+    }
     for lookup in &spec.lookup {
         lowering.relation(lookup.name.as_ref(), &lookup.tests, &mut tests, report);
     }
@@ -154,7 +157,7 @@ impl<'r> Lowering<'r, '_> {
                 Storage::View | Storage::MaterializedView => Kind::Derived,
             };
             (key, kind, declared.value.clone())
-        } else if self.catalog.staging(declared).is_some() {
+        } else if self.catalog.is_derived(declared) {
             let key = self.scope.find(None, declared).map_or(Vec::new(), |staged| staged.key.clone());
             (key, Kind::Derived, declared.value.clone())
         } else {
