@@ -24,6 +24,12 @@ pub struct Survey {
     /// How far each table has been read, where the source is polled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub polled: Vec<Polled>,
+    /// When each table was copied last, where snapshots feed it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copied: Vec<Copied>,
+    /// Whether a log is read: what has landed has a position of it.
+    #[serde(skip)]
+    pub reads_log: bool,
     /// Why nothing is told of the source.
     pub unseen: Option<String>,
     /// How far landing is.
@@ -64,6 +70,19 @@ pub struct Polled {
     pub watermark: Option<String>,
     /// How long ago that is.
     pub behind_seconds: Option<f64>,
+}
+
+/// When a table was copied last.
+#[derive(Debug, Serialize)]
+pub struct Copied {
+    /// The landing table.
+    pub landing: String,
+    /// When its last snapshot was taken; none before the first.
+    pub taken: Option<String>,
+    /// How long ago that is.
+    pub age_seconds: Option<f64>,
+    /// How often one is taken, where the spec says so.
+    pub every_seconds: Option<u64>,
 }
 
 /// How far landing is.
@@ -117,7 +136,8 @@ const RUNS: i64 = 5;
 
 /// Looks at both databases. Fails where the warehouse cannot be reached.
 pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
-    let mut survey = Survey { warehouse: warehouse.name.to_owned(), ..Survey::default() };
+    let (name, reads_log) = (warehouse.name.to_owned(), warehouse.reads_log());
+    let mut survey = Survey { warehouse: name, reads_log, ..Survey::default() };
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     match migrate::check(warehouse, &mut target).await {
         Ok(()) => {
@@ -132,10 +152,13 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
             survey.unready = Some(format!("{}{remedy}", error.what()));
         }
     }
-    if warehouse.source.polling.is_some() {
-        if survey.unready.is_none() {
-            survey.polled = polled(warehouse, &mut target).await?;
-        }
+    if survey.unready.is_none() {
+        survey.copied = copied(warehouse, &mut target).await?;
+    }
+    if warehouse.source.polling.is_some() && survey.unready.is_none() {
+        survey.polled = polled(warehouse, &mut target).await?;
+    }
+    if !warehouse.reads_log() {
         return Ok(survey);
     }
     let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
@@ -148,7 +171,8 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
 
 async fn polled(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Polled>> {
     let unread = || "cannot read `medallion.captured_table`".to_owned();
-    let landings: Vec<String> = warehouse.landings.iter().map(|landing| landing.table.to_string()).collect();
+    let landings: Vec<String> =
+        warehouse.captured().iter().map(|landing| landing.table.to_string()).collect();
     let rows = sqlx::query(
         "SELECT
             polled.landing,
@@ -169,6 +193,32 @@ async fn polled(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<
             watermark: row.try_get("watermark").during(unread)?,
             behind_seconds: row.try_get("behind").during(unread)?,
         });
+    }
+    Ok(all)
+}
+
+async fn copied(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Copied>> {
+    let unread = || "cannot read `medallion.captured_table`".to_owned();
+    let mut all = Vec::new();
+    for landing in &warehouse.landings {
+        let Some(snapshots) = landing.snapshots() else { continue };
+        let row = sqlx::query(
+            "SELECT
+                compared_at::text AS taken,
+                extract(epoch FROM clock_timestamp() - compared_at)::float8 AS age
+            FROM medallion.captured_table
+            WHERE landing = $1 AND membership = '' AND watermark IS NULL",
+        )
+        .bind(landing.table.to_string())
+        .fetch_optional(&mut *target)
+        .await
+        .during(unread)?;
+        let (taken, age_seconds) = match row {
+            None => (None, None),
+            Some(row) => (row.try_get("taken").during(unread)?, row.try_get("age").during(unread)?),
+        };
+        let every_seconds = snapshots.every.map(|every| every.as_secs());
+        all.push(Copied { landing: landing.table.to_string(), taken, age_seconds, every_seconds });
     }
     Ok(all)
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::read;
 use crate::finding::{Colour, Findings};
-use crate::model::{self, Deletes, Landing, SilverKind, Warehouse};
+use crate::model::{self, Deletes, Gone, Landing, SilverKind, Warehouse};
 use crate::spec::Files;
 
 /// Reads the specs and says all that is wrong with them.
@@ -98,22 +98,32 @@ pub(super) fn json<'f>(all: impl Iterator<Item = &'f Findings>) -> serde_json::V
 
 /// What the spec has chosen to do without: history that its source cannot tell.
 fn limits(warehouse: &Warehouse) -> Vec<String> {
-    if warehouse.source.polling.is_none() {
-        return Vec::new();
-    }
-    let mut limits = vec![
-        "the source is polled: of several changes of a row between two polls only the last one lands"
-            .to_owned(),
-    ];
-    let ignored = |landing: &&Landing| {
-        landing.watermark.as_ref().is_some_and(|watermark| watermark.deletes == Deletes::Ignored)
+    let sources = |is: &dyn Fn(&Landing) -> bool| -> String {
+        let named = warehouse.landings.iter().filter(|landing| is(landing));
+        named.map(|landing| format!("`{}`", landing.source.name)).collect::<Vec<_>>().join(", ")
     };
-    let ignored: Vec<String> =
-        warehouse.landings.iter().filter(ignored).map(|one| format!("`{}`", one.source.name)).collect();
+    let mut limits = Vec::new();
+    if !sources(&|one| one.watermark.is_some()).is_empty() {
+        limits.push(
+            "the source is polled: of several changes of a row between two polls only the last one lands"
+                .to_owned(),
+        );
+    }
+    let ignored = sources(&|one| one.watermark.as_ref().is_some_and(|it| it.deletes == Deletes::Ignored));
     if !ignored.is_empty() {
+        limits.push(format!("deletes of {ignored} are not seen; `deletes = \"compare\"` compares keys"));
+    }
+    let copied = sources(&|one| one.snapshots.is_some());
+    if !copied.is_empty() {
         limits.push(format!(
-            "deletes of {} are not seen; `deletes = \"compare\"` compares keys",
-            ignored.join(", ")
+            "{copied}: of several changes of a row between two snapshots only the last one lands, at the time of the \
+             second"
+        ));
+    }
+    let left = sources(&|one| one.snapshots.is_some_and(|it| it.gone != Gone::Closed));
+    if !left.is_empty() {
+        limits.push(format!(
+            "rows of {left} that are deleted stay as they were; `snapshot = {{ deletes = \"close\" }}` ends them"
         ));
     }
     limits

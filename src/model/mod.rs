@@ -7,6 +7,7 @@ pub mod data_test;
 pub mod data_type;
 pub mod lower;
 mod mart;
+mod snapshot;
 mod staging;
 
 pub use calendar::Calendar;
@@ -14,6 +15,7 @@ pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use lower::{is_aggregate, is_type, load};
 pub use mart::*;
+pub use snapshot::{Gone, Snapshots};
 pub use staging::{Computed, Input, Staging};
 
 use std::collections::BTreeMap;
@@ -250,6 +252,9 @@ pub struct Landing {
     /// By what its changes are found, where the source is captured by watermark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
+    /// How snapshots feed it, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
 }
 
 /// A silver relation: rows made from a landing table's changes, with what they look up elsewhere.

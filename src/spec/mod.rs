@@ -12,6 +12,7 @@ mod recover;
 mod scalar;
 mod schema;
 mod shape;
+mod snapshot;
 mod staging;
 mod written;
 
@@ -24,5 +25,6 @@ pub(crate) use parse::parse_text;
 pub use parse::{Parsed, parse};
 pub use scalar::Scalar;
 pub use schema::json_schema;
+pub use snapshot::{Gone, Snapshot};
 pub use staging::{Staging, StagingColumn, StagingField};
 pub use written::*;

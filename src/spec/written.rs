@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::mart::Mart;
-use super::{At, Calendar, Scalar, Staging};
+use super::{At, Calendar, Scalar, Snapshot, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -160,6 +160,9 @@ pub enum Capture {
     /// By a column that rises with each change of a row, asked for again and again: for sources that let nobody
     /// read their log. Sees the last of several changes between two polls, and no deletes by itself.
     Watermark,
+    /// By whole copies of its tables, compared with what has landed: for sources with neither. Sees what differs from
+    /// one copy to the next.
+    Snapshot,
 }
 
 /// The output plugin of logical decoding.
@@ -237,6 +240,11 @@ pub struct Landing {
     pub watermark: Option<At<String>>,
     /// What becomes of deleted rows, where the source is captured by watermark; `ignore` unless said otherwise.
     pub deletes: Option<At<Deletes>>,
+    /// Feeds it by whole copies of the source table, whatever else the source is captured by.
+    pub snapshot: Option<At<Snapshot>>,
+    /// The landing table of the same rows whose past is its own as well: what has landed there is copied when this one
+    /// is made, so that a dimension can be fed from here and keep its history.
+    pub continues: Option<At<String>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
@@ -270,6 +278,8 @@ pub struct Lookup {
     pub watermark: Option<At<String>>,
     /// What becomes of deleted rows, where the source is captured by watermark; `ignore` unless said otherwise.
     pub deletes: Option<At<Deletes>>,
+    /// Feeds it by whole copies of the source table, whatever else the source is captured by.
+    pub snapshot: Option<At<Snapshot>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.

@@ -31,11 +31,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
             removed_partitions: descriptor::RemovedPartitions::default(),
             polling: polling(model),
         },
-        landings: model
-            .landings
-            .iter()
-            .map(|one| Landing { table: name(&one.name), source: name(&one.source), key: one.key.clone() })
-            .collect(),
+        landings: landings(model),
         silver: model.silver.iter().map(|one| silver(one, lock)).collect(),
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
@@ -45,6 +41,29 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),
+    }
+}
+
+/// Those that the source's changes feed first.
+fn landings(model: &model::Warehouse) -> Vec<Landing> {
+    let (changes, copies): (Vec<_>, Vec<_>) =
+        model.landings.iter().partition(|landing| landing.snapshots.is_none());
+    changes.into_iter().chain(copies).map(landing).collect()
+}
+
+fn landing(landing: &model::Landing) -> Landing {
+    let key = landing.key.iter().map(String::as_str);
+    let plain = Landing::new(name(&landing.name), name(&landing.source), key);
+    match &landing.snapshots {
+        None => plain,
+        Some(snapshots) => plain.by_snapshots(descriptor::Snapshots {
+            every: snapshots.every.map(Duration::from_secs),
+            gone: match snapshots.gone {
+                model::Gone::Closed => descriptor::Gone::Closed,
+                model::Gone::Kept => descriptor::Gone::Kept,
+                model::Gone::Ignored => descriptor::Gone::Ignored,
+            },
+        }),
     }
 }
 

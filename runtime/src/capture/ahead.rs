@@ -176,7 +176,7 @@ impl Reader<'_> {
             };
             let batch =
                 reading::Batch { position: position.clone(), upto, care: Care::Usual, outlet: &mut outlet };
-            let read = self.reading.batch(&mut feed, &self.warehouse.landings, batch, &mut way_on).await?;
+            let read = self.reading.batch(&mut feed, self.warehouse.captured(), batch, &mut way_on).await?;
             barren = read.position.last_lsn == position.last_lsn;
             position = read.position.clone();
             if let Outlet::Pieces(pieces) = outlet {

@@ -12,9 +12,10 @@ use super::position::{self, CLOCK_AHEAD, Fence, Lock, Lsn, SourcePosition, State
 use super::preflight::{Ready, Site, SourceTable};
 use super::recorded_log;
 use super::slot;
-use super::snapshot::{Past, Snapshot};
+use super::snapshot::{Keys, Landed, Past, Snapshot};
 use super::standing;
 use super::{Point, Progress, Way, hold};
+use crate::descriptor::Gone;
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::{quote, statement};
@@ -161,8 +162,8 @@ async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, pas
             None => past,
         };
         let place = Place { lsn: place.0, seq: 0, time: time.0 };
-        let snapshot = Snapshot { table, landings, at, place, past };
-        let (rows, findings) = snapshot.land(source, &mut target).await?;
+        let snapshot = Snapshot { table, landings, at, place, past, gone: Gone::Closed, keys: Keys::Unique };
+        let Landed { rows, findings, .. } = snapshot.land(source, &mut target).await?;
         standing::write(&mut target, landing, &table.identity, Lsn(place.lsn), None).await?;
         for finding in findings {
             way.captured.finding(finding);
@@ -227,7 +228,7 @@ pub async fn take_snapshot(way: &mut Way<'_>, tables: &[&SourceTable]) -> Result
 /// Begins the transaction that reads the past, with the tables held against TRUNCATE: a table that is
 /// truncated after the snapshot and before it is read would look empty. Waits without standing in a queue,
 /// so that nobody at the source can get into a deadlock with us.
-async fn begin_snapshot(
+pub async fn begin_snapshot(
     source: &mut PgConnection,
     tables: &[&SourceTable],
     progress: &mut dyn Progress,
@@ -235,7 +236,10 @@ async fn begin_snapshot(
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const PATIENCE: Duration = Duration::from_secs(2);
     let tables: Vec<String> = tables.iter().map(|table| table.table_sql()).collect();
-    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", tables.join(", "));
+    let lock = match tables.as_slice() {
+        [] => "SELECT".to_owned(),
+        tables => format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", tables.join(", ")),
+    };
     let started = Instant::now();
     let mut told = false;
     loop {
@@ -255,7 +259,7 @@ async fn begin_snapshot(
 
 /// Rows without a position that they belong to: what follows them cannot be known.
 async fn refuse_rows(way: &mut Way<'_>) -> Result<()> {
-    for landing in &way.warehouse.landings {
+    for landing in way.warehouse.captured() {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", quote::name(&landing.table));
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_one(&mut *way.target)

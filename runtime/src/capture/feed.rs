@@ -80,7 +80,7 @@ impl Feed for SlotFeed<'_> {
         let mut translator = match plugin {
             Plugin::Pgoutput => None,
             Plugin::Wal2json => {
-                Some(Translator::learn(self.source, &self.warehouse.landings, publication).await?)
+                Some(Translator::learn(self.source, self.warehouse.captured(), publication).await?)
             }
         };
         let mut stream = self.source.copy_out_raw(&statement).await.during(failed)?;

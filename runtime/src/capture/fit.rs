@@ -31,28 +31,37 @@ pub struct Misfit {
     pub remedy: String,
 }
 
-/// Looks at the source's tables, which stand in the order of the landing tables, and at the warehouse's.
+/// Looks at the source's tables, which stand in the order of the landing tables given, and at the warehouse's.
 pub async fn look(
     source: &mut PgConnection,
     target: &mut PgConnection,
     warehouse: &Warehouse,
+    landings: &[Landing],
+    tables: &[SourceTable],
+) -> Result<Fit> {
+    let fed = landings.iter().zip(tables).filter(|(_, table)| lands(table));
+    let fed: Vec<&Landing> = fed.map(|(landing, _)| landing).collect();
+    let misfits = unique::look(source, &fed).await?;
+    let mut fit = look_at_columns(source, target, warehouse, landings, tables).await?;
+    fit.misfits.splice(0..0, misfits);
+    Ok(fit)
+}
+
+/// The same, but for whether keys find one row.
+pub async fn look_at_columns(
+    source: &mut PgConnection,
+    target: &mut PgConnection,
+    warehouse: &Warehouse,
+    landings: &[Landing],
     tables: &[SourceTable],
 ) -> Result<Fit> {
     let at_source: BTreeSet<&Name> = tables.iter().map(|table| &table.name).collect();
     let in_silver: BTreeSet<&Name> = warehouse.silver.iter().map(|silver| &silver.table).collect();
     let declared = column::read(source, &at_source, "the source").await?;
     let silver = column::read(target, &in_silver, "the warehouse").await?;
-    let reads = reads(warehouse, tables);
+    let reads = reads(warehouse, landings, tables);
 
     let mut fit = Fit::default();
-    let fed: Vec<&Landing> = warehouse
-        .landings
-        .iter()
-        .zip(tables)
-        .filter(|(_, table)| lands(table))
-        .map(|(landing, _)| landing)
-        .collect();
-    fit.misfits.extend(unique::look(source, &fed).await?);
     fit.misfits.extend(missing(&reads, &declared, &warehouse.source.publication));
     fit.types(&reads, &declared, &silver);
     Ok(fit)
@@ -79,9 +88,9 @@ impl Read<'_> {
     }
 }
 
-fn reads<'a>(warehouse: &'a Warehouse, tables: &'a [SourceTable]) -> Vec<Read<'a>> {
+fn reads<'a>(warehouse: &'a Warehouse, landings: &'a [Landing], tables: &'a [SourceTable]) -> Vec<Read<'a>> {
     let fed = |silver: &Silver| {
-        let mut landings = warehouse.landings.iter().zip(tables);
+        let mut landings = landings.iter().zip(tables);
         landings.find_map(|(landing, table): (&Landing, _)| (landing.table == silver.feed).then_some(table))
     };
     let mut reads = Vec::new();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 
 use super::ahead::{self, Ahead};
+use super::copies::{self, Wanted};
 use super::poll::{Left, Poller};
 use super::position::{self, Lock, Lsn};
 use super::reading::Reading;
@@ -23,6 +24,9 @@ const MOVES_EVERY: Duration = Duration::from_secs(1);
 /// How often the source is asked again whether it can be captured: tables and publications change.
 const ASKS_EVERY: Duration = Duration::from_secs(30);
 
+/// How often it is asked whether snapshots are due.
+const COPIES_EVERY: Duration = Duration::from_secs(1);
+
 /// How much of the source's log is read ahead before it is looked at anything else, in bytes.
 const AT_ONCE: i64 = 128 << 20;
 
@@ -30,12 +34,16 @@ const AT_ONCE: i64 = 128 << 20;
 pub struct Follower<'a> {
     way: Way<'a>,
     by: By<'a>,
+    /// When it was last asked whether snapshots are due.
+    copied: Instant,
 }
 
 /// By what changes are found.
 enum By<'a> {
     Log(Box<Log>),
     Polls(Box<Polls<'a>>),
+    /// Snapshots alone.
+    Nothing,
 }
 
 /// The source's log.
@@ -84,12 +92,17 @@ impl<'a> Follower<'a> {
         if let Some(polling) = &warehouse.source.polling {
             let poller = Poller::begin(&mut way).await?;
             let polls = Polls { poller, polling, begun: None, left: Left::Nothing };
-            let mut follower = Self { way, by: By::Polls(Box::new(polls)) };
+            let mut follower = Self { way, by: By::Polls(Box::new(polls)), copied: Instant::now() };
             // What is there already is the past: nothing is to be applied before all of it has landed.
+            copies::take(&mut follower.way, Wanted::ByWatch).await?;
             while !super::has_begun(warehouse, follower.way.target).await? {
                 follower.poll().await?;
             }
             return Ok(follower);
+        }
+        if !warehouse.reads_log() {
+            copies::take(&mut way, Wanted::ByWatch).await?;
+            return Ok(Self { way, by: By::Nothing, copied: Instant::now() });
         }
         let (mut ready, goal) = super::set_out(&mut way).await?;
         if ready.tables.iter().any(|table| table.standing == Standing::Joins) {
@@ -98,18 +111,27 @@ impl<'a> Follower<'a> {
             join::join(&mut way, &mut ready).await?;
         }
         super::look_at_partitions(&mut way, &mut ready).await?;
+        copies::take(&mut way, Wanted::ByWatch).await?;
         let (reading, now) = (Reading::of(way.source_url, &ready), Instant::now());
         let position = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
         let landed_to = position.map_or(Lsn::default(), |position| position.landed_to);
         let log = Log { reading, asked_to: Lsn::default(), landed_to, moved: now, asked: now, held: None };
-        Ok(Self { way, by: By::Log(Box::new(log)) })
+        Ok(Self { way, by: By::Log(Box::new(log)), copied: now })
     }
 
     /// Lands the next batch, if there is one. Not to be dropped on its way, but for good.
     pub async fn next(&mut self) -> Result<Round> {
+        if self.copied.elapsed() >= COPIES_EVERY {
+            copies::take(&mut self.way, Wanted::ByWatch).await?;
+            self.copied = Instant::now();
+        }
         match &mut self.by {
             By::Log(log) => log.next(&mut self.way).await,
             By::Polls(_) => self.poll().await,
+            By::Nothing => {
+                let captured = std::mem::take(&mut self.way.captured);
+                Ok(Round { captured, is_full: false, behind: 0 })
+            }
         }
     }
 

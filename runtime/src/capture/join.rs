@@ -11,9 +11,10 @@ use super::begin::{self, Taken};
 use super::position::{self, Lock, Lsn, State};
 use super::preflight::{Ready, SourceTable};
 use super::resnapshot::Differences;
-use super::snapshot::{Past, Snapshot};
+use super::snapshot::{Keys, Landed, Past, Snapshot};
 use super::standing::{self, Brings, Standing};
 use super::{Point, Way};
+use crate::descriptor::Gone;
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::progress::count;
@@ -66,7 +67,7 @@ pub async fn join(way: &mut Way<'_>, ready: &mut Ready) -> Result<bool> {
 async fn land(way: &mut Way<'_>, ready: &Ready, joining: &[usize], taken: &Taken) -> Result<()> {
     let failed = || "cannot land a snapshot in one transaction of the warehouse".to_owned();
     let slot = way.warehouse.source.slot.as_str();
-    let landings = &way.warehouse.landings;
+    let landings = way.warehouse.captured();
     let mut target = way.target.begin().await.during(failed)?;
     let mut position = position::read(&mut target, slot, Lock::ForUpdate)
         .await?
@@ -76,7 +77,7 @@ async fn land(way: &mut Way<'_>, ready: &Ready, joining: &[usize], taken: &Taken
 
     // Nothing that still comes commits below what has landed.
     let below = Lsn(position.landed_to.0 - 1);
-    let (last_lsn, last_time) = position::landed(&mut target, landings).await?;
+    let (last_lsn, last_time) = position::landed(&mut target, &way.warehouse.landings).await?;
     position.epoch = position.epoch.above(last_lsn, below);
     position.last_lsn = position.epoch.place(below);
     position.last_time = taken.time.max(last_time.next());
@@ -88,8 +89,16 @@ async fn land(way: &mut Way<'_>, ready: &Ready, joining: &[usize], taken: &Taken
     let mut findings = Vec::new();
     for at in joining {
         let (Some(table), Some(landing)) = (ready.tables.get(*at), landings.get(*at)) else { continue };
-        let snapshot = Snapshot { table, landings, at: *at, place, past: Past::Landed };
-        let (rows, quarantined) = snapshot.land(&mut way.source, &mut target).await?;
+        let snapshot = Snapshot {
+            table,
+            landings,
+            at: *at,
+            place,
+            past: Past::Landed,
+            gone: Gone::Closed,
+            keys: Keys::Unique,
+        };
+        let Landed { rows, findings: quarantined, .. } = snapshot.land(&mut way.source, &mut target).await?;
         standing::write(&mut target, landing, &table.identity, position.last_lsn, Some(&fence)).await?;
         let differences = Differences::at(&mut target, landing, position.last_lsn).await?;
         findings.push(match known.get(&landing.table.to_string()) {

@@ -12,6 +12,7 @@
 mod ahead;
 mod begin;
 mod column;
+mod copies;
 mod decoder;
 mod feed;
 mod fit;
@@ -144,6 +145,9 @@ impl Captured {
     }
 }
 
+/// The timeline of a source whose log is not read: a standby, or a server that has taken over, is as good to ask.
+pub(crate) const ASKED: i32 = 0;
+
 /// The way out when changes are gone.
 pub(crate) const RESNAPSHOT: &str =
     "`medallion source resnapshot` lands what differs by now and goes on from there, all history kept";
@@ -220,23 +224,30 @@ pub async fn capture_at(
 async fn capture_by(mut way: Way<'_>) -> Result<Captured> {
     if let Some(polling) = &way.warehouse.source.polling {
         poll::poll(&mut way, polling).await?;
-        return Ok(way.captured);
+    } else if way.warehouse.reads_log() {
+        follow_log(&mut way).await?;
     }
-    let (mut ready, goal) = set_out(&mut way).await?;
+    copies::take(&mut way, copies::Wanted::ByRun).await?;
+    Ok(way.captured)
+}
+
+/// Brings bronze up to the position at which the source's log stands now.
+async fn follow_log(way: &mut Way<'_>) -> Result<()> {
+    let (mut ready, goal) = set_out(way).await?;
     let mut reading = Reading::of(way.source_url, &ready);
-    stream::catch_up(&mut way, &mut reading, goal).await?;
-    if join::join(&mut way, &mut ready).await? {
+    stream::catch_up(way, &mut reading, goal).await?;
+    if join::join(way, &mut ready).await? {
         reading.is_now(&ready);
         let goal = slot::flushed(&mut way.source).await?;
-        stream::catch_up(&mut way, &mut reading, goal).await?;
+        stream::catch_up(way, &mut reading, goal).await?;
     }
-    look_at_partitions(&mut way, &mut ready).await?;
-    hold::follow(&mut way).await?;
-    Ok(way.captured)
+    look_at_partitions(way, &mut ready).await?;
+    hold::follow(way).await
 }
 
 /// Goes as far as the stream; gives how the source is, and the position at which it stood on the way.
 async fn set_out(way: &mut Way<'_>) -> Result<(Ready, Lsn)> {
+    go_over_to_log(way).await?;
     let before = before(way).await?;
     if before.is_none() {
         begin::refuse_foreign(way).await?;
@@ -244,10 +255,20 @@ async fn set_out(way: &mut Way<'_>) -> Result<(Ready, Lsn)> {
     let before = before.unwrap_or(Before::Nothing);
     let ready = ask(way, &before, Trace::Kept).await?;
     let goal = slot::flushed(&mut way.source).await?;
-    if before == Before::Nothing {
+    if !before.goes_on() {
         begin::begin(way, &ready, Wanted::Beginning).await?;
     }
     Ok((ready, goal))
+}
+
+/// Where the source was asked so far, and its log was not read: what differs by the time that a slot stands lands first.
+async fn go_over_to_log(way: &mut Way<'_>) -> Result<()> {
+    let slot = way.slot().to_owned();
+    let Some(position) = position::read(way.target, &slot, Lock::None).await? else { return Ok(()) };
+    if position.state == State::Streaming && position.site.timeline == ASKED {
+        position::announce(way.target, &slot, State::Resnapshotting, &position.site).await?;
+    }
+    Ok(())
 }
 
 /// Tells of partitions whose rows went without a word; or lands what the table lacks by now, where the spec says so.
@@ -289,7 +310,8 @@ async fn before(way: &mut Way<'_>) -> Result<Option<Before>> {
         None => None,
         Some(position) => Some(match position.state {
             State::Streaming => Before::Something(position.site, standing::known(way.target).await?),
-            State::Creating | State::Resnapshotting => Before::Nothing,
+            State::Creating => Before::Nothing,
+            State::Resnapshotting => Before::Broken,
         }),
     })
 }
@@ -306,7 +328,8 @@ async fn ask(way: &mut Way<'_>, before: &Before, trace: Trace) -> Result<Ready> 
     let failed = || "cannot ask the source in one transaction".to_owned();
     let mut transaction = way.source.begin().await.during(failed)?;
     let ready = preflight::check(&mut transaction, way.warehouse, before).await?;
-    let fit = fit::look(&mut transaction, way.target, way.warehouse, &ready.tables).await?;
+    let fit = fit::look(&mut transaction, way.target, way.warehouse, way.warehouse.captured(), &ready.tables)
+        .await?;
     let mut problems = Problems::default();
     for misfit in fit.misfits {
         problems.add(misfit.what, misfit.remedy);

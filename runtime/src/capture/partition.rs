@@ -35,7 +35,7 @@ pub async fn look(
     ready: &Ready,
 ) -> Result<Found> {
     let mut found = Found::default();
-    for (at, (landing, table)) in warehouse.landings.iter().zip(&ready.tables).enumerate() {
+    for (at, (landing, table)) in warehouse.captured().iter().zip(&ready.tables).enumerate() {
         if table.layout != Layout::Partitioned || table.standing != Standing::Captured {
             continue;
         }

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 use super::begin::Taken;
 use super::position::{self, Lock, Lsn, SourcePosition, State};
 use super::preflight::{Ready, SourceTable};
-use super::snapshot::{Past, Snapshot};
+use super::snapshot::{Keys, Landed, Past, Snapshot};
 use super::{Captured, Point, Progress, Way, standing};
 use crate::connection::{self, Database};
-use crate::descriptor::Landing;
+use crate::descriptor::{Gone, Landing};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::{quote, statement};
@@ -52,7 +52,7 @@ pub async fn land(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, take
     };
     way.captured.position = start;
 
-    let landings = &way.warehouse.landings;
+    let landings = way.warehouse.captured();
     let extra = WORKERS.min(landings.len()).saturating_sub(1);
     let mut sessions = match way.warehouse_url {
         Some(url) if extra > 0 => sessions(&mut way.source, way.source_url, url, extra).await?,
@@ -152,8 +152,17 @@ impl Work<'_> {
                 .remedy("run again: the tables that are left land with a snapshot of their own"));
         }
         land::late::begin(&mut target).await?;
-        let snapshot = Snapshot { table, landings: self.landings, at, place: self.place, past: Past::None };
-        let (rows, findings) = snapshot.land(source, &mut target).await?;
+        let (place, past) = (self.place, Past::None);
+        let snapshot = Snapshot {
+            table,
+            landings: self.landings,
+            at,
+            place,
+            past,
+            gone: Gone::Closed,
+            keys: Keys::Unique,
+        };
+        let Landed { rows, findings, .. } = snapshot.land(source, &mut target).await?;
         standing::write(&mut target, landing, &table.identity, Lsn(self.place.lsn), None).await?;
         let before = Place { lsn: -1, seq: 0, time: 0 };
         land::late::note(&mut target, std::slice::from_ref(landing), before).await?;

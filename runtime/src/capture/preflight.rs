@@ -80,15 +80,23 @@ pub enum Layout {
 pub enum Before {
     /// Nothing: a publication that is absent can be created.
     Nothing,
+    /// Something that nothing goes on from: all tables begin anew, above what has landed. A publication that is absent
+    /// can be created, and one that lacks tables is added to.
+    Broken,
     /// Something, from here, and of these tables: a publication that is absent leaves a gap.
     Something(Site, KnownTables),
 }
 
 impl Before {
+    /// Whether what comes goes on from what was captured.
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Self::Something(..))
+    }
+
     /// Whether a landing table has been fed: its source may have gone since.
     fn knows(&self, landing: &Landing) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Nothing | Self::Broken => false,
             Self::Something(_, known) => known.contains_key(&landing.table.to_string()),
         }
     }
@@ -171,7 +179,7 @@ pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Be
     let mut tables = tables(warehouse, &seen.layouts, &published, before, &mut problems);
     problems.refuse()?;
     let identities = standing::identities(source, publication, seen.layouts.keys()).await?;
-    for (table, landing) in tables.iter_mut().zip(&warehouse.landings) {
+    for (table, landing) in tables.iter_mut().zip(warehouse.captured()) {
         let identity = identities.get(&table.name);
         if let Some(identity) = identity {
             table.identity.clone_from(identity);
@@ -209,17 +217,17 @@ pub(super) async fn look(
         return Ok(Seen { site, version, layouts, gone: vec![], lacking: vec![], published: None });
     }
     let may_be_gone = |name: &Name| {
-        let mut landings = warehouse.landings.iter().filter(|landing| landing.source == *name);
+        let mut landings = warehouse.captured().iter().filter(|landing| landing.source == *name);
         landings.all(|landing| before.knows(landing))
     };
-    let (layouts, gone) = check_tables(source, &warehouse.landings, may_be_gone, problems).await?;
-    identity::check(source, &warehouse.landings, problems).await?;
+    let (layouts, gone) = check_tables(source, warehouse.captured(), may_be_gone, problems).await?;
+    identity::check(source, warehouse.captured(), problems).await?;
     let publication = &warehouse.source.publication;
     let published = publication::look(source, publication, &layouts, before, version, problems).await?;
     let lacks = |name: &&Name| published.as_ref().is_some_and(|published| !published.contains_key(*name));
     let lacking = match before {
         Before::Nothing => vec![],
-        Before::Something(..) => layouts.keys().filter(lacks).cloned().collect(),
+        Before::Something(..) | Before::Broken => layouts.keys().filter(lacks).cloned().collect(),
     };
     Ok(Seen { site, version, layouts, gone, lacking, published })
 }
@@ -233,12 +241,12 @@ pub(super) fn tables(
     problems: &mut Problems,
 ) -> Vec<SourceTable> {
     let mut tables = Vec::new();
-    for landing in &warehouse.landings {
+    for landing in warehouse.captured() {
         let name = &landing.source;
         let columns = published.get(name).cloned().unwrap_or_default();
         let missing: Vec<&String> = landing.key.iter().filter(|key| !columns.contains(key)).collect();
         // Of what is not published nothing comes, and nothing is to be asked of it.
-        let waits = *before != Before::Nothing && !published.contains_key(name);
+        let waits = before.goes_on() && !published.contains_key(name);
         for column in missing.iter().filter(|_| !waits) {
             problems.add(
                 format!(

@@ -53,7 +53,7 @@ pub async fn plan(
     target: Option<&mut PgConnection>,
     role: Option<&str>,
 ) -> Result<Plan> {
-    if warehouse.source.polling.is_some() {
+    if !warehouse.reads_log() {
         return plan_polled(warehouse, source, role).await;
     }
     let mut plan = Plan::default();
@@ -61,7 +61,7 @@ pub async fn plan(
     let mut problems = Problems::default();
     let seen = preflight::look(source, warehouse, &Before::Nothing, &mut problems).await?;
     let absent: Vec<String> = warehouse
-        .landings
+        .captured()
         .iter()
         .filter(|landing| !seen.layouts.contains_key(&landing.source))
         .map(|landing| format!("`{}`", landing.source))
@@ -73,7 +73,12 @@ pub async fn plan(
     }
     let mut made = Made::default();
     if let Some(role) = role {
-        grant(source, role, Reads::Log, &seen.layouts, &mut plan, &mut made).await?;
+        let mut read = seen.layouts.clone();
+        let copied = warehouse.landings.iter().filter(|landing| landing.snapshots().is_some());
+        for landing in copied {
+            read.entry(landing.source.clone()).or_insert(Layout::Plain);
+        }
+        grant(source, role, Reads::Log, &read, &mut plan, &mut made).await?;
     }
     identities(source, warehouse, &seen.layouts, &mut plan, &mut made).await?;
     publish(source, warehouse, &seen, &made, &mut plan).await?;
@@ -197,7 +202,7 @@ async fn identities(
 ) -> Result<()> {
     let unasked = || "cannot ask the source for replica identities".to_owned();
     let mut misfits = Problems::default();
-    identity::check(source, &warehouse.landings, &mut misfits).await?;
+    identity::check(source, warehouse.captured(), &mut misfits).await?;
     let remedies: Vec<String> = misfits.into_list().into_iter().map(|misfit| misfit.remedy).collect();
     let captured: Vec<String> = tables.keys().map(quote::name).collect();
     let rows = sqlx::query(

@@ -56,7 +56,7 @@ pub(super) async fn look(
 
     let quoted = quote::identifier(publication);
     match settings {
-        None if *before == Before::Nothing => return Ok(None),
+        None if !before.goes_on() => return Ok(None),
         None => {
             problems.add(
                 format!("publication `{publication}` is gone, and with it the changes since"),

@@ -10,7 +10,7 @@ use super::position::{self, Lock, State};
 use super::preflight::{self, Before, Problem, Problems, Seen};
 use super::slot::{self, Slot};
 use super::standing::{self, KnownTables};
-use super::{fit, hold, publication};
+use super::{ASKED, fit, hold, publication};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -80,18 +80,23 @@ pub async fn check(
     source_url: &str,
     target: Option<&mut PgConnection>,
 ) -> Result<Readiness> {
-    if let Some(polling) = &warehouse.source.polling {
-        return super::poll::readiness::check(warehouse, polling, source_url, target).await;
+    if !warehouse.reads_log() {
+        return super::poll::readiness::check(warehouse, source_url, target).await;
     }
     let mut source = super::connect(source_url).await?;
     let mut readiness = Readiness::default();
     let mut problems = Problems::default();
     let mut target = target;
+    super::copies::check(warehouse, &mut source, target.as_deref_mut(), &mut problems, &mut readiness)
+        .await?;
     let position = match &mut target {
         Some(target) => position::read(target, &warehouse.source.slot, Lock::None).await?,
         None => None,
     };
     let before = match &position {
+        Some(position) if position.state == State::Resnapshotting || position.site.timeline == ASKED => {
+            Before::Broken
+        }
         Some(position) if position.state == State::Streaming => {
             let known = match &mut target {
                 Some(target) => standing::known(target).await?,
@@ -104,9 +109,9 @@ pub async fn check(
     let seen = preflight::look(&mut source, warehouse, &before, &mut problems).await?;
     if let Some(published) = &seen.published {
         let tables = preflight::tables(warehouse, &seen.layouts, published, &before, &mut problems);
-        let whole = seen.layouts.len() == warehouse.landings.len();
+        let whole = seen.layouts.len() == warehouse.captured().len();
         if let (true, Some(target)) = (whole, target) {
-            let fit = fit::look(&mut source, target, warehouse, &tables).await?;
+            let fit = fit::look(&mut source, target, warehouse, warehouse.captured(), &tables).await?;
             for misfit in fit.misfits {
                 problems.add(misfit.what, misfit.remedy);
             }
@@ -131,7 +136,7 @@ pub async fn check(
         );
     }
     functions(&mut source, &mut readiness).await?;
-    if seen.published.is_none() && !seen.layouts.is_empty() && before == Before::Nothing {
+    if seen.published.is_none() && !seen.layouts.is_empty() && !before.goes_on() {
         absent_publication(&mut source, warehouse, &seen, &mut readiness).await?;
     }
     columns(&mut source, warehouse, &seen, &mut readiness).await?;

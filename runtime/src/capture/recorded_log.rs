@@ -39,9 +39,9 @@ pub async fn holds_anything(source: &mut PgConnection, warehouse: &Warehouse) ->
         return Ok(false);
     };
     let names: Vec<String> = warehouse
-        .landings
+        .captured()
         .iter()
-        .flat_map(|landing| relation_names(landing, log, &warehouse.landings))
+        .flat_map(|landing| relation_names(landing, log, warehouse.captured()))
         .collect();
     Ok(summarise(source, log, &names).await?.last.is_some())
 }
@@ -58,8 +58,11 @@ pub async fn land(
     let Some(log) = &warehouse.source.recorded_log else {
         return Ok(None);
     };
-    let names: Vec<Vec<String>> =
-        warehouse.landings.iter().map(|landing| relation_names(landing, log, &warehouse.landings)).collect();
+    let names: Vec<Vec<String>> = warehouse
+        .captured()
+        .iter()
+        .map(|landing| relation_names(landing, log, warehouse.captured()))
+        .collect();
     let all: Vec<String> = names.concat();
     let summary = summarise(source, log, &all).await?;
     let Some(last) = summary.last else {
@@ -81,7 +84,7 @@ pub async fn land(
         captured
             .finding(format!("times of the recorded log `{log}` did not rise with its positions: raised"));
     }
-    for (landing, names) in warehouse.landings.iter().zip(&names) {
+    for (landing, names) in warehouse.captured().iter().zip(&names) {
         let query = query(log, names, &all, summary.order);
         let what = format!("`{log}` into `{}`", landing.table);
         let rows = land::pipe(source, &land::copy_out(&query), target, &land::copy_in(&landing.table), &what)

@@ -10,9 +10,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::begin::{self, Wanted};
 use super::position::{self, Lock, Lsn};
-use super::snapshot::{Past, Snapshot};
-use super::{Before, Captured, Progress, Ready, Trace, Way, poll, slot};
-use crate::descriptor::{Landing, Name, Polling, Warehouse};
+use super::snapshot::{Keys, Past, Snapshot};
+use super::{Before, Captured, Progress, Ready, Trace, Way, copies, poll, slot};
+use crate::descriptor::{Gone, Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::land::Place;
 use crate::{quote, statement};
@@ -31,7 +31,7 @@ pub struct Differences {
 /// What a resnapshot does, or would do.
 #[derive(Clone, Debug)]
 pub struct Resnapshot {
-    /// The slot that is made; none where the source is polled.
+    /// The slot that is made; none where no log is read.
     pub slot: Option<String>,
     /// Whether one of that name is dropped.
     pub drops_slot: bool,
@@ -50,9 +50,11 @@ pub async fn rehearse(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Resnapshot> {
-    if warehouse.source.polling.is_some() {
-        return Err(Error::new("what a polled source has and bronze lacks is told as it lands")
-            .remedy("`medallion source resnapshot --yes` reads all of it, and lands what differs"));
+    if !warehouse.reads_log() {
+        return Err(Error::new(
+            "what a source has and bronze lacks is told as it lands, where no log is read",
+        )
+        .remedy("`medallion source resnapshot --yes` reads all of it, and lands what differs"));
     }
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
     let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
@@ -64,10 +66,11 @@ pub async fn rehearse(
     let place = Place { lsn: last.0 + 1, seq: 0, time: taken.time.max(time.next()).0 };
     let mut findings = way.captured.findings;
     for (at, table) in ready.tables.iter().enumerate() {
-        let snapshot = Snapshot { table, landings: &warehouse.landings, at, place, past: Past::Landed };
-        findings.extend(snapshot.land(&mut way.source, &mut target).await?.1);
+        let (landings, past) = (&warehouse.landings, Past::Landed);
+        let snapshot = Snapshot { table, landings, at, place, past, gone: Gone::Closed, keys: Keys::Unique };
+        findings.extend(snapshot.land(&mut way.source, &mut target).await?.findings);
     }
-    let differences = differences(&mut target, &warehouse.landings, Lsn(place.lsn)).await?;
+    let differences = differences(&mut target, warehouse.captured(), Lsn(place.lsn)).await?;
     target.rollback().await.during(failed)?;
     statement::execute(&mut way.source, "ROLLBACK").await?;
     Ok(told(warehouse, &ready, drops_slot, differences, findings))
@@ -82,27 +85,28 @@ pub async fn resnapshot(
     progress: &mut dyn Progress,
 ) -> Result<Resnapshot> {
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
-    if let Some(polling) = &warehouse.source.polling {
-        return poll_again(&mut way, polling).await;
+    if !warehouse.reads_log() {
+        return ask_again(&mut way).await;
     }
     let (ready, drops_slot) = look(&mut way, Trace::Kept).await?;
+    let (before, _) = position::landed(way.target, &warehouse.landings).await?;
     begin::begin(&mut way, &ready, Wanted::Resnapshot).await?;
+    copies::take(&mut way, copies::Wanted::All).await?;
+    let differences = differences_above(way.target, &warehouse.landings, before).await?;
     let Captured { findings, .. } = way.captured;
-    let position = position::read(way.target, &warehouse.source.slot, Lock::None).await?;
-    let place = position.map(|position| position.last_lsn).unwrap_or_default();
-    let differences = differences(way.target, &warehouse.landings, place).await?;
     Ok(told(warehouse, &ready, drops_slot, differences, findings))
 }
 
-/// Reads every row of a polled source, and compares all keys.
-async fn poll_again(way: &mut Way<'_>, polling: &Polling) -> Result<Resnapshot> {
+/// Reads every row of a source whose log is not read, and compares all keys.
+async fn ask_again(way: &mut Way<'_>) -> Result<Resnapshot> {
     let landings = &way.warehouse.landings;
     let (before, _) = position::landed(way.target, landings).await?;
-    let site = poll::poll_again(way, polling).await?;
-    let mut differences = BTreeMap::new();
-    for landing in landings {
-        differences.insert(landing.table.clone(), Differences::above(way.target, landing, before).await?);
+    let site = poll::begin_again(way).await?;
+    if let Some(polling) = &way.warehouse.source.polling {
+        poll::poll_all(way, polling).await?;
     }
+    copies::take(way, copies::Wanted::All).await?;
+    let differences = differences_above(way.target, landings, before).await?;
     Ok(Resnapshot {
         slot: None,
         drops_slot: false,
@@ -122,10 +126,23 @@ async fn look(way: &mut Way<'_>, trace: Trace) -> Result<(Ready, bool)> {
     }
     let name = way.slot().to_owned();
     let before = position::read(way.target, &name, Lock::None).await?;
-    let ready = super::ask(way, &Before::Nothing, trace).await?;
+    let ready = super::ask(way, &Before::Broken, trace).await?;
     let found = slot::find(&mut way.source, &name).await?;
     begin::refuse_other(&name, found.as_ref(), before.as_ref(), &ready.site)?;
     Ok((ready, found.is_some()))
+}
+
+/// What landed above a place, by kind.
+async fn differences_above(
+    target: &mut PgConnection,
+    landings: &[Landing],
+    place: Lsn,
+) -> Result<BTreeMap<Name, Differences>> {
+    let mut all = BTreeMap::new();
+    for landing in landings {
+        all.insert(landing.table.clone(), Differences::above(target, landing, place).await?);
+    }
+    Ok(all)
 }
 
 /// What landed at a place, by kind.

@@ -1,13 +1,13 @@
 //! Lands a table's rows as one snapshot saw them: all of them into an empty landing table, else only what
-//! differs from the latest state there. Knows no stream and no bookkeeping.
+//! differs from the latest state there (`land::compared`). Knows no stream and no bookkeeping.
 
 use sqlx::postgres::PgConnection;
 
 use super::position::SystemTime;
 use super::preflight::SourceTable;
-use crate::descriptor::Landing;
-use crate::error::{During as _, Result};
-use crate::land::{self, Place, staged};
+use crate::descriptor::{Gone, Landing};
+use crate::error::Result;
+use crate::land::{self, Place, compared, staged};
 use crate::{quote, statement};
 
 /// What a landing table holds already.
@@ -18,9 +18,6 @@ pub enum Past {
     /// Changes: of a recorded log, or of a stream that broke off.
     Landed,
 }
-
-/// Where the rows of a snapshot stage that are to be compared.
-const STAGED: &str = "pg_temp.medallion_snapshot";
 
 /// A table's rows as a snapshot saw them, on their way to a landing table.
 pub struct Snapshot<'a> {
@@ -34,16 +31,36 @@ pub struct Snapshot<'a> {
     pub place: Place,
     /// What is there already.
     pub past: Past,
+    /// What becomes of rows that are there and not in the snapshot.
+    pub gone: Gone,
+    /// Whether its key finds one row.
+    pub keys: Keys,
+}
+
+/// Whether the key of a landing table finds one row of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The source sees to it.
+    Unique,
+    /// Nobody does: the rows are looked at before they land, where they are compared.
+    Unproven,
+}
+
+/// What has landed of a snapshot.
+#[derive(Debug, Default)]
+pub struct Landed {
+    /// How many rows.
+    pub rows: u64,
+    /// How many rows that are there are not in the snapshot, whatever became of them.
+    pub gone: u64,
+    /// What somebody should look at.
+    pub findings: Vec<String>,
 }
 
 impl Snapshot<'_> {
-    /// Lands the table; gives the number of rows landed, and findings. Where `jsonb` refuses a row, both
-    /// transactions go back to where the table began, and each row is looked at.
-    pub async fn land(
-        &self,
-        source: &mut PgConnection,
-        target: &mut PgConnection,
-    ) -> Result<(u64, Vec<String>)> {
+    /// Lands the table. Where `jsonb` refuses a row, both transactions go back to where the table began, and each row
+    /// is looked at.
+    pub async fn land(&self, source: &mut PgConnection, target: &mut PgConnection) -> Result<Landed> {
         for connection in [&mut *source, &mut *target] {
             statement::execute(connection, "SAVEPOINT table_begins").await?;
         }
@@ -54,7 +71,7 @@ impl Snapshot<'_> {
                 }
                 self.land_each(source, target).await?
             }
-            landed => (landed?, Vec::new()),
+            landed => landed?,
         };
         for connection in [source, target] {
             statement::execute(connection, "RELEASE SAVEPOINT table_begins").await?;
@@ -62,7 +79,7 @@ impl Snapshot<'_> {
         Ok(landed)
     }
 
-    async fn land_at_once(&self, source: &mut PgConnection, target: &mut PgConnection) -> Result<u64> {
+    async fn land_at_once(&self, source: &mut PgConnection, target: &mut PgConnection) -> Result<Landed> {
         let (landing, rows) = (self.landing(), self.rows());
         match self.past {
             Past::None => {
@@ -73,22 +90,22 @@ impl Snapshot<'_> {
                     self.time(),
                 );
                 let copy_in = land::copy_in(&landing.table);
-                land::pipe(source, &land::copy_out(&query), target, &copy_in, &self.what()).await
+                let rows =
+                    land::pipe(source, &land::copy_out(&query), target, &copy_in, &self.what()).await?;
+                Ok(Landed { rows, ..Landed::default() })
             }
             Past::Landed => {
                 let query = format!("SELECT to_jsonb(t.*) FROM ({rows}) AS t");
-                stage(source, target, &query, &self.what()).await?;
-                land_differences(target, landing, self.place).await
+                compared::prepare(target, &self.what()).await?;
+                land::pipe(source, &land::copy_out(&query), target, &compared::copy_in(), &self.what())
+                    .await?;
+                self.land_compared(target, Vec::new()).await
             }
         }
     }
 
     /// The same by the stage, which tells the rows that `jsonb` refuses from the others.
-    async fn land_each(
-        &self,
-        source: &mut PgConnection,
-        target: &mut PgConnection,
-    ) -> Result<(u64, Vec<String>)> {
+    async fn land_each(&self, source: &mut PgConnection, target: &mut PgConnection) -> Result<Landed> {
         let (landing, rows) = (self.landing(), self.rows());
         staged::prepare(target).await?;
         let query = staged::snapshot(self.at, &landing.key, &rows, self.place.lsn, &self.time());
@@ -97,16 +114,25 @@ impl Snapshot<'_> {
             Past::None => {
                 let mut landed = vec![0; self.landings.len()];
                 let findings = staged::finish(target, self.landings, true, &mut landed).await?;
-                (landed.get(self.at).copied().unwrap_or(0), findings)
+                Landed { rows: landed.get(self.at).copied().unwrap_or(0), gone: 0, findings }
             }
             Past::Landed => {
-                make_stage(target, &self.what()).await?;
-                let findings = staged::hand_over(target, self.landings, STAGED).await?;
-                (land_differences(target, landing, self.place).await?, findings)
+                compared::prepare(target, &self.what()).await?;
+                let findings = staged::hand_over(target, self.landings, compared::STAGED).await?;
+                self.land_compared(target, findings).await?
             }
         };
         staged::clear(target).await?;
         Ok(landed)
+    }
+
+    /// Lands what differs of what stands on the stage for comparing.
+    async fn land_compared(&self, target: &mut PgConnection, findings: Vec<String>) -> Result<Landed> {
+        if self.keys == Keys::Unproven {
+            compared::refuse_doubles(target, self.landing()).await?;
+        }
+        let differs = compared::land(target, self.landing(), self.place, self.gone).await?;
+        Ok(Landed { rows: differs.rows, gone: differs.gone, findings })
     }
 
     fn landing(&self) -> &Landing {
@@ -124,98 +150,4 @@ impl Snapshot<'_> {
     fn what(&self) -> String {
         format!("`{}` into `{}`", self.table.name, self.landing().table)
     }
-}
-
-async fn make_stage(target: &mut PgConnection, what: &str) -> Result<()> {
-    let statements = format!(
-        "DROP TABLE IF EXISTS {STAGED};
-        CREATE TEMPORARY TABLE medallion_snapshot (full_row jsonb) ON COMMIT DROP"
-    );
-    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(target).await;
-    made.map(drop).during(|| format!("cannot stage {what}"))
-}
-
-async fn stage(source: &mut PgConnection, target: &mut PgConnection, query: &str, what: &str) -> Result<()> {
-    let failed = || format!("cannot stage {what}");
-    make_stage(target, what).await?;
-    let copy_in = format!("COPY {STAGED} (full_row) FROM STDIN (FORMAT binary)");
-    land::pipe(source, &land::copy_out(query), target, &copy_in, what).await?;
-    let analyze = format!("ANALYZE {STAGED}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(analyze)).execute(target).await.during(failed)?;
-    Ok(())
-}
-
-/// New keys as I, changed rows as U, and a D with the last known row for each live key that the snapshot
-/// lacks. Rows are compared as text, which tells 1.0 from 1.00.
-async fn land_differences(target: &mut PgConnection, landing: &Landing, place: Place) -> Result<u64> {
-    let keys: Vec<String> = (1..=landing.key.len()).map(|at| format!("key_{at}")).collect();
-    let values: Vec<String> = keys
-        .iter()
-        .zip(&landing.key)
-        .map(|(key, column)| format!("full_row -> {} AS {key}", quote::literal(column)))
-        .collect();
-    let matches: Vec<String> = keys.iter().map(|key| format!("live.{key} = staged.{key}")).collect();
-    let kept: Vec<String> = keys
-        .iter()
-        .zip(&landing.key)
-        .map(|(key, column)| format!("quarantine.key -> {} = live.{key}", quote::literal(column)))
-        .collect();
-    let (own, kept) = (quote::literal(&landing.table.to_string()), kept.join(" AND "));
-    let (keys, values, matches) = (keys.join(", "), values.join(", "), matches.join(" AND "));
-    let table = quote::name(&landing.table);
-    let sql = format!(
-        "WITH last_truncate AS (
-            SELECT coalesce(max(ARRAY[lsn, seq]), ARRAY[0, 0]::bigint[]) AS place
-            FROM {table}
-            WHERE op = 'T'
-        ),
-        landed AS (
-            SELECT {values}, op, full_row, lsn, seq
-            FROM {table}, last_truncate
-            WHERE op <> 'T' AND ARRAY[lsn, seq] > place
-        ),
-        latest AS (
-            SELECT DISTINCT ON ({keys}) *
-            FROM landed
-            ORDER BY {keys}, lsn DESC, seq DESC
-        ),
-        live AS (
-            SELECT *
-            FROM latest
-            WHERE op <> 'D'
-        ),
-        staged AS (
-            SELECT {values}, full_row
-            FROM {STAGED}
-        ),
-        differences AS (
-            SELECT
-                CASE
-                    WHEN live.full_row IS NULL THEN 'I'
-                    WHEN staged.full_row IS NULL THEN 'D'
-                    ELSE 'U'
-                END AS op,
-                coalesce(staged.full_row, live.full_row) AS full_row
-            FROM live
-            FULL JOIN staged ON {matches}
-            WHERE live.full_row IS NULL
-                OR staged.full_row IS NULL AND NOT EXISTS (
-                    SELECT FROM medallion.quarantine
-                    WHERE landing = {own} AND lsn = $1 AND {kept}
-                )
-                OR live.full_row::text COLLATE \"C\" <> staged.full_row::text COLLATE \"C\"
-        )
-        INSERT INTO {table} (lsn, op, full_row, commit_ts, seq)
-        SELECT $1, op, full_row, {}, row_number() OVER ()
-        FROM differences",
-        SystemTime::to_sql("$2::bigint")
-    );
-    let done = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .persistent(false)
-        .bind(place.lsn)
-        .bind(place.time)
-        .execute(target)
-        .await
-        .during(|| format!("cannot compare the snapshot of `{}` with `{}`", landing.source, landing.table))?;
-    Ok(done.rows_affected())
 }

@@ -127,6 +127,8 @@ pub async fn write(
             fence = excluded.fence,
             fence_until = excluded.fence_until,
             leaves = excluded.leaves,
+            watermark = excluded.watermark,
+            compared_at = excluded.compared_at,
             updated_at = now()",
     )
     .bind(landing.table.to_string())
@@ -162,6 +164,20 @@ pub async fn watermarks(
     Ok(watermarks)
 }
 
+/// Forgets how a landing table was fed.
+pub async fn forget(target: &mut PgConnection, landing: &Landing) -> Result<()> {
+    sqlx::query(
+        "UPDATE medallion.captured_table
+        SET membership = '', watermark = NULL, compared_at = NULL, updated_at = now()
+        WHERE landing = $1",
+    )
+    .bind(landing.table.to_string())
+    .execute(target)
+    .await
+    .map(drop)
+    .during(|| "cannot write `medallion.captured_table` of the warehouse".to_owned())
+}
+
 /// Writes down up to which time of change a polled table has been read.
 pub async fn write_watermark(
     target: &mut PgConnection,
@@ -194,6 +210,8 @@ async fn write_polled(
         VALUES ($1, $2, '', 0, {})
         ON CONFLICT (landing) DO UPDATE SET
             source_table = excluded.source_table,
+            -- Its log is read no longer: where it is again, what is missed by then lands first.
+            membership = excluded.membership,
             {column} = excluded.{column},
             updated_at = now()",
         SystemTime::to_sql("$3::bigint")
@@ -201,6 +219,54 @@ async fn write_polled(
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(landing.table.to_string())
         .bind(oid)
+        .bind(time.0)
+        .execute(target)
+        .await
+        .during(|| "cannot write `medallion.captured_table` of the warehouse".to_owned())?;
+    Ok(())
+}
+
+/// When each landing table's source was last copied, where its rows last came by snapshots.
+pub async fn copied(target: &mut PgConnection) -> Result<BTreeMap<String, SystemTime>> {
+    let unread = || "cannot read `medallion.captured_table` of the warehouse".to_owned();
+    let sql = format!(
+        "SELECT landing, {}
+        FROM medallion.captured_table
+        WHERE membership = '' AND watermark IS NULL AND compared_at IS NOT NULL",
+        SystemTime::of_sql("compared_at")
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(target).await.during(unread)?;
+    let read = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, SystemTime(row.try_get(1)?)));
+    rows.iter().map(read).collect::<Result<_, sqlx::Error>>().during(unread)
+}
+
+/// Writes down that a copy of a table has been compared, and when it was taken.
+pub async fn write_copied(
+    target: &mut PgConnection,
+    landing: &Landing,
+    oid: i64,
+    place: Lsn,
+    time: SystemTime,
+) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO medallion.captured_table (landing, source_table, membership, lsn, compared_at)
+        VALUES ($1, $2, '', $3, {})
+        ON CONFLICT (landing) DO UPDATE SET
+            source_table = excluded.source_table,
+            membership = excluded.membership,
+            lsn = excluded.lsn,
+            fence = excluded.fence,
+            fence_until = excluded.fence_until,
+            leaves = excluded.leaves,
+            watermark = excluded.watermark,
+            compared_at = excluded.compared_at,
+            updated_at = now()",
+        SystemTime::to_sql("$4::bigint")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(landing.table.to_string())
+        .bind(oid)
+        .bind(place.0)
         .bind(time.0)
         .execute(target)
         .await

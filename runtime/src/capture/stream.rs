@@ -89,7 +89,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     let read = async {
         let mut outlet = Outlet::Whole(send);
         let batch = reading::Batch { position, upto, care, outlet: &mut outlet };
-        reading.batch(&mut feed, &warehouse.landings, batch, &mut way_on).await
+        reading.batch(&mut feed, warehouse.captured(), batch, &mut way_on).await
     };
     // Both end by themselves where either fails: the channel between them closes.
     let (read, copied) = tokio::join!(read, transaction.copy(None, chunks, give_back));

@@ -30,7 +30,7 @@ pub async fn look(source: &mut PgConnection, landings: &[&Landing]) -> Result<Ve
 }
 
 fn misfit(landing: &Landing, own: Option<&Vec<String>>) -> Misfit {
-    let Landing { table, source, key } = landing;
+    let Landing { table, source, key, .. } = landing;
     let shown: Vec<String> = key.iter().map(|column| format!("`{column}`")).collect();
     let remedy = match own {
         Some(own) => format!(

@@ -41,6 +41,14 @@ fn human(survey: &Survey) -> String {
             _ => format!("polled: `{}` not yet\n", polled.landing),
         };
     }
+    for copied in &survey.copied {
+        text += &match (&copied.taken, copied.age_seconds) {
+            (Some(taken), Some(age)) => {
+                format!("snapshot: `{}` of {taken}, {:.1}s ago\n", copied.landing, age.max(0.0))
+            }
+            _ => format!("snapshot: `{}` not yet\n", copied.landing),
+        };
+    }
     match (&survey.slot, &survey.unseen) {
         (Some(slot), _) => text += &of_slot(slot),
         (None, None) => {}
@@ -52,12 +60,12 @@ fn human(survey: &Survey) -> String {
     match &survey.landed {
         Some(landed) => {
             let time = landed.system_time.as_deref().unwrap_or("nothing yet");
-            text += &match survey.polled.is_empty() {
+            text += &match survey.reads_log {
                 true => format!(
                     "landed: up to {time} (position {}, {}, moved at {})\n",
                     landed.position, landed.state, landed.moved
                 ),
-                // A polled source has no position.
+                // There is no position where no log is read.
                 false => format!("landed: up to {time} (moved at {})\n", landed.moved),
             };
         }

@@ -2,9 +2,11 @@
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
 mod data_test;
+mod landing;
 mod mart;
 
 pub use data_test::{DataTest, Rule};
+pub use landing::{Fed, Gone, Snapshots};
 pub use mart::{Average, Distinct, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 
 use std::time::Duration;
@@ -29,7 +31,7 @@ pub struct Warehouse {
     pub schemas: Vec<&'static str>,
     /// Where changes come from.
     pub source: Source,
-    /// Landing tables.
+    /// Landing tables, those that the source's changes feed first.
     pub landings: Vec<Landing>,
     /// Dimensions and facts.
     pub silver: Vec<Silver>,
@@ -211,6 +213,8 @@ pub struct Landing {
     pub source: Name,
     /// The source's columns that identify a row.
     pub key: Vec<String>,
+    /// How its rows come.
+    pub fed: Fed,
 }
 
 /// A dimension or a fact.

@@ -20,7 +20,8 @@ pub async fn begin(target: &mut PgConnection) -> Result<()> {
 pub async fn note(target: &mut PgConnection, landings: &[Landing], after: Place) -> Result<()> {
     let beyond = "SELECT count(*) FROM medallion.watermark \
                   WHERE lsn > $1 OR system_time > '2000-01-01 00:00:00+00'::timestamptz + $2 * interval '1 microsecond'";
-    if statement::scalar(target, beyond, &[after.lsn, after.time]).await? == 0 {
+    // Before anything has landed there is no time.
+    if statement::scalar(target, beyond, &[after.lsn, after.time.max(0)]).await? == 0 {
         return Ok(());
     }
     for landing in landings {

@@ -2,6 +2,7 @@
 //! chunks of any landing tables flow into one warehouse transaction; what is not whole goes through a stage
 //! (`staged`). Knows nothing of where changes come from.
 
+pub mod compared;
 pub mod late;
 pub mod polled;
 pub mod staged;

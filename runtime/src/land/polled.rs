@@ -135,7 +135,7 @@ pub async fn delete_missing(
     let sql = format!(
         "WITH latest AS (
             SELECT DISTINCT ON ({names}) *
-            FROM (SELECT {values}, op, full_row, commit_ts, lsn, seq FROM {table}) AS landed
+            FROM (SELECT {values}, op, full_row, commit_ts, lsn, seq FROM {table} WHERE op <> 'T') AS landed
             ORDER BY {names}, lsn DESC, seq DESC
         ),
         gone AS (
@@ -151,6 +151,50 @@ pub async fn delete_missing(
             greatest({at}, commit_ts + interval '1 microsecond'),
             1
         FROM gone
+        RETURNING lsn, {time} AS time",
+        at = SystemTime::to_sql("$2::bigint"),
+        time = SystemTime::of_sql("commit_ts"),
+    );
+    counted(target, &sql, |query| query.bind(base).bind(time), failed).await
+}
+
+/// Lands a delete for each key that went with a truncate, which a log tells and no poll knows of: what is read of such
+/// a key again is new.
+pub async fn delete_truncated(
+    target: &mut PgConnection,
+    landing: &Landing,
+    base: i64,
+    time: i64,
+) -> Result<Landed> {
+    let failed = || format!("cannot look for truncates in `{}`", landing.table);
+    let table = quote::name(&landing.table);
+    let keys: Vec<String> =
+        landing.key.iter().map(|column| format!("full_row -> {}", quote::literal(column))).collect();
+    let keys = keys.join(", ");
+    let sql = format!(
+        "WITH truncated AS (
+            SELECT lsn, seq
+            FROM {table}
+            WHERE op = 'T'
+            ORDER BY lsn DESC, seq DESC
+            LIMIT 1
+        ),
+        latest AS (
+            SELECT DISTINCT ON ({keys}) op, full_row, commit_ts, lsn, seq
+            FROM {table}
+            WHERE op <> 'T' AND EXISTS (SELECT FROM truncated)
+            ORDER BY {keys}, lsn DESC, seq DESC
+        )
+        INSERT INTO {table} (lsn, op, full_row, commit_ts, seq)
+        SELECT
+            $1 + row_number() OVER (ORDER BY latest.full_row::text),
+            'D',
+            latest.full_row,
+            {at},
+            1
+        FROM latest
+        JOIN truncated ON (latest.lsn, latest.seq) < (truncated.lsn, truncated.seq)
+        WHERE latest.op <> 'D'
         RETURNING lsn, {time} AS time",
         at = SystemTime::to_sql("$2::bigint"),
         time = SystemTime::of_sql("commit_ts"),

@@ -127,11 +127,11 @@ impl Bench {
                 ),
             )
             .await;
-            landings.push(Landing {
-                table: Name::new("bronze", *table),
-                source: Name::new("public", *table),
-                key: key.iter().map(|column| (*column).to_owned()).collect(),
-            });
+            landings.push(Landing::new(
+                Name::new("bronze", *table),
+                Name::new("public", *table),
+                key.iter().copied(),
+            ));
         }
         let warehouse = Warehouse {
             name: "bench",

@@ -202,11 +202,11 @@ async fn a_second_landing_table_of_the_same_source_begins_by_itself() {
     let mut bench = Bench::new("join_second", TABLES, &CAPTURED[..1]).await;
     bench.capture().await;
     bench.on_target("CREATE TABLE bronze.again (LIKE bronze.item INCLUDING ALL)").await;
-    bench.warehouse.landings.push(Landing {
-        table: Name::new("bronze", "again"),
-        source: Name::new("public", "item"),
-        key: vec!["id".to_owned()],
-    });
+    bench.warehouse.landings.push(Landing::new(
+        Name::new("bronze", "again"),
+        Name::new("public", "item"),
+        ["id"],
+    ));
     bench.on_source("UPDATE item SET name = 'on' WHERE id = 1").await;
     assert_eq!(bench.capture().await.rows(), 1 + 20);
     bench.on_source("UPDATE item SET name = 'and on' WHERE id = 1").await;

@@ -72,11 +72,11 @@ async fn another_system_or_database_is_refused() {
 async fn what_a_source_lacks_is_said_at_once() {
     let mut bench = Bench::new("lacking", TABLES, CAPTURED).await;
     for table in ["lost", "also_lost"] {
-        bench.warehouse.landings.push(Landing {
-            table: Name::new("bronze", table),
-            source: Name::new("public", table),
-            key: vec!["id".to_owned()],
-        });
+        bench.warehouse.landings.push(Landing::new(
+            Name::new("bronze", table),
+            Name::new("public", table),
+            ["id"],
+        ));
     }
     let error = bench.error().await;
     assert_says(&error, &["no table `public.lost`", "no table `public.also_lost`"]);

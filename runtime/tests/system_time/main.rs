@@ -103,11 +103,11 @@ fn pagila() -> Warehouse {
         dimension("medallion", "lookup_store", &["store_id", "manager_staff_id"]),
         payment,
     ];
-    warehouse.landings = vec![Landing {
-        table: Name::new("cdc_bronze", "br_customer_cdc"),
-        source: Name::new("public", "customer"),
-        key: vec!["customer_id".to_owned()],
-    }];
+    warehouse.landings = vec![Landing::new(
+        Name::new("cdc_bronze", "br_customer_cdc"),
+        Name::new("public", "customer"),
+        ["customer_id"],
+    )];
     warehouse.marts = vec![Mart {
         table: Name::new("simple_gold", "vw_monthly_revenue"),
         columns: vec!["month".to_owned()],

@@ -1,10 +1,10 @@
 //! The entity of a landing table.
 
 use super::entity::{Descriptor, Entity, Field};
-use super::layout::{array, atom, call, string, structure};
+use super::layout::{Expression, array, atom, call, string, structure};
 use crate::emit::sql::LANDING_COLUMNS;
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, Landing, Nullability};
+use crate::model::{DataType, Gone, Landing, Nullability, Snapshots};
 
 pub(super) fn entity(landing: &Landing) -> Entity<'_> {
     let source = format!("{}.{}", landing.source.schema, landing.source.name);
@@ -31,17 +31,28 @@ fn field(name: &'static str, doc: &str) -> Field<'static> {
 fn descriptor(landing: &Landing) -> Descriptor {
     let source = vec![atom(string(&landing.source.schema)), atom(string(&landing.source.name))];
     let key = landing.key.iter().map(|column| atom(string(column))).collect();
-    Descriptor {
-        function: "landing",
-        doc: "What the loader is told of this table.",
-        kind: "Landing",
-        body: structure(
-            "descriptor::Landing",
-            vec![
-                ("table", atom("descriptor::Name::of(Entity)")),
-                ("source", call("descriptor::Name::new", source)),
-                ("key", call("descriptor::names", vec![array(key)])),
-            ],
-        ),
-    }
+    let plain = call(
+        "descriptor::Landing::new",
+        vec![atom("descriptor::Name::of(Entity)"), call("descriptor::Name::new", source), array(key)],
+    );
+    let body = match &landing.snapshots {
+        None => plain,
+        Some(snapshots) => call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)]),
+    };
+    Descriptor { function: "landing", doc: "What the loader is told of this table.", kind: "Landing", body }
+}
+
+fn described(snapshots: &Snapshots) -> Expression {
+    let every = snapshots.every.map_or_else(
+        || atom("None"),
+        |seconds| {
+            call("Some", vec![call("core::time::Duration::from_secs", vec![atom(seconds.to_string())])])
+        },
+    );
+    let gone = match snapshots.gone {
+        Gone::Closed => "descriptor::Gone::Closed",
+        Gone::Kept => "descriptor::Gone::Kept",
+        Gone::Ignored => "descriptor::Gone::Ignored",
+    };
+    structure("descriptor::Snapshots", vec![("every", every), ("gone", atom(gone))])
 }

@@ -122,7 +122,11 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
         let module = modules.spelling(name).snake_identifier();
         atom(format!("{}::{module}::Entity::{function}()", layer.module()))
     };
-    let landings = warehouse.landings.iter().map(|one| entity(Layer::Bronze, &one.name, "landing"));
+    // Those that the source's changes feed come first: the runtime tells them by that.
+    let (changes, copies): (Vec<_>, Vec<_>) =
+        warehouse.landings.iter().partition(|landing| landing.snapshots.is_none());
+    let landings = changes.into_iter().chain(copies);
+    let landings = landings.map(|one| entity(Layer::Bronze, &one.name, "landing"));
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
     let marts = warehouse.marts.iter().map(|one| entity(Layer::Gold, &one.name, "mart"));
     let tests = warehouse.tests.iter().map(|one| data_test::descriptor(one, &warehouse.time_zone));

@@ -80,6 +80,7 @@ pub(super) struct Landing<'a> {
     pub key: &'a [At<String>],
     pub watermark: Option<&'a At<String>>,
     pub deletes: Option<&'a At<spec::Deletes>>,
+    pub snapshot: Option<&'a At<spec::Snapshot>>,
     pub complete: bool,
     pub description: Option<&'a At<String>>,
 }
@@ -299,6 +300,7 @@ impl<'a> Catalog<'a> {
             key: landing.key.as_ref().map_or(&[], |key| &key.value),
             watermark: landing.watermark.as_ref(),
             deletes: landing.deletes.as_ref(),
+            snapshot: landing.snapshot.as_ref(),
             complete: report.is_complete(&landing.span),
             description: landing.description.as_ref(),
         });
@@ -326,6 +328,7 @@ impl<'a> Catalog<'a> {
                 key: &[],
                 watermark: lookup.watermark.as_ref(),
                 deletes: lookup.deletes.as_ref(),
+                snapshot: lookup.snapshot.as_ref(),
                 complete: report.is_complete(&lookup.span),
                 description: None,
             });

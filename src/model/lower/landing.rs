@@ -4,6 +4,7 @@ use super::catalog::Catalog;
 use super::identity::{described, source_table};
 use super::polling;
 use super::report::Report;
+use super::snapshot;
 use crate::finding::{Code, Finding};
 use crate::model::{Landing, Name};
 use crate::spec::{self, At};
@@ -24,6 +25,7 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
                 None => landing.key.iter().map(|column| column.value.clone()).collect(),
             },
             watermark: polling::watermark(landing, &spec.source, report),
+            snapshots: snapshot::lower(landing, &spec.source, report),
         });
     }
     landings.sort_by(|a, b| a.name.cmp(&b.name));

@@ -32,6 +32,7 @@ mod retention;
 mod roles;
 mod scope;
 mod silver;
+mod snapshot;
 mod sql;
 mod staging;
 mod sums;

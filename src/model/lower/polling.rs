@@ -3,7 +3,7 @@
 
 use super::catalog::Landing;
 use super::report::Report;
-use super::{identity, names};
+use super::{identity, names, snapshot};
 use crate::finding::{Code, Finding};
 use crate::model::{Deletes, Polling, Watermark};
 use crate::spec::{self, At, Capture};
@@ -19,14 +19,20 @@ pub(super) fn lower(written: &spec::Source, report: &mut Report<'_>) -> Option<P
     let polls = is_polled(written);
     if let (false, Some(polling)) = (polls, &written.polling) {
         let place = report.at(&polling.span);
+        let why = match written.capture.as_ref().map(|capture| capture.value) {
+            Some(Capture::Snapshot) => "snapshots are taken",
+            _ => "the source's log is read",
+        };
         report.push(
-            Finding::new(Code::KeysDisagree, "nothing is polled: the source's log is read", place)
+            Finding::new(Code::KeysDisagree, format!("nothing is polled: {why}"), place)
                 .help("write `capture = \"watermark\"` in `[source]`, or leave `[source.polling]` out"),
         );
     }
-    if !polls {
-        return None;
-    }
+    let by = match written.capture.as_ref().map(|capture| capture.value) {
+        None | Some(Capture::Logical) => return None,
+        Some(Capture::Watermark) => "the source is captured by watermark",
+        Some(Capture::Snapshot) => "the source is captured by snapshots",
+    };
     for (name, span) in of_the_log(written) {
         let place = report.at(&span);
         report.push(
@@ -35,9 +41,12 @@ pub(super) fn lower(written: &spec::Source, report: &mut Report<'_>) -> Option<P
                 format!("`{name}` is about the source's log, which is not read"),
                 place,
             )
-            .label("the source is captured by watermark")
+            .label(by)
             .help(format!("leave `{name}` out")),
         );
+    }
+    if !polls {
+        return None;
     }
     let nothing = spec::Polling::default();
     let polling = written.polling.as_ref().map_or(&nothing, |polling| &polling.value);
@@ -66,6 +75,9 @@ pub(super) fn watermark(
     source: &spec::Source,
     report: &mut Report<'_>,
 ) -> Option<Watermark> {
+    if snapshot::feeds(landing, source) {
+        return None;
+    }
     let polls = is_polled(source);
     if !polls {
         let deletes = landing.deletes.map(|deletes| ("deletes", &deletes.span));

@@ -52,11 +52,7 @@ fn change(kind: u8, tuples: &[(u8, [Option<&str>; 2])]) -> Vec<u8> {
 }
 
 fn landing(name: &str, key: &str) -> Landing {
-    Landing {
-        table: Name::new("bronze", name),
-        source: Name::new("public", "item"),
-        key: vec![key.to_owned()],
-    }
+    Landing::new(Name::new("bronze", name), Name::new("public", "item"), [key])
 }
 
 fn position(landed_to: i64) -> SourcePosition {

@@ -10,6 +10,16 @@ use crate::error::Result;
 use crate::land::{self, polled};
 use crate::quote;
 
+/// What a table's log told last: where rows were truncated, a delete lands for each. From now on it is polled.
+pub async fn take_over(way: &mut Way<'_>, table: &Table) -> Result<()> {
+    let landing = table.landing(way.warehouse)?;
+    let mut open = Open::begin(way).await?;
+    let time = super::table::now(open.source).await?.max(open.last_time.next());
+    let landed = polled::delete_truncated(&mut open.target, landing, open.base.0, time.0).await?;
+    standing::forget(&mut open.target, landing).await?;
+    open.commit(table.at, &landed).await
+}
+
 /// Lands a delete for each row that is gone; they were there a comparison before, and are not at this time.
 pub async fn land(way: &mut Way<'_>, table: &Table, time: SystemTime) -> Result<()> {
     let landing = table.landing(way.warehouse)?;

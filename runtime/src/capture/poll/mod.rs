@@ -10,7 +10,7 @@
 mod deleted;
 mod page;
 pub mod readiness;
-mod table;
+pub(super) mod table;
 
 use std::time::{Duration, Instant};
 
@@ -70,25 +70,15 @@ pub enum Left {
 impl Poller {
     /// Asks the source for its tables, and the warehouse how far it has got with them.
     pub async fn begin(way: &mut Way<'_>) -> Result<Self> {
-        let site = table::site(&mut way.source).await?;
-        let slot = way.slot().to_owned();
-        match position::read(way.target, &slot, Lock::None).await? {
-            None => position::announce(way.target, &slot, State::Streaming, &site).await?,
-            Some(known)
-                if known.site.system_identifier == site.system_identifier
-                    && known.site.database == site.database => {}
-            Some(known) => {
-                return Err(Error::new(format!(
-                    "the source is database `{}` of system {}, and what landed so far is of database `{}` of system {}",
-                    site.database, site.system_identifier, known.site.database, known.site.system_identifier
-                ))
-                .remedy(
-                    "correct SOURCE_DATABASE_URL; or, to follow this one: `medallion source resnapshot` lands what \
-                     differs and goes on from there, all history kept",
-                ));
+        stand(way).await?;
+        let tables = ask(way).await?;
+        let known = standing::known(way.target).await?;
+        for table in &tables {
+            let landing = table.landing(way.warehouse)?.table.to_string();
+            if known.get(&landing).is_some_and(|known| !known.identity.membership.is_empty()) {
+                deleted::take_over(way, table).await?;
             }
         }
-        let tables = ask(way).await?;
         let watermarks = watermarks(way, &tables).await?;
         Ok(Self { tables, watermarks, at: 0, cursor: None, upto: SystemTime(0), asked: Instant::now() })
     }
@@ -135,6 +125,56 @@ impl Poller {
         self.at = 0;
         Ok(Left::Nothing)
     }
+}
+
+/// Sees to it that the source is the one that was asked so far, or whose log was read: what it has lands above that.
+pub(super) async fn stand(way: &mut Way<'_>) -> Result<()> {
+    let site = table::site(&mut way.source).await?;
+    let slot = way.slot().to_owned();
+    match position::read(way.target, &slot, Lock::None).await? {
+        None => position::announce(way.target, &slot, State::Streaming, &site).await?,
+        Some(known)
+            if known.site.system_identifier == site.system_identifier
+                && known.site.database == site.database =>
+        {
+            if known.site != site || known.state != State::Streaming {
+                position::announce(way.target, &slot, State::Streaming, &site).await?;
+            }
+        }
+        Some(known) => {
+            return Err(Error::new(format!(
+                "the source is database `{}` of system {}, and what landed so far is of database `{}` of system {}",
+                site.database, site.system_identifier, known.site.database, known.site.system_identifier
+            ))
+            .remedy(
+                "correct SOURCE_DATABASE_URL; or, to follow this one: `medallion source resnapshot` lands what \
+                 differs and goes on from there, all history kept",
+            ));
+        }
+    }
+    if let Some(finding) = left_behind(&mut way.source, &slot).await? {
+        way.captured.finding(finding);
+    }
+    Ok(())
+}
+
+/// A slot that nobody reads any more, and that keeps the source's log for ever.
+pub(super) async fn left_behind(source: &mut sqlx::PgConnection, slot: &str) -> Result<Option<String>> {
+    let is_there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (
+            SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()
+        )",
+    )
+    .bind(slot)
+    .fetch_one(source)
+    .await
+    .during(|| "cannot ask the source for replication slots".to_owned())?;
+    Ok(is_there.then(|| {
+        format!(
+            "replication slot `{slot}` is read no longer, and keeps the source's log until its disk is full; \
+             `medallion source drop --yes` drops it"
+        )
+    }))
 }
 
 /// Polls once.
@@ -208,6 +248,8 @@ struct Open<'w, 'a> {
     position: SourcePosition,
     /// Nothing in bronze is above it.
     base: Lsn,
+    /// Nothing in bronze is later.
+    last_time: SystemTime,
 }
 
 impl<'w, 'a> Open<'w, 'a> {
@@ -220,7 +262,7 @@ impl<'w, 'a> Open<'w, 'a> {
             .await?
             .ok_or_else(|| Error::new(format!("the position `{slot}` is gone")).remedy("run again"))?;
         land::late::begin(&mut target).await?;
-        let (base, _) = position::landed(&mut target, &warehouse.landings).await?;
+        let (base, last_time) = position::landed(&mut target, &warehouse.landings).await?;
         Ok(Self {
             source: &mut way.source,
             target,
@@ -229,6 +271,7 @@ impl<'w, 'a> Open<'w, 'a> {
             captured: &mut way.captured,
             position,
             base: base.max(Lsn(0)),
+            last_time,
         })
     }
 
@@ -271,7 +314,8 @@ async fn ask(way: &mut Way<'_>) -> Result<Vec<Table>> {
     let looked = table::look(&mut way.source, way.warehouse, &mut problems).await?;
     problems.refuse()?;
     let tables: Vec<_> = looked.iter().map(Table::as_captured).collect();
-    let fit = fit::look(&mut way.source, way.target, way.warehouse, &tables).await?;
+    let fit =
+        fit::look(&mut way.source, way.target, way.warehouse, way.warehouse.captured(), &tables).await?;
     let mut problems = Problems::default();
     for misfit in fit.misfits {
         problems.add(misfit.what, misfit.remedy);
@@ -294,20 +338,18 @@ async fn watermarks(way: &mut Way<'_>, tables: &[Table]) -> Result<Vec<Watermark
     Ok(watermarks)
 }
 
-/// Polls once, from the beginning, and compares keys whatever the spec says: what was missed lands. Gives where the
-/// source is, which is the one that is followed from now on.
-pub async fn poll_again(way: &mut Way<'_>, polling: &Polling) -> Result<Site> {
-    let site = begin_again(way).await?;
+/// Polls once, and compares keys whatever the spec says: what was missed lands.
+pub async fn poll_all(way: &mut Way<'_>, polling: &Polling) -> Result<()> {
     let mut poller = Poller::begin(way).await?;
     for table in &mut poller.tables {
         table.deletes = Deletes::Compared;
     }
     while poller.step(way, polling).await? == Left::Pages {}
-    Ok(site)
+    Ok(())
 }
 
-/// Forgets how far tables have been read.
-async fn begin_again(way: &mut Way<'_>) -> Result<Site> {
+/// Forgets how far tables have been read. Gives where the source is, which is the one that is followed from now on.
+pub async fn begin_again(way: &mut Way<'_>) -> Result<Site> {
     let site = table::site(&mut way.source).await?;
     let slot = way.slot().to_owned();
     let mut target = way.target.begin().await.during(unlanded)?;

@@ -1,30 +1,31 @@
-//! Is a source ready to be polled? What keeps it from that, and what a poll cannot see there. Changes nothing.
+//! Is a source ready to be polled, or copied? What keeps it from that, and what a poll cannot see there. Changes nothing.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::super::preflight::{Problem, Problems};
 use super::super::readiness::Readiness;
-use super::super::{connect, fit};
+use super::super::{connect, copies, fit};
 use super::table::{self, Table};
-use crate::descriptor::{Deletes, Polling, Warehouse};
+use crate::descriptor::{Deletes, Warehouse};
 use crate::error::{During as _, Result};
 use crate::quote;
 
-/// Looks at a source that is captured by watermark; at the warehouse too, where there is one.
+/// Looks at a source whose log is not read; at the warehouse too, where there is one.
 pub async fn check(
     warehouse: &Warehouse,
-    polling: &Polling,
     source_url: &str,
-    target: Option<&mut PgConnection>,
+    mut target: Option<&mut PgConnection>,
 ) -> Result<Readiness> {
     let mut source = connect(source_url).await?;
     let mut readiness = Readiness::default();
     let mut problems = Problems::default();
+    let copied = target.as_deref_mut();
+    copies::check(warehouse, &mut source, copied, &mut problems, &mut readiness).await?;
     let tables = table::look(&mut source, warehouse, &mut problems).await?;
-    if let (true, Some(target)) = (tables.len() == warehouse.landings.len(), target) {
+    if let (true, Some(target)) = (tables.len() == warehouse.captured().len(), target) {
         let captured: Vec<_> = tables.iter().map(Table::as_captured).collect();
-        let fit = fit::look(&mut source, target, warehouse, &captured).await?;
+        let fit = fit::look(&mut source, target, warehouse, warehouse.captured(), &captured).await?;
         for misfit in fit.misfits {
             problems.add(misfit.what, misfit.remedy);
         }
@@ -36,14 +37,18 @@ pub async fn check(
     for Problem { what, remedy } in problems.into_list() {
         readiness.stops(what, remedy);
     }
-    facts(&mut source, polling, &mut readiness).await?;
+    facts(&mut source, warehouse, &mut readiness).await?;
+    if let Some(finding) = super::left_behind(&mut source, &warehouse.source.slot).await? {
+        let (what, remedy) = finding.split_once("; ").unwrap_or((&finding, "see to it"));
+        readiness.warns(what, remedy);
+    }
     for table in &tables {
         limits(table, warehouse, &mut readiness);
     }
     Ok(readiness.sorted())
 }
 
-async fn facts(source: &mut PgConnection, polling: &Polling, readiness: &mut Readiness) -> Result<()> {
+async fn facts(source: &mut PgConnection, warehouse: &Warehouse, readiness: &mut Readiness) -> Result<()> {
     let unasked = || "cannot ask the source for its settings".to_owned();
     let row =
         sqlx::query("SELECT current_setting('server_version'), current_database()::text, current_user::text")
@@ -52,6 +57,7 @@ async fn facts(source: &mut PgConnection, polling: &Polling, readiness: &mut Rea
             .during(unasked)?;
     let text = |at: usize| row.try_get::<String, _>(at).during(unasked);
     readiness.facts.push(format!("PostgreSQL {}, database `{}`, role `{}`", text(0)?, text(1)?, text(2)?));
+    let Some(polling) = &warehouse.source.polling else { return Ok(()) };
     readiness.facts.push(format!(
         "captured by watermark: `watch` asks every {} s, and each time for the last {} s again",
         polling.every.as_secs(),

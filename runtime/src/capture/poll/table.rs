@@ -105,11 +105,10 @@ pub async fn site(source: &mut PgConnection) -> Result<Site> {
     .fetch_one(source)
     .await
     .during(unasked)?;
-    // A standby, or a server that has taken over, is as good to ask.
     Ok(Site {
         system_identifier: row.try_get(0).during(unasked)?,
         database: row.try_get(1).during(unasked)?,
-        timeline: 0,
+        timeline: super::super::ASKED,
     })
 }
 
@@ -128,7 +127,7 @@ pub(in crate::capture) async fn look(
 ) -> Result<Vec<Table>> {
     let polled = warehouse.source.polling.iter().flat_map(|polling| &polling.watermarks);
     let mut tables = Vec::new();
-    for (at, (landing, watermark)) in warehouse.landings.iter().zip(polled).enumerate() {
+    for (at, (landing, watermark)) in warehouse.captured().iter().zip(polled).enumerate() {
         let Some(found) = find(source, &landing.source, problems).await? else { continue };
         let columns = columns(source, found.oid, &watermark.column).await?;
         let column = |name: &str| columns.iter().find(|column| column.name == name);
@@ -190,16 +189,27 @@ pub(in crate::capture) async fn look(
     Ok(tables)
 }
 
-struct Found {
-    oid: i64,
+/// What was found under a name.
+pub(in crate::capture) struct Found {
+    /// Its OID.
+    pub oid: i64,
+    /// Where its rows stand.
+    pub layout: Layout,
+    /// Whether it can be locked, and truncated.
+    pub is_table: bool,
 }
 
 /// A table, or whatever else rows can be selected from.
-async fn find(source: &mut PgConnection, name: &Name, problems: &mut Problems) -> Result<Option<Found>> {
+pub(in crate::capture) async fn find(
+    source: &mut PgConnection,
+    name: &Name,
+    problems: &mut Problems,
+) -> Result<Option<Found>> {
     let unasked = || format!("cannot ask the source for `{name}`");
     let row = sqlx::query(
         "SELECT
             relation.oid::bigint AS oid,
+            relation.relkind::text AS kind,
             has_schema_privilege(space.oid, 'USAGE') AS enters,
             has_table_privilege(relation.oid, 'SELECT') AS reads,
             row_security_active(relation.oid) AS hidden,
@@ -243,17 +253,28 @@ async fn find(source: &mut PgConnection, name: &Name, problems: &mut Problems) -
             format!("ALTER ROLE {role} BYPASSRLS;"),
         );
     }
-    Ok(Some(Found { oid: row.try_get("oid").during(unasked)? }))
+    let kind: String = row.try_get("kind").during(unasked)?;
+    // A plain table's children are tables of their own; all of a view is its own.
+    let layout = if kind == "r" { Layout::Plain } else { Layout::Partitioned };
+    let is_table = matches!(kind.as_str(), "r" | "p");
+    Ok(Some(Found { oid: row.try_get("oid").during(unasked)?, layout, is_table }))
 }
 
-struct Column {
-    name: String,
+/// A column of the source.
+pub(in crate::capture) struct Column {
+    /// Its name.
+    pub name: String,
     sql_type: String,
     is_nullable: bool,
     is_indexed: bool,
 }
 
-async fn columns(source: &mut PgConnection, oid: i64, watermark: &str) -> Result<Vec<Column>> {
+/// The columns of what was found, one of which may be a time of change.
+pub(in crate::capture) async fn columns(
+    source: &mut PgConnection,
+    oid: i64,
+    watermark: &str,
+) -> Result<Vec<Column>> {
     let unasked = || "cannot ask the source for its columns".to_owned();
     let rows = sqlx::query(
         "SELECT

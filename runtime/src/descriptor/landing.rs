@@ -1,0 +1,71 @@
+//! How the rows of a landing table come: as changes that the source tells, or as whole copies of a table that are
+//! compared with what has landed. Says nothing of how either is done.
+
+use std::time::Duration;
+
+use super::{Landing, Name, Warehouse};
+
+/// How the rows of a landing table come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fed {
+    /// As the changes that the source tells: by its log, or by watermark.
+    #[default]
+    Changes,
+    /// As snapshots of the source's table.
+    Snapshots(Snapshots),
+}
+
+/// How snapshots are taken of a source's table, and what is made of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Not more often than this; with every run where it is not said.
+    pub every: Option<Duration>,
+    /// What becomes of rows that the last snapshot lacks.
+    pub gone: Gone,
+}
+
+/// What becomes of rows that have landed and that a snapshot lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gone {
+    /// They end: a delete lands.
+    #[default]
+    Closed,
+    /// They stay as they were, and are counted.
+    Kept,
+    /// Nobody looks: a snapshot may hold a part of the rows.
+    Ignored,
+}
+
+impl Landing {
+    /// A landing table that the changes of a source's table feed.
+    pub fn new<'k>(table: Name, source: Name, key: impl IntoIterator<Item = &'k str>) -> Self {
+        Self { table, source, key: super::names(key), fed: Fed::Changes }
+    }
+
+    /// The same, fed by snapshots.
+    #[must_use]
+    pub fn by_snapshots(self, snapshots: Snapshots) -> Self {
+        Self { fed: Fed::Snapshots(snapshots), ..self }
+    }
+
+    /// How snapshots feed it, where they do.
+    pub fn snapshots(&self) -> Option<&Snapshots> {
+        match &self.fed {
+            Fed::Snapshots(snapshots) => Some(snapshots),
+            Fed::Changes => None,
+        }
+    }
+}
+
+impl Warehouse {
+    /// The landing tables that the source's changes feed: the first of all of them, so that a place among them is a
+    /// place among all.
+    pub fn captured(&self) -> &[Landing] {
+        let count = self.landings.iter().take_while(|landing| landing.fed == Fed::Changes).count();
+        &self.landings[..count]
+    }
+    /// Whether the source's log is read: something is captured, and not by watermark.
+    pub fn reads_log(&self) -> bool {
+        self.source.polling.is_none() && (self.landings.is_empty() || !self.captured().is_empty())
+    }
+}

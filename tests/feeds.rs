@@ -1,0 +1,384 @@
+//! The law of feeds, on a real server: whatever is written to a source, whatever feeds each landing table (the source's
+//! log, polls, snapshots), whenever one takes the place of another, and wherever a run is broken off, as of the time
+//! of each run the warehouse says what the source had then.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "evolution/descriptor.rs"]
+mod descriptor;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use medallion::emit::{self, Workspace};
+use medallion::finding::{Colour, SourceText};
+use medallion::model;
+use medallion::plan::lock::Lock;
+use medallion::spec::Files;
+use medallion_runtime::apply;
+use medallion_runtime::capture::{self, Captured, Point};
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::{Name, Warehouse};
+use medallion_runtime::error::{Error, Result};
+use medallion_server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+
+const SOURCE: &str = include_str!("feeds/source.sql");
+
+/// What feeds the landing tables: the source is captured by its log or by polls, or else by snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Feeds {
+    source: &'static str,
+    /// Whether orders come by snapshots, whatever else the source is captured by.
+    orders: bool,
+    /// Whether prices do.
+    prices: bool,
+}
+
+const LOGGED: Feeds = Feeds { source: "logical", orders: false, prices: false };
+const COPIED: Feeds = Feeds { source: "snapshot", orders: true, prices: true };
+
+impl Feeds {
+    fn spec(self) -> String {
+        let fed = |copied: bool, watermark: &str| match (self.source, copied) {
+            ("snapshot", _) => String::new(),
+            (_, true) => "snapshot = { deletes = \"close\" }".to_owned(),
+            ("watermark", false) => format!("watermark = \"{watermark}\"\ndeletes = \"compare\""),
+            _ => String::new(),
+        };
+        let polling = match self.source {
+            "watermark" => "[source.polling]\nmargin = \"0 seconds\"\npage = 7\ncompare_every = \"0 seconds\"",
+            _ => "",
+        };
+        format!(
+            r#"
+            [warehouse]
+            name = "orders"
+
+            [source]
+            capture = "{}"
+            {polling}
+
+            [[landing]]
+            name = "br_orders"
+            from = "orders"
+            key = ["order_id"]
+            {}
+
+            [[landing]]
+            name = "br_price"
+            from = "price"
+            key = ["region", "product_id"]
+            {}
+
+            [[dimension]]
+            name = "dim_orders_hist"
+            from = "br_orders"
+            key = ["order_id"]
+            columns = [
+                {{ name = "order_id", type = "integer" }},
+                {{ name = "status", type = "text" }},
+                {{ name = "note", type = "text", null = true }},
+            ]
+
+            [[dimension]]
+            name = "dim_price_hist"
+            from = "br_price"
+            key = ["region", "product_id"]
+            columns = [
+                {{ name = "region", type = "text" }},
+                {{ name = "product_id", type = "integer" }},
+                {{ name = "price", type = "numeric" }},
+            ]
+            "#,
+            self.source,
+            fed(self.orders, "last_updated"),
+            fed(self.prices, "changed_at"),
+        )
+    }
+}
+
+/// What happens at the source, or is asked of it.
+#[derive(Clone, Debug)]
+enum Step {
+    /// An order comes, or changes.
+    Order { id: i32, status: u8 },
+    /// Several orders change in one statement.
+    Orders { below: i32, status: u8 },
+    /// An order goes.
+    Gone { id: i32 },
+    /// A price comes, or changes: perhaps in its digits alone.
+    Price { region: &'static str, product: i32, price: &'static str },
+    /// All prices go.
+    NoPrices,
+    /// From here on something else feeds the landing tables.
+    Switch(Feeds),
+    /// A run comes to its end.
+    Run,
+    /// One is broken off at a point.
+    Broken { after: usize },
+    /// Silver is brought up.
+    Apply,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let region = prop::sample::select(vec!["north", "it's", "\"süd\"", "", "a\\b"]);
+    let price = prop::sample::select(vec!["1", "1.0", "1.00", "2", "3.5"]);
+    let source = prop::sample::select(vec!["logical", "watermark", "snapshot"]);
+    prop_oneof![
+        5 => (0..20, 0..3_u8).prop_map(|(id, status)| Step::Order { id, status }),
+        1 => (0..20, 0..3_u8).prop_map(|(below, status)| Step::Orders { below, status }),
+        1 => (0..20).prop_map(|id| Step::Gone { id }),
+        3 => (region, 0..3, price).prop_map(|(region, product, price)| Step::Price { region, product, price }),
+        1 => Just(Step::NoPrices),
+        3 => (source, any::<bool>(), any::<bool>())
+            .prop_map(|(source, orders, prices)| Step::Switch(Feeds { source, orders, prices })),
+        5 => Just(Step::Run),
+        1 => (0..8_usize).prop_map(|after| Step::Broken { after }),
+        2 => Just(Step::Apply),
+    ]
+}
+
+#[test]
+fn whatever_feeds_a_dimension_its_history_is_that_of_the_source() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
+    let config = Config {
+        cases: cases.unwrap_or(12),
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    let mut runner = match cases {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runner
+        .run(&prop::collection::vec(step(), 10..50), |steps| {
+            runtime.block_on(lives(&steps)).map_err(TestCaseError::fail)
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn lives(steps: &[Step]) -> Result<(), String> {
+    let mut shop = Shop::new(LOGGED).await;
+    // What the source had at each run.
+    let mut runs: Vec<(String, String)> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Run => runs.push(shop.recorded().await?),
+            Step::Broken { after } => shop.broken(*after).await,
+            Step::Apply => shop.apply().await?,
+            Step::Switch(feeds) => shop.warehouse = shop.fed(*feeds),
+            _ => shop.write(step).await,
+        }
+    }
+    runs.push(shop.recorded().await?);
+    shop.apply().await?;
+    for (time, state) in &runs {
+        let was = shop.as_of(time).await;
+        if was != *state {
+            return Err(format!("as of {time} the source had\n{state}\nand the warehouse says\n{was}"));
+        }
+    }
+    shop.end().await;
+    Ok(())
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
+}
+
+/// A source and its warehouse.
+struct Shop {
+    names: [String; 2],
+    lock: Lock,
+    warehouse: Warehouse,
+    source_url: String,
+    source: PgConnection,
+    target: PgConnection,
+}
+
+/// Breaks off after some points.
+#[derive(Default)]
+struct Breaks {
+    after: Option<usize>,
+    notes: Vec<String>,
+}
+
+impl capture::Progress for Breaks {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+
+    fn reached(&mut self, _: Point) -> Result<()> {
+        match &mut self.after {
+            Some(0) => Err(Error::new("broken off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shop {
+    async fn new(feeds: Feeds) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let names = ["source", "warehouse"].map(|name| format!("fed_{name}_{number}"));
+        let model = modelled(&feeds.spec());
+        let emitted = emit::emit(&model, &Workspace { warehouses: vec!["orders".to_owned()], default: None });
+        let lock = Lock::read(emitted.get("migration/src/orders/lock.toml").unwrap()).unwrap();
+        let up = emitted.get(&format!("migration/src/orders/{}/up.sql", lock.migrations[0].name)).unwrap();
+        let server = Server::shared_scratch().unwrap();
+        for name in &names {
+            server.ensure_database(name).unwrap();
+        }
+        let [source_url, target_url] = names.clone().map(|name| server.url(&name));
+        let mut source = connection::connect(Database::Source, &source_url).await.unwrap();
+        let mut target = connection::connect(Database::Warehouse, &target_url).await.unwrap();
+        source.execute(SOURCE).await.unwrap();
+        let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
+        target.execute(AssertSqlSafe(up)).await.unwrap();
+        let warehouse = descriptor::warehouse(&model, &lock, &names[1]);
+        Self { names, lock, warehouse, source_url, source, target }
+    }
+
+    /// The same warehouse, fed otherwise.
+    fn fed(&self, feeds: Feeds) -> Warehouse {
+        descriptor::warehouse(&modelled(&feeds.spec()), &self.lock, &self.names[1])
+    }
+
+    async fn write(&mut self, step: &Step) {
+        const STATUS: [&str; 3] = ["placed", "confirmed", "sent"];
+        let query = match step {
+            Step::Order { id, status } => sqlx::query(
+                "INSERT INTO orders (order_id, status, note) VALUES ($1, $2, repeat('x', $1))
+                ON CONFLICT (order_id) DO UPDATE SET status = $2, last_updated = clock_timestamp()",
+            )
+            .bind(id)
+            .bind(STATUS[usize::from(*status)]),
+            Step::Orders { below, status } => sqlx::query(
+                "UPDATE orders SET status = $2, last_updated = clock_timestamp() WHERE order_id < $1",
+            )
+            .bind(below)
+            .bind(STATUS[usize::from(*status)]),
+            Step::Gone { id } => sqlx::query("DELETE FROM orders WHERE order_id = $1").bind(id),
+            Step::Price { region, product, price } => sqlx::query(
+                "INSERT INTO price (region, product_id, price) VALUES ($1, $2, $3::numeric)
+                ON CONFLICT (region, product_id) DO UPDATE
+                SET price = excluded.price, changed_at = clock_timestamp()",
+            )
+            .bind(*region)
+            .bind(product)
+            .bind(*price),
+            Step::NoPrices => sqlx::query("TRUNCATE price"),
+            Step::Run | Step::Broken { .. } | Step::Apply | Step::Switch(_) => return,
+        };
+        query.execute(&mut self.source).await.unwrap();
+    }
+
+    async fn run(&mut self) -> Result<Captured> {
+        capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut Breaks::default()).await
+    }
+
+    /// A run, and what the source has by then.
+    async fn recorded(&mut self) -> Result<(String, String), String> {
+        self.run().await.map_err(|error| format!("{error:?}"))?;
+        let time = text(&mut self.source, "SELECT clock_timestamp()::text").await;
+        let state = text(
+            &mut self.source,
+            "SELECT concat_ws(' ', order_id, status) FROM orders
+            UNION ALL
+            SELECT concat_ws(' ', region, product_id, price) FROM price
+            ORDER BY 1",
+        )
+        .await;
+        Ok((time, state))
+    }
+
+    /// As if the process had been killed: its session ends, and another goes on.
+    async fn broken(&mut self, after: usize) {
+        let mut breaks = Breaks { after: Some(after), notes: Vec::new() };
+        let _ = capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut breaks).await;
+        let url = Server::shared_scratch().unwrap().url(&self.names[1]);
+        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
+        std::mem::replace(&mut self.target, next).close().await.unwrap();
+    }
+
+    async fn apply(&mut self) -> Result<(), String> {
+        let mut transaction = self.target.begin().await.unwrap();
+        apply::apply(&self.warehouse, &mut transaction, |_| ())
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        transaction.commit().await.unwrap();
+        Ok(())
+    }
+
+    async fn as_of(&mut self, time: &str) -> String {
+        let sql = format!(
+            "SELECT concat_ws(' ', order_id, status) FROM silver.dim_orders_as_of('{time}')
+            UNION ALL
+            SELECT concat_ws(' ', region, product_id, price) FROM silver.dim_price_as_of('{time}')
+            ORDER BY 1"
+        );
+        text(&mut self.target, &sql).await
+    }
+
+    async fn end(mut self) {
+        self.source
+            .execute(
+                "SELECT pg_drop_replication_slot(slot_name)
+                FROM pg_replication_slots
+                WHERE database = current_database()",
+            )
+            .await
+            .unwrap();
+        self.source.close().await.unwrap();
+        self.target.close().await.unwrap();
+        let server = Server::shared_scratch().unwrap();
+        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+        for name in &self.names {
+            admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
+        }
+    }
+}
+
+fn modelled(spec: &str) -> model::Warehouse {
+    let files = Files::alone("orders", SourceText::new("spec/orders/spec.toml", spec));
+    model::load(&files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)))
+}
+
+/// The rows of a query of one column, a line each.
+async fn text(connection: &mut PgConnection, sql: &str) -> String {
+    let rows = connection.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_source_without_a_log_is_copied() {
+    block_on(async {
+        let mut shop = Shop::new(COPIED).await;
+        shop.write(&Step::Order { id: 1, status: 0 }).await;
+        shop.write(&Step::Order { id: 2, status: 0 }).await;
+        assert_eq!(shop.run().await.unwrap().rows(), 2);
+        assert_eq!(shop.run().await.unwrap().rows(), 0);
+        shop.write(&Step::Order { id: 2, status: 1 }).await;
+        shop.write(&Step::Gone { id: 1 }).await;
+        shop.write(&Step::Order { id: 3, status: 1 }).await;
+        assert_eq!(shop.run().await.unwrap().rows(), 3);
+        let landed = text(
+            &mut shop.target,
+            "SELECT concat_ws(' ', op, full_row -> 'order_id') FROM bronze.br_orders ORDER BY lsn, op, 1",
+        )
+        .await;
+        assert_eq!(landed, "I 1\nI 2\nD 1\nI 3\nU 2");
+        shop.end().await;
+    });
+}
