@@ -48,7 +48,9 @@ impl Feeds {
             _ => String::new(),
         };
         let polling = match self.source {
-            "watermark" => "[source.polling]\nmargin = \"0 seconds\"\npage = 7\ncompare_every = \"0 seconds\"",
+            "watermark" => {
+                "[source.polling]\nmargin = \"0 seconds\"\npage = 7\ncompare_every = \"0 seconds\""
+            }
             _ => "",
         };
         format!(

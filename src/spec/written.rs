@@ -242,9 +242,6 @@ pub struct Landing {
     pub deletes: Option<At<Deletes>>,
     /// Feeds it by whole copies of the source table, whatever else the source is captured by.
     pub snapshot: Option<At<Snapshot>>,
-    /// The landing table of the same rows whose past is its own as well: what has landed there is copied when this one
-    /// is made, so that a dimension can be fed from here and keep its history.
-    pub continues: Option<At<String>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What it was called before: the next migration renames it, with all that it holds.
