@@ -33,10 +33,10 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// What the loader is told of this table.
     pub fn landing() -> descriptor::Landing {
-        descriptor::Landing {
-            table: descriptor::Name::of(Entity),
-            source: descriptor::Name::new("public", "visit"),
-            key: descriptor::names(["id"]),
-        }
+        descriptor::Landing::new(
+            descriptor::Name::of(Entity),
+            descriptor::Name::new("public", "visit"),
+            ["id"],
+        )
     }
 }
