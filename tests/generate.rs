@@ -115,7 +115,8 @@ fn the_order_of_the_tables_changes_nothing() {
 fn shuffles(text: &str) -> Vec<String> {
     let mut tables = vec![String::new()];
     for line in text.lines() {
-        if line.starts_with('[') {
+        // A part of the table above it stays with it.
+        if line.starts_with('[') && !line.starts_with("[dimension.") {
             tables.push(String::new());
         }
         let table = tables.last_mut().unwrap();

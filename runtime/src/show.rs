@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
 use crate::descriptor::{
-    ColumnFrom, LookupTime, Mart, Name, Refresh, Silver, SilverKind, Storage, Tracking, Unit, Warehouse,
+    Change, ColumnFrom, LookupTime, Mart, Name, Refresh, Silver, SilverKind, Storage, Tracking, Unit,
+    Warehouse,
 };
 use crate::error::{During as _, Result};
 use crate::place::Place;
@@ -205,11 +206,27 @@ fn columns(silver: &Silver) -> Vec<(String, String)> {
             ColumnFrom::Field(field) => field.clone(),
             ColumnFrom::Lookup { lookup, column } => format!("{lookup}.{column}"),
             ColumnFrom::Computed { sql, .. } => sql.clone(),
+            ColumnFrom::LookedUpHash { lookup, .. } => format!("a hash of {lookup}"),
+            ColumnFrom::Change(change) => of_change(*change).to_owned(),
         };
-        let tracked = if column.tracking == Tracking::Untracked { ", makes no version" } else { "" };
+        let tracked = match column.tracking {
+            Tracking::Tracked => "",
+            Tracking::Untracked => ", makes no version",
+            Tracking::Opening => ", as the version began",
+        };
         (column.name.clone(), format!("{} from {from}{tracked}", column.sql_type))
     });
     columns.collect()
+}
+
+fn of_change(change: Change) -> &'static str {
+    match change {
+        Change::Operation | Change::Letter => "the change: what it did",
+        Change::Time => "the change: its time",
+        Change::Position => "the change: its position",
+        Change::Landed => "the change: when it landed",
+        Change::Batch => "the change: the batch that it landed in",
+    }
 }
 
 fn of_mart(mart: &Mart) -> Vec<String> {

@@ -143,7 +143,7 @@ fn inventory(warehouse: &Warehouse) -> String {
         (lookups, "lookup", "lookups"),
         (dimensions(Declared), "dimension", "dimensions"),
         (facts.count(), "fact", "facts"),
-        (warehouse.marts.len(), "mart", "marts"),
+        (warehouse.marts.iter().filter(|mart| !mart.is_shown()).count(), "mart", "marts"),
     ];
     let said = counts.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }));
     said.join(", ")

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{DataType, Name, Nullability, Unit};
+use super::{DataType, Name, Nullability, Shown, Unit};
 
 /// A gold relation: measures by grain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -112,6 +112,8 @@ pub enum Definition {
     Sql(Vec<Piece>),
     /// Declared: sources grouped by the grain.
     Declared(Declared),
+    /// The versions of a dimension under other names. It stands in silver.
+    Shown(Shown),
 }
 
 /// A mart that is declared: facts grouped by the grain, each on its own, meeting at the grain (drill-across), so that

@@ -5,6 +5,7 @@
 mod calendar;
 pub mod data_test;
 pub mod data_type;
+mod dress;
 pub mod lower;
 mod mart;
 mod snapshot;
@@ -13,12 +14,13 @@ mod staging;
 pub use calendar::Calendar;
 pub use data_test::DataTest;
 pub use data_type::DataType;
+pub use dress::*;
 pub use lower::{is_aggregate, is_type, load};
 pub use mart::*;
 pub use snapshot::{Gone, Snapshots};
 pub use staging::{Computed, Input, Staging};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -76,6 +78,24 @@ pub struct Warehouse {
 
 /// How the spec calls what others have written into a dimension, where that may go: `dim_customer_hist.journal`.
 pub const JOURNAL: &str = "journal";
+impl Warehouse {
+    /// The relations that are kept whole: those whose versions of long ago are still asked for, by rows that look
+    /// them up at a time of their own, and all that these look up.
+    pub fn kept_whole(&self) -> BTreeSet<&Name> {
+        let lookups = || self.silver.iter().flat_map(|silver| &silver.lookups);
+        let mut whole: BTreeSet<&Name> = lookups()
+            .filter(|lookup| matches!(lookup.at, LookupTime::OwnTime(_)))
+            .map(|lookup| &lookup.relation)
+            .collect();
+        // A relation stands after all that it looks up.
+        for silver in self.silver.iter().rev() {
+            if whole.contains(&silver.name) {
+                whole.extend(silver.lookups.iter().map(|lookup| &lookup.relation));
+            }
+        }
+        whole
+    }
+}
 
 /// What the spec says about how it came out of an earlier one. Says nothing about what the warehouse is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -316,6 +336,9 @@ pub struct Dimension {
     pub overlaps: Overlaps,
     /// Where closed versions stand.
     pub closed: Closed,
+    /// The column that tells versions apart by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surrogate: Option<Surrogate>,
 }
 
 /// Who sees to it that no two versions of a key overlap.
@@ -426,6 +449,8 @@ pub enum Tracking {
     Tracked,
     /// The current version is updated in place.
     Untracked,
+    /// It stays what it was when the version began.
+    Opening,
 }
 
 /// Where a silver column's values come from.
@@ -437,11 +462,13 @@ pub enum ColumnFrom {
     Lookup {
         /// The lookup's alias in this relation.
         lookup: String,
-        /// The column there.
+        /// The column there: one of its own, or its surrogate key where that is a hash.
         column: String,
     },
     /// Computed of fields of the landed row.
     Computed(Computed),
+    /// The change that made the row's state, not the row.
+    Change(Change),
 }
 
 /// One relation that the rows of another look up.

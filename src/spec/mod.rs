@@ -5,6 +5,7 @@
 mod at;
 mod by_source;
 mod calendar;
+mod dress;
 mod files;
 mod mart;
 mod parse;
@@ -19,6 +20,7 @@ mod written;
 pub use at::{At, OneOrMany};
 pub use by_source::BySource;
 pub use calendar::Calendar;
+pub use dress::{Change, CurrentEnd, ShownAs, SurrogateKey, SurrogateMade, Which};
 pub use files::Files;
 pub use mart::{GrainColumn, Joined, Mart, Measure, Storage};
 pub(crate) use parse::parse_text;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::dress::{Change, ShownAs, SurrogateKey, Which};
 use super::mart::Mart;
 use super::{At, Calendar, Scalar, Snapshot, Staging};
 
@@ -312,6 +313,10 @@ pub struct Dimension {
     /// of many millions. One name still reads both; the current versions stand in `<name>_current`, which no
     /// question about now has to look further than.
     pub closed_apart: Option<At<ClosedApart>>,
+    /// A column that tells its versions apart by itself.
+    pub surrogate_key: Option<At<SurrogateKey>>,
+    /// A view of its versions under other names and conventions.
+    pub shown_as: Option<At<ShownAs>>,
     /// Its columns, in their order. Hash and period are added.
     #[schemars(required)]
     pub columns: Option<At<Vec<At<Column>>>>,
@@ -433,6 +438,11 @@ pub struct Column {
     pub from: Option<At<String>>,
     /// Whether a change of it makes a version of a dimension's row; it does unless said otherwise.
     pub tracked: Option<At<bool>>,
+    /// Of a dimension: what it tells of the change that made the row's state, in place of a field of the row. It is
+    /// never tracked.
+    pub change: Option<At<Change>>,
+    /// Which of a version's changes `change` means; the opening one unless said otherwise.
+    pub which: Option<At<Which>>,
     /// What it was called before: the next migration renames it, with all that it holds.
     pub renamed_from: Option<At<String>>,
     /// Where its past comes from when it is added to a relation that holds rows already; nowhere unless said:

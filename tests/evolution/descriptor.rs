@@ -32,7 +32,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
             polling: polling(model),
         },
         landings: landings(model),
-        silver: model.silver.iter().map(|one| silver(one, lock)).collect(),
+        silver: model.silver.iter().map(|one| silver(one, model, lock)).collect(),
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
         refused: &[],
@@ -96,7 +96,7 @@ fn name(name: &model::Name) -> Name {
     Name::new(&name.schema, &name.name)
 }
 
-fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
+fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silver {
     let known = &lock.columns[&format!("{}.{}", silver.name.schema, silver.name.name)];
     let columns = known.iter().map(|column| {
         let column = silver.columns.iter().find(|one| one.name == *column).unwrap();
@@ -105,9 +105,11 @@ fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
             sql_type: sql_type(&column.data_type),
             from: match &column.from {
                 ColumnFrom::Field(field) => descriptor::ColumnFrom::Field(field.clone()),
-                ColumnFrom::Lookup { lookup, column } => {
-                    descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() }
-                }
+                ColumnFrom::Lookup { lookup, column } => match hash(silver, lookup, column, model) {
+                    Some(sql) => descriptor::ColumnFrom::LookedUpHash { lookup: lookup.clone(), sql },
+                    None => descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() },
+                },
+                ColumnFrom::Change(change) => descriptor::ColumnFrom::Change(told(*change)),
                 ColumnFrom::Computed(computed) => descriptor::ColumnFrom::Computed {
                     inputs: computed
                         .inputs
@@ -122,6 +124,7 @@ fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
                 },
             },
             tracking: match column.tracking {
+                Tracking::Opening => descriptor::Tracking::Opening,
                 Tracking::Tracked => descriptor::Tracking::Tracked,
                 Tracking::Untracked => descriptor::Tracking::Untracked,
             },
@@ -167,6 +170,26 @@ fn silver(silver: &model::Silver, lock: &Lock) -> Silver {
         columns: columns.collect(),
         lookups: lookups.collect(),
         kind,
+    }
+}
+
+/// The SQL of a surrogate key that is looked up.
+fn hash(silver: &model::Silver, lookup: &str, column: &str, model: &model::Warehouse) -> Option<String> {
+    let lookup = silver.lookups.iter().find(|one| one.alias == lookup)?;
+    let there = model.silver.iter().find(|one| one.name == lookup.relation)?;
+    let SilverKind::Dimension(dimension) = &there.kind else { return None };
+    let named = dimension.surrogate.as_ref().filter(|surrogate| surrogate.name == column);
+    named.and_then(|_| emit::looked_up_hash(dimension))
+}
+
+fn told(change: model::Change) -> descriptor::Change {
+    match change {
+        model::Change::Operation => descriptor::Change::Operation,
+        model::Change::Letter => descriptor::Change::Letter,
+        model::Change::Time => descriptor::Change::Time,
+        model::Change::Position => descriptor::Change::Position,
+        model::Change::Landed => descriptor::Change::Landed,
+        model::Change::Batch => descriptor::Change::Batch,
     }
 }
 
@@ -291,6 +314,7 @@ fn sql_type(data_type: &DataType) -> String {
             BuiltIn::Date => "date".to_owned(),
             BuiltIn::Timestamp => "timestamp".to_owned(),
             BuiltIn::TimestampTz => "timestamptz".to_owned(),
+            BuiltIn::Char(length) => format!("char({length})"),
             other => panic!("no test draws {other:?}"),
         },
     }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::own::is_repaired;
 use super::{Repair, Step, Versions};
-use crate::descriptor::{Silver, SilverKind, Tracking};
+use crate::descriptor::{SilverKind, Tracking};
 use crate::error::Result;
 use crate::quote;
 use crate::statement;
@@ -40,8 +40,8 @@ pub(crate) async fn stage(
         computed = computed(step, versions),
         stored = stored(step),
         same = key("stored.", "computed."),
-        computed_image = image(silver, "computed."),
-        stored_image = image(silver, "stored."),
+        computed_image = image(step, "computed."),
+        stored_image = image(step, "stored."),
     );
     step.fill("differ", &query, connection).await
 }
@@ -102,7 +102,7 @@ fn stored(step: &Step<'_>) -> String {
 }
 
 /// A period's start as far as it is kept, and the condition that it is.
-fn kept(step: &Step<'_>, start: &str, end: &str) -> (String, String) {
+pub(super) fn kept(step: &Step<'_>, start: &str, end: &str) -> (String, String) {
     match step.horizon {
         None => (start.to_owned(), String::new()),
         Some(horizon) => {
@@ -115,7 +115,8 @@ fn kept(step: &Step<'_>, start: &str, end: &str) -> (String, String) {
 /// What is compared, the key apart: a numeric key may look like 1.0 here and like 1.00 there, and is one key by
 /// its own equality, of which either look is right. What is updated in place counts as long as the version is current: a writer's transaction
 /// may have done so before it ended the version, and no journal says which of the values was the last.
-fn image(silver: &Silver, prefix: &str) -> String {
+fn image(step: &Step<'_>, prefix: &str) -> String {
+    let silver = step.silver;
     let mut values: Vec<String> = silver
         .columns
         .iter()
@@ -125,6 +126,14 @@ fn image(silver: &Silver, prefix: &str) -> String {
             match column.tracking {
                 Tracking::Tracked => name,
                 Tracking::Untracked => format!("CASE WHEN {prefix}m$known_to = 'infinity' THEN {name} END"),
+                // What opened a version that is folded is not known any more.
+                Tracking::Opening => match step.horizon {
+                    None => name,
+                    Some(horizon) => format!(
+                        "CASE WHEN {prefix}m$known_from > {}::timestamptz THEN {name} END",
+                        quote::literal(horizon)
+                    ),
+                },
             }
         })
         .collect();

@@ -2,7 +2,7 @@
 //! it is asked: when changes are applied, repaired, rebuilt or verified.
 
 use super::{Step, misfit};
-use crate::descriptor::{Column, ColumnFrom, Input};
+use crate::descriptor::{Change, Column, ColumnFrom, Input};
 use crate::quote;
 
 /// The changes of single rows: when, whether the row is there afterwards, and the columns that are fields.
@@ -24,11 +24,12 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
     for column in columns {
         let name = quote::identifier(&column.name);
         let value = match &column.from {
-            ColumnFrom::Lookup { .. } => {
+            ColumnFrom::Lookup { .. } | ColumnFrom::LookedUpHash { .. } => {
                 select += &format!(",\nNULL::{} AS {name}", column.sql_type);
                 continue;
             }
             ColumnFrom::Field(field) => called_now(column, records.value(field, said_as(column))),
+            ColumnFrom::Change(change) => told(*change, column),
             ColumnFrom::Computed { inputs: own, sql } => {
                 // Of a row that went, only the key counts.
                 let value = format!("CASE WHEN change.op <> 'D' THEN CAST({sql} AS {}) END", column.sql_type);
@@ -106,6 +107,24 @@ impl<'s> Records<'s> {
         });
         joined.collect()
     }
+}
+
+/// What a column tells of the change. All that lands in one transaction has the same time: by it, to the microsecond,
+/// the batch is known.
+fn told(change: Change, column: &Column) -> String {
+    let value = match change {
+        Change::Operation => {
+            "(CASE change.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END)".to_owned()
+        }
+        Change::Letter => "change.op".to_owned(),
+        Change::Time => "change.commit_ts".to_owned(),
+        Change::Position => "change.lsn".to_owned(),
+        Change::Landed => "change.load_ts".to_owned(),
+        Change::Batch => {
+            "to_char(change.load_ts AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS.US\"Z\"')".to_owned()
+        }
+    };
+    format!("{value}::{}", column.sql_type)
 }
 
 /// The type that a landed value is read as: one that may be called otherwise by now, as its text.

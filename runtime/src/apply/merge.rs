@@ -3,6 +3,7 @@
 
 use sqlx::PgConnection;
 
+use super::number::{self, Numbers};
 use super::{Repair, Step, Versions, own};
 use crate::descriptor::{Name, Silver, SilverKind};
 use crate::error::Result;
@@ -37,9 +38,9 @@ pub async fn dimension(step: &Step<'_>, versions: &Versions, connection: &mut Pg
         began = step.execute(&into_dimension(silver, &source), connection).await?;
     }
     if step.repair != Repair::Nothing {
+        let numbers = number::stage(step, connection).await?;
         ended += take_out(step, &silver.table, connection).await?;
-        let source = format!("{}\nWHERE m$is", step.table("differ"));
-        began += statement::execute(connection, &into_dimension(silver, &source)).await?;
+        began += put_in(step, numbers.as_ref(), connection).await?;
     }
     statement::analyze(connection, &table, began).await?;
     Ok(ended + began)
@@ -53,18 +54,46 @@ pub async fn first(step: &Step<'_>, versions: &str, connection: &mut PgConnectio
     Ok(began)
 }
 
+/// Adds the versions of repaired keys that are missing. One that began when another did that went has its number.
+async fn put_in(step: &Step<'_>, numbers: Option<&Numbers>, connection: &mut PgConnection) -> Result<u64> {
+    let differ = step.table("differ");
+    let Some(numbers) = numbers else {
+        let source = format!("{differ}\nWHERE m$is");
+        return statement::execute(connection, &into_dimension(step.silver, &source)).await;
+    };
+    let number = step.table("number");
+    let known = format!("EXISTS (SELECT FROM {number} AS number WHERE {})", numbers.same);
+    let source = format!("{differ} AS differ\nWHERE m$is AND NOT {known}");
+    let new = statement::execute(connection, &into_dimension(step.silver, &source)).await?;
+    let source =
+        format!("{differ} AS differ\nJOIN {number} AS number ON {}\nWHERE differ.m$is", numbers.same);
+    let again = into_numbered(step.silver, "differ.", Some(&numbers.column), &source);
+    Ok(new + statement::execute(connection, &again).await?)
+}
+
 fn into_dimension(silver: &Silver, source: &str) -> String {
+    into_numbered(silver, "", None, source)
+}
+
+/// The same of what has a number already, `m$number`.
+fn into_numbered(silver: &Silver, prefix: &str, number: Option<&str>, source: &str) -> String {
     let SilverKind::Dimension { row_hash, start, end, .. } = &silver.kind else {
         unreachable!("only dimensions have versions with a hash");
     };
-    let columns = quote::list("", silver.columns.iter().map(|column| &column.name));
+    let names = || silver.columns.iter().map(|column| &column.name);
+    let (column, overriding, value) = match number {
+        Some(column) => (format!("{column}, "), "OVERRIDING SYSTEM VALUE\n", "m$number, "),
+        None => (String::new(), "", ""),
+    };
     format!(
-        "INSERT INTO {} ({columns}, {}, {}, {})\n\
-         SELECT {columns}, m$hash, m$known_from, m$known_to\nFROM {source}",
+        "INSERT INTO {} ({column}{}, {}, {}, {})\n{overriding}\
+         SELECT {value}{}, m$hash, m$known_from, m$known_to\nFROM {source}",
         quote::name(&silver.table),
+        quote::list("", names()),
         quote::identifier(row_hash),
         quote::identifier(start),
         quote::identifier(end),
+        quote::list(prefix, names()),
     )
 }
 

@@ -26,7 +26,7 @@ pub fn may_be(warehouse: &Warehouse, error: &Error) -> bool {
 pub fn fitting(silver: &Silver, condition: &str) -> String {
     let key = key_fields(silver).map(|field| format!("{0}, change.full_row -> {0}", quote::literal(field)));
     format!(
-        "(\nSELECT change.lsn, change.seq, change.commit_ts, change.op,\n\
+        "(\nSELECT change.lsn, change.seq, change.commit_ts, change.load_ts, change.op,\n\
          CASE WHEN change.op = 'D' THEN jsonb_build_object({key}) ELSE change.full_row END AS m$row\n\
          FROM {feed} AS change\nWHERE {condition} AND change.op <> 'T'\n\
          AND NOT EXISTS (SELECT FROM medallion.misfit AS misfit\nWHERE misfit.relation = {relation} \
@@ -143,7 +143,7 @@ fn problem(silver: &Silver, required: &[String]) -> String {
     for column in &silver.columns {
         let mut records = Records::default();
         let value = match &column.from {
-            ColumnFrom::Lookup { .. } => continue,
+            ColumnFrom::Lookup { .. } | ColumnFrom::LookedUpHash { .. } | ColumnFrom::Change(_) => continue,
             ColumnFrom::Field(field) => {
                 let value = called_now(column, records.value(field, said_as(column)));
                 format!("SELECT {value}\nFROM (SELECT) AS one{}", records.from("$2"))

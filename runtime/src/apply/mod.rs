@@ -20,6 +20,7 @@ mod journal;
 mod landed;
 mod merge;
 pub(crate) mod misfit;
+mod number;
 mod own;
 mod partition;
 mod repair;

@@ -95,6 +95,12 @@ fn fill(step: &Step<'_>, source: &LookupSource<'_>, number: usize) -> String {
                     quote::identifier(there),
                     column.sql_type
                 ),
+                ColumnFrom::LookedUpHash { lookup, sql } if lookup == &source.lookup.alias => format!(
+                    "CASE WHEN NOT ({fresh}) THEN segment.{name}\n\
+                     WHEN looked.m$known_from IS NOT NULL THEN ({})::{} END AS {name}",
+                    sql.replace("{row}", "looked").replace("{start}", "looked.m$known_from"),
+                    column.sql_type
+                ),
                 _ => format!("segment.{name}"),
             }
         })

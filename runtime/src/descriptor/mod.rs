@@ -326,6 +326,8 @@ pub enum Tracking {
     Tracked,
     /// The current version is updated in place.
     Untracked,
+    /// It stays what it was when the version began.
+    Opening,
 }
 
 /// Where a silver column's values come from.
@@ -347,6 +349,15 @@ pub enum ColumnFrom {
         /// The expression.
         sql: String,
     },
+    /// The hash of a version that is looked up.
+    LookedUpHash {
+        /// The lookup's alias.
+        lookup: String,
+        /// Its SQL, over `{row}` and `{start}`: a row's alias, and its period's start.
+        sql: String,
+    },
+    /// The change that made the row's state, not the row.
+    Change(Change),
 }
 
 /// A field of the landed row, under the name that an expression has for it.
@@ -365,10 +376,27 @@ impl ColumnFrom {
     pub fn fields(&self) -> Vec<&str> {
         match self {
             Self::Field(field) => vec![field],
-            Self::Lookup { .. } => Vec::new(),
+            Self::Lookup { .. } | Self::LookedUpHash { .. } | Self::Change(_) => Vec::new(),
             Self::Computed { inputs, .. } => inputs.iter().map(|input| input.field.as_str()).collect(),
         }
     }
+}
+
+/// What can be told of a landed change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// What it did, as a word.
+    Operation,
+    /// What it did, as a letter.
+    Letter,
+    /// Its system time.
+    Time,
+    /// Its position.
+    Position,
+    /// When it landed.
+    Landed,
+    /// The batch that it landed in.
+    Batch,
 }
 
 impl Column {
@@ -439,6 +467,23 @@ impl Column {
         there: D,
     ) -> Self {
         Self { tracking: Tracking::Untracked, ..Self::lookup(column, sql_type, lookup, there) }
+    }
+
+    /// A column that takes the hash of a version that is looked up, by its SQL over `{row}` and `{start}`.
+    pub fn looked_up_hash<C: IdenStatic>(column: C, sql_type: &str, lookup: &str, sql: &str) -> Self {
+        let from = ColumnFrom::LookedUpHash { lookup: lookup.to_owned(), sql: sql.to_owned() };
+        Self { from, ..Self::field(column, sql_type, "") }
+    }
+
+    /// A column that tells of the change which opened a version.
+    pub fn of_change<C: IdenStatic>(column: C, sql_type: &str, change: Change) -> Self {
+        let from = ColumnFrom::Change(change);
+        Self { from, tracking: Tracking::Opening, ..Self::field(column, sql_type, "") }
+    }
+
+    /// A column that tells of the last change of a version.
+    pub fn of_latest_change<C: IdenStatic>(column: C, sql_type: &str, change: Change) -> Self {
+        Self { tracking: Tracking::Untracked, ..Self::of_change(column, sql_type, change) }
     }
 }
 

@@ -279,7 +279,10 @@ async fn land(
             ColumnFrom::Field(field) => {
                 Some((column.name.as_str(), field.as_str(), column.sql_type.as_str()))
             }
-            ColumnFrom::Lookup { .. } | ColumnFrom::Computed { .. } => None,
+            ColumnFrom::Lookup { .. }
+            | ColumnFrom::LookedUpHash { .. }
+            | ColumnFrom::Computed { .. }
+            | ColumnFrom::Change(_) => None,
         })
         .collect();
     let same: Vec<String> = key

@@ -128,6 +128,6 @@ pub fn sql_type<'a>(silver: &'a Silver, name: &str) -> &'a str {
 pub fn field<'a>(silver: &'a Silver, name: &'a str) -> &'a str {
     match silver.columns.iter().find(|column| column.name == name).map(|column| &column.from) {
         Some(ColumnFrom::Field(field)) => field,
-        Some(ColumnFrom::Lookup { .. } | ColumnFrom::Computed { .. }) | None => name,
+        Some(_) | None => name,
     }
 }

@@ -203,9 +203,15 @@ impl<'a> Sweep<'a> {
             let columns: Vec<String> = silver
                 .columns
                 .iter()
-                .filter(|column| {
-                    matches!(&column.from, ColumnFrom::Lookup { lookup: alias, column }
-                        if *alias == lookup.alias && said.contains(column))
+                .filter(|column| match &column.from {
+                    ColumnFrom::Lookup { lookup: alias, column } => {
+                        *alias == lookup.alias && said.contains(column)
+                    }
+                    // It is made of the key, and of what else is the row's own.
+                    ColumnFrom::LookedUpHash { lookup: alias, .. } => {
+                        *alias == lookup.alias && lookup.on.iter().all(|(_, there)| said.contains(there))
+                    }
+                    ColumnFrom::Field(_) | ColumnFrom::Computed { .. } | ColumnFrom::Change(_) => false,
                 })
                 .map(|column| column.name.clone())
                 .collect();

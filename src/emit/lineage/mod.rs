@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sql;
 use crate::model::{
-    self, ColumnFrom, Lookup, LookupTime, Name, Silver, SilverKind, Stretch, Tracking, Warehouse,
+    self, Change, ColumnFrom, Lookup, LookupTime, Made, Name, Part, Silver, SilverKind, Stretch, Tracking,
+    Warehouse,
 };
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ pub fn lineage(warehouse: &Warehouse) -> Lineage {
             .map(|name| Column { name: (*name).to_owned(), from: strongest(told.column(name)) });
         relations.push(Relation {
             name: mart.name.clone(),
-            layer: Layer::Gold,
+            layer: if mart.is_shown() { Layer::Silver } else { Layer::Gold },
             columns: columns_told.collect(),
             rows: told.rows.clone(),
             exact: told.exact,
@@ -218,8 +219,16 @@ fn landings(warehouse: &Warehouse) -> Vec<Relation> {
             from: [origin(&landing.source, field, How::Identity)].into(),
         });
         let mut columns: Vec<Column> = own.collect();
-        if columns.iter().all(|column| column.name != COMMITTED) {
-            columns.push(Column { name: COMMITTED.to_owned(), from: Origins::new() });
+        let fed = warehouse.silver.iter().filter(|silver| silver.feed == landing.name);
+        let told = fed.flat_map(|silver| &silver.columns).filter_map(|column| match column.from {
+            ColumnFrom::Change(change) => Some(told_by(change).0),
+            _ => None,
+        });
+        let told: BTreeSet<&str> = told.collect();
+        for name in std::iter::once(COMMITTED).chain(told) {
+            if columns.iter().all(|column| column.name != name) {
+                columns.push(Column { name: name.to_owned(), from: Origins::new() });
+            }
         }
         Relation {
             name: landing.name.clone(),
@@ -276,6 +285,10 @@ fn silver(silver: &Silver, warehouse: &Warehouse) -> Relation {
             origins.insert(origin(&lookup.relation, column, How::Identity));
             origins
         }
+        ColumnFrom::Change(change) => {
+            let (landed, how) = told_by(*change);
+            [origin(&silver.feed, landed, how)].into()
+        }
     };
     let mut columns: Vec<Column> = silver
         .columns
@@ -294,12 +307,37 @@ fn silver(silver: &Silver, warehouse: &Warehouse) -> Relation {
                 How::Identity => Origin { how: How::Transformation, ..one },
                 _ => one,
             });
+            if let Some(surrogate) = &dimension.surrogate {
+                let parts = match &surrogate.made {
+                    Made::Identity => &[][..],
+                    Made::Hash(parts) => parts,
+                };
+                let of = parts.iter().flat_map(|part| match part {
+                    Part::Column(name, _) => own(name),
+                    Part::Start => time.clone(),
+                });
+                let of = of.map(|one| Origin { how: How::Transformation, ..one });
+                let surrogate = Column { name: surrogate.name.clone(), from: of.collect() };
+                columns.insert(0, surrogate);
+            }
             columns.push(Column { name: dimension.row_hash.clone(), from: hashed.collect() });
             columns.push(Column { name: dimension.start.clone(), from: time.clone() });
             columns.push(Column { name: dimension.end.clone(), from: time });
         }
     }
     Relation { name: silver.name.clone(), layer: Layer::Silver, columns, rows: Origins::new(), exact: true }
+}
+
+/// The column of a landing table that tells something of a change.
+fn told_by(change: Change) -> (&'static str, How) {
+    match change {
+        Change::Operation => ("op", How::Transformation),
+        Change::Letter => ("op", How::Identity),
+        Change::Time => (COMMITTED, How::Identity),
+        Change::Position => ("lsn", How::Identity),
+        Change::Landed => ("load_ts", How::Identity),
+        Change::Batch => ("load_ts", How::Transformation),
+    }
 }
 
 fn joined(join: &model::TemporalJoin, warehouse: &Warehouse) -> Relation {
@@ -316,6 +354,7 @@ fn joined(join: &model::TemporalJoin, warehouse: &Warehouse) -> Relation {
             let lookup = lookup.expect("a column is of something that is joined");
             [origin(&lookup.relation, column, How::Identity)].into()
         }
+        ColumnFrom::Change(_) => unreachable!("a join over time shows columns of relations"),
     };
     let mut columns: Vec<Column> = join
         .columns

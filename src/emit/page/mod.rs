@@ -102,12 +102,14 @@ fn policy() -> String {
 
 fn tiles(warehouse: &Warehouse, observed: &Observed) -> Vec<Tile> {
     let tile = |figure: String, what| Tile { figure, what, tone: "", time: false };
-    let views = warehouse.stagings.len() + warehouse.calendars.len() + warehouse.temporal_joins.len();
+    let marts = warehouse.marts.iter().filter(|mart| !mart.is_shown()).count();
+    let shown = warehouse.marts.len() - marts;
+    let views = warehouse.stagings.len() + warehouse.calendars.len() + warehouse.temporal_joins.len() + shown;
     let silver = warehouse.silver.len() + views;
     let mut tiles = vec![
         tile(warehouse.landings.len().to_string(), "landing tables"),
         tile(silver.to_string(), "silver relations"),
-        tile(warehouse.marts.len().to_string(), "marts"),
+        tile(marts.to_string(), "marts"),
     ];
     let counted = |status: &str| observed.tests.values().filter(|one| one.status == status).count();
     if observed.tests.is_empty() {

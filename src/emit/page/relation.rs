@@ -5,7 +5,7 @@ use crate::emit::lineage::{How, Layer, Lineage, Origins, Relation as Traced};
 use crate::emit::sql;
 use crate::model::data_test::{Condition, DataTest, Literal, Proof, Rule};
 use crate::model::{
-    Calendar, Dimension, LookupTime, Mart, MartColumn, Name, Nullability, Origin, Silver, SilverKind,
+    Calendar, Dimension, LookupTime, Made, Mart, MartColumn, Name, Nullability, Origin, Silver, SilverKind,
     Storage, Unit, Warehouse,
 };
 
@@ -118,9 +118,15 @@ pub(super) fn all(warehouse: &Warehouse, lineage: &Lineage, observed: &Observed)
             }
             Layer::Silver => {
                 relation.sql = script("20_silver", name);
-                match warehouse.silver.iter().find(|one| one.name == *name) {
-                    Some(silver) => of_silver(silver, &mut relation),
-                    None => of_view(warehouse, name, &mut relation),
+                let shown = warehouse.marts.iter().find(|one| one.name == *name);
+                match (warehouse.silver.iter().find(|one| one.name == *name), shown) {
+                    (Some(silver), _) => of_silver(silver, &mut relation),
+                    (None, Some(shown)) => {
+                        of_mart(shown, &mut relation);
+                        relation.kind = "versions";
+                        relation.definition = Some(sql::present(shown, &warehouse.time_zone));
+                    }
+                    (None, None) => of_view(warehouse, name, &mut relation),
                 }
             }
             Layer::Gold => {
@@ -270,6 +276,14 @@ fn of_silver(silver: &Silver, relation: &mut Relation) {
                 Origin::Declared => "dimension",
                 Origin::Lookup => "lookup",
             };
+            if let Some(surrogate) = &dimension.surrogate {
+                let data_type = match surrogate.made {
+                    Made::Identity => "bigint",
+                    Made::Hash(_) => "text",
+                };
+                let said = sql::surrogate_says(surrogate);
+                relation.columns.insert(0, added(&surrogate.name, data_type, &said));
+            }
             relation.columns.push(added(row_hash, "bytea", "Of the tracked columns."));
             relation.columns.push(added(start, "timestamptz", "From then on the version holds."));
             relation.columns.push(added(end, "timestamptz", "Until then; infinity while it is current."));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::emit::lineage::{Layer, Origins, lineage};
 use crate::emit::sql;
-use crate::model::{Calendar, Name, SilverKind, Warehouse};
+use crate::model::{Calendar, Dimension, Made, Name, SilverKind, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/src/warehouse/lineage.rs", escape = "none")]
@@ -76,6 +76,9 @@ fn data_type(warehouse: &Warehouse, relation: &Name, column: &str) -> String {
     let mut known = known.filter(|(name, _)| *name == column).map(|(_, known)| sql::data_type(known));
     let added = || {
         silver.clone().find_map(|one| match &one.kind {
+            SilverKind::Dimension(Dimension { surrogate: Some(one), .. }) if one.name == column => {
+                Some(if one.made == Made::Identity { "bigint" } else { "text" })
+            }
             SilverKind::Dimension(dimension) if column == dimension.row_hash => Some("bytea"),
             SilverKind::Dimension(dimension)
                 if [&dimension.start, &dimension.end].contains(&&column.to_owned()) =>

@@ -7,6 +7,7 @@ use askama::Template;
 use super::field::Enums;
 use super::name::{Spelling, spell};
 use super::silver::columns_of;
+use crate::emit::sql;
 use crate::model::{Calendar, Mart, Name, SilverKind, Storage, Warehouse};
 
 /// A layer of the warehouse.
@@ -93,6 +94,14 @@ impl<'a> Modules<'a> {
         format!("{}::Column::{}", self.path(name), spelling.camel)
     }
 
+    /// The SQL of a dimension's surrogate key of that name, where it is a hash.
+    pub(super) fn hash(&self, name: &Name, column: &str) -> Option<String> {
+        let silver = self.warehouse.silver.iter().find(|silver| silver.name == *name)?;
+        let SilverKind::Dimension(dimension) = &silver.kind else { return None };
+        let surrogate = dimension.surrogate.as_ref().filter(|surrogate| surrogate.name == column);
+        surrogate.and_then(|_| sql::looked_up_hash(dimension))
+    }
+
     /// The stored relations behind a mart: where it reads a plain view, those behind that.
     pub(super) fn stored_reads(&self, mart: &'a Mart) -> BTreeSet<&'a Name> {
         let mut stored = BTreeSet::new();
@@ -131,8 +140,11 @@ pub(super) fn relations(layer: Layer, warehouse: &Warehouse) -> Vec<&Name> {
             .chain(warehouse.stagings.iter().map(|staging| &staging.name))
             .chain(warehouse.calendars.iter().map(|calendar| &calendar.name))
             .chain(warehouse.temporal_joins.iter().map(|join| &join.name))
+            .chain(warehouse.marts.iter().filter(|mart| mart.is_shown()).map(|mart| &mart.name))
             .collect(),
-        Layer::Gold => warehouse.marts.iter().map(|mart| &mart.name).collect(),
+        Layer::Gold => {
+            warehouse.marts.iter().filter(|mart| !mart.is_shown()).map(|mart| &mart.name).collect()
+        }
     }
 }
 
@@ -196,14 +208,14 @@ pub(super) fn layer_module(layer: Layer, modules: &Modules<'_>, mark: &str) -> S
             .unwrap_or(names.len());
         names.insert(place, ENUMS.to_owned());
     }
-    crate::emit::sql::render(&LayerRs { mark, doc: layer.doc(), modules: names })
+    sql::render(&LayerRs { mark, doc: layer.doc(), modules: names })
 }
 
 /// The layer's `prelude.rs`.
 pub(super) fn prelude(layer: Layer, modules: &Modules<'_>, mark: &str) -> String {
     let mut entities = layer_spellings(layer, modules);
     entities.sort_by(|one, other| as_versions(&one.snake, &other.snake));
-    crate::emit::sql::render(&PreludeRs { mark, entities })
+    sql::render(&PreludeRs { mark, entities })
 }
 
 /// The file of enumerated types, where the layer has one.
@@ -233,7 +245,7 @@ pub(super) fn enums_file(layer: Layer, modules: &Modules<'_>, mark: &str) -> Opt
                 .collect(),
         })
     });
-    Some(crate::emit::sql::render(&EnumsRs { mark, enums: enums.collect() }))
+    Some(sql::render(&EnumsRs { mark, enums: enums.collect() }))
 }
 
 fn has_enums(layer: Layer, modules: &Modules<'_>) -> bool {

@@ -9,8 +9,8 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Calendar, Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Nullability, Silver,
-    SilverKind, Staging, Stretch, TemporalJoin, Tracking, Unit, Writes,
+    Calendar, Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Made, Nullability, Silver,
+    SilverKind, Staging, Stretch, Surrogate, TemporalJoin, Tracking, Unit, Writes,
 };
 
 /// The entities of a silver relation.
@@ -25,7 +25,9 @@ pub(super) fn entities<'a>(silver: &'a Silver, modules: &Modules<'_>) -> Vec<Ent
 }
 
 fn versions<'a>(silver: &'a Silver, dimension: &'a Dimension, descriptor: Option<Descriptor>) -> Entity<'a> {
-    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    let stored = dimension.surrogate.as_ref().filter(|surrogate| surrogate.made == Made::Identity);
+    let mut fields: Vec<Field<'_>> = stored.into_iter().map(numbering).collect();
+    fields.extend(silver.columns.iter().map(Field::of));
     fields.extend([
         Field::own(&dimension.row_hash, BuiltIn::Bytea, "The hash of the attributes that make a version."),
         Field::own(&dimension.start, BuiltIn::TimestampTz, "Since when the row was so, in system time."),
@@ -45,7 +47,8 @@ fn versions<'a>(silver: &'a Silver, dimension: &'a Dimension, descriptor: Option
 }
 
 fn current<'a>(silver: &'a Silver, dimension: &'a Dimension) -> Entity<'a> {
-    let mut fields: Vec<Field<'_>> = silver.columns.iter().map(Field::of).collect();
+    let mut fields: Vec<Field<'_>> = dimension.surrogate.iter().map(numbering).collect();
+    fields.extend(silver.columns.iter().map(Field::of));
     let since = "Since when the row is so, in system time.";
     fields.push(Field::own(&dimension.start, BuiltIn::TimestampTz, since));
     Entity {
@@ -55,6 +58,14 @@ fn current<'a>(silver: &'a Silver, dimension: &'a Dimension) -> Entity<'a> {
         key: key(silver).collect(),
         descriptor: None,
     }
+}
+
+fn numbering(surrogate: &Surrogate) -> Field<'_> {
+    let built_in = match surrogate.made {
+        Made::Identity => BuiltIn::BigInt,
+        Made::Hash(_) => BuiltIn::Text,
+    };
+    Field::own(&surrogate.name, built_in, &sql::surrogate_says(surrogate))
 }
 
 fn events<'a>(silver: &'a Silver, fact: &'a Fact, descriptor: Option<Descriptor>) -> Entity<'a> {
@@ -133,7 +144,11 @@ fn key(silver: &Silver) -> impl Iterator<Item = &str> {
 /// The columns of the table's entity, as it spells them.
 pub(super) fn columns_of(silver: &Silver) -> BTreeMap<String, Spelling> {
     let own: Vec<&str> = match &silver.kind {
-        SilverKind::Dimension(dimension) => vec![&dimension.row_hash, &dimension.start, &dimension.end],
+        SilverKind::Dimension(dimension) => {
+            let stored = dimension.surrogate.iter().filter(|surrogate| surrogate.made == Made::Identity);
+            let own = [dimension.row_hash.as_str(), &dimension.start, &dimension.end];
+            stored.map(|surrogate| surrogate.name.as_str()).chain(own).collect()
+        }
         SilverKind::Fact(fact) => vec![&fact.snapshot],
     };
     spell_columns(silver.columns.iter().map(|column| column.name.as_str()).chain(own))
@@ -178,12 +193,12 @@ fn column(
 ) -> Expression {
     let name = atom(own(&column.name));
     let untracked = |plain| match column.tracking {
-        Tracking::Tracked => plain,
+        Tracking::Tracked | Tracking::Opening => plain,
         Tracking::Untracked => call("descriptor::Column::untracked", vec![plain]),
     };
     let sql_type = atom(string(&sql::data_type(&column.data_type)));
     let plain = match (&column.from, column.tracking) {
-        (ColumnFrom::Field(field), Tracking::Tracked) => {
+        (ColumnFrom::Field(field), Tracking::Tracked | Tracking::Opening) => {
             call("descriptor::Column::field", vec![name, sql_type, atom(string(field))])
         }
         (ColumnFrom::Field(field), Tracking::Untracked) => {
@@ -197,12 +212,27 @@ fn column(
             let arguments = vec![name, sql_type, array(inputs.collect()), atom(string(&computed.sql))];
             untracked(call("descriptor::Column::computed", arguments))
         }
+        (ColumnFrom::Change(change), tracking) => {
+            let function = match tracking {
+                Tracking::Untracked => "descriptor::Column::of_latest_change",
+                Tracking::Tracked | Tracking::Opening => "descriptor::Column::of_change",
+            };
+            call(function, vec![name, sql_type, atom(format!("descriptor::Change::{change:?}"))])
+        }
         (ColumnFrom::Lookup { lookup, column }, tracking) => {
             let there = silver.lookups.iter().find(|one| one.alias == *lookup);
             let there = there.expect("lower has checked that a column's lookup is declared");
+            if let Some(hash) = modules.hash(&there.relation, column) {
+                let hash = atom(string(&hash));
+                let plain = call(
+                    "descriptor::Column::looked_up_hash",
+                    vec![name, sql_type, atom(string(lookup)), hash],
+                );
+                return untracked(plain);
+            }
             let there = atom(modules.column(&there.relation, column));
             let function = match tracking {
-                Tracking::Tracked => "descriptor::Column::lookup",
+                Tracking::Tracked | Tracking::Opening => "descriptor::Column::lookup",
                 Tracking::Untracked => "descriptor::Column::untracked_lookup",
             };
             call(function, vec![name, sql_type, atom(string(lookup)), there])

@@ -52,10 +52,13 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
                 let staged = warehouse.stagings.iter().map(silver::staged);
                 let joined = warehouse.temporal_joins.iter().map(silver::joined);
                 let days = warehouse.calendars.iter().map(silver::days);
-                stored.chain(staged).chain(days).chain(joined).collect::<Vec<_>>()
+                let shown = warehouse.marts.iter().filter(|one| one.is_shown());
+                let shown = shown.map(|one| mart::entity(one, &modules, &warehouse.time_zone));
+                stored.chain(staged).chain(days).chain(joined).chain(shown).collect::<Vec<_>>()
             }
             Layer::Gold => {
-                warehouse.marts.iter().map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()
+                let own = warehouse.marts.iter().filter(|one| !one.is_shown());
+                own.map(|one| mart::entity(one, &modules, &warehouse.time_zone)).collect()
             }
         };
         for entity in entities {
@@ -128,7 +131,10 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
     let landings = changes.into_iter().chain(copies);
     let landings = landings.map(|one| entity(Layer::Bronze, &one.name, "landing"));
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
-    let marts = warehouse.marts.iter().map(|one| entity(Layer::Gold, &one.name, "mart"));
+    let marts = warehouse
+        .marts
+        .iter()
+        .map(|one| entity(if one.is_shown() { Layer::Silver } else { Layer::Gold }, &one.name, "mart"));
     let tests = warehouse.tests.iter().map(|one| data_test::descriptor(one, &warehouse.time_zone));
     let migrator = format!("::migration::{}", raw(&module_name(&warehouse.name)));
     structure(

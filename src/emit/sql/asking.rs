@@ -4,6 +4,7 @@
 
 use askama::Template;
 
+use super::dress;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, literal, relation};
 use super::script::comment_function;
@@ -16,6 +17,7 @@ struct AskingSql {
     current_view: String,
     travel_history: String,
     names: Lines,
+    shown: Lines,
     row_hash: String,
     start: String,
     end: String,
@@ -59,7 +61,8 @@ pub(super) fn definition(silver: &Silver, dimension: &Dimension) -> String {
         table: relation(&silver.name),
         current_view: relation(&dimension.current_view),
         travel_history: relation(&travel_history),
-        names: silver.columns.iter().map(|column| identifier(&column.name)).collect(),
+        names: dress::names(silver, dimension).collect(),
+        shown: dress::shown(silver, dimension).collect(),
         row_hash: identifier(&dimension.row_hash),
         start: identifier(&dimension.start),
         end: identifier(&dimension.end),

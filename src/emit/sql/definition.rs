@@ -1,6 +1,7 @@
 //! The query that defines a mart, bound to the warehouse's own relations or to those of the travel schema.
 //! Its columns come in the declared order and types, whatever the query says.
 
+use super::dress;
 use super::quote::{data_type, identifier, literal, relation};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
@@ -35,6 +36,7 @@ pub(in crate::emit) fn present(mart: &Mart, time_zone: &str) -> String {
 pub(super) fn query(mart: &Mart, time_zone: &str, binding: Binding) -> String {
     let rows = match &mart.definition {
         Definition::Sql(pieces) => written(mart, pieces, binding),
+        Definition::Shown(shown) => dress::query(shown, time_zone, binding),
         Definition::Declared(declared) if declared.derived.is_empty() => {
             groups(mart, declared, time_zone, binding)
         }
@@ -209,7 +211,7 @@ fn grouped(mart: &Mart, source: &MartSource, time_zone: &str, binding: Binding, 
 fn is_taken(mart: &Mart, measure: &MartColumn) -> bool {
     match &mart.definition {
         Definition::Declared(declared) => measured(mart, declared).any(|one| one.name == measure.name),
-        Definition::Sql(_) => true,
+        Definition::Sql(_) | Definition::Shown(_) => true,
     }
 }
 

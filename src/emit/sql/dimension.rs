@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::apart;
 use super::asking;
+use super::dress;
 use super::lines::Lines;
 use super::quote::{data_type, derived, identifier, identifiers, relation, remark};
 use super::script::{Script, comment, comment_column, comment_function};
@@ -23,6 +24,10 @@ struct DimensionSql {
     /// `"name" type NOT NULL`, without those of the period.
     definitions: Lines,
     names: Lines,
+    /// The same, with a surrogate key that is not stored.
+    shown: Lines,
+    /// The index of one that is.
+    surrogate: Option<(String, String)>,
     row_hash: String,
     start: String,
     end: String,
@@ -65,8 +70,14 @@ pub(super) fn script(silver: &Silver, dimension: &Dimension) -> Script {
         function: relation(&names.function),
         travel_view: relation(&names.travel_view),
         travel_history: relation(&names.travel_history),
-        definitions: silver.columns.iter().map(column_definition).collect(),
-        names: silver.columns.iter().map(|column| identifier(&column.name)).collect(),
+        definitions: dress::definition(dimension)
+            .into_iter()
+            .chain(silver.columns.iter().map(column_definition))
+            .collect(),
+        names: dress::names(silver, dimension).collect(),
+        shown: dress::shown(silver, dimension).collect(),
+        surrogate: dress::stored(dimension)
+            .map(|surrogate| (constraint("surrogate_key"), identifier(&surrogate.name))),
         row_hash: identifier(&dimension.row_hash),
         start: identifier(&dimension.start),
         end: identifier(&dimension.end),
@@ -176,6 +187,7 @@ fn comments(silver: &Silver, dimension: &Dimension, names: &Names) -> Vec<String
         .collect();
     let mut comments = vec![comment("TABLE", table, &of_table)];
     comments.extend(described.iter().map(|(column, text)| comment_column(table, column, text)));
+    comments.extend(dress::comments(table, dimension));
     comments.push(comment_column(
         table,
         &dimension.row_hash,

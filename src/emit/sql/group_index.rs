@@ -81,7 +81,7 @@ fn wanted<'a>(mart: &'a Mart, warehouse: &'a Warehouse) -> Vec<Wanted<'a>> {
                 }
             }
         }
-        Definition::Sql(_) => {
+        Definition::Sql(_) | Definition::Shown(_) => {
             for read in &mart.reads {
                 let columns = units.iter().filter_map(|column| {
                     let grain = mart.grain.iter().find(|grain| grain.name == column.column)?;

@@ -74,7 +74,8 @@ pub(super) fn script(mart: &Mart, warehouse: &Warehouse) -> Script {
     let schemas = definition.indexes.iter().filter_map(|index| index.table.split('.').next());
     let names = definition.indexes.iter().map(|index| index.name.as_str());
     let indexes: Vec<String> = schemas.zip(names).map(|(schema, name)| format!("{schema}.{name}")).collect();
-    Script::of_relation("30_gold", &mart.name, super::render(&definition))
+    let folder = if mart.is_shown() { "20_silver" } else { "30_gold" };
+    Script::of_relation(folder, &mart.name, super::render(&definition))
         .commented(comments(mart, &definition_view, &travel_view))
         .dropped_by(drops(mart, &indexes, &definition_view, &travel_view))
 }

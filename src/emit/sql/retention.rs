@@ -11,8 +11,8 @@ use super::quote::{data_type, derived, identifier, identifiers, literal, relatio
 use super::script::{Script, comment, comment_column};
 use super::versioning;
 use crate::model::{
-    ColumnFrom, Dimension, Landing, LookupTime, Name, Older, Retention, Silver, SilverKind, TOOL_SCHEMA,
-    Unit, Warehouse, Writes,
+    ColumnFrom, Dimension, Landing, Name, Older, Retention, Silver, SilverKind, TOOL_SCHEMA, Unit, Warehouse,
+    Writes,
 };
 
 const FOLDER: &str = "40_keeping";
@@ -116,7 +116,7 @@ pub(super) fn script(warehouse: &Warehouse, others: &mut [Script]) -> Script {
         let text = "Folds nothing: all of the past is kept.";
         return own(super::render(&WholeSql), said(text), drop.to_vec());
     };
-    let policy = Policy { warehouse, older, exempt: exempt(warehouse) };
+    let policy = Policy { warehouse, older, exempt: warehouse.kept_whole() };
     let mut archives = Vec::new();
     let prunes = policy.prunes(|table| {
         let archive = archive(&table.name);
@@ -214,7 +214,7 @@ impl Policy<'_> {
                 }
                 SilverKind::Fact(_) => continue,
             };
-            let columns = columns(silver).chain(added).collect();
+            let columns = surrogate(silver).into_iter().chain(columns(silver)).chain(added).collect();
             let table = Pruned { name: name.clone(), of: name, columns };
             add("Versions that ended by then go.", table, &|table, archive| closed(table, end, archive));
         }
@@ -279,7 +279,7 @@ fn landed(silver: &Silver, name: &str) -> String {
     let column = silver.columns.iter().find(|column| column.name == name).expect("a key's columns are there");
     let field = match &column.from {
         ColumnFrom::Field(field) => field.as_str(),
-        ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) => name,
+        ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) | ColumnFrom::Change(_) => name,
     };
     format!(
         "(change.\"full_row\" ->> {})::{} AS {}",
@@ -308,6 +308,11 @@ fn typed(name: &str, data_type: &str) -> (String, String) {
     (name.to_owned(), data_type.to_owned())
 }
 
+fn surrogate(silver: &Silver) -> Option<(String, String)> {
+    let SilverKind::Dimension(dimension) = &silver.kind else { return None };
+    super::dress::stored(dimension).map(|surrogate| typed(&surrogate.name, "bigint"))
+}
+
 fn columns(silver: &Silver) -> impl Iterator<Item = (String, String)> {
     silver.columns.iter().map(|column| (column.name.clone(), data_type(&column.data_type)))
 }
@@ -319,23 +324,6 @@ fn of(alias: &str, table: &Pruned<'_>) -> Lines {
 /// The table that takes what is pruned from a table.
 fn archive(name: &Name) -> Name {
     Name::new(TOOL_SCHEMA, derived(&name.name, "pruned"))
-}
-
-/// The relations that are kept whole: those whose versions of long ago are still asked for, by rows that look
-/// them up at a time of their own, and all that these look up.
-fn exempt(warehouse: &Warehouse) -> BTreeSet<&Name> {
-    let lookups = || warehouse.silver.iter().flat_map(|silver| &silver.lookups);
-    let mut exempt: BTreeSet<&Name> = lookups()
-        .filter(|lookup| matches!(lookup.at, LookupTime::OwnTime(_)))
-        .map(|lookup| &lookup.relation)
-        .collect();
-    // A relation stands after all that it looks up.
-    for silver in warehouse.silver.iter().rev() {
-        if exempt.contains(&silver.name) {
-            exempt.extend(silver.lookups.iter().map(|lookup| &lookup.relation));
-        }
-    }
-    exempt
 }
 
 fn word(unit: Unit) -> &'static str {

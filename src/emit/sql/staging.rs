@@ -91,7 +91,7 @@ fn query(staging: &Staging, binding: Binding) -> String {
             let name = identifier(&column.name);
             format!("CAST({} AS {}) AS {name}", computed.sql, data_type(&column.data_type))
         }
-        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } => identifier(&column.name),
+        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => identifier(&column.name),
     });
     let columns: Vec<String> = columns.collect();
     let reads = reads(staging);
@@ -163,7 +163,7 @@ fn last(staging: &Staging, until: &str) -> String {
             let column = staging.columns.iter().find(|column| column.name == *name)?;
             match &column.from {
                 ColumnFrom::Field(field) => Some((field.as_str(), &column.data_type)),
-                ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) => None,
+                ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) | ColumnFrom::Change(_) => None,
             }
         })
         .collect();

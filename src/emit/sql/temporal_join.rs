@@ -56,7 +56,9 @@ fn query(join: &TemporalJoin, warehouse: &Warehouse, binding: Binding) -> String
             let (alias, source) = match &column.of {
                 ColumnFrom::Field(source) => (&join.base_alias, source),
                 ColumnFrom::Lookup { lookup, column } => (lookup, column),
-                ColumnFrom::Computed(_) => unreachable!("a join shows columns, and computes none"),
+                ColumnFrom::Computed(_) | ColumnFrom::Change(_) => {
+                    unreachable!("a join shows columns of relations")
+                }
             };
             let value = qualified(alias, source);
             if *source == column.name { value } else { format!("{value} AS {}", identifier(&column.name)) }

@@ -168,6 +168,22 @@ impl Relation<'_> {
         }
     }
 
+    /// The column that tells a dimension's versions apart by itself.
+    pub fn surrogate(&self) -> Option<&At<spec::SurrogateKey>> {
+        match self.section {
+            Section::Dimension { written, .. } => written.surrogate_key.as_ref(),
+            Section::Lookup | Section::Fact { .. } => None,
+        }
+    }
+
+    /// The view that shows a dimension's versions under other names.
+    pub fn shown_as(&self) -> Option<&At<spec::ShownAs>> {
+        match self.section {
+            Section::Dimension { written, .. } => written.shown_as.as_ref(),
+            Section::Lookup | Section::Fact { .. } => None,
+        }
+    }
+
     /// The column by which a fact is split.
     pub fn partition_by(&self) -> Option<&str> {
         match self.section {
@@ -252,10 +268,6 @@ impl<'a> Catalog<'a> {
         &self.enums
     }
 
-    pub fn into_enums(self) -> Vec<Enum> {
-        self.enums
-    }
-
     /// A silver relation by the name that the spec gives it.
     pub fn relation(&self, name: &str) -> Option<&Relation<'a>> {
         self.relations.iter().find(|relation| relation.declared.value == name)
@@ -280,7 +292,7 @@ impl<'a> Catalog<'a> {
             scope.readables.entry(name.value.clone()).or_insert_with(|| calendar::readable(name, self));
         }
         for relation in &self.relations {
-            for readable in readable::of(relation) {
+            for readable in readable::of(relation, &self.schemas) {
                 scope.readables.entry(readable.read.name.name.clone()).or_insert(readable);
             }
         }
@@ -375,6 +387,15 @@ impl<'a> Catalog<'a> {
                 spaces.readable.derive(&format!("{}_{suffix}", name.value), name, what, report);
             }
             self.pruned(&name.value, name, spaces, report);
+        }
+        if declared && dimension.surrogate_key.is_some() {
+            let index = format!("{}_surrogate_key", name.value);
+            spaces.readable.derive(&index, name, "the index of the surrogate key", report);
+        }
+        if let Some(shown) = dimension.shown_as.as_ref().and_then(|shown| shown.name.as_ref())
+            && names::check(shown, "the view of all versions", report)
+        {
+            spaces.readable.declare(shown, &format!("the view of all versions of `{}`", name.value), report);
         }
         if let Some(apart) = &dimension.closed_apart
             && declared
@@ -512,6 +533,11 @@ impl<'a> Catalog<'a> {
         }
         for system in SYSTEM_COLUMNS {
             space.reserve(system, "a column that PostgreSQL gives every table");
+        }
+        if let Some(name) = relation.surrogate().and_then(|surrogate| surrogate.name.as_ref())
+            && names::check(name, "the surrogate key", report)
+        {
+            space.declare(name, "the surrogate key", report);
         }
         if let Some(columns) = columns
             && columns.is_empty()

@@ -2,12 +2,13 @@
 //! is named is there. Knows silver relations only.
 
 use super::catalog::{Catalog, Column, Relation};
+use super::dress;
 use super::report::Report;
 use super::type_name;
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{ColumnFrom, DataType, Nullability};
-use crate::spec::At;
+use crate::spec::{At, SurrogateMade, Which};
 
 /// A column of the relation itself, by a name in the spec; a finding where there is none.
 pub(super) fn own_column<'r>(
@@ -39,6 +40,9 @@ pub(super) fn source(
     catalog: &Catalog<'_>,
     report: &mut Report<'_>,
 ) -> ColumnFrom {
+    if let Some(change) = dress::change(column, relation, report) {
+        return ColumnFrom::Change(change);
+    }
     if let Some(taken) = &column.taken {
         return taken.from.clone();
     }
@@ -96,17 +100,58 @@ fn check_looked_up(
         );
     }
     let Some(target) = lookup.relation.as_ref().and_then(|target| catalog.relation(target)) else { return };
+    if let Some((surrogate, data_type)) = dress::surrogate_column(target)
+        && surrogate == name
+    {
+        check_surrogate(column, from, (alias, &data_type), target, report);
+        return;
+    }
     let Some(there) = target.column(name) else {
         let place = report.within(from, alias.len() + 1..from.len());
         let message = format!("`{}` has no column `{name}` to take", target.declared.value);
         let finding = Finding::new(Code::UnknownColumn, message, place)
             .label(format!("not among the columns of `{}`", target.declared.value))
-            .did_you_mean(name, target.names());
+            .did_you_mean(name, target.names().chain(dress::surrogate_column(target).map(|(name, _)| name)));
         report.push_absent(finding, target.complete);
         return;
     };
-    if let (Some(here), Some(data_type)) = (&column.data_type, &there.data_type)
-        && !type_name::alike(here, data_type)
+    if let Some(data_type) = &there.data_type {
+        check_type(column, from, data_type, report);
+    }
+    let untracked = match (&there.written.change, &there.written.which) {
+        // What a version began with stays with it.
+        (Some(_), which) => {
+            which.as_ref().filter(|which| which.value == Which::Latest).map(|which| &which.span)
+        }
+        (None, _) => {
+            there.written.tracked.as_ref().filter(|tracked| !tracked.value).map(|tracked| &tracked.span)
+        }
+    };
+    if let Some(untracked) = untracked
+        && !target.is_fact()
+    {
+        let place = report.within(from, alias.len() + 1..from.len());
+        let also = report.at(untracked);
+        let message = format!("`{name}` of `{}` changes without a version", target.declared.value);
+        report.push(
+            Finding::new(Code::KeysDisagree, message, place)
+                .label(format!("no change of it would reach `{owner}`"))
+                .also(
+                    also,
+                    if there.written.change.is_some() { "it follows in place" } else { "it is not tracked" },
+                )
+                .help(match there.written.change {
+                    Some(_) => format!("leave `which` out, or `{}`", column.name.value),
+                    None => format!("track `{name}`, or leave `{}` out", column.name.value),
+                }),
+        );
+    }
+}
+
+/// What is looked up keeps its type.
+fn check_type(column: &Column<'_>, from: &At<String>, there: &DataType, report: &mut Report<'_>) {
+    if let Some(here) = &column.data_type
+        && !type_name::alike(here, there)
         && let Some(written) = &column.written.data_type
     {
         let place = report.at(&written.span);
@@ -115,28 +160,38 @@ fn check_looked_up(
             column.name.value,
             type_name::said(here),
             from.value,
-            type_name::said(data_type),
+            type_name::said(there),
         );
         report.push(
             Finding::new(Code::UnfitType, message, place)
                 .label("what is looked up keeps its type")
-                .help(format!("write `type = \"{}\"`", type_name::said(data_type))),
+                .help(format!("write `type = \"{}\"`", type_name::said(there))),
         );
     }
-    if let Some(tracked) = &there.written.tracked
-        && !tracked.value
-        && !target.is_fact()
-    {
+}
+
+/// A surrogate key can be looked up where what has landed says it.
+fn check_surrogate(
+    column: &Column<'_>,
+    from: &At<String>,
+    (alias, there): (&str, &DataType),
+    target: &Relation<'_>,
+    report: &mut Report<'_>,
+) {
+    let made = target.surrogate().and_then(|surrogate| surrogate.made.as_ref());
+    if let Some(made) = made.filter(|made| made.value == SurrogateMade::Identity) {
         let place = report.within(from, alias.len() + 1..from.len());
-        let also = report.at(&tracked.span);
-        let message = format!("`{name}` of `{}` changes without a version", target.declared.value);
+        let also = report.at(&made.span);
+        let message = format!("the versions of `{}` are numbered as they come", target.declared.value);
         report.push(
             Finding::new(Code::KeysDisagree, message, place)
-                .label(format!("no change of it would reach `{owner}`"))
-                .also(also, "it is not tracked")
-                .help(format!("track `{name}`, or leave `{}` out", column.name.value)),
+                .label("what has landed does not say the number")
+                .also(also, "an identity")
+                .help("make it `as = \"hash\"`, or look up what identifies the row"),
         );
+        return;
     }
+    check_type(column, from, there, report);
 }
 
 /// Whether the dimension that a column refers to is there.

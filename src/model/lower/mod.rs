@@ -10,6 +10,7 @@ mod data_test;
 mod declared;
 mod demo;
 mod derived;
+mod dress;
 mod enums;
 mod evolution;
 mod expression;
@@ -77,7 +78,13 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let calendars = calendar::lower(&catalog, &mut report);
     let silver = silver::lower(&catalog, &mut report);
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
-    let marts = mart::lower(parsed, &catalog, files, &mut report);
+    let mut marts: Vec<_> = catalog
+        .relations
+        .iter()
+        .filter_map(|one| dress::shown(one, &catalog.schemas.silver, &mut report))
+        .collect();
+    marts.sort_by(|one, other| one.name.cmp(&other.name));
+    marts.extend(mart::lower(parsed, &catalog, files, &mut report));
     let tests = data_test::lower(&parsed.value, &catalog, &marts, files, &mut report);
     let demo = demo::lower(files, &mut report);
     let evolution = evolution::lower(&parsed.value, &catalog, &mut report);
@@ -95,7 +102,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         source: identity.source,
         roles,
         retention,
-        enums: catalog.into_enums(),
+        enums: catalog.enums().to_vec(),
         landings,
         stagings,
         calendars,
@@ -108,6 +115,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         evolution,
         tags,
     };
+    dress::check_retention(&warehouse, &catalog, &mut report);
     report.finish(warehouse, files)
 }
 

@@ -1,12 +1,15 @@
 //! What marts can read of silver: the columns that the spec names, and those that medallion adds. Knows no mart.
 
 use super::catalog::{ROW_HASH, Relation, SNAPSHOT, SYS_END, SYS_START, Section};
+use super::dress;
 use super::scope::{ReadColumn, Readable};
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, Nullability, Read};
+use crate::model::{DataType, Nullability, Read, Schemas};
+use crate::spec::{At, SurrogateMade};
 
-/// What marts can read of a silver relation: its table, and its current view.
-pub(super) fn of(relation: &Relation<'_>) -> Vec<Readable> {
+/// What marts can read of a silver relation: its table, its current view, and the view of all versions under other
+/// names.
+pub(super) fn of(relation: &Relation<'_>, schemas: &Schemas) -> Vec<Readable> {
     let time = || Some(DataType::BuiltIn(BuiltIn::TimestampTz));
     let added = |name: &str, data_type| ReadColumn {
         name: name.to_owned(),
@@ -40,9 +43,14 @@ pub(super) fn of(relation: &Relation<'_>) -> Vec<Readable> {
     if relation.is_fact() {
         table.key.clone_from(&key);
     }
+    let surrogate = dress::surrogate_column(relation).map(|(name, data_type)| added(name, Some(data_type)));
+    if relation.surrogate().and_then(|surrogate| surrogate.made.as_ref()).is_some_and(is_identity) {
+        table.columns.extend(surrogate.clone());
+    }
     let mut readables = vec![table];
     if let Some(view) = &relation.current_view {
         let mut columns = own;
+        columns.extend(surrogate);
         columns.push(added(SYS_START, time()));
         readables.push(Readable {
             read: Read { name: view.clone(), stored: relation.table.clone() },
@@ -54,7 +62,12 @@ pub(super) fn of(relation: &Relation<'_>) -> Vec<Readable> {
             key,
         });
     }
+    readables.extend(dress::readable(relation, &schemas.silver));
     readables
+}
+
+fn is_identity(made: &At<SurrogateMade>) -> bool {
+    made.value == SurrogateMade::Identity
 }
 
 /// Whether a column is one that medallion adds: no change tells its value.

@@ -8,7 +8,7 @@ use super::identity::described;
 use super::order;
 use super::report::Report;
 use super::type_name;
-use super::{column_use, lookup, versions};
+use super::{column_use, dress, lookup, versions};
 use crate::finding::{Code, Finding};
 use crate::model::{
     Closed, Column, ColumnFrom, DataType, Dimension, Fact, Name, Origin, Overlaps, Silver, SilverKind,
@@ -119,6 +119,7 @@ fn kind(relation: &Relation<'_>, report: &mut Report<'_>) -> SilverKind {
         writes,
         overlaps,
         closed,
+        surrogate: dress::surrogate(relation, report),
     })
 }
 
@@ -231,6 +232,9 @@ fn tracking(
     relation: &Relation<'_>,
     report: &mut Report<'_>,
 ) -> Tracking {
+    if column.written.change.is_some() {
+        return dress::tracking(column);
+    }
     let Some(tracked) = &column.written.tracked else { return Tracking::Tracked };
     let name = &column.name.value;
     let place = report.at(&tracked.span);

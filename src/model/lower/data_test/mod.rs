@@ -56,6 +56,9 @@ pub(super) fn lower(
     }
     for dimension in &spec.dimension {
         lowering.relation(dimension.name.as_ref(), &dimension.tests, &mut tests, report);
+        if let Some(shown) = &dimension.shown_as {
+            lowering.relation(shown.name.as_ref(), &shown.tests, &mut tests, report);
+        }
     }
     for fact in &spec.fact {
         lowering.relation(fact.name.as_ref(), &fact.tests, &mut tests, report);
@@ -77,7 +80,12 @@ fn scope(catalog: &Catalog<'_>, marts: &[Mart], landed: &BTreeMap<String, Readab
             nullability: column.nullability,
         });
         let readable = Readable::stored(mart.name.clone(), columns.collect(), true);
-        scope.readables.entry(mart.name.name.clone()).or_insert(readable);
+        if mart.is_shown() {
+            // A test looks at all versions, and not at the current rows that changed.
+            scope.readables.insert(mart.name.name.clone(), readable);
+        } else {
+            scope.readables.entry(mart.name.name.clone()).or_insert(readable);
+        }
     }
     for staged in &catalog.stagings {
         scope.readables.entry(staged.declared.value.clone()).or_insert_with(|| staged.readable(catalog));

@@ -6,7 +6,7 @@ STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
     SELECT
-        {{ names.at(8) }},
+        {{ shown.at(8) }},
         {{ start }}
     FROM (
         SELECT *

@@ -35,6 +35,12 @@ CREATE INDEX {{ lookup.name }}
     ON {{ table }} ({{ lookup.columns }})
     WHERE {{ end }} = 'infinity';
 {%- endfor %}
+{%- if let Some((index, column)) = surrogate %}
+
+-- A version is found by its number.
+CREATE UNIQUE INDEX {{ index }}
+    ON {{ table }} ({{ column }});
+{%- endif %}
 {%- if let Some(versioning) = versioning %}
 
 {{ versioning }}
@@ -59,7 +65,7 @@ ALTER TABLE {{ table }}
 
 CREATE VIEW {{ current_view }} AS
 SELECT
-    {{ names.at(4) }},
+    {{ shown.at(4) }},
     {{ start }}
 FROM {{ table }}
 WHERE {{ end }} = 'infinity';
@@ -73,7 +79,7 @@ STABLE
 PARALLEL SAFE
 BEGIN ATOMIC
     SELECT
-        {{ names.at(8) }},
+        {{ shown.at(8) }},
         {{ start }}
     FROM {{ table }}
     WHERE {{ start }} <= $1
@@ -83,7 +89,7 @@ END;
 
 CREATE VIEW {{ travel_view }} AS
 SELECT
-    {{ names.at(4) }},
+    {{ shown.at(4) }},
     {{ start }}
 FROM {{ table }}
 WHERE {{ start }} <= (SELECT "medallion"."as_of_time"())

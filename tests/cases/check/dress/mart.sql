@@ -1,0 +1,1 @@
+SELECT id, count(*) AS n FROM dim_unhashed_history GROUP BY id
