@@ -10,6 +10,7 @@ pub mod data_test;
 pub mod descriptor;
 pub mod diff;
 pub mod error;
+pub mod files;
 pub mod forget;
 pub mod key;
 pub mod land;

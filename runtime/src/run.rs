@@ -21,7 +21,7 @@ use crate::refresh::Refreshed;
 use crate::retain::{self, Retained};
 use crate::round::{self, Published, Round, Waits};
 use crate::staging::Staging;
-use crate::{lock, migrate, record};
+use crate::{files, lock, migrate, record};
 
 /// What a run did.
 #[derive(Clone, Debug, Default)]
@@ -193,6 +193,10 @@ async fn pipeline(
     let started = Instant::now();
     let mut landing = Landing { progress: &mut *progress, landed: &mut *landed };
     let mut captured = capture::capture_at(warehouse, place, target, &mut landing).await?;
+    if warehouse.has_feeds() {
+        let storage = files::Storage::from_environment(warehouse.name)?;
+        files::land(warehouse, storage, target, &mut landing, &mut captured).await?;
+    }
     captured.landed.clone_from(landed);
     for finding in &captured.findings {
         progress.warn(finding);

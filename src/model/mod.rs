@@ -6,6 +6,7 @@ mod calendar;
 pub mod data_test;
 pub mod data_type;
 mod dress;
+mod feed;
 pub mod lower;
 mod mart;
 mod snapshot;
@@ -15,6 +16,7 @@ pub use calendar::Calendar;
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use dress::*;
+pub use feed::{Changed, Csv, Feed, FeedFormat};
 pub use lower::{is_aggregate, is_type, load};
 pub use mart::*;
 pub use snapshot::{Gone, Snapshots};
@@ -275,6 +277,16 @@ pub struct Landing {
     /// How snapshots feed it, where they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
+    /// Which files feed it, where they do: then the source is their path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Feed>,
+}
+
+impl Landing {
+    /// Whether the changes of a source's table feed it, as the source tells them.
+    pub fn is_captured(&self) -> bool {
+        self.snapshots.is_none() && self.feed.is_none()
+    }
 }
 
 /// A silver relation: rows made from a landing table's changes, with what they look up elsewhere.

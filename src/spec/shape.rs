@@ -49,6 +49,8 @@ struct Comparison<'a> {
 struct Fields<'a> {
     known: Option<&'a Map<String, Value>>,
     required: Vec<&'a str>,
+    /// Of these one is enough.
+    either: Vec<&'a str>,
     /// What the values of all other keys look like; none are allowed without.
     others: Option<&'a Value>,
 }
@@ -67,7 +69,10 @@ impl<'a> Comparison<'a> {
     fn fields(&self, schema: &'a Value) -> Fields<'a> {
         let schema = self.resolved(schema);
         let required = schema.get("required").and_then(Value::as_array);
+        let either = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        let either = either.filter_map(|one| one.pointer("/required/0").and_then(Value::as_str)).collect();
         Fields {
+            either,
             known: schema.get("properties").and_then(Value::as_object),
             required: required.map_or(Vec::new(), |names| names.iter().filter_map(Value::as_str).collect()),
             others: schema.get("additionalProperties").filter(|others| others.is_object()),
@@ -108,6 +113,18 @@ impl<'a> Comparison<'a> {
                 );
                 self.took_out();
             }
+        }
+        if let Some((name, others)) = fields.either.split_first()
+            && !present.iter().any(|key| fields.either.contains(&key.as_str()))
+            && !kept.iter().any(|(key, _)| fields.either.contains(&key.get_ref().as_ref()))
+        {
+            let place = Span::new(Arc::clone(self.path), header);
+            let others: Vec<String> = others.iter().map(|other| format!("or `{other}`")).collect();
+            self.shape.findings.push(
+                Finding::new(Code::MissingKey, format!("{what} has no `{name}`"), place)
+                    .label(format!("`{name}` has to be given, {}", others.join(", "))),
+            );
+            self.took_out();
         }
         table.extend(kept);
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::dress::{Change, ShownAs, SurrogateKey, Which};
 use super::mart::Mart;
-use super::{At, Calendar, Scalar, Snapshot, Staging};
+use super::{At, Calendar, Feed, Scalar, Snapshot, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -226,13 +226,15 @@ pub enum Then {
 /// A landing table: one row a change, append only. All landing tables have the same columns.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["files"] }]))]
 pub struct Landing {
     /// Its name, in the bronze schema.
     #[schemars(required)]
     pub name: Option<At<String>>,
     /// The source table: `table` or `schema.table`.
-    #[schemars(required)]
     pub from: Option<At<String>>,
+    /// The files that feed it, instead of a source table.
+    pub files: Option<At<Feed>>,
     /// The source's columns that identify a row.
     #[schemars(required)]
     pub key: Option<At<Vec<At<String>>>>,
@@ -258,13 +260,15 @@ pub struct Landing {
 /// Reference data: captured with its history, shown as a view of current rows in the silver schema.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["from"] }, { "required": ["files"] }]))]
 pub struct Lookup {
     /// The name of the view; its history is `<name>_hist`.
     #[schemars(required)]
     pub name: Option<At<String>>,
     /// The source table, `table` or `schema.table`; or a staging view.
-    #[schemars(required)]
     pub from: Option<At<String>>,
+    /// The files that feed it, instead of a source table.
+    pub files: Option<At<Feed>>,
     /// The columns that identify a row.
     #[schemars(required)]
     pub key: Option<At<Vec<At<String>>>>,

@@ -47,16 +47,17 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
 /// Those that the source's changes feed first.
 fn landings(model: &model::Warehouse) -> Vec<Landing> {
     let (changes, copies): (Vec<_>, Vec<_>) =
-        model.landings.iter().partition(|landing| landing.snapshots.is_none());
+        model.landings.iter().partition(|landing| landing.is_captured());
     changes.into_iter().chain(copies).map(landing).collect()
 }
 
 fn landing(landing: &model::Landing) -> Landing {
     let key = landing.key.iter().map(String::as_str);
     let plain = Landing::new(name(&landing.name), name(&landing.source), key);
-    match &landing.snapshots {
-        None => plain,
-        Some(snapshots) => plain.by_snapshots(descriptor::Snapshots {
+    match (&landing.snapshots, &landing.feed) {
+        (None, None) => plain,
+        (None, Some(feed)) => plain.by_files(self::feed(feed)),
+        (Some(snapshots), _) => plain.by_snapshots(descriptor::Snapshots {
             every: snapshots.every.map(Duration::from_secs),
             gone: match snapshots.gone {
                 model::Gone::Closed => descriptor::Gone::Closed,
@@ -64,6 +65,28 @@ fn landing(landing: &model::Landing) -> Landing {
                 model::Gone::Ignored => descriptor::Gone::Ignored,
             },
         }),
+    }
+}
+
+fn feed(feed: &model::Feed) -> descriptor::Feed {
+    descriptor::Feed {
+        path: feed.path.clone(),
+        format: match &feed.format {
+            model::FeedFormat::Csv(csv) => descriptor::FeedFormat::Csv(descriptor::Csv {
+                delimiter: u8::try_from(csv.delimiter).unwrap(),
+                quote: u8::try_from(csv.quote).unwrap(),
+                null: csv.null.clone(),
+                columns: csv.columns.clone(),
+            }),
+            model::FeedFormat::JsonLines => descriptor::FeedFormat::JsonLines,
+            model::FeedFormat::JsonArray => descriptor::FeedFormat::JsonArray,
+        },
+        changed: match feed.changed {
+            model::Changed::Reread => descriptor::Changed::Reread,
+            model::Changed::Grown => descriptor::Changed::Grown,
+            model::Changed::Refused => descriptor::Changed::Refused,
+        },
+        time: feed.time.clone(),
     }
 }
 

@@ -17,7 +17,7 @@ mod due;
 mod evolved;
 mod hash;
 mod journal;
-mod landed;
+pub(crate) mod landed;
 mod merge;
 pub(crate) mod misfit;
 mod number;

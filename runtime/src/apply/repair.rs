@@ -24,7 +24,8 @@ pub async fn take_late(
     let passed: BTreeMap<&Name, i64> =
         warehouse.silver.iter().filter_map(|silver| Some((&silver.feed, due.passed(silver)?))).collect();
     let noted = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
-    if noted == 0 && passed.is_empty() {
+    let earlier = earlier(warehouse, due);
+    if noted == 0 && passed.is_empty() && earlier.is_empty() {
         return Ok(BTreeSet::new());
     }
     let mut queries = vec!["SELECT relation, lsn, seq\nFROM medallion.late_change".to_owned()];
@@ -33,6 +34,7 @@ pub async fn take_late(
         let (relation, table) = (quote::literal(&feed.to_string()), quote::name(feed));
         format!("SELECT {relation}, lsn, seq\nFROM {table}\nWHERE lsn > {after_lsn}")
     }));
+    queries.extend(earlier);
     let sql = format!("CREATE TEMPORARY TABLE late ON COMMIT DROP AS\n{}", queries.join("\nUNION\n"));
     let taken = statement::execute(connection, &sql).await?;
     statement::execute(
@@ -48,6 +50,31 @@ pub async fn take_late(
         .await
         .during(|| "cannot read which changes came late".to_owned())?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Queries of what is in the window with a time that has been applied already. Those who land it see to that as far as
+/// they can; what was applied while it landed they have not seen. Of a source's log none is: there times rise.
+fn earlier(warehouse: &Warehouse, due: &Due) -> Vec<String> {
+    if warehouse.source.polling.is_none() && !warehouse.has_feeds() {
+        return Vec::new();
+    }
+    let mut feeds: BTreeMap<&Name, (i64, String)> = BTreeMap::new();
+    for silver in &warehouse.silver {
+        let mark = due.mark(silver);
+        // All watermarks move together; of a relation that is new, all is to come.
+        if mark.lsn >= 0 {
+            feeds.insert(&silver.feed, (mark.lsn, mark.time));
+        }
+    }
+    let query = |(feed, (lsn, time)): (&Name, (i64, String))| {
+        format!(
+            "SELECT {}, lsn, seq\nFROM {}\nWHERE lsn > {lsn} AND commit_ts <= {}::timestamptz",
+            quote::literal(&feed.to_string()),
+            quote::name(feed),
+            quote::literal(&time)
+        )
+    };
+    feeds.into_iter().map(query).collect()
 }
 
 /// Makes `repair_<n>`, empty: the relation's key.

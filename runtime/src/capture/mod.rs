@@ -11,6 +11,7 @@
 
 mod ahead;
 mod begin;
+pub(crate) mod beside;
 mod column;
 mod copies;
 mod decoder;
@@ -132,13 +133,13 @@ impl Captured {
         self.landed.values().sum()
     }
 
-    fn landed(&mut self, landing: &Name, rows: u64) {
+    pub(crate) fn landed(&mut self, landing: &Name, rows: u64) {
         if rows > 0 {
             *self.landed.entry(landing.clone()).or_default() += rows;
         }
     }
 
-    fn finding(&mut self, finding: String) {
+    pub(crate) fn finding(&mut self, finding: String) {
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
@@ -216,6 +217,9 @@ pub async fn capture_at(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Captured> {
+    if !warehouse.has_source() {
+        return Ok(Captured::default());
+    }
     let mut way = Way::to(warehouse, &place.source, target, progress).await?;
     way.warehouse_url = Some(&place.warehouse);
     capture_by(way).await
@@ -300,7 +304,8 @@ async fn look_at_partitions(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> 
 /// Whether the past of every landing table has landed.
 pub async fn has_begun(warehouse: &Warehouse, target: &mut PgConnection) -> Result<bool> {
     let known = standing::known(target).await?;
-    Ok(warehouse.landings.iter().all(|landing| known.contains_key(&landing.table.to_string())))
+    let mut asked = warehouse.landings.iter().filter(|landing| landing.feed().is_none());
+    Ok(asked.all(|landing| known.contains_key(&landing.table.to_string())))
 }
 
 /// What has been captured before; none where not even the slot was announced.

@@ -43,6 +43,11 @@ impl SystemTime {
         Self(i64::try_from(elapsed).unwrap_or(i64::MAX) - EPOCH * 1_000_000)
     }
 
+    /// A time of the calendar.
+    pub fn of(time: chrono::DateTime<chrono::Utc>) -> Self {
+        Self(time.timestamp_micros() - EPOCH * 1_000_000)
+    }
+
     /// Where it is ahead of this program's clock by more than is believed: the latest that is.
     pub fn capped(self) -> Option<Self> {
         let latest = Self(Self::now().0.saturating_add(AHEAD));

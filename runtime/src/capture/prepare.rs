@@ -91,7 +91,7 @@ pub async fn plan(
 async fn plan_polled(warehouse: &Warehouse, source: &mut PgConnection, role: Option<&str>) -> Result<Plan> {
     let mut plan = Plan::default();
     let Some(role) = role else { return Ok(plan) };
-    let names = warehouse.landings.iter().map(|landing| (landing.source.clone(), Layout::Plain)).collect();
+    let names = warehouse.captured().iter().map(|landing| (landing.source.clone(), Layout::Plain)).collect();
     grant(source, role, Reads::Tables, &names, &mut plan, &mut Made::default()).await?;
     Ok(plan)
 }

@@ -1,9 +1,9 @@
-//! How the rows of a landing table come: as changes that the source tells, or as whole copies of a table that are
-//! compared with what has landed. Says nothing of how either is done.
+//! How the rows of a landing table come: as changes that the source tells, as whole copies of a table that are
+//! compared with what has landed, or out of files. Says nothing of how any of it is done.
 
 use std::time::Duration;
 
-use super::{Landing, Name, Warehouse};
+use super::{Feed, Landing, Name, Warehouse};
 
 /// How the rows of a landing table come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Fed {
     Changes,
     /// As snapshots of the source's table.
     Snapshots(Snapshots),
+    /// Out of files.
+    Files(Feed),
 }
 
 /// How snapshots are taken of a source's table, and what is made of them.
@@ -52,7 +54,21 @@ impl Landing {
     pub fn snapshots(&self) -> Option<&Snapshots> {
         match &self.fed {
             Fed::Snapshots(snapshots) => Some(snapshots),
-            Fed::Changes => None,
+            Fed::Changes | Fed::Files(_) => None,
+        }
+    }
+
+    /// The same, fed by files.
+    #[must_use]
+    pub fn by_files(self, feed: Feed) -> Self {
+        Self { fed: Fed::Files(feed), ..self }
+    }
+
+    /// Which files feed it, where they do.
+    pub fn feed(&self) -> Option<&Feed> {
+        match &self.fed {
+            Fed::Files(feed) => Some(feed),
+            Fed::Changes | Fed::Snapshots(_) => None,
         }
     }
 }
@@ -64,8 +80,19 @@ impl Warehouse {
         let count = self.landings.iter().take_while(|landing| landing.fed == Fed::Changes).count();
         &self.landings[..count]
     }
+
     /// Whether the source's log is read: something is captured, and not by watermark.
     pub fn reads_log(&self) -> bool {
         self.source.polling.is_none() && (self.landings.is_empty() || !self.captured().is_empty())
+    }
+
+    /// Whether the source is asked for anything.
+    pub fn has_source(&self) -> bool {
+        self.landings.is_empty() || self.landings.iter().any(|landing| landing.feed().is_none())
+    }
+
+    /// Whether files feed some landing table.
+    pub fn has_feeds(&self) -> bool {
+        self.landings.iter().any(|landing| landing.feed().is_some())
     }
 }

@@ -2,10 +2,12 @@
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
 mod data_test;
+mod feed;
 mod landing;
 mod mart;
 
 pub use data_test::{DataTest, Rule};
+pub use feed::{Changed, Csv, Feed, FeedFormat};
 pub use landing::{Fed, Gone, Snapshots};
 pub use mart::{Average, Distinct, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 

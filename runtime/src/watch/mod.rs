@@ -10,6 +10,7 @@
 //! A lost server is waited for. Whoever else wants the warehouse gets it between two rounds; where it has another
 //! shape afterwards, the watch leaves.
 
+mod land;
 mod pulse;
 pub mod serve;
 
@@ -24,7 +25,6 @@ use tokio::sync::watch as signal;
 pub use pulse::Pulse;
 
 use crate::capture;
-use crate::capture::follow::Follower;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
@@ -34,6 +34,7 @@ use crate::progress::{Progress, count};
 use crate::round::{Round, Waits};
 use crate::staging::Staging;
 use crate::{data_test, lock, migrate, record, retain, round};
+use land::Lander;
 
 /// How a watch paces itself.
 #[derive(Clone, Copy, Debug)]
@@ -254,15 +255,15 @@ impl Watch<'_> {
         landed: &signal::Sender<u64>,
         leave: &Stop,
     ) -> Result<()> {
-        let mut voice = Landing(self);
-        let mut follower = Follower::begin(self.warehouse, self.place, target, &mut voice).await?;
+        let (mut voice, mut other) = (Landing(self), Landing(self));
+        let mut lander = Lander::begin(self.warehouse, self.place, target, &mut voice, &mut other).await?;
         landed.send_modify(|batch| *batch += 1);
         let mut warned = BTreeSet::new();
         let mut looked = Instant::now();
         let mut pause = self.pace.busy;
         while !leave.is_stopped() {
             let asked = Instant::now();
-            let round = follower.next().await?;
+            let round = lander.next().await?;
             for finding in round.captured.findings {
                 if warned.insert(finding.clone()) {
                     self.voice.warn(&finding);
@@ -273,7 +274,7 @@ impl Watch<'_> {
             landed.send_modify(|batch| *batch += u64::from(rows > 0));
             if looked.elapsed() >= MAKES_WAY_EVERY {
                 looked = Instant::now();
-                if lock::is_wanted(follower.target()).await? {
+                if lock::is_wanted(lander.target()).await? {
                     return Ok(());
                 }
             }

@@ -1,15 +1,19 @@
 //! The entity of a landing table.
 
 use super::entity::{Descriptor, Entity, Field};
+use super::feed;
 use super::layout::{Expression, array, atom, call, string, structure};
 use crate::emit::sql::LANDING_COLUMNS;
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Gone, Landing, Nullability, Snapshots};
 
 pub(super) fn entity(landing: &Landing) -> Entity<'_> {
-    let source = format!("{}.{}", landing.source.schema, landing.source.name);
-    let doc =
-        landing.description.clone().unwrap_or_else(|| format!("Every change of `{source}`, as it came."));
+    let doc = landing.description.clone().unwrap_or_else(|| match &landing.feed {
+        None => {
+            format!("Every change of `{}.{}`, as it came.", landing.source.schema, landing.source.name)
+        }
+        Some(feed) => format!("Every row of the files `{}`, as it came.", feed.path),
+    });
     Entity {
         name: &landing.name,
         doc,
@@ -35,9 +39,10 @@ fn descriptor(landing: &Landing) -> Descriptor {
         "descriptor::Landing::new",
         vec![atom("descriptor::Name::of(Entity)"), call("descriptor::Name::new", source), array(key)],
     );
-    let body = match &landing.snapshots {
-        None => plain,
-        Some(snapshots) => call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)]),
+    let body = match (&landing.snapshots, &landing.feed) {
+        (Some(snapshots), _) => call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)]),
+        (None, Some(feed)) => call("descriptor::Landing::by_files", vec![plain, feed::descriptor(feed)]),
+        (None, None) => plain,
     };
     Descriptor { function: "landing", doc: "What the loader is told of this table.", kind: "Landing", body }
 }

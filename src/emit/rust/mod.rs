@@ -3,6 +3,7 @@
 
 mod data_test;
 mod entity;
+mod feed;
 mod field;
 mod landing;
 mod layout;

@@ -126,9 +126,9 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
         atom(format!("{}::{module}::Entity::{function}()", layer.module()))
     };
     // Those that the source's changes feed come first: the runtime tells them by that.
-    let (changes, copies): (Vec<_>, Vec<_>) =
-        warehouse.landings.iter().partition(|landing| landing.snapshots.is_none());
-    let landings = changes.into_iter().chain(copies);
+    let (changes, others): (Vec<_>, Vec<_>) =
+        warehouse.landings.iter().partition(|landing| landing.is_captured());
+    let landings = changes.into_iter().chain(others);
     let landings = landings.map(|one| entity(Layer::Bronze, &one.name, "landing"));
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
     let marts = warehouse

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::feed;
 use super::lines::Lines;
 use super::quote::{identifier, literal, relation};
 use super::script::Script;
@@ -134,6 +135,9 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     }
     if refuses_overlaps(warehouse) {
         scripts.push(btree_gist());
+    }
+    if feed::has_any(warehouse) {
+        scripts.push(table("landed_file", &feed::LandedFileSql));
     }
     scripts.extend([
         table("warehouse", &WarehouseSql),

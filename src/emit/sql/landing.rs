@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::feed;
 use super::quote::{derived, identifier, relation};
 use super::script::{Script, comment, comment_column};
 use crate::model::Landing;
@@ -33,13 +34,20 @@ pub(super) fn script(landing: &Landing) -> Script {
         operations: constraint("op_check"),
         row_unless_truncate: constraint("full_row_check"),
     };
-    Script::of_relation("10_bronze", &landing.name, super::render(&definition))
+    let mut sql = super::render(&definition);
+    if let Some(index) = feed::index(landing) {
+        sql = format!("{}\n\n{index}\n", sql.trim_end());
+    }
+    Script::of_relation("10_bronze", &landing.name, sql)
         .commented(comments(landing))
         .dropped_by(vec![format!("DROP TABLE {};", relation(&landing.name))])
 }
 
 fn comments(landing: &Landing) -> Vec<String> {
-    let source = format!("Every change of {}.{}, as it came.", landing.source.schema, landing.source.name);
+    let source = match &landing.feed {
+        None => format!("Every change of {}.{}, as it came.", landing.source.schema, landing.source.name),
+        Some(feed) => format!("Every row of the files {}, as it came.", feed.path),
+    };
     let description = landing.description.as_deref().unwrap_or(&source);
     let table = comment("TABLE", &landing.name, description);
     let columns = COLUMNS.iter().map(|(column, text)| comment_column(&landing.name, column, text));

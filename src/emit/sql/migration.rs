@@ -56,9 +56,10 @@ impl<'a> StepSql<'a> {
 }
 
 /// The columns of the bookkeeping that hold a relation's name: the table, and the column.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("captured_table", "landing"),
     ("column_since", "relation"),
+    ("landed_file", "landing"),
     ("late_change", "relation"),
     ("quarantine", "landing"),
     ("recompute", "relation"),

@@ -11,6 +11,7 @@ mod definition;
 mod dimension;
 mod dress;
 mod fact;
+mod feed;
 mod group_index;
 mod grouping;
 mod guards;

@@ -6,7 +6,7 @@ use askama::Template;
 use super::lines::Lines;
 use super::quote::{identifier, relation, remark};
 use super::script::Script;
-use super::{mart, versioning};
+use super::{feed, mart, versioning};
 use crate::model::{Dimension, Fact, Name, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA};
 use crate::model::{Warehouse, Writes};
 
@@ -94,6 +94,11 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "The bookkeeping of a run.",
             "SELECT, INSERT, UPDATE",
             names(&["pipeline_metadata", "source_position", "captured_table", "watermark"]),
+        ),
+        grant(
+            "Which files have landed.",
+            "SELECT, INSERT, UPDATE",
+            if feed::has_any(warehouse) { names(&["landed_file"]) } else { Vec::new() },
         ),
         grant(
             "What others landed is noted until it is applied.",

@@ -34,6 +34,7 @@ const TOOL_RELATIONS: &[&str] = &[
     "failed_row",
     "guard_switch",
     "horizon",
+    "landed_file",
     "late_change",
     "latest_ending",
     "misfit",
@@ -81,6 +82,7 @@ pub(super) struct Landing<'a> {
     pub watermark: Option<&'a At<String>>,
     pub deletes: Option<&'a At<spec::Deletes>>,
     pub snapshot: Option<&'a At<spec::Snapshot>>,
+    pub feed: Option<&'a At<spec::Feed>>,
     pub complete: bool,
     pub description: Option<&'a At<String>>,
 }
@@ -313,6 +315,7 @@ impl<'a> Catalog<'a> {
             watermark: landing.watermark.as_ref(),
             deletes: landing.deletes.as_ref(),
             snapshot: landing.snapshot.as_ref(),
+            feed: landing.files.as_ref(),
             complete: report.is_complete(&landing.span),
             description: landing.description.as_ref(),
         });
@@ -341,6 +344,7 @@ impl<'a> Catalog<'a> {
                 watermark: lookup.watermark.as_ref(),
                 deletes: lookup.deletes.as_ref(),
                 snapshot: lookup.snapshot.as_ref(),
+                feed: lookup.files.as_ref(),
                 complete: report.is_complete(&lookup.span),
                 description: None,
             });

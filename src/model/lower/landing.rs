@@ -1,6 +1,7 @@
 //! Landing tables: those declared, and those of lookups. Knows no silver relation.
 
 use super::catalog::Catalog;
+use super::feed;
 use super::identity::{described, source_table};
 use super::polling;
 use super::report::Report;
@@ -15,7 +16,11 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
     }
     let mut landings = Vec::new();
     for landing in &catalog.landings {
-        let source = landing.from.and_then(|from| source_table(from, &spec.source, report));
+        let feed = feed::lower(landing, report);
+        let source = match &feed {
+            Some(feed) => Some(Name::new(feed::SCHEMA, &feed.path)),
+            None => landing.from.and_then(|from| source_table(from, &spec.source, report)),
+        };
         landings.push(Landing {
             name: landing.name.clone(),
             description: described(landing.description),
@@ -26,6 +31,7 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
             },
             watermark: polling::watermark(landing, &spec.source, report),
             snapshots: snapshot::lower(landing, &spec.source, report),
+            feed,
         });
     }
     landings.sort_by(|a, b| a.name.cmp(&b.name));

@@ -14,6 +14,7 @@ mod dress;
 mod enums;
 mod evolution;
 mod expression;
+mod feed;
 mod function;
 mod grain;
 mod identity;

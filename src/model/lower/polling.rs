@@ -75,7 +75,7 @@ pub(super) fn watermark(
     source: &spec::Source,
     report: &mut Report<'_>,
 ) -> Option<Watermark> {
-    if snapshot::feeds(landing, source) {
+    if landing.feed.is_some() || snapshot::feeds(landing, source) {
         return None;
     }
     let polls = is_polled(source);

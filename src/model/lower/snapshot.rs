@@ -44,7 +44,7 @@ pub(super) fn lower(
 /// Whether snapshots feed a landing table: the spec says so of it, or of the source.
 pub(super) fn feeds(landing: &Landing<'_>, source: &spec::Source) -> bool {
     let all = source.capture.as_ref().is_some_and(|capture| capture.value == Capture::Snapshot);
-    all || landing.snapshot.is_some()
+    landing.feed.is_none() && (all || landing.snapshot.is_some())
 }
 
 fn duration(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {

@@ -1,0 +1,49 @@
+//! Which files feed a landing table, and how they are read. Says nothing of where they are: the environment does.
+
+/// Which files feed a landing table, and how they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Their paths below the place that the environment names, with `*` for any part of a name.
+    pub path: String,
+    /// What is in them.
+    pub format: FeedFormat,
+    /// What becomes of a file that has landed and is another one now.
+    pub changed: Changed,
+    /// The field that tells since when a row is as it is; none where the file's own time does.
+    pub time: Option<String>,
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedFormat {
+    /// Values between delimiters, a line a row.
+    Csv(Csv),
+    /// A JSON object a line.
+    JsonLines,
+    /// One JSON array of objects.
+    JsonArray,
+}
+
+/// How a CSV file is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Csv {
+    /// What stands between two values.
+    pub delimiter: u8,
+    /// What stands around values that hold a delimiter.
+    pub quote: u8,
+    /// What stands for NULL where it is not quoted.
+    pub null: String,
+    /// The fields' names, where the first line does not say them.
+    pub columns: Vec<String>,
+}
+
+/// What becomes of a file that has landed and is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It is read once more: what has landed of it does not land again.
+    Reread,
+    /// It is read from where it ended.
+    Grown,
+    /// It is told, and nothing of it lands.
+    Refused,
+}

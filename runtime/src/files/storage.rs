@@ -1,0 +1,181 @@
+//! Where files are: a directory, or a bucket of S3-compatible storage. Lists them, and fetches one whole, so that what
+//! is read is what its checksum is of. Knows no format; tells no credentials.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Location;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use sha2::{Digest as _, Sha256};
+
+use super::pattern::Pattern;
+use crate::error::{During as _, Error, Result};
+
+/// The environment variable that says where files are.
+pub const VARIABLE: &str = "FILES_URL";
+
+/// A place where files are.
+#[derive(Clone)]
+pub struct Storage {
+    store: Arc<dyn ObjectStore>,
+    /// Below which they are, in a bucket.
+    prefix: String,
+    /// The place as it may be shown.
+    shown: String,
+    is_directory: bool,
+}
+
+/// A file as it is listed.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its path below the place.
+    pub path: String,
+    /// The fields that its folders tell.
+    pub fields: BTreeMap<String, String>,
+    /// How many bytes it has.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: DateTime<Utc>,
+    /// What its storage calls this version.
+    pub etag: Option<String>,
+    location: Location,
+}
+
+/// A file's content, which stays as it is.
+pub struct Fetched {
+    /// The content, in a file without a name, to be read from its beginning.
+    pub file: File,
+    /// Its SHA-256, with the fields that its path tells.
+    pub content: Vec<u8>,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+impl Storage {
+    /// Reads `FILES_URL`; where it says nothing, the files are those in the warehouse's folder of the checkout.
+    pub fn from_environment(warehouse: &str) -> Result<Self> {
+        match std::env::var(VARIABLE) {
+            Ok(url) if !url.is_empty() => Self::at(&url),
+            _ => Self::directory(&PathBuf::from("spec").join(warehouse).join("files")).map_err(|error| {
+                error.remedy(format!(
+                    "say where they are: {VARIABLE}=/a/directory, or s3://bucket/prefix with AWS_ACCESS_KEY_ID, \
+                     AWS_SECRET_ACCESS_KEY, AWS_REGION and, for other than Amazon's, AWS_ENDPOINT"
+                ))
+            }),
+        }
+    }
+
+    /// A directory, or a URL of one or of a bucket.
+    pub fn at(url: &str) -> Result<Self> {
+        match url.split_once("://") {
+            None => Self::directory(Path::new(url)),
+            Some(("file", path)) => Self::directory(Path::new(path)),
+            // Whoever wrote it may have written a password too.
+            Some((scheme, _)) => {
+                Err(Error::new(format!("`{scheme}://` is no storage that files can be read from"))
+                    .remedy(format!("{VARIABLE} is a directory, or s3://bucket/prefix")))
+            }
+        }
+    }
+
+    /// The files below a directory.
+    pub fn directory(directory: &Path) -> Result<Self> {
+        let unreached = || format!("cannot reach the files in `{}`", directory.display());
+        let store = LocalFileSystem::new_with_prefix(directory).during(unreached)?;
+        Ok(Self {
+            store: Arc::new(store),
+            prefix: String::new(),
+            shown: directory.display().to_string(),
+            is_directory: true,
+        })
+    }
+
+    /// Whether a file can be seen while it is written; else it is there at once.
+    pub fn grows_visibly(&self) -> bool {
+        self.is_directory
+    }
+
+    /// The place as it may be shown.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The files that a pattern means, by their paths.
+    pub async fn list(&self, pattern: &Pattern) -> Result<Vec<Listed>> {
+        let unlisted = || format!("cannot list the files in `{}`", self.shown);
+        let folder = [self.prefix.as_str(), &pattern.folder()]
+            .iter()
+            .filter(|part| !part.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join("/");
+        let folder = Location::parse(&folder).during(unlisted)?;
+        let mut metas = self.store.list(Some(&folder));
+        let mut listed = Vec::new();
+        while let Some(meta) = metas.try_next().await.during(unlisted)? {
+            let whole = meta.location.as_ref();
+            let path = whole.strip_prefix(&self.prefix).unwrap_or(whole).trim_start_matches('/');
+            if let Some(fields) = pattern.fields(path) {
+                listed.push(Listed::of(path.to_owned(), fields, meta));
+            }
+        }
+        listed.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(listed)
+    }
+
+    /// Fetches a file, if it is still the one that was listed when all of it has come; none where somebody is at it,
+    /// or has taken it away.
+    pub async fn fetch(&self, listed: &Listed) -> Result<Option<Fetched>> {
+        let unread = || format!("cannot read the file `{}` in `{}`", listed.path, self.shown);
+        let mut file = tempfile::tempfile().during(|| "cannot make a file to read into".to_owned())?;
+        let got = match self.store.get(&listed.location).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            got => got.during(unread)?,
+        };
+        let mut hash = listed.hash();
+        let mut size = 0;
+        let mut parts = got.into_stream();
+        while let Some(part) = parts.try_next().await.during(unread)? {
+            hash.update(&part);
+            size += part.len() as u64;
+            file.write_all(&part).during(|| "cannot keep a file while it is read".to_owned())?;
+        }
+        let now = match self.store.head(&listed.location).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            now => now.during(unread)?,
+        };
+        if (now.size, now.last_modified) != (listed.size, listed.modified) || size != listed.size {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(0)).during(|| "cannot read what was kept of a file".to_owned())?;
+        Ok(Some(Fetched { file, content: hash.finalize().to_vec(), size }))
+    }
+}
+
+impl Listed {
+    fn of(path: String, fields: BTreeMap<String, String>, meta: ObjectMeta) -> Self {
+        let ObjectMeta { location, last_modified, size, e_tag, .. } = meta;
+        Self { path, fields, size, modified: last_modified, etag: e_tag, location }
+    }
+
+    /// Whether it is listed as another time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.size, self.modified, &self.etag) == (other.size, other.modified, &other.etag)
+    }
+
+    /// The beginning of its checksum: the fields that its path tells, for they are part of its rows.
+    pub fn hash(&self) -> Sha256 {
+        let mut hash = Sha256::new();
+        for part in self.fields.iter().flat_map(|(field, value)| [field, value]) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash
+    }
+}

@@ -1,0 +1,478 @@
+//! The law of files, on a real server: any files, delivered in any order, under any names, again and again, half
+//! written first, and wherever landing is broken off, give the history that their rows tell; and each line has landed
+//! or is in quarantine with its file and number.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+#[path = "evolution/descriptor.rs"]
+mod descriptor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use medallion::emit::{self, Workspace};
+use medallion::finding::{Colour, SourceText};
+use medallion::model;
+use medallion::plan::lock::Lock;
+use medallion::spec::Files;
+use medallion_runtime::capture::{self, Captured, Point};
+use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::{Name, Warehouse};
+use medallion_runtime::error::{Error, Result};
+use medallion_runtime::files::{Feeder, Left, Portion, Storage};
+use medallion_runtime::{apply, verify};
+use medallion_server::Server;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+
+const SPEC: &str = include_str!("files/spec.toml");
+
+/// The kinds of files whose rows tell their time.
+const KINDS: [&str; 3] = ["csv", "lines", "array"];
+
+/// A row of a file, or what stands where one should. Its time is its place in the list.
+#[derive(Clone, Debug)]
+struct Line {
+    kind: usize,
+    file: usize,
+    product: u8,
+    price: u8,
+    wrong: Option<Wrong>,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    Json,
+    Key,
+    Time,
+    Number,
+}
+
+/// What happens to the files, or to the warehouse.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A file is there under a name.
+    Delivered { kind: usize, file: usize, name: u8 },
+    /// A part of it is.
+    Begun { kind: usize, file: usize, name: u8, part: u8 },
+    /// Landing is broken off after so many points.
+    Broken { after: usize },
+    /// All that is there lands.
+    Landed,
+    /// Silver is brought up.
+    Applied,
+}
+
+fn line() -> impl Strategy<Value = Line> {
+    let wrong = prop_oneof![
+        6 => Just(None),
+        1 => prop::sample::select(vec![Wrong::Json, Wrong::Key, Wrong::Time, Wrong::Number]).prop_map(Some),
+    ];
+    (0..3_usize, 0..3_usize, 0..4_u8, 0..3_u8, wrong).prop_map(|(kind, file, product, price, wrong)| Line {
+        kind,
+        file,
+        product,
+        price,
+        wrong,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..3_usize, 0..3_usize, 0..3_u8).prop_map(|(kind, file, name)| Step::Delivered { kind, file, name }),
+        2 => (1..3_usize, 0..3_usize, 0..3_u8, 0..100_u8)
+            .prop_map(|(kind, file, name, part)| Step::Begun { kind, file, name, part }),
+        3 => (0..6_usize).prop_map(|after| Step::Broken { after }),
+        2 => Just(Step::Landed),
+        2 => Just(Step::Applied),
+    ]
+}
+
+#[test]
+fn files_in_any_order_give_the_history_of_their_rows() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
+    let config = Config {
+        cases: cases.unwrap_or(6),
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..Config::default()
+    };
+    let mut runner = match cases {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    };
+    let drawn = (prop::collection::vec(line(), 1..60), prop::collection::vec(step(), 1..25));
+    runner
+        .run(&drawn, |(lines, steps)| block_on(lives(&lines, &steps)).map_err(TestCaseError::fail))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn lives(lines: &[Line], steps: &[Step]) -> Result<(), String> {
+    let mut lake = Lake::new(Portion { rows: 3, bytes: 1 << 20 }).await;
+    for step in steps {
+        match step {
+            Step::Delivered { kind, file, name } => {
+                lake.put(&path(*kind, *file, *name), &content(lines, *kind, *file));
+            }
+            Step::Begun { kind, file, name, part } => {
+                let whole = content(lines, *kind, *file);
+                let part = whole.len() * usize::from(*part) / 100;
+                lake.put(&path(*kind, *file, *name), &whole[..part]);
+            }
+            Step::Broken { after } => lake.broken(*after).await,
+            Step::Landed => {
+                lake.land().await.map_err(|error| format!("{error:?}"))?;
+            }
+            Step::Applied => lake.apply().await?,
+        }
+    }
+    // In the end all of them have come.
+    for kind in 0..3 {
+        for file in 0..3 {
+            for name in 0..3 {
+                let path = path(kind, file, name);
+                if name == 0 || lake.directory.path().join(&path).exists() {
+                    lake.put(&path, &content(lines, kind, file));
+                }
+            }
+        }
+    }
+    lake.land().await.map_err(|error| format!("{error:?}"))?;
+    lake.apply().await?;
+    for (kind, name) in KINDS.iter().enumerate() {
+        let history = lake.history(&format!("silver.dim_{name}_hist")).await;
+        let wanted = wanted(lines, kind);
+        if history != wanted {
+            return Err(format!("the rows of {name} tell\n{wanted}\nand silver says\n{history}"));
+        }
+    }
+    lake.counted().await?;
+    lake.quarantined(lines).await?;
+    lake.verified().await?;
+    lake.end().await;
+    Ok(())
+}
+
+/// Where a file is put: its folder is a part of it.
+fn path(kind: usize, file: usize, name: u8) -> String {
+    match kind {
+        0 => format!("csv/{file}_{name}.csv"),
+        1 => format!("lines/date=2026-01-0{}/part-{name}-{file}.jsonl", file + 1),
+        _ => format!("array/{}/{file}.json", ["a", "a/b", "c d"][usize::from(name)]),
+    }
+}
+
+/// When the row of a place in the list was so.
+fn time(at: usize) -> String {
+    format!("2026-01-01 {:02}:{:02}:00+00", at / 60, at % 60)
+}
+
+fn content(lines: &[Line], kind: usize, file: usize) -> String {
+    let own = lines.iter().enumerate().filter(|(_, line)| (line.kind, line.file) == (kind, file));
+    let texts: Vec<String> = own.map(|(at, line)| text_of(at, line)).collect();
+    match kind {
+        0 => texts.iter().fold("at,product,price\n".to_owned(), |all, text| all + text + "\n"),
+        1 => texts.iter().fold(String::new(), |all, text| all + text + "\n"),
+        _ => format!("{{\"count\": {}, \"rows\": [\n{}\n]}}\n", texts.len(), texts.join(",\n")),
+    }
+}
+
+fn text_of(at: usize, line: &Line) -> String {
+    let (time, product, price) = (time(at), format!("p\"{}", line.product), line.price);
+    let quoted = product.replace('"', "\\\"");
+    match (line.kind, line.wrong) {
+        (0, None) => format!("{time},\"{}\",{price}", product.replace('"', "\"\"")),
+        (0, Some(Wrong::Json)) => format!("{time},{price}"),
+        (0, Some(Wrong::Key)) => format!("{time},,{price}"),
+        (0, Some(Wrong::Time)) => format!(",p{product},{price}"),
+        (0, Some(Wrong::Number)) => format!("{time},p,x{price}"),
+        (_, None) => format!(r#"{{"at": "{time}", "product": "{quoted}", "price": {price}}}"#),
+        (_, Some(Wrong::Json)) => format!(r#"{{"at" "{time}", "price": {price}}}"#),
+        (_, Some(Wrong::Key)) => format!(r#"{{"at": "{time}", "price": {price}}}"#),
+        (_, Some(Wrong::Time)) => format!(r#"{{"product": "{quoted}", "price": {price}}}"#),
+        (_, Some(Wrong::Number)) => {
+            format!(r#"{{"at": "{time}", "product": "{quoted}", "price": "x\u0000"}}"#)
+        }
+    }
+}
+
+/// The versions that the rows of one kind of files tell, a line each.
+fn wanted(lines: &[Line], kind: usize) -> String {
+    let mut told: BTreeMap<u8, Vec<(usize, u8)>> = BTreeMap::new();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.kind == kind && line.wrong.is_none()) {
+        let versions = told.entry(line.product).or_default();
+        if versions.last().is_none_or(|(_, price)| *price != line.price) {
+            versions.push((at, line.price));
+        }
+    }
+    let mut all = Vec::new();
+    for (product, versions) in told {
+        for (number, (at, price)) in versions.iter().enumerate() {
+            let end = versions.get(number + 1).map_or("infinity".to_owned(), |(next, _)| time(*next));
+            all.push(format!("p\"{product} {price} {} {end}", time(*at)));
+        }
+    }
+    all.sort();
+    all.join("\n")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
+}
+
+/// What becomes of files, told as a person reads it.
+#[test]
+fn what_waits_and_what_is_wrong_is_told() {
+    block_on(async {
+        let mut lake = Lake::new(Portion::default()).await;
+        let mut told = String::new();
+        // A catalogue that is written anew: what is as it was does not land again.
+        lake.put("catalogue.json", r#"[{"id": 1, "title": "one"}, {"id": 2, "title": "two"}]"#);
+        lake.tell("two new rows", &mut told).await;
+        lake.put("catalogue.json", r#"[{"id": 1, "title": "one"}, {"id": 2, "title": "tw"#);
+        lake.tell("half written", &mut told).await;
+        lake.put(
+            "catalogue.json",
+            r#"[{"id": 1, "title": "one"}, {"id": 2, "title": "2"}, {"id": 3, "title": "longer"}]"#,
+        );
+        lake.tell("one is another, one too long", &mut told).await;
+        lake.put("catalogue.json", r#"[{"id": 1, "title": "one"}, {"id": 2, "title": "two"}]"#);
+        lake.tell("and back again", &mut told).await;
+        // A log that is appended to, moved away, and begun anew.
+        lake.put("logs/a.log", "{\"id\": 1, \"at\": \"2026-01-01\"}\n{\"id\": 2, \"at\": \"2026");
+        lake.tell("a line and a half", &mut told).await;
+        lake.put(
+            "logs/a.log",
+            "{\"id\": 1, \"at\": \"2026-01-01\"}\n{\"id\": 2, \"at\": \"2026-01-02T10:00+02\"}\n",
+        );
+        lake.tell("the line has ended", &mut told).await;
+        lake.put(
+            "logs/b.log",
+            "{\"id\": 1, \"at\": \"2026-01-01\"}\n{\"id\": 2, \"at\": \"2026-01-02T10:00+02\"}\n",
+        );
+        lake.put("logs/a.log", "{\"id\": 3, \"at\": \"9999-01-01\"}\n");
+        lake.tell("moved away, and begun anew", &mut told).await;
+        // A file that shall not change.
+        lake.put("fixed/a.csv", "1;'a;''b'\n2;-\n3\n");
+        lake.tell("fields without a line of names", &mut told).await;
+        lake.put("fixed/a.csv", "1;c\n");
+        lake.tell("changed", &mut told).await;
+        lake.tell("and still", &mut told).await;
+        let files = lake
+            .text(
+                "SELECT concat_ws(' ', path, version, state, lines, rows, known, quarantined)
+                FROM medallion.landed_file
+                ORDER BY began_at, path",
+            )
+            .await;
+        let _ = write!(told, "files\n{files}\n");
+        let kept = lake
+            .text("SELECT concat_ws(' ', landing, key, problem) FROM medallion.quarantine ORDER BY lsn")
+            .await;
+        let _ = write!(told, "quarantine\n{kept}\n");
+        lake.apply().await.unwrap();
+        lake.verified().await.unwrap();
+        let silver = lake
+            .text(
+                "SELECT concat_ws(' ', id, title) FROM silver.dim_catalogue UNION ALL
+                SELECT concat_ws(' ', id, at) FROM silver.fact_log UNION ALL
+                SELECT concat_ws(' ', id, coalesce(note, 'null')) FROM silver.dim_fixed",
+            )
+            .await;
+        let _ = write!(told, "silver\n{silver}\n");
+        expect("told.txt", &told);
+        lake.end().await;
+    });
+}
+
+/// Compares what is rendered with what was expected, or rewrites that.
+fn expect(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name);
+    let found = format!("{}\n", found.trim_end());
+    if std::env::var_os("MEDALLION_UPDATE").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, wanted, "{name}: MEDALLION_UPDATE=1 rewrites it");
+}
+
+/// Files, and the warehouse that they feed.
+struct Lake {
+    name: String,
+    directory: tempfile::TempDir,
+    warehouse: &'static Warehouse,
+    target: PgConnection,
+    portion: Portion,
+    written: u64,
+}
+
+/// Breaks off after some points.
+struct Breaks(Option<usize>);
+
+impl capture::Progress for Breaks {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
+
+    fn reached(&mut self, _: Point) -> Result<()> {
+        match &mut self.0 {
+            Some(0) => Err(Error::new("broken off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Lake {
+    async fn new(portion: Portion) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("lake_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let files = Files::alone("shop", SourceText::new("spec/shop/spec.toml", SPEC));
+        let model =
+            model::load(&files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
+        let emitted = emit::emit(&model, &Workspace { warehouses: vec!["shop".to_owned()], default: None });
+        let lock = Lock::read(emitted.get("migration/src/shop/lock.toml").unwrap()).unwrap();
+        let up = emitted.get(&format!("migration/src/shop/{}/up.sql", lock.migrations[0].name)).unwrap();
+        let server = Server::shared_scratch().unwrap();
+        server.ensure_database(&name).unwrap();
+        let mut target = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();
+        let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
+        target.execute(AssertSqlSafe(up)).await.unwrap();
+        let warehouse = Box::leak(Box::new(descriptor::warehouse(&model, &lock, "shop")));
+        let directory = tempfile::tempdir().unwrap();
+        Self { name, directory, warehouse, target, portion, written: 0 }
+    }
+
+    /// Writes a file, an hour ago or later: each at a time of its own.
+    fn put(&mut self, path: &str, content: &str) {
+        let path = self.directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        self.written += 1;
+        let time = SystemTime::now() - Duration::from_secs(3_600) + Duration::from_secs(self.written);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    }
+
+    async fn land(&mut self) -> Result<Captured> {
+        self.land_until(None).await
+    }
+
+    async fn land_until(&mut self, after: Option<usize>) -> Result<Captured> {
+        let storage = Storage::directory(self.directory.path())?;
+        let mut feeder = Feeder::new(self.warehouse, storage, self.portion);
+        let (mut breaks, mut captured) = (Breaks(after), Captured::default());
+        while feeder.step(&mut self.target, &mut breaks, &mut captured).await? == Left::Pieces {}
+        Ok(captured)
+    }
+
+    /// As if the process had been killed: its session ends, and another goes on.
+    async fn broken(&mut self, after: usize) {
+        let _ = self.land_until(Some(after)).await;
+        let url = Server::shared_scratch().unwrap().url(&self.name);
+        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
+        std::mem::replace(&mut self.target, next).close().await.unwrap();
+    }
+
+    async fn apply(&mut self) -> Result<(), String> {
+        let mut transaction = self.target.begin().await.unwrap();
+        apply::apply(self.warehouse, &mut transaction, |_| ()).await.map_err(|error| format!("{error:?}"))?;
+        transaction.commit().await.unwrap();
+        Ok(())
+    }
+
+    async fn history(&mut self, table: &str) -> String {
+        let sql = format!(
+            "SELECT version FROM (SELECT concat_ws(' ', product, price, sys_start, sys_end) AS version FROM {table}) AS one
+            ORDER BY version COLLATE \"C\""
+        );
+        self.text(&sql).await
+    }
+
+    /// Each line has landed, was known, or is in quarantine.
+    async fn counted(&mut self) -> Result<(), String> {
+        let sql = "SELECT concat_ws(' ', landing, path, version, state, lines, rows, known, quarantined)
+            FROM medallion.landed_file
+            WHERE state IN ('landing', 'landed')
+            AND (
+                state <> 'landed'
+                OR rows + known + quarantined <> CASE WHEN landing = 'bronze.br_csv' THEN greatest(lines - 1, 0) ELSE lines END
+            )";
+        let wrong = self.text(sql).await;
+        if wrong.is_empty() { Ok(()) } else { Err(format!("counted wrong: {wrong}")) }
+    }
+
+    /// What is wrong is in quarantine, and nothing else, each under its line and file.
+    async fn quarantined(&mut self, lines: &[Line]) -> Result<(), String> {
+        let mut wanted: BTreeSet<(usize, usize, usize)> = BTreeSet::new();
+        let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for line in lines {
+            let number = numbers.entry((line.kind, line.file)).or_insert(usize::from(line.kind == 0));
+            *number += 1;
+            if line.wrong.is_some() {
+                wanted.insert((line.kind, line.file, *number));
+            }
+        }
+        let rows = self
+            .text(
+                "SELECT DISTINCT concat_ws('|', landing, substring(problem FROM 'line (\\d+) of'),
+                    substring(problem FROM 'of `([^`]+)`: .'))
+                FROM medallion.quarantine",
+            )
+            .await;
+        let mut kept = BTreeSet::new();
+        for row in rows.lines() {
+            let [landing, line, path] = row.splitn(3, '|').collect::<Vec<_>>().try_into().unwrap();
+            let kind = KINDS.iter().position(|kind| landing == format!("bronze.br_{kind}")).unwrap();
+            let name = path.rsplit('/').next().unwrap();
+            let digits: Vec<usize> =
+                name.bytes().filter(u8::is_ascii_digit).map(|one| usize::from(one - b'0')).collect();
+            let file = if kind == 1 { digits[1] } else { digits[0] };
+            kept.insert((kind, file, line.parse().unwrap()));
+        }
+        if kept == wanted { Ok(()) } else { Err(format!("wrong are {wanted:?}, and kept {kept:?}")) }
+    }
+
+    /// What stands is what all of bronze tells.
+    async fn verified(&mut self) -> Result<(), String> {
+        let checks = verify::on(self.warehouse, &mut self.target, |_| ()).await;
+        let checks = checks.map_err(|error| format!("{error:?}"))?;
+        match checks.iter().find(|check| check.broken > 0 || check.waits.is_some()) {
+            None => Ok(()),
+            Some(check) => Err(format!("{check:?}")),
+        }
+    }
+
+    async fn text(&mut self, sql: &str) -> String {
+        let rows = self.target.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
+        lines.join("\n")
+    }
+
+    /// Lands what is there, and tells what landed and what was found.
+    async fn tell(&mut self, what: &str, told: &mut String) {
+        let captured = self.land().await.unwrap();
+        let _ = writeln!(told, "{what}");
+        for (landing, rows) in &captured.landed {
+            let _ = writeln!(told, "  {landing}: {rows}");
+        }
+        for finding in &captured.findings {
+            let _ = writeln!(told, "  {finding}");
+        }
+    }
+
+    async fn end(self) {
+        self.target.close().await.unwrap();
+        let server = Server::shared_scratch().unwrap();
+        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.name))).await.unwrap();
+    }
+}
