@@ -30,6 +30,12 @@ pub struct Survey {
     /// Whether a log is read: what has landed has a position of it.
     #[serde(skip)]
     pub reads_log: bool,
+    /// Whether a source is asked, and not files alone.
+    #[serde(skip)]
+    pub has_source: bool,
+    /// What has landed of each file feed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<crate::files::Standing>,
     /// Why nothing is told of the source.
     pub unseen: Option<String>,
     /// How far landing is.
@@ -137,13 +143,15 @@ const RUNS: i64 = 5;
 /// Looks at both databases. Fails where the warehouse cannot be reached.
 pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
     let (name, reads_log) = (warehouse.name.to_owned(), warehouse.reads_log());
-    let mut survey = Survey { warehouse: name, reads_log, ..Survey::default() };
+    let mut survey =
+        Survey { warehouse: name, reads_log, has_source: warehouse.has_source(), ..Survey::default() };
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     match migrate::check(warehouse, &mut target).await {
         Ok(()) => {
             survey.landed = landed(warehouse, &mut target).await?;
             survey.relations = relations(warehouse, &mut target).await?;
             survey.runs = runs(&mut target).await?;
+            survey.files = crate::files::standing(warehouse, &mut target).await?;
         }
         // It could not be asked.
         Err(error) if error.sqlstate().is_some() || error.is_of_connection() => return Err(error),

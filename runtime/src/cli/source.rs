@@ -12,7 +12,7 @@ use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
-use crate::{capture, lock, migrate, round};
+use crate::{capture, files, lock, migrate, round};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -78,8 +78,14 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
 
 async fn check(warehouse: &Warehouse, place: &Place, format: Format) -> Result<Outcome> {
     let mut target = target(warehouse, place).await;
-    let looked = readiness::check(warehouse, &place.source, target.as_mut().ok()).await;
-    let mut readiness = looked?;
+    let mut readiness = match warehouse.has_source() {
+        true => readiness::check(warehouse, &place.source, target.as_mut().ok()).await?,
+        false => Readiness::default(),
+    };
+    if warehouse.has_feeds() {
+        let storage = files::Storage::from_environment(warehouse.name)?;
+        readiness.facts.extend(files::there(warehouse, &storage, target.as_mut().ok()).await?);
+    }
     if let Err(error) = &target {
         readiness.facts.push(format!("not compared with silver: {}", error.what()));
     }

@@ -49,6 +49,22 @@ fn human(survey: &Survey) -> String {
             _ => format!("snapshot: `{}` not yet\n", copied.landing),
         };
     }
+    for feed in &survey.files {
+        let files = count(u64::try_from(feed.files).unwrap_or(0), "file");
+        let rows = count(u64::try_from(feed.rows).unwrap_or(0), "row");
+        let aside = if feed.quarantined > 0 {
+            let lines = count(u64::try_from(feed.quarantined).unwrap_or(0), "line");
+            format!(", {lines} in quarantine")
+        } else {
+            String::new()
+        };
+        text += &match &feed.moved {
+            Some(moved) => {
+                format!("files: `{}` has {rows} of {files}{aside}, the last at {moved}\n", feed.landing)
+            }
+            None => format!("files: `{}` has none yet\n", feed.landing),
+        };
+    }
     match (&survey.slot, &survey.unseen) {
         (Some(slot), _) => text += &of_slot(slot),
         (None, None) => {}
@@ -69,7 +85,9 @@ fn human(survey: &Survey) -> String {
                 false => format!("landed: up to {time} (moved at {})\n", landed.moved),
             };
         }
-        None if survey.unready.is_none() => text += "landed: nothing yet; `medallion run` begins\n",
+        None if survey.unready.is_none() && survey.has_source => {
+            text += "landed: nothing yet; `medallion run` begins\n"
+        }
         None => {}
     }
     let width = survey.relations.iter().map(|relation| relation.name.len()).max().unwrap_or(0);

@@ -10,6 +10,7 @@ mod pattern;
 mod piece;
 mod read;
 mod registry;
+mod standing;
 mod storage;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +24,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 pub use pattern::Pattern;
+pub use standing::{Standing, standing, there};
 pub use storage::{Fetched, Listed, Storage, VARIABLE};
 
 use crate::capture::{self, Captured, Point, Progress, SystemTime};
