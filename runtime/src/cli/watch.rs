@@ -59,7 +59,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
 }
 
 /// Stops at Ctrl-C and SIGTERM.
-fn listen(stop: &Stop) -> Result<()> {
+pub(super) fn listen(stop: &Stop) -> Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|cause| Error::new("cannot listen for signals").because(cause))?;
     let stop = stop.clone();

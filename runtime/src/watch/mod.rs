@@ -91,7 +91,8 @@ impl Stop {
         self.0.send_replace(true);
     }
 
-    async fn stopped(&self) {
+    /// Waits until it is stopped.
+    pub async fn stopped(&self) {
         let mut stopped = self.0.subscribe();
         // The sender is ours and lives as long as we do.
         let _ = stopped.wait_for(|stopped| *stopped).await;
