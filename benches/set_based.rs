@@ -227,6 +227,7 @@ fn warehouse() -> Warehouse {
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",
+        alerts: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -14,10 +14,11 @@ use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
+use medallion_runtime::alert::{self, Known, Measured};
 use medallion_runtime::apply;
 use medallion_runtime::capture::{self, Captured, Point};
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::{Name, Warehouse};
+use medallion_runtime::descriptor::{Alert, Fed, Gone, Name, Snapshots, Warehouse, Watched};
 use medallion_runtime::error::{Error, Result};
 use medallion_server::Server;
 use proptest::prelude::*;
@@ -61,6 +62,12 @@ impl Feeds {
             [source]
             capture = "{}"
             {polling}
+
+            [alerts]
+            unapplied = 3
+            duplicates = 0
+            quarantined = 0
+            age = "1 hour"
 
             [[landing]]
             name = "br_orders"
@@ -361,6 +368,95 @@ async fn text(connection: &mut PgConnection, sql: &str) -> String {
     let rows = connection.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
     let lines: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
     lines.join("\n")
+}
+
+#[test]
+fn what_the_spec_watches_is_measured() {
+    block_on(async {
+        let mut shop = Shop::new(COPIED).await;
+        let watched = [
+            Alert { of: Watched::Unapplied, most: 3 },
+            Alert { of: Watched::Duplicates, most: 0 },
+            Alert { of: Watched::Quarantined, most: 0 },
+            Alert { of: Watched::Age, most: 3_600 },
+            Alert { of: Watched::Lag, most: 5 },
+        ];
+        shop.warehouse.alerts = watched.to_vec();
+        let known = Known { lag: Some(6.0), backlog: None };
+        for id in 0..4 {
+            shop.write(&Step::Order { id, status: 0 }).await;
+        }
+        shop.run().await.unwrap();
+        let said = |all: Vec<Measured>| {
+            let exceeded = all.into_iter().filter(|one| one.exceeded);
+            exceeded.map(|one| format!("{} {}", one.alert, one.value.unwrap().round())).collect::<Vec<_>>()
+        };
+        let measured = alert::measure(&shop.warehouse, known, &mut shop.target).await.unwrap();
+        assert_eq!(said(measured), ["unapplied 4", "lag_seconds 6"]);
+        shop.apply().await.unwrap();
+        shop.target
+            .execute(
+                "INSERT INTO bronze.br_orders (lsn, op, full_row, commit_ts, seq)
+                SELECT lsn + 1, 'U', full_row, commit_ts + interval '1 second', seq FROM bronze.br_orders LIMIT 2;
+                UPDATE medallion.captured_table SET compared_at = compared_at - interval '2 hours'",
+            )
+            .await
+            .unwrap();
+        let measured = alert::measure(&shop.warehouse, Known::default(), &mut shop.target).await.unwrap();
+        assert_eq!(said(measured), ["duplicates 2", "age_seconds 7200"]);
+        shop.end().await;
+    });
+}
+
+#[test]
+fn rows_that_are_gone_are_kept_or_ignored_as_declared() {
+    block_on(async {
+        let mut shop = Shop::new(COPIED).await;
+        for id in 0..3 {
+            shop.write(&Step::Order { id, status: 0 }).await;
+        }
+        for (gone, notes) in [(Gone::Kept, 1), (Gone::Ignored, 0)] {
+            for landing in &mut shop.warehouse.landings {
+                landing.fed = Fed::Snapshots(Snapshots { every: None, gone });
+            }
+            shop.run().await.unwrap();
+            shop.write(&Step::Gone { id: 0 }).await;
+            shop.write(&Step::Order { id: 1, status: 1 }).await;
+            let mut breaks = Breaks::default();
+            let captured =
+                capture::capture(&shop.warehouse, &shop.source_url, &mut shop.target, &mut breaks).await;
+            assert_eq!(captured.unwrap().rows(), u64::from(gone == Gone::Kept), "{gone:?}");
+            assert_eq!(breaks.notes.len(), notes, "{:?}", breaks.notes);
+        }
+        let deletes =
+            text(&mut shop.target, "SELECT full_row::text FROM bronze.br_orders WHERE op = 'D'").await;
+        assert_eq!(deletes, "");
+        // Not more often than it says, and then no row is looked at.
+        for landing in &mut shop.warehouse.landings {
+            let every = Some(std::time::Duration::from_secs(86_400));
+            landing.fed = Fed::Snapshots(Snapshots { every, gone: Gone::Closed });
+        }
+        assert_eq!(shop.run().await.unwrap().rows(), 0);
+        shop.end().await;
+    });
+}
+
+#[test]
+fn a_view_is_copied_as_long_as_its_key_finds_one_row() {
+    block_on(async {
+        let mut shop = Shop::new(COPIED).await;
+        shop.source.execute("CREATE VIEW ordered AS SELECT * FROM orders").await.unwrap();
+        shop.warehouse.landings[0].source = Name::new("public", "ordered");
+        shop.write(&Step::Order { id: 1, status: 0 }).await;
+        assert_eq!(shop.run().await.unwrap().rows(), 1);
+        shop.source
+            .execute("CREATE OR REPLACE VIEW ordered AS SELECT * FROM orders UNION ALL SELECT * FROM orders")
+            .await
+            .unwrap();
+        let error = shop.run().await.unwrap_err().to_string();
+        assert!(error.contains("does not tell apart"), "{error}");
+        shop.end().await;
+    });
 }
 
 #[test]

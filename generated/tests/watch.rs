@@ -23,6 +23,17 @@ async fn level(shop: &mut Shop) -> String {
     )
 }
 
+/// Traffic at a set rate is followed, too.
+async fn simulated(shop: &mut Shop, watching: &Watching) {
+    let arguments = ["simulate", "--rate", "10", "--for", "2", "--rounds", "15", "--seed", "7"];
+    let output = program::command(shop, &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", program::stderr(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(" of traffic on the source"), "{said}");
+    let level = level(shop).await;
+    watching.until(&shop.place.warehouse.clone(), &level).await;
+}
+
 async fn load(shop: &mut Shop) {
     let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
     script::execute(Database::Source, &shop.place.source, "sample.sql", sample).await.unwrap();
@@ -45,6 +56,7 @@ async fn silver_and_marts_follow_and_others_get_their_turn() {
     watching.until(&target, &changed).await;
     let seen = "SELECT email = 'new@post.example' FROM temporal_silver.dim_customer WHERE customer_id = 1";
     watching.until(&target, seen).await;
+    simulated(&mut shop, &watching).await;
     let metrics = watching.get("/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200 OK"), "{metrics}");
     assert!(

@@ -1,6 +1,7 @@
 //! What every warehouse does, written once: capture, land, apply, refresh, migrate, answer. Works over
 //! descriptors that generated code yields; knows no spec, no model, no template and no warehouse.
 
+pub mod alert;
 pub mod answer;
 pub mod apply;
 pub mod capture;

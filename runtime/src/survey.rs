@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::alert::{self, Known, Measured};
 use crate::capture::Lsn;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Storage, Warehouse};
@@ -44,6 +45,9 @@ pub struct Survey {
     pub relations: Vec<Relation>,
     /// The last runs and watches, the latest first.
     pub runs: Vec<Run>,
+    /// What the spec watches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Measured>,
 }
 
 /// A replication slot and what it keeps.
@@ -167,14 +171,29 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
         survey.polled = polled(warehouse, &mut target).await?;
     }
     if !warehouse.reads_log() {
-        return Ok(survey);
+        return with_alerts(survey, warehouse, &mut target).await;
     }
     let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
     match slot(warehouse, place, moved).await {
         Ok(slot) => survey.slot = Some(slot),
         Err(error) => survey.unseen = Some(error.to_string()),
     }
-    Ok(survey)
+    with_alerts(survey, warehouse, &mut target).await
+}
+
+/// The survey, and what it says of what the spec watches.
+async fn with_alerts(survey: Survey, warehouse: &Warehouse, target: &mut PgConnection) -> Result<Survey> {
+    if survey.unready.is_some() {
+        return Ok(survey);
+    }
+    let behind = survey.relations.iter().filter_map(|one| one.behind_seconds);
+    let polled = survey.polled.iter().filter_map(|one| one.behind_seconds);
+    let slot = survey.slot.as_ref();
+    let lag = behind.chain(polled).chain(slot.and_then(|slot| slot.lag_seconds)).reduce(f64::max);
+    #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
+    let backlog = slot.and_then(|slot| slot.lag_bytes).map(|bytes| bytes as f64);
+    let alerts = alert::measure(warehouse, Known { lag, backlog }, target).await?;
+    Ok(Survey { alerts, ..survey })
 }
 
 async fn polled(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Polled>> {

@@ -116,6 +116,7 @@ fn warehouse(objects_hash: &'static str, migrations: fn() -> Vec<Box<dyn Migrati
         tests: Vec::new(),
         migrations,
         lineage: "[]",
+        alerts: Vec::new(),
         refused: &[("m000002_second", "till.rewrite"), ("m000001_baseline", "till.scan")],
         tags: Vec::new(),
         scripts: Scripts::default(),

@@ -2,6 +2,7 @@
 //! every reference is known to hold, every default is filled in. Knows no TOML, no file, no template,
 //! no database. `lower` is the only place that makes one from a spec.
 
+mod alert;
 mod calendar;
 pub mod data_test;
 pub mod data_type;
@@ -12,6 +13,7 @@ mod mart;
 mod snapshot;
 mod staging;
 
+pub use alert::{Alert, Watched};
 pub use calendar::Calendar;
 pub use data_test::DataTest;
 pub use data_type::DataType;
@@ -49,6 +51,9 @@ pub struct Warehouse {
     pub roles: Roles,
     /// How long the past is kept.
     pub retention: Retention,
+    /// How far things may go before somebody should look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// Enumerated types, created in the silver schema.
     pub enums: Vec<Enum>,
     /// Landing tables, those of lookups included.

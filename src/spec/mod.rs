@@ -2,6 +2,7 @@
 //! what they mean: whether a name refers to something is `model::lower`'s to say. What could not be read
 //! is left out and reported; the rest is there all the same.
 
+mod alert;
 mod at;
 mod by_source;
 mod calendar;
@@ -18,6 +19,7 @@ mod snapshot;
 mod staging;
 mod written;
 
+pub use alert::Alerts;
 pub use at::{At, OneOrMany};
 pub use by_source::BySource;
 pub use calendar::Calendar;

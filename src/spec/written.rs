@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::dress::{Change, ShownAs, SurrogateKey, Which};
 use super::mart::Mart;
-use super::{At, Calendar, Feed, Scalar, Snapshot, Staging};
+use super::{Alerts, At, Calendar, Feed, Scalar, Snapshot, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -30,6 +30,9 @@ pub struct Warehouse {
     pub roles: Roles,
     /// How long the past is kept; for ever without it.
     pub retention: Option<At<Retention>>,
+    /// How far things may go before somebody should look.
+    #[serde(default)]
+    pub alerts: Alerts,
     /// Enumerated types, created in the silver schema: a name and its values, in order.
     #[serde(default)]
     pub types: BTreeMap<At<String>, At<Vec<At<String>>>>,

@@ -38,6 +38,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",
+        alerts: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -29,7 +29,13 @@ pub struct Arguments {
     lasts: Option<f64>,
 
     /// How long to pause between two rounds, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, allow_hyphen_values = true, conflicts_with = "rate")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0.0,
+        allow_hyphen_values = true,
+        conflicts_with = "rate"
+    )]
     pause: f64,
 
     /// What `random()` starts from, so that the same traffic comes again
@@ -79,9 +85,8 @@ struct Course {
 impl Course {
     fn of(arguments: &Arguments) -> Result<Self> {
         let seconds = |given: f64, what: &str| {
-            Duration::try_from_secs_f64(given).map_err(|_| {
-                Error::new(format!("`{given}` is no {what}")).remedy("give seconds, 0 or more")
-            })
+            Duration::try_from_secs_f64(given)
+                .map_err(|_| Error::new(format!("`{given}` is no {what}")).remedy("give seconds, 0 or more"))
         };
         let every = match arguments.rate {
             None => None,
@@ -90,9 +95,9 @@ impl Course {
                     .ok()
                     .filter(|every| !every.is_zero() && rate > 0.0)
                     .ok_or_else(|| {
-                        Error::new(format!("`{rate}` is no rate"))
-                            .remedy("give rounds a second, above 0: 0.5 is one every other second")
-                    })?,
+                    Error::new(format!("`{rate}` is no rate"))
+                        .remedy("give rounds a second, above 0: 0.5 is one every other second")
+                })?,
             ),
         };
         let lasts = arguments.lasts.map(|lasts| seconds(lasts, "time to go on for")).transpose()?;

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::source::Format;
+use crate::alert::Measured;
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::place::Place;
@@ -25,7 +26,8 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         }
     };
     super::answer(&text)?;
-    Ok(Outcome::Done)
+    let is_well = survey.alerts.iter().all(|alert| !alert.exceeded);
+    Ok(if is_well { Outcome::Done } else { Outcome::Findings })
 }
 
 fn human(survey: &Survey) -> String {
@@ -105,6 +107,13 @@ fn human(survey: &Survey) -> String {
     }
     for run in &survey.runs {
         text += &of_run(run);
+    }
+    for Measured { alert, value, most, exceeded } in &survey.alerts {
+        let value = value.map_or_else(|| "not known".to_owned(), |value| format!("{value:.0}"));
+        text += &match exceeded {
+            true => format!("ALERT  {alert} is {value}, and {most} at most is well\n"),
+            false => format!("ok     {alert} is {value}, {most} at most\n"),
+        };
     }
     text
 }

@@ -1,11 +1,13 @@
 //! What the runtime is told about a warehouse: plain facts, yielded by the generated entities (or built
 //! from a model by a test). Says what there is and never how it is done; knows no SQL.
 
+mod alert;
 mod data_test;
 mod feed;
 mod landing;
 mod mart;
 
+pub use alert::{Alert, Watched};
 pub use data_test::{DataTest, Rule};
 pub use feed::{Changed, Csv, Feed, FeedFormat};
 pub use landing::{Fed, Gone, Snapshots};
@@ -54,6 +56,8 @@ pub struct Warehouse {
     pub demo: Vec<DemoStep>,
     /// Where the columns of each relation come from, as JSON: for events of lineage.
     pub lineage: &'static str,
+    /// How far things may go before somebody should look.
+    pub alerts: Vec<Alert>,
 }
 
 impl Warehouse {

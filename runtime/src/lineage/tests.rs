@@ -43,6 +43,7 @@ fn shop() -> Warehouse {
         scripts: Scripts::default(),
         demo: Vec::new(),
         lineage: LINEAGE,
+        alerts: Vec::new(),
     }
 }
 

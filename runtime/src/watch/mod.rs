@@ -33,7 +33,7 @@ use crate::place::Place;
 use crate::progress::{Progress, count};
 use crate::round::{Round, Waits};
 use crate::staging::Staging;
-use crate::{data_test, lock, migrate, record, retain, round};
+use crate::{alert, data_test, lock, migrate, record, retain, round};
 use land::Lander;
 
 /// How a watch paces itself.
@@ -68,6 +68,9 @@ const PUBLISHES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the bookkeeping is brought up to date.
 const RECORDS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often what the spec watches is measured.
+const MEASURES_EVERY: Duration = Duration::from_secs(5);
 
 /// How often what is older than the spec keeps is folded.
 const RETAINS_EVERY: Duration = Duration::from_secs(3_600);
@@ -302,6 +305,7 @@ impl Watch<'_> {
         let mut said = String::new();
         let mut recorded = Instant::now();
         let mut retained: Option<Instant> = None;
+        let mut measured: Option<Instant> = None;
         let mut told = BTreeMap::new();
         let staging = Staging::default();
         let mut waits = Waits::Perhaps;
@@ -313,6 +317,12 @@ impl Watch<'_> {
             }
         }
         while !leave.is_stopped() {
+            let is_due = measured.is_none_or(|at| at.elapsed() >= MEASURES_EVERY);
+            if is_due && !self.warehouse.alerts.is_empty() {
+                measured = Some(Instant::now());
+                let all = alert::measure(self.warehouse, self.pulse.known(), target).await?;
+                self.pulse.measured(&all);
+            }
             let level = self.pulse.level();
             let began = Utc::now();
             landed.mark_unchanged();

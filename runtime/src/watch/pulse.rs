@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+use crate::alert::{Known, Measured};
 use crate::descriptor::Name;
 use crate::error::{During as _, Result};
 
@@ -33,6 +34,9 @@ pub struct Pulse {
     behind: Gauge,
     landed_age: Seconds,
     published_age: Seconds,
+    alerts: Family<Label, Gauge>,
+    watched: Family<Label, Seconds>,
+    most: Family<Label, Gauge>,
     state: Mutex<State>,
 }
 
@@ -64,6 +68,9 @@ impl Default for Pulse {
             behind: Gauge::default(),
             landed_age: Seconds::default(),
             published_age: Seconds::default(),
+            alerts: Family::default(),
+            watched: Family::default(),
+            most: Family::default(),
             state: Mutex::new(State {
                 landed: None,
                 published: None,
@@ -91,6 +98,9 @@ impl Default for Pulse {
             format!("Silver and gold. {ages}"),
             pulse.published_age.clone(),
         );
+        registry.register("alert", "Whether what the spec watches has gone too far", pulse.alerts.clone());
+        registry.register("alert_value", "What the spec watches, as it is", pulse.watched.clone());
+        registry.register("alert_threshold", "The most that is well", pulse.most.clone());
         pulse
     }
 }
@@ -146,6 +156,27 @@ impl Pulse {
     /// A step failed and is tried again.
     pub fn retried(&self, step: &str) {
         self.retries.get_or_create(&vec![("step", step.to_owned())]).inc();
+    }
+
+    /// What the spec watches was measured.
+    pub fn measured(&self, all: &[Measured]) {
+        for one in all {
+            let label = vec![("alert", one.alert.to_owned())];
+            self.alerts.get_or_create(&label).set(i64::from(one.exceeded));
+            self.most.get_or_create(&label).set(i64::try_from(one.most).unwrap_or(i64::MAX));
+            if let Some(value) = one.value {
+                self.watched.get_or_create(&label).set(value);
+            }
+        }
+    }
+
+    /// What it knows of the source, for what the spec watches.
+    pub fn known(&self) -> Known {
+        let state = self.with(|state| state.clone());
+        let lag = Some(state.published.unwrap_or(state.begun).elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
+        let backlog = Some(self.behind.get() as f64);
+        Known { lag, backlog }
     }
 
     /// When bronze was last level with the source.

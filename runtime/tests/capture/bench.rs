@@ -155,6 +155,7 @@ impl Bench {
             refused: &[],
             tags: Vec::new(),
             lineage: "[]",
+            alerts: Vec::new(),
             scripts: Scripts::default(),
             tests: vec![],
             demo: vec![],

@@ -124,6 +124,7 @@ pub fn warehouse() -> Warehouse {
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",
+        alerts: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

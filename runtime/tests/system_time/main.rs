@@ -168,6 +168,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",
+        alerts: Vec::new(),
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),

@@ -6,7 +6,9 @@ use super::layout::{Expression, atom, call, owned, string, structure, tuple, vec
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
-use crate::model::{Deletes, DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Warehouse};
+use crate::model::{
+    Alert, Deletes, DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Warehouse, Watched,
+};
 
 #[derive(Template)]
 #[template(path = "generated/src/warehouse/mod.rs", escape = "none")]
@@ -156,8 +158,22 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("scripts", scripts(&warehouse.scripts, &warehouse.name)),
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
             ("lineage", atom("lineage::LINEAGE")),
+            ("alerts", vector(warehouse.alerts.iter().map(alert).collect())),
         ],
     )
+}
+
+fn alert(alert: &Alert) -> Expression {
+    let of = match alert.of {
+        Watched::Lag => "Lag",
+        Watched::Backlog => "Backlog",
+        Watched::Unapplied => "Unapplied",
+        Watched::Duplicates => "Duplicates",
+        Watched::Quarantined => "Quarantined",
+        Watched::Age => "Age",
+    };
+    let of = atom(format!("descriptor::Watched::{of}"));
+    structure("descriptor::Alert", vec![("of", of), ("most", atom(alert.most.to_string()))])
 }
 
 /// A relation's name, and the words to choose it by.

@@ -2,6 +2,7 @@
 //! Knows no file, no database, no template. Collects every finding before it gives up: each part is looked
 //! at whatever is wrong with the others, and what could not be read is not missed twice.
 
+mod alert;
 mod bound;
 mod calendar;
 mod catalog;
@@ -103,6 +104,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         source: identity.source,
         roles,
         retention,
+        alerts: alert::lower(&parsed.value.alerts, &mut report),
         enums: catalog.enums().to_vec(),
         landings,
         stagings,
