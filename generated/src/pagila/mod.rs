@@ -346,5 +346,6 @@ What to try next:
             },
         ],
         lineage: lineage::LINEAGE,
+        alerts: vec![],
     }
 }

@@ -375,5 +375,6 @@ WHERE mart.revenue > 10000 AND EXISTS (SELECT FROM \"bronze\".\"br_sale\" WHERE 
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
         lineage: lineage::LINEAGE,
+        alerts: vec![],
     }
 }

@@ -69,5 +69,6 @@ pub fn warehouse() -> descriptor::Warehouse {
         scripts: descriptor::Scripts { source: None, sample: None, traffic: None },
         demo: vec![],
         lineage: lineage::LINEAGE,
+        alerts: vec![],
     }
 }
