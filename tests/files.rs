@@ -31,6 +31,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
 const SPEC: &str = include_str!("files/spec.toml");
+const BESIDE: &str = include_str!("files/beside.toml");
 
 /// The kinds of files whose rows tell their time.
 const KINDS: [&str; 3] = ["csv", "lines", "array"];
@@ -291,6 +292,57 @@ fn what_waits_and_what_is_wrong_is_told() {
     });
 }
 
+/// A source's changes and files land in turns, each above all that landed before, and none is taken for late that is
+/// not, or for known.
+#[test]
+fn files_land_beside_the_log_of_a_source() {
+    block_on(async {
+        let mut lake = Lake::of(BESIDE, Portion { rows: 2, bytes: 1 << 20 }).await;
+        let server = Server::shared_scratch().unwrap();
+        let source_name = format!("{}_source", lake.name);
+        server.ensure_database(&source_name).unwrap();
+        let url = server.url(&source_name);
+        let mut source = connection::connect(Database::Source, &url).await.unwrap();
+        source.execute("CREATE TABLE orders (order_id integer PRIMARY KEY, product text)").await.unwrap();
+        for round in 0..4_i32 {
+            // More pieces than the source's log has bytes between two transactions.
+            let rows = (0..160).fold(String::new(), |all, product| {
+                let (time, price) = (time(600 - usize::try_from(round).unwrap() * 100), round + 1);
+                all + &format!("{{\"at\": \"{time}\", \"product\": \"p{product}\", \"price\": {price}}}\n")
+            });
+            lake.put(&format!("{round}.jsonl"), &rows);
+            assert_eq!(lake.land().await.unwrap().rows(), 160);
+            let order =
+                format!("INSERT INTO orders VALUES ({round}, 'a'); UPDATE orders SET product = 'r{round}'");
+            source.execute(AssertSqlSafe(order)).await.unwrap();
+            let landed =
+                capture::capture(lake.warehouse, &url, &mut lake.target, &mut Breaks(None)).await.unwrap();
+            assert!(landed.rows() > 0);
+            lake.apply().await.unwrap();
+            lake.verified().await.unwrap();
+            let orders = lake.text("SELECT DISTINCT product FROM silver.dim_order").await;
+            assert_eq!(orders, format!("r{round}"));
+        }
+        // Each file told of an earlier time than the one before.
+        let prices = lake
+            .text("SELECT DISTINCT concat_ws(' ', price, sys_start, sys_end) FROM silver.dim_price_hist ORDER BY 1")
+            .await;
+        let wanted: Vec<String> = (0..4)
+            .map(|round| {
+                let end = if round == 0 { "infinity".to_owned() } else { time(700 - round * 100) };
+                format!("{} {} {end}", round + 1, time(600 - round * 100))
+            })
+            .collect();
+        assert_eq!(prices, wanted.join("\n"));
+        let drop = format!("SELECT pg_drop_replication_slot('{}')", lake.name);
+        source.execute(AssertSqlSafe(drop)).await.unwrap();
+        source.close().await.unwrap();
+        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {source_name}"))).await.unwrap();
+        lake.end().await;
+    });
+}
+
 /// Compares what is rendered with what was expected, or rewrites that.
 fn expect(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name);
@@ -334,9 +386,13 @@ impl capture::Progress for Breaks {
 
 impl Lake {
     async fn new(portion: Portion) -> Self {
+        Self::of(SPEC, portion).await
+    }
+
+    async fn of(spec: &str, portion: Portion) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("lake_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let files = Files::alone("shop", SourceText::new("spec/shop/spec.toml", SPEC));
+        let files = Files::alone("shop", SourceText::new("spec/shop/spec.toml", spec));
         let model =
             model::load(&files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
         let emitted = emit::emit(&model, &Workspace { warehouses: vec!["shop".to_owned()], default: None });
@@ -347,7 +403,7 @@ impl Lake {
         let mut target = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();
         let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
         target.execute(AssertSqlSafe(up)).await.unwrap();
-        let warehouse = Box::leak(Box::new(descriptor::warehouse(&model, &lock, "shop")));
+        let warehouse = Box::leak(Box::new(descriptor::warehouse(&model, &lock, &name)));
         let directory = tempfile::tempdir().unwrap();
         Self { name, directory, warehouse, target, portion, written: 0 }
     }
