@@ -31,6 +31,10 @@ const RENAME_POINTS: Edit = (
     "name = \"points\", type = \"integer\"",
     "name = \"score\", from = \"points\", renamed_from = \"points\", type = \"integer\"",
 );
+const LOOK_UP: Edit = (
+    "on = [\"store_id\"], at = \"sold_at\" }]",
+    "on = [\"store_id\"], at = \"sold_at\" }, { name = \"other\", relation = \"lookup_store\", on = [\"customer_id\"], at = \"sold_at\" }]",
+);
 const DROP_CITY: [Edit; 3] = [
     ("    { name = \"city\", type = \"text\", null = true, from = \"shop.city\" },\n", ""),
     (
@@ -222,6 +226,97 @@ fn a_rebase_is_resolved_by_generating() {
     git(folder, &["rebase", "--continue"]);
     assert_eq!(git(folder, &["status", "--porcelain"]), "");
     assert_eq!(said(folder, &["generate", "--check"]).0, Some(0));
+}
+
+/// Each branch with as many migrations as it has commits, one of which builds an index beside others: theirs stay as they
+/// are, all of ours are made anew on top.
+#[test]
+fn branches_of_several_migrations_are_resolved_by_generating() {
+    let one: &[&[Edit]] = &[&[ADD_NOTE]];
+    let two: &[&[Edit]] = &[&[ADD_NOTE], &[LOOK_UP]];
+    let theirs: &[&[Edit]] = &[&[ADD_PHONE], &[RENAME_POINTS]];
+    for (name, ours, theirs, count) in [
+        ("rebased_two_of_ours.txt", two, &theirs[..1], 4),
+        ("rebased_two_of_theirs.txt", one, theirs, 4),
+        ("rebased_two_and_two.txt", two, theirs, 5),
+    ] {
+        let repository = repository();
+        let folder = repository.path();
+        for (branch, commits) in [("feature", ours), ("main", theirs)] {
+            if branch == "feature" {
+                git(folder, &["checkout", "--quiet", "-b", "feature"]);
+            } else {
+                git(folder, &["checkout", "--quiet", "main"]);
+            }
+            for edits in commits {
+                edit(folder, edits);
+                generate_and_commit(folder, branch);
+            }
+        }
+        let up = |migration: &str| {
+            fs::read_to_string(folder.join("migration/src/shop").join(migration).join("up.sql")).unwrap()
+        };
+        let on_main: Vec<(String, String)> =
+            migrations(folder).into_iter().map(|name| (up(&name), name)).collect();
+        git(folder, &["checkout", "--quiet", "feature"]);
+        assert_eq!(said(folder, &["check", "--base", "main"]).0, Some(0), "{name}");
+        let (merged, text) = try_git(folder, &["merge", "--quiet", "main"]);
+        assert!(!merged && text.contains("migration/src/shop/lock.toml"), "{text}");
+        let spec = fs::read_to_string(folder.join("spec/shop/spec.toml")).unwrap();
+        assert!(!spec.contains("<<<<<<<"), "{name}: {spec}");
+        let (status, text) = said(folder, &["generate", "--rebase"]);
+        assert_eq!(status, Some(0), "{text}");
+        expect(name, &text);
+        let names = migrations(folder);
+        assert_eq!(names.len(), count, "{name}: {names:?}");
+        for ((before, was), now) in on_main.iter().zip(&names) {
+            assert_eq!((before, was), (&up(now), now), "{name}");
+        }
+        for (number, migration) in names.iter().enumerate() {
+            assert!(migration.starts_with(&format!("m{:06}_", number + 1)), "{name}: {names:?}");
+        }
+        for arguments in [&["generate", "--check"][..], &["migrate", "verify"]] {
+            let (status, text) = said(folder, arguments);
+            assert_eq!(status, Some(0), "{name}: {text}");
+        }
+        git(folder, &["add", "--all"]);
+        git(folder, &["commit", "--quiet", "--no-edit"]);
+        let (status, text) = said(folder, &["generate", "--rebase", "main"]);
+        assert!(status == Some(0) && text.contains(", 0 changed"), "{text}");
+    }
+}
+
+/// Commit by commit onto theirs: after each, what ours have changed so far stands on top of them.
+#[test]
+fn a_rebase_of_several_commits_is_resolved_by_generating() {
+    let repository = repository();
+    let folder = repository.path();
+    git(folder, &["checkout", "--quiet", "-b", "feature"]);
+    for edits in [&[ADD_NOTE], &[LOOK_UP]] {
+        edit(folder, edits);
+        generate_and_commit(folder, "ours");
+    }
+    git(folder, &["checkout", "--quiet", "main"]);
+    for edits in [&[ADD_PHONE], &[RETYPE_POINTS]] {
+        edit(folder, edits);
+        generate_and_commit(folder, "theirs");
+    }
+    git(folder, &["checkout", "--quiet", "feature"]);
+    assert!(!try_git(folder, &["rebase", "main"]).0);
+    for _ in 0..2 {
+        let (status, text) = said(folder, &["generate", "--rebase", "main"]);
+        assert_eq!(status, Some(0), "{text}");
+        git(folder, &["add", "--all"]);
+        try_git(folder, &["rebase", "--continue"]);
+    }
+    assert_eq!(git(folder, &["status", "--porcelain"]), "");
+    let names = migrations(folder);
+    let ours = ["m000004_fact_sale_add_note_and_1_more", "m000005_fact_sale_index"];
+    assert_eq!(names[3..], ours, "{names:?}");
+    for arguments in [&["generate", "--check"][..], &["migrate", "verify"]] {
+        let (status, text) = said(folder, arguments);
+        assert_eq!(status, Some(0), "{text}");
+    }
 }
 
 /// Theirs stands as it was, ours comes after it, and together they are what the spec says.

@@ -107,9 +107,64 @@ fn its_steps_check_a_pull_request_and_show_its_plan() {
     assert!(summary.contains("m000002_dim_customer_hist_change_points"), "{summary}");
     assert!(summary.contains("ALTER COLUMN \"points\" TYPE bigint"), "{summary}");
     assert_eq!(fs::read_to_string(checkout.join("plan.md")).unwrap(), summary);
+    // GitHub checks out what the merge would be, on no branch, when the base has gone on.
+    run(&origin, "echo more > README && git add --all && git commit --quiet -m more");
+    run(
+        &checkout,
+        "git fetch --quiet && git checkout --quiet --detach origin/main && git merge --quiet --no-edit feature",
+    );
+    fs::remove_file(checkout.join("summary.md")).unwrap();
+    for name in
+        ["The spec is right", "Everything is generated", "It goes together with what the base has done"]
+    {
+        step(name);
+    }
+    step("What the migration would do");
+    assert_eq!(fs::read_to_string(checkout.join("summary.md")).unwrap(), summary);
     // Nothing of the checkout is another than before.
     assert_eq!(run(&checkout, "git status --porcelain --untracked-files=no"), "");
     step("Everything is generated");
+}
+
+/// The plan is posted once, and brought up to date from then on; one that is too long for a comment says so.
+#[test]
+fn its_comment_is_one_a_pull_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let (_, script) = scripts().into_iter().find(|(name, _)| name.starts_with("Post it")).unwrap();
+    // What `gh` is told, and what it would say of the comments that are there.
+    fs::write(
+        place.join("gh"),
+        "#!/bin/sh\necho \"$*\" >> said\ncase \"$*\" in *--paginate*) cat there ;; esac\n",
+    )
+    .unwrap();
+    run(place, "chmod +x gh");
+    let long = format!("{}\n{}", "<details>\n\n```sql", "SELECT 'é';\n".repeat(9000));
+    for (plan, there, told) in [
+        ("No hazards.\n", "", "--method POST repos/ann/shop/issues/7/comments --field body=@body.md"),
+        (
+            "No hazards.\n",
+            "41\n42\n",
+            "--method PATCH repos/ann/shop/issues/comments/41 --field body=@body.md",
+        ),
+        (&long, "", "--method POST repos/ann/shop/issues/7/comments --field body=@body.md"),
+    ] {
+        fs::write(place.join("plan.md"), plan).unwrap();
+        fs::write(place.join("there"), there).unwrap();
+        fs::write(place.join("said"), "").unwrap();
+        run(place, &format!("export PATH=\"$PWD:$PATH\" GITHUB_REPOSITORY=ann/shop NUMBER=7\n{script}"));
+        let said = fs::read_to_string(place.join("said")).unwrap();
+        assert!(said.lines().next().unwrap().contains("repos/ann/shop/issues/7/comments"), "{said}");
+        assert_eq!(said.lines().last().unwrap(), format!("api {told}"));
+        let body = String::from_utf8_lossy(&fs::read(place.join("body.md")).unwrap()).into_owned();
+        assert!(
+            body.starts_with("<!-- the plan of medallion -->\n") && body.len() < 65_536,
+            "{}",
+            body.len()
+        );
+        assert_eq!(body.contains("It goes on"), plan == long);
+        assert_eq!(body.matches("```").count() % 2, 0);
+    }
 }
 
 /// Runs a script as a step is run.
