@@ -5,7 +5,7 @@ mod wished;
 
 use std::fmt::Write as _;
 
-use super::source::NOTE;
+use super::source::{NOTE, Row};
 
 const DIMENSIONS: [&str; 4] = ["dim_customer_hist", "dim_client_hist", "Kundën \"alt\"_hist", LONGEST];
 /// As long as a name can be.
@@ -17,7 +17,7 @@ const SOUR: [&str; 3] = ["sour", "it's \"bitter\"", "acid"];
 const UNITS: [&str; 5] = ["month", "day", "week", "quarter", "year"];
 
 /// What a field of the source can be in the warehouse: its names, and its types.
-const FIELDS: [(&str, &[&str], &[&str]); 14] = [
+const FIELDS: [(&str, &[&str], &[&str]); 15] = [
     ("customer_id", &["customer_id"], &["integer"]),
     ("code", &["code"], &["text"]),
     ("region", &["region"], &["integer"]),
@@ -32,6 +32,16 @@ const FIELDS: [(&str, &[&str], &[&str]); 14] = [
     ("till", &["till", "desk"], &["integer", "bigint", "text"]),
     ("amount", &["amount", "paid"], &["numeric(10,2)", "numeric(12,3)", "numeric", "text"]),
     (NOTE, &["note", "said"], &["text"]),
+    (LOUD, &["loud", "cry \"x\""], &["text", "varchar"]),
+];
+
+/// What is computed of a customer: by an expression of a staging view.
+pub const LOUD: &str = "loud";
+/// Expressions, each with what it reads.
+const EXPRESSIONS: [(&str, &[&str]); 3] = [
+    ("\"its name\" || '!'", &["name"]),
+    ("coalesce(\"its email\", \"its name\")", &["email", "name"]),
+    ("nullif(\"its name\", 'Ann')", &["name"]),
 ];
 
 /// A spec.
@@ -72,6 +82,8 @@ pub struct Relation {
     pub key: usize,
     description: Option<&'static str>,
     pub versioned: bool,
+    /// Whether a staging view reads for it what has landed.
+    pub staged: bool,
     refused: bool,
     apart: Option<&'static str>,
     every: &'static str,
@@ -87,6 +99,8 @@ pub struct Column {
     null: bool,
     pub tracked: bool,
     described: bool,
+    /// By which expression it is computed, where it is.
+    pub expression: usize,
     pub backfill: bool,
     /// The transaction up to which it is NULL, where it began without its past.
     pub since: Option<usize>,
@@ -141,6 +155,22 @@ impl Relation {
         }
     }
 
+    /// Its columns, as a view of what has landed shows them.
+    fn write_staging(&self, name: &str, from: &str, text: &mut String) {
+        writeln!(text, "\n[[staging]]\nname = {name}\nfrom = {from}\ncolumns = [").unwrap();
+        for column in self.columns.iter().filter(|column| column.field != "city") {
+            write!(text, "    {{ name = {}", quoted(column.name())).unwrap();
+            column.write_source(self, text);
+            text.push_str(" },\n");
+        }
+        text.push_str("]\nfields = [\n");
+        let read = self.column(LOUD).map_or(&[][..], |column| EXPRESSIONS[column.expression].1);
+        for field in read {
+            writeln!(text, "    {{ name = \"its {field}\", type = \"text\", from = \"{field}\" }},").unwrap();
+        }
+        text.push_str("]\n");
+    }
+
     fn column(&self, field: &str) -> Option<&Column> {
         self.columns.iter().find(|one| one.field == field)
     }
@@ -151,7 +181,20 @@ impl Column {
         self.name.name
     }
 
-    fn new(field: &'static str, null: bool) -> Self {
+    /// Where its values come from, and what they are.
+    fn write_source(&self, relation: &Relation, text: &mut String) {
+        let from = match self.field {
+            "city" => "from = \"shop.city\"".to_owned(),
+            LOUD => format!("expr = {}", quoted(EXPRESSIONS[self.expression].0)),
+            field => format!("from = {}", quoted(field)),
+        };
+        write!(text, ", type = \"{}\", {from}", self.data_type).unwrap();
+        if self.null && !relation.key().contains(&self.field) {
+            text.push_str(", null = true");
+        }
+    }
+
+    pub fn new(field: &'static str, null: bool) -> Self {
         let (_, names, types) = known(field);
         Self {
             name: Named::new(names[0]),
@@ -160,6 +203,7 @@ impl Column {
             null,
             tracked: true,
             described: false,
+            expression: 0,
             backfill: false,
             since: None,
         }
@@ -177,7 +221,7 @@ fn known(field: &str) -> (&'static str, &'static [&'static str], &'static [&'sta
 /// What a dimension or a fact can have.
 fn fields(table: &str) -> &'static [&'static str] {
     match table {
-        "customer" => &["email", "mood", "points", "phone", "seen"],
+        "customer" => &["email", "mood", "points", "phone", "seen", LOUD],
         _ => &["till", NOTE, "city"],
     }
 }
@@ -198,6 +242,7 @@ impl Spec {
             key: 0,
             description: None,
             versioned: false,
+            staged: false,
             refused: false,
             apart: None,
             every: "month",
@@ -219,6 +264,19 @@ impl Spec {
             measures: 1,
             retained: 0,
             dropped: Vec::new(),
+        }
+    }
+
+    /// What a column says of a row.
+    pub fn value(&self, column: &Column, row: &Row) -> Option<String> {
+        if column.field != LOUD {
+            return row.get(column.field)?.clone().map(|value| self.called(column, value));
+        }
+        let (name, email) = (row.get("name")?.clone()?, row.get("email").cloned().flatten());
+        match column.expression {
+            0 => Some(format!("{name}!")),
+            1 => Some(email.unwrap_or(name)),
+            _ => Some(name).filter(|name| name != "Ann"),
         }
     }
 
@@ -279,18 +337,23 @@ impl Spec {
              {{ name = \"store_id\", type = \"integer\" }},\n    {{ name = \"city\", type = \"text\", null = true }},\n]"
         )
         .unwrap();
-        for relation in &self.relations {
-            self.write(relation, &mut text);
+        for (place, relation) in self.relations.iter().enumerate() {
+            self.write(place, relation, &mut text);
         }
         self.write_joins(&mut text);
         self.write_marts(&mut text);
         text
     }
 
-    fn write(&self, relation: &Relation, text: &mut String) {
+    fn write(&self, place: usize, relation: &Relation, text: &mut String) {
         let (kind, landing) =
             if relation.is_fact() { ("fact", &self.landings[1]) } else { ("dimension", &self.landings[0]) };
-        let (name, from, said) = (quoted(relation.name()), quoted(landing.name), relation.name.said());
+        let (name, mut from, said) = (quoted(relation.name()), quoted(landing.name), relation.name.said());
+        if relation.staged {
+            let staging = quoted(&format!("it's staged {place}"));
+            relation.write_staging(&staging, &from, text);
+            from = staging;
+        }
         let own =
             |field: &str| relation.column(field).map_or_else(|| quoted(field), |one| quoted(one.name()));
         let key: Vec<String> = relation.key().iter().map(|field| own(field)).collect();
@@ -327,17 +390,9 @@ impl Spec {
         }
         text.push_str("columns = [\n");
         for column in &relation.columns {
-            let from = if column.field == "city" { "shop.city" } else { column.field };
-            write!(
-                text,
-                "    {{ name = {}, type = \"{}\", from = {}",
-                quoted(column.name()),
-                column.data_type,
-                quoted(from)
-            )
-            .unwrap();
-            if column.null && !relation.key().contains(&column.field) {
-                text.push_str(", null = true");
+            write!(text, "    {{ name = {}", quoted(column.name())).unwrap();
+            if !relation.staged || column.field == "city" {
+                column.write_source(relation, text);
             }
             if !column.tracked {
                 text.push_str(", tracked = false");

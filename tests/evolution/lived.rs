@@ -50,7 +50,7 @@ pub struct Life {
     slot: String,
     history: History,
     /// The system time of each transaction that was captured.
-    times: Vec<String>,
+    pub times: Vec<String>,
     pub spec: Spec,
     pub files: FileSet,
     /// What others have written, past the source.
@@ -303,10 +303,9 @@ impl Life {
                     "city" => row["store_id"]
                         .as_ref()
                         .and_then(|store| self.history.first("store", store, transaction)?["city"].clone()),
-                    field => row[field].clone(),
+                    _ => self.spec.value(column, row),
                 };
                 let value = value.filter(|_| column.since.is_none_or(|begun| since >= begun));
-                let value = value.map(|value| self.spec.called(column, value));
                 (column.name().to_owned(), value.into())
             });
             serde_json::Value::Object(values.collect())

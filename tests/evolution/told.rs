@@ -3,6 +3,7 @@
 use medallion::emit;
 
 use super::catalog::psql;
+use super::drawn::{Column, LOUD};
 use super::lived::{Life, loaded};
 use super::past;
 use super::source::Draws;
@@ -87,6 +88,47 @@ fn a_column_that_went_and_came_again_has_its_history() {
     }
     assert!(known(&life) > 0);
     traffic(&mut life, 10);
+}
+
+/// A dimension comes to be read through a staging view, which computes a column of it: first from now on, then by another
+/// expression, then with its past, until what is read is a landing table again.
+#[test]
+fn what_is_computed_of_what_has_landed_goes_along() {
+    let mut life = Life::begin();
+    let mut draws = Draws(5);
+    life.run().unwrap();
+    let mut go_on = |life: &mut Life, what: &str| {
+        life.migrate().unwrap_or_else(|error| panic!("{what}: {error}"));
+        for _ in 0..5 {
+            life.change(&mut draws);
+        }
+        life.run().unwrap_or_else(|error| panic!("{what}: {error}"));
+        life.holds().unwrap_or_else(|error| panic!("{what}: {error}"));
+        life.spec.settle();
+    };
+    go_on(&mut life, "as it was");
+    life.spec.relations[0].staged = true;
+    go_on(&mut life, "staged");
+    let mut loud = Column::new(LOUD, true);
+    loud.since = Some(life.times.len());
+    life.spec.relations[0].columns.push(loud);
+    go_on(&mut life, "from now on");
+    for expression in [1, 2] {
+        life.spec.relations[0].columns.last_mut().unwrap().expression = expression;
+        go_on(&mut life, "another expression");
+    }
+    let gone = life.spec.relations[0].columns.pop().unwrap();
+    life.spec.dropped.push(format!("dim_customer_hist.{}", gone.name()));
+    go_on(&mut life, "gone");
+    let mut loud = Column::new(LOUD, true);
+    loud.backfill = true;
+    life.spec.relations[0].columns.insert(0, loud);
+    go_on(&mut life, "with its past");
+    assert_ne!(asked(&life, "SELECT count(*) FROM silver.dim_customer_hist WHERE loud IS NOT NULL"), "0");
+    let gone = life.spec.relations[0].columns.remove(0);
+    life.spec.dropped.push(format!("dim_customer_hist.{}", gone.name()));
+    life.spec.relations[0].staged = false;
+    go_on(&mut life, "landed");
 }
 
 #[test]

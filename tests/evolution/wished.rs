@@ -1,7 +1,10 @@
 //! Drawn changes of specs: each says in the spec what the change means, as whoever writes it would have to.
 
 use super::super::source::Draws;
-use super::{Column, DIMENSIONS, FACTS, LOOKUPS, Named, Relation, SCHEMAS, SOUR, Spec, UNITS, fields, known};
+use super::{
+    Column, DIMENSIONS, EXPRESSIONS, FACTS, LOOKUPS, LOUD, Named, Relation, SCHEMAS, SOUR, Spec, UNITS,
+    fields, known,
+};
 
 impl Spec {
     /// What was said of the change before is said no more.
@@ -20,7 +23,7 @@ impl Spec {
     /// A change, by what it is; nothing where the one that was drawn does not go. What was captured up to a
     /// transaction is the past of a column that begins now.
     pub fn change(&mut self, draws: &mut Draws, captured: usize) -> Option<String> {
-        let number = draws.below(28);
+        let number = draws.below(31);
         let count = self.relations.len();
         let at = draws.below(count);
         let taken: Vec<&str> = self.relations.iter().map(Relation::name).collect();
@@ -32,7 +35,11 @@ impl Spec {
                 if relation.column(field).is_some() {
                     return None;
                 }
+                if field == LOUD && !relation.staged {
+                    return None;
+                }
                 let mut column = Column::new(field, true);
+                column.expression = draws.below(EXPRESSIONS.len());
                 column.data_type = draws.one::<&str>(known(field).2);
                 column.name = Named::new(free(relation, field, draws)?);
                 column.backfill = field == "city" || draws.below(2) == 0;
@@ -216,6 +223,19 @@ impl Spec {
                 let before = self.retained;
                 self.retained = draws.below(3);
                 (before != self.retained).then(|| format!("retention {}", self.retained))
+            }
+            28 | 29 if relation.column(LOUD).is_none() => {
+                relation.staged = !relation.staged;
+                Some(format!("{name} staged {}", relation.staged))
+            }
+            // Another expression; renamed at once it would be another column.
+            28..=30 => {
+                let column = relation.columns.iter_mut().find(|one| one.field == LOUD)?;
+                if column.name.before.is_some() {
+                    return None;
+                }
+                column.expression = (column.expression + 1) % EXPRESSIONS.len();
+                Some(format!("{name}.{} by {}", column.name(), EXPRESSIONS[column.expression].0))
             }
             25 if count == 2 => {
                 let mut second = relation.clone();
