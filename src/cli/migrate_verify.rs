@@ -9,7 +9,7 @@ use similar::TextDiff;
 
 use super::catalog::{self, Catalog};
 use super::workspace::Workspace;
-use super::{Error, check, drift, live, read};
+use super::{Error, check, drift, live, read, seeded};
 use crate::emit::{self, FileSet, Past};
 use crate::finding::Findings;
 use crate::model::{self, Warehouse};
@@ -104,11 +104,39 @@ fn verify(
         ("the migrations, first to last, make what a fresh install makes".to_owned(), same),
         ("the last migration, taken back, leaves what was there before".to_owned(), back),
     ];
+    if past.lock.migrations.len() > 1 {
+        checked.push(survive(server, number, warehouse, past)?);
+    }
     if let Some(live) = live {
         let names: Vec<&str> = past.lock.migrations.iter().map(|one| one.name.as_str()).collect();
         checked.push(live.check(&names, drifted));
     }
     Ok(checked)
+}
+
+/// Rows stand in every table while the migrations after the first run over them.
+fn survive(server: &Server, number: usize, warehouse: &Warehouse, past: &Past) -> Result<Checked, Error> {
+    let mut law = String::new();
+    let scratch = Scratch::new(server, format!("seeded_{number}"))?;
+    for migration in &past.lock.migrations {
+        let up = sql(past, warehouse, &migration.name, "up.sql");
+        let before = seeded::read(&scratch.answer(seeded::COUNT)?)?;
+        let tables = before.values().filter(|(count, _)| *count > 0).count();
+        law = format!("rows of {tables} tables survive, but for what a migration says that it lets go");
+        if let Err(why) = scratch.run(&up) {
+            // It may have to be so, as where a value goes that the row has.
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            let untried = format!("{law}; `{}` does not take those that were made up: {why}", migration.name);
+            return Ok((untried, Ok(())));
+        }
+        let after = seeded::read(&scratch.answer(seeded::COUNT)?)?;
+        let lost = seeded::lost(&before, &after, &up);
+        if !lost.is_empty() {
+            return Ok((law, Err(format!("`{}` loses rows of {}", migration.name, lost.join(", ")))));
+        }
+        scratch.answer(seeded::SEED)?;
+    }
+    Ok((law, Ok(())))
 }
 
 /// The database that the environment names.

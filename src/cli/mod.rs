@@ -18,6 +18,7 @@ mod new;
 mod plan;
 pub mod read;
 pub mod schema;
+mod seeded;
 mod workspace;
 
 use std::ffi::OsString;

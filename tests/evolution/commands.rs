@@ -202,6 +202,17 @@ fn migrations_are_proved_on_scratch_databases() {
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("-column silver.dim_customer_hist.points bigint"), "{text}");
     assert!(text.contains("+column silver.dim_customer_hist.points smallint"), "{text}");
+
+    // Or has let it take rows away.
+    let changed = format!("{up}\nDELETE FROM silver.fact_sale;\n");
+    fs::write(&path, &changed).unwrap();
+    fs::write(place.join("lock.toml"), lock.replace(&checksum(&up), &checksum(&changed))).unwrap();
+    let (status, text) = said(folder.path(), &["migrate", "verify"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("`m000002_dim_customer_hist_change_points` loses rows of \"silver\".\"fact_sale\""),
+        "{text}"
+    );
 }
 
 /// A migration that rewrites a table runs where the spec says that it may; what was allowed once stays so.
