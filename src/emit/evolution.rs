@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::shape::Shape;
 use super::sql::{self, Script, migration};
 use super::{FileSet, Workspace, files, mark, rust, spec_of};
-use crate::model::{Enum, Name, Silver, Storage, Warehouse};
+use crate::model::{Enum, Name, Silver, Storage, TOOL_SCHEMA, Warehouse};
 use crate::plan::beside::{self, Beside};
 use crate::plan::decision::{Decisions, Known, Undecided};
 use crate::plan::difference::Failure;
@@ -230,8 +230,13 @@ impl Planned {
         warehouse: &Warehouse,
     ) -> Result<Vec<Self>, Unable> {
         let number = before.migrations.len() + 1;
+        // What says nothing about rows is called after the relations that it is about.
+        let labels = match decisions.labels.as_slice() {
+            [] => changed(before, now),
+            labels => labels.to_vec(),
+        };
         let whole = |up: Vec<Step>, down: Vec<Step>| Self {
-            name: name(number, &decisions.labels),
+            name: name(number, &labels),
             up,
             down,
             course: Course::Whole,
@@ -421,6 +426,24 @@ fn folder(warehouse: &Warehouse) -> String {
 fn marks(warehouse: &Warehouse) -> (String, String) {
     let from = spec_of(warehouse);
     (mark("--", &from), mark("//", &from))
+}
+
+/// The relations whose scripts say something else than before, or else what other scripts are about.
+fn changed(before: &Lock, now: &Lock) -> Vec<String> {
+    let there = |lock: &Lock, script: &lock::Script| {
+        lock.scripts.iter().any(|one| one.title == script.title && one.sql == script.sql)
+    };
+    let come = now.scripts.iter().filter(|one| !there(before, one));
+    let gone = before.scripts.iter().filter(|one| now.scripts.iter().all(|other| other.title != one.title));
+    let titles: Vec<&str> = come.chain(gone).map(|one| one.title.as_str()).collect();
+    let about =
+        |(kind, what): (&str, &'_ str)| if kind == TOOL_SCHEMA { what.to_owned() } else { kind.to_owned() };
+    let others = titles.iter().filter_map(|title| title.split_once(": ").map(about));
+    let relations = titles.iter().filter(|title| !title.contains(": "));
+    let relations: Vec<String> =
+        relations.filter_map(|title| title.split_once('.')).map(|(_, name)| name.to_owned()).collect();
+    let named = if relations.is_empty() { others.collect() } else { relations };
+    named.into_iter().map(|name| format!("change_{name}")).collect()
 }
 
 /// `m000002_dim_customer_hist_add_phone`.

@@ -166,6 +166,11 @@ impl Known {
         Self { schemas: schemas.clone(), ..Self::read(&schemas.model(model)) }
     }
 
+    /// Whether there is such a mart, however it is kept.
+    fn has_mart(&self, name: &Name) -> bool {
+        self.reads.iter().any(|(mart, _)| mart == name)
+    }
+
     /// What it takes to come from here to `new`.
     ///
     /// # Errors
@@ -199,7 +204,10 @@ impl Known {
                     relation.compare(wanted, &now, evolution, &mut decisions, &mut undecided);
                 }
                 None => {
-                    labels.push(format!("drop_{}", before.name));
+                    labels.push(match new.has_mart(before) {
+                        true => format!("{}_kept_otherwise", before.name),
+                        false => format!("drop_{}", before.name),
+                    });
                     // What is computed from the rest can go.
                     if relation.kind == Kind::Mart || is_allowed(evolution, before, None) {
                         continue;
@@ -214,7 +222,10 @@ impl Known {
             }
         }
         for name in added {
-            labels.push(format!("add_{}", name.name));
+            labels.push(match self.has_mart(name) {
+                true => format!("{}_kept_otherwise", name.name),
+                false => format!("add_{}", name.name),
+            });
             if new.relations[name].kind == Kind::Mart {
                 decisions.stale.insert(name.clone());
             }
