@@ -7,5 +7,8 @@ use std::process::ExitCode;
 use medallion_runtime::cli;
 
 fn main() -> ExitCode {
-    cli::main(&[("pagila", warehouse::pagila::warehouse)], Some("pagila"))
+    cli::main(
+        &[("ecommerce", warehouse::ecommerce::warehouse), ("pagila", warehouse::pagila::warehouse)],
+        Some("pagila"),
+    )
 }

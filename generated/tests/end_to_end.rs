@@ -26,6 +26,7 @@ mod roles;
 mod sample;
 mod secure;
 mod selected;
+mod star;
 mod tested;
 mod unit_tested;
 mod verified;

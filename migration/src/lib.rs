@@ -2,4 +2,5 @@
 
 //! The migrations of every warehouse of this workspace.
 
+pub mod ecommerce;
 pub mod pagila;

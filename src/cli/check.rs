@@ -132,14 +132,17 @@ fn limits(warehouse: &Warehouse) -> Vec<String> {
 /// What a warehouse is made of, in a line.
 fn inventory(warehouse: &Warehouse) -> String {
     use crate::model::Origin::{Declared, Lookup};
+    use crate::model::TOOL_SCHEMA;
     let dimensions = |origin| {
         let is = |kind: &SilverKind| matches!(kind, SilverKind::Dimension(it) if it.origin == origin);
         warehouse.silver.iter().filter(|silver| is(&silver.kind)).count()
     };
     let lookups = dimensions(Lookup);
+    // A lookup's own landing table goes with it.
+    let declared = warehouse.landings.iter().filter(|landing| landing.name.schema != TOOL_SCHEMA);
     let facts = warehouse.silver.iter().filter(|silver| matches!(silver.kind, SilverKind::Fact(_)));
     let counts = [
-        (warehouse.landings.len() - lookups, "landing table", "landing tables"),
+        (declared.count(), "landing table", "landing tables"),
         (lookups, "lookup", "lookups"),
         (dimensions(Declared), "dimension", "dimensions"),
         (facts.count(), "fact", "facts"),

@@ -123,10 +123,9 @@ fn query(staging: &Staging, binding: Binding) -> String {
     let (until, gone_until) = match binding {
         Binding::Present => (String::new(), String::new()),
         Binding::Travel => {
-            let until = |alias: &str, indent: &str| {
-                format!("\n{indent}AND \"{alias}\".\"commit_ts\" <= (SELECT \"medallion\".\"as_of_time\"())")
-            };
-            (until("change", "        "), until("gone", "        "))
+            let until =
+                |column: &str| format!("\n        AND {column} <= (SELECT \"medallion\".\"as_of_time\"())");
+            (until("\"change\".\"commit_ts\""), until("\"commit_ts\""))
         }
     };
     let feed = relation(&staging.feed);
@@ -139,12 +138,18 @@ FROM (
     FROM (
 {last}
     ) AS \"last\"{records}
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM {feed}
+        WHERE \"op\" = 'T'{gone_until}
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
     WHERE \"last\".\"op\" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM {feed} AS \"gone\"
-        WHERE \"gone\".\"op\" = 'T'
-        AND (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\") > (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\"){gone_until}
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
     )
 ) AS {name}",
         columns = columns.join(",\n    "),
