@@ -472,5 +472,6 @@ What to try next:
             },
         ],
         lineage: lineage::LINEAGE,
+        alerts: vec![],
     }
 }

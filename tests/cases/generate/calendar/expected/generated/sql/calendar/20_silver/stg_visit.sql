@@ -32,12 +32,18 @@ FROM (
         ORDER BY "found"."id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" bigint, "at" timestamptz, "minutes" integer)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_visit"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_visit" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_visit";
 
@@ -73,13 +79,19 @@ FROM (
         ORDER BY "found"."id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" bigint, "at" timestamptz, "minutes" integer)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_visit"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_visit" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
-        AND "gone"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_visit";
 

@@ -1029,12 +1029,18 @@ FROM (
         ORDER BY "found"."id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" bigint, "at" timestamptz, "minutes" integer)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_visit"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_visit" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_visit";
 
@@ -1070,13 +1076,19 @@ FROM (
         ORDER BY "found"."id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" bigint, "at" timestamptz, "minutes" integer)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_visit"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_visit" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
-        AND "gone"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_visit";
 
@@ -1552,5 +1564,5 @@ TO "calendar_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'calendar',
-    'cd6ad10d5f28f8c56b479a6434567401776f5a610423c122adb2b51bb7a4994f'
+    '226f3b3530f995375e96f9cb1d50eb9559a49c9b5dddfe7dd985577611c9910f'
 );

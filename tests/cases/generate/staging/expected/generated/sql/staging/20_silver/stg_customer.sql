@@ -40,12 +40,18 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" integer, "first_name" text, "last_name" text, "tier" text, "email" text)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("tier" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_customer" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_customer";
 
@@ -89,13 +95,19 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" integer, "first_name" text, "last_name" text, "tier" text, "email" text)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("tier" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_customer" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
-        AND "gone"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_customer";
 

@@ -1098,12 +1098,18 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" integer, "first_name" text, "last_name" text, "tier" text, "email" text)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("tier" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_customer" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_customer";
 
@@ -1147,13 +1153,19 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("id" integer, "first_name" text, "last_name" text, "tier" text, "email" text)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("tier" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_customer" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
-        AND "gone"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_customer";
 
@@ -1206,12 +1218,18 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_line"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_line" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_line";
 
@@ -1258,13 +1276,19 @@ FROM (
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_line"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
     WHERE "last"."op" <> 'D'
-    AND NOT EXISTS (
-        SELECT
-        FROM "bronze"."br_line" AS "gone"
-        WHERE "gone"."op" = 'T'
-        AND ("gone"."commit_ts", "gone"."lsn", "gone"."seq") > ("last"."commit_ts", "last"."lsn", "last"."seq")
-        AND "gone"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
 ) AS "stg_line";
 
@@ -2021,5 +2045,5 @@ TO "staging_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    'bc7062dbfd039eceeb09ae22e2b015987f9f27df3c062a2cbb31eb6fa7d60a98'
+    'eaecadaf65aaabde55cf6e94af277fb80f7a6745074e25ad27747d465aabe94e'
 );
