@@ -20,10 +20,10 @@ use super::position::{self, Lock, Lsn, SourcePosition, State, SystemTime};
 use super::preflight::{Problems, Site};
 use super::standing;
 use super::{Point, Way, fit};
-use crate::descriptor::{Deletes, Polling};
+use crate::descriptor::{Deletes, Name, Polling};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place, polled};
-use crate::statement;
+use crate::{quote, statement};
 
 use page::{Cursor, From};
 use table::Table;
@@ -52,10 +52,21 @@ pub struct Poller {
 struct Watermark {
     /// Up to which time of change all that was there has landed.
     time: Option<SystemTime>,
+    /// The time of change that landed last: nothing later is passed over, whatever clock has written it.
+    last: Option<SystemTime>,
     /// When keys were last compared.
     compared: Option<SystemTime>,
     /// When it was last written down.
     written: Instant,
+}
+
+impl Watermark {
+    /// From which time of change on rows are read: so far behind the watermark, or, where that lies later, behind
+    /// what landed last.
+    fn looking_back(self, time: SystemTime, look_back: Duration) -> SystemTime {
+        let back = time.before(look_back);
+        self.last.map_or(back, |last| back.min(last.after(Duration::from_micros(1))))
+    }
 }
 
 /// What is left to do.
@@ -99,13 +110,14 @@ impl Poller {
         };
         let from = match (self.cursor.take(), watermark.time) {
             (Some(cursor), _) => From::Behind(cursor),
-            (None, Some(time)) => From::Time(time.before(polling.look_back)),
+            (None, Some(time)) => From::Time(watermark.looking_back(time, polling.look_back)),
             (None, None) => From::Beginning,
         };
         let asked = page::Asked { table, from, upto: self.upto, most: polling.page };
         let read = land_page(way, &asked, watermark).await?;
         let watermark = &mut self.watermarks[self.at];
         watermark.time = Some(read.watermark);
+        watermark.last = watermark.last.max(read.last);
         if read.written {
             watermark.written = Instant::now();
         }
@@ -190,6 +202,8 @@ struct Read {
     watermark: SystemTime,
     /// Whether that was written down.
     written: bool,
+    /// The last time of change in it.
+    last: Option<SystemTime>,
     /// Where the next page begins, where this one was full.
     more: Option<Cursor>,
 }
@@ -223,6 +237,7 @@ async fn land_page_in(
         _ => asked.upto,
     };
     let time = watermark.time.map_or(time, |before| before.max(time));
+    let last = page.last.as_ref().map(|cursor| cursor.time);
     let more = page.last.filter(|_| page.rows >= u64::from(asked.most));
     let written = landed.rows > 0
         || !landed.findings.is_empty()
@@ -230,11 +245,11 @@ async fn land_page_in(
         || watermark.written.elapsed() >= MOVES_EVERY;
     if !written {
         open.forget().await?;
-        return Ok(Read { watermark: time, written, more });
+        return Ok(Read { watermark: time, written, last, more });
     }
     standing::write_watermark(&mut open.target, landing, asked.table.oid, time).await?;
     open.commit(asked.table.at, &landed).await?;
-    Ok(Read { watermark: time, written, more })
+    Ok(Read { watermark: time, written, last, more })
 }
 
 /// A transaction of the warehouse that lands something polled, above all that has landed.
@@ -331,11 +346,23 @@ async fn watermarks(way: &mut Way<'_>, tables: &[Table]) -> Result<Vec<Watermark
     let known = standing::watermarks(way.target).await?;
     let mut watermarks = Vec::new();
     for table in tables {
-        let name = table.landing(way.warehouse)?.table.to_string();
-        let (time, compared) = known.get(&name).copied().unwrap_or_default();
-        watermarks.push(Watermark { time, compared, written: Instant::now() });
+        let landing = &table.landing(way.warehouse)?.table;
+        let (time, compared) = known.get(&landing.to_string()).copied().unwrap_or_default();
+        let last = last_landed(way.target, landing).await?;
+        watermarks.push(Watermark { time, last, compared, written: Instant::now() });
     }
     Ok(watermarks)
+}
+
+/// The time of change that landed last.
+async fn last_landed(target: &mut sqlx::PgConnection, landing: &Name) -> Result<Option<SystemTime>> {
+    let sql = format!(
+        "SELECT {} FROM {} WHERE isfinite(commit_ts) ORDER BY lsn DESC, seq DESC LIMIT 1",
+        SystemTime::of_sql("commit_ts"),
+        quote::name(landing)
+    );
+    let last = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_optional(target).await;
+    Ok(last.during(|| format!("cannot read what landed last in `{landing}`"))?.map(SystemTime))
 }
 
 /// Polls once, and compares keys whatever the spec says: what was missed lands.
