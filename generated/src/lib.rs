@@ -3,4 +3,5 @@
 //! The warehouses of this workspace: entities, and what the runtime is told of them.
 
 pub mod ecommerce;
+pub mod orders;
 pub mod pagila;

@@ -8,7 +8,11 @@ use medallion_runtime::cli;
 
 fn main() -> ExitCode {
     cli::main(
-        &[("ecommerce", warehouse::ecommerce::warehouse), ("pagila", warehouse::pagila::warehouse)],
+        &[
+            ("ecommerce", warehouse::ecommerce::warehouse),
+            ("orders", warehouse::orders::warehouse),
+            ("pagila", warehouse::pagila::warehouse),
+        ],
         Some("pagila"),
     )
 }

@@ -18,6 +18,7 @@ mod large;
 mod lineage;
 mod notebook;
 mod operate;
+mod orders;
 mod prompt;
 mod real_pagila;
 mod refreshed;

@@ -3,4 +3,5 @@
 //! The migrations of every warehouse of this workspace.
 
 pub mod ecommerce;
+pub mod orders;
 pub mod pagila;

@@ -134,6 +134,7 @@ BEGIN
         WHERE attrelid = ANY (ARRAY[{tables}]::regclass[])
         AND attnum > 0
         AND attnotnull
+        AND attidentity = ''
         AND NOT attisdropped
         AND NOT EXISTS (
             SELECT
