@@ -26,7 +26,7 @@ pub struct Feed {
     pub delimiter: Option<At<String>>,
     /// For CSV: what stands around values that hold a delimiter; `"` unless said otherwise.
     pub quote: Option<At<String>>,
-    /// For CSV: what stands for NULL where it is not quoted; nothing at all unless said otherwise.
+    /// For CSV: what stands for NULL, quoted or not; nothing at all unless said otherwise.
     pub null: Option<At<String>>,
     /// For CSV: the fields' names, where the first line does not say them.
     pub columns: Option<At<Vec<At<String>>>>,

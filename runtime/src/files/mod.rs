@@ -187,7 +187,7 @@ impl<'w> Feeder<'w> {
                     _ => {}
                 }
                 let age = (now - file.modified).to_std().unwrap_or(SETTLES_IN);
-                if self.storage.grows_visibly() && age < SETTLES_IN {
+                if age < SETTLES_IN {
                     let left = SETTLES_IN - age;
                     self.settles_in = Some(self.settles_in.map_or(left, |longest| longest.max(left)));
                     continue;

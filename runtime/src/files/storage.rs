@@ -1,5 +1,5 @@
-//! Where files are: a directory, or a bucket of S3-compatible storage. Lists them, and fetches one whole, so that what
-//! is read is what its checksum is of. Knows no format; tells no credentials.
+//! Where files are: a directory. Lists them, and fetches one whole, so that what is read is what its checksum is of. Knows
+//! no format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,11 +24,8 @@ pub const VARIABLE: &str = "FILES_URL";
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    /// Below which they are, in a bucket.
-    prefix: String,
     /// The place as it may be shown.
     shown: String,
-    is_directory: bool,
 }
 
 /// A file as it is listed.
@@ -62,16 +59,12 @@ impl Storage {
     pub fn from_environment(warehouse: &str) -> Result<Self> {
         match std::env::var(VARIABLE) {
             Ok(url) if !url.is_empty() => Self::at(&url),
-            _ => Self::directory(&PathBuf::from("spec").join(warehouse).join("files")).map_err(|error| {
-                error.remedy(format!(
-                    "say where they are: {VARIABLE}=/a/directory, or s3://bucket/prefix with AWS_ACCESS_KEY_ID, \
-                     AWS_SECRET_ACCESS_KEY, AWS_REGION and, for other than Amazon's, AWS_ENDPOINT"
-                ))
-            }),
+            _ => Self::directory(&PathBuf::from("spec").join(warehouse).join("files"))
+                .map_err(|error| error.remedy(format!("say where they are: {VARIABLE}=/a/directory"))),
         }
     }
 
-    /// A directory, or a URL of one or of a bucket.
+    /// A directory, or a URL of one.
     pub fn at(url: &str) -> Result<Self> {
         match url.split_once("://") {
             None => Self::directory(Path::new(url)),
@@ -79,7 +72,7 @@ impl Storage {
             // Whoever wrote it may have written a password too.
             Some((scheme, _)) => {
                 Err(Error::new(format!("`{scheme}://` is no storage that files can be read from"))
-                    .remedy(format!("{VARIABLE} is a directory, or s3://bucket/prefix")))
+                    .remedy(format!("{VARIABLE} is a directory")))
             }
         }
     }
@@ -88,17 +81,7 @@ impl Storage {
     pub fn directory(directory: &Path) -> Result<Self> {
         let unreached = || format!("cannot reach the files in `{}`", directory.display());
         let store = LocalFileSystem::new_with_prefix(directory).during(unreached)?;
-        Ok(Self {
-            store: Arc::new(store),
-            prefix: String::new(),
-            shown: directory.display().to_string(),
-            is_directory: true,
-        })
-    }
-
-    /// Whether a file can be seen while it is written; else it is there at once.
-    pub fn grows_visibly(&self) -> bool {
-        self.is_directory
+        Ok(Self { store: Arc::new(store), shown: directory.display().to_string() })
     }
 
     /// The place as it may be shown.
@@ -109,20 +92,13 @@ impl Storage {
     /// The files that a pattern means, by their paths.
     pub async fn list(&self, pattern: &Pattern) -> Result<Vec<Listed>> {
         let unlisted = || format!("cannot list the files in `{}`", self.shown);
-        let folder = [self.prefix.as_str(), &pattern.folder()]
-            .iter()
-            .filter(|part| !part.is_empty())
-            .copied()
-            .collect::<Vec<_>>()
-            .join("/");
-        let folder = Location::parse(&folder).during(unlisted)?;
+        let folder = Location::parse(pattern.folder()).during(unlisted)?;
         let mut metas = self.store.list(Some(&folder));
         let mut listed = Vec::new();
         while let Some(meta) = metas.try_next().await.during(unlisted)? {
-            let whole = meta.location.as_ref();
-            let path = whole.strip_prefix(&self.prefix).unwrap_or(whole).trim_start_matches('/');
-            if let Some(fields) = pattern.fields(path) {
-                listed.push(Listed::of(path.to_owned(), fields, meta));
+            let path = meta.location.as_ref().to_owned();
+            if let Some(fields) = pattern.fields(&path) {
+                listed.push(Listed::of(path, fields, meta));
             }
         }
         listed.sort_by(|one, other| one.path.cmp(&other.path));
