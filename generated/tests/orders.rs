@@ -30,7 +30,7 @@ const STANDING: &str = "SELECT 'version ' || one::text FROM history.dim_orders_h
 async fn the_states_that_polls_have_seen_are_the_history_once() {
     let server = Server::shared_scratch().unwrap();
     let descriptor = warehouse::orders::warehouse();
-    let place = place(&server, "polled_orders", &descriptor).await;
+    let place = place(server, "polled_orders", &descriptor).await;
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await.unwrap();
     migrate::up(&descriptor, &place).await.unwrap_or_else(|error| panic!("{error}"));
     run(&descriptor, &place).await;
