@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Error;
 use crate::emit::Unable;
 use crate::finding::{Code, Finding, Findings, Span};
-use crate::model::{JOURNAL, Name, TOOL_SCHEMA};
+use crate::model::{HISTORY, JOURNAL, Name, TOOL_SCHEMA};
 use crate::plan::Hazard;
 use crate::plan::decision::Undecided;
 use crate::spec::{self, At, Files};
@@ -78,6 +78,21 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 .help("to keep it, say there `system_versioning = true`")
                 .line("[allow_drop]", what)
                 .line(name, "system_versioning = true")
+        }
+        Undecided::History { relation, feeds: [before, now] } => {
+            let name = bare(relation);
+            let place = place(declared(relation, spec), spec, files);
+            let message =
+                format!("`{name}` would be computed anew from `{now}`: what only `{before}` knows would go");
+            let what = why(&format!("{name}.{HISTORY}"));
+            Finding::new(Code::UnallowedDrop, message, place)
+                .label(format!("was fed by `{before}` when the last migration was written"))
+                .help(format!("to let that go, write under `[allow_drop]`: `{what}`"))
+                .help(format!(
+                    "to keep it, leave it fed by `{before}`, which can be fed by snapshots, a watermark or a log, and be \
+                     called otherwise by `renamed_from`"
+                ))
+                .line("[allow_drop]", what)
         }
         Undecided::Unfilled { relation, column } => {
             let place = place(declared(relation, spec), spec, files);

@@ -85,6 +85,10 @@ pub struct Warehouse {
 
 /// How the spec calls what others have written into a dimension, where that may go: `dim_customer_hist.journal`.
 pub const JOURNAL: &str = "journal";
+
+/// How the spec calls what a dimension or a fact has of a landing table that feeds it no more: `dim_customer_hist.history`.
+pub const HISTORY: &str = "history";
+
 impl Warehouse {
     /// The relations that are kept whole: those whose versions of long ago are still asked for, by rows that look
     /// them up at a time of their own, and all that these look up.

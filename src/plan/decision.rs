@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fit::{Fit, spelled};
 use super::hazard::Hazard;
 use super::schema::Schemas;
-use crate::model::{Evolution, JOURNAL, Name};
+use crate::model::{Evolution, HISTORY, JOURNAL, Name};
 
 /// A model as the lock keeps it.
 #[derive(Clone, Debug)]
@@ -71,6 +71,13 @@ pub enum Undecided {
     Journal {
         /// The table.
         relation: Name,
+    },
+    /// A relation would be computed anew from another landing table, and what only the one of before knows would go.
+    History {
+        /// The table.
+        relation: Name,
+        /// The landing table of before, and of now.
+        feeds: [String; 2],
     },
     /// A column is new where rows are, and takes no NULL, or is looked up and has no past.
     Unfilled {
@@ -404,10 +411,14 @@ impl Relation {
                 decisions.recomputed.insert(now.clone());
             }
         }
-        if self.made_of["feed"] != wanted.made_of["feed"]
-            && !is_renamed(&decisions.renamed, &self.made_of, &wanted.made_of)
-            || self.made_of["lookups"] != wanted.made_of["lookups"]
-        {
+        let is_fed_otherwise = self.made_of["feed"] != wanted.made_of["feed"]
+            && !is_renamed(&decisions.renamed, &self.made_of, &wanted.made_of);
+        if is_fed_otherwise && !is_allowed(evolution, now, Some(HISTORY)) {
+            let name = |made_of: &Value| made_of["feed"]["name"].as_str().unwrap_or_default().to_owned();
+            let feeds = [name(&self.made_of), name(&wanted.made_of)];
+            undecided.push(Undecided::History { relation: now.clone(), feeds });
+        }
+        if is_fed_otherwise || self.made_of["lookups"] != wanted.made_of["lookups"] {
             decisions.recomputed.insert(now.clone());
             decisions.labels.push(format!("{}_redefined", now.name));
         }

@@ -372,6 +372,16 @@ fn what_cannot_be_known_is_asked_for() {
         ),
         ("a_dropped_journal", &[("system_versioning = true\n", "")]),
         (
+            "another_landing_table",
+            &[
+                (
+                    "[[landing]]\nname = \"br_sale_cdc\"",
+                    "[[landing]]\nname = \"br_customer_batch\"\nfrom = \"customer\"\nkey = [\"customer_id\"]\nsnapshot = {}\n\n[[landing]]\nname = \"br_sale_cdc\"",
+                ),
+                ("from = \"br_customer_cdc\"\nkey", "from = \"br_customer_batch\"\nkey"),
+            ],
+        ),
+        (
             "a_column_that_takes_no_null",
             &[(
                 EMAIL,
