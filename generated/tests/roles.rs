@@ -112,8 +112,7 @@ fn expected(role: &str, name: &str, kind: &str) -> &'static str {
         // Through the table as a whole.
         (_, "temporal_silver") if partition => "",
         ("loader", "cdc_bronze") => "SI",
-        ("loader", "temporal_silver") if !view => "SIUD",
-        ("loader", "simple_gold") if !view => "SID",
+        ("loader", "temporal_silver" | "simple_gold") if !view => "SIUD",
         ("loader", "temporal_silver" | "simple_gold") => "S",
         ("loader", "medallion") => match table {
             "pipeline_metadata" | "source_position" | "captured_table" | "watermark" => "SIU",

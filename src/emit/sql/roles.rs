@@ -75,7 +75,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         ),
         grant(
             "Marts are brought up to what they are defined to be.",
-            "SELECT, INSERT, DELETE",
+            "SELECT, INSERT, UPDATE, DELETE",
             tables().map(|one| relation(&one.name)).collect(),
         ),
         grant(

@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '917c37400c16f74eda960a33076ece57deebf5992b4bcf66a25826b1dd11d05e',
+    "objects_hash" = 'c1c42b5b08c2957efcc675b939c84194151170d747a1aaf4ff77f73748614262',
     "migrated_at" = now();

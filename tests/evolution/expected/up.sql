@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '7181f1959ed56435c65decf0fed47bc0da7a22af024b6625655e4332dc96cfda',
+    "objects_hash" = 'f3d7dbf953614132f734cc0412489e0d9fdf10b8107729ac9966e6a35059f445',
     "migrated_at" = now();

@@ -36,7 +36,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "ecommerce_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "gold"."customer_lifetime_value"
 TO "ecommerce_loader";
 

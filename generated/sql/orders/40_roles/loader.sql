@@ -24,7 +24,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "orders_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "reports"."daily_sales",
     "reports"."orders_by_status"
 TO "orders_loader";

@@ -51,7 +51,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "pagila_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "simple_gold"."vw_monthly_revenue",
     "simple_gold"."vw_top_titles"
 TO "pagila_loader";

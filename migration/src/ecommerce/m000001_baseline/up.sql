@@ -2986,7 +2986,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "ecommerce_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "gold"."customer_lifetime_value"
 TO "ecommerce_loader";
 
@@ -3137,5 +3137,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    'e948ad3e14350c604478e97db83573904ceac61c62413eb6f1cbb2eabc1ace25'
+    '9b6e1da70af6fc391570d72c45bc63b0300788f1d09667bd548002d1f1db01ea'
 );

@@ -1720,7 +1720,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "orders_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "reports"."daily_sales",
     "reports"."orders_by_status"
 TO "orders_loader";
@@ -1825,5 +1825,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'orders',
-    '9aad2274864ca7176dea334af5c77391f9d34dbd21f95290d27ee3bbd93a4afc'
+    'dd461221192b63118dc17b513cce9480e904595d0a6ef36fdf7724f2a8f8f7b8'
 );

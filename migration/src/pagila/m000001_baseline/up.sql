@@ -4360,7 +4360,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "pagila_loader";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "simple_gold"."vw_monthly_revenue",
     "simple_gold"."vw_top_titles"
 TO "pagila_loader";
@@ -4515,5 +4515,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    'a27edf5844db03040d48eaa325deb9361c16f12e0c7592fcf4193d0cd849aa84'
+    '1a923305728f91f36132bfaf4400b50e48264a48cfc245b10d3a062f309e6d87'
 );

@@ -32,7 +32,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "select";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "group"."fn"
 TO "select";
 

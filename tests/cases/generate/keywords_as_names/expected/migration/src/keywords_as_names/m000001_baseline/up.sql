@@ -1764,7 +1764,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO "select";
 
 -- Marts are brought up to what they are defined to be.
-GRANT SELECT, INSERT, DELETE ON
+GRANT SELECT, INSERT, UPDATE, DELETE ON
     "group"."fn"
 TO "select";
 
@@ -1870,5 +1870,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'b60021151158f4d76d50ffbacb2071c8e8c7956e7c30cceb512e600783adbc0d'
+    'd5234afa93e09fe56a964a46a96141ef11e244ec5672b73e035a428d72150922'
 );
