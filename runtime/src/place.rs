@@ -59,6 +59,17 @@ impl Place {
         let mut take = |database: Database| urls.remove(database.variable()).expect("both were found");
         Ok(Self { source: take(Database::Source), warehouse: take(Database::Warehouse), embedded })
     }
+
+    /// The source alone, for what has nothing to do with the warehouse.
+    pub fn find_source(warehouse: &str) -> Result<String> {
+        match std::env::var(Database::Source.variable()) {
+            Ok(url) if !url.is_empty() => {
+                connection::options(Database::Source, &url)?;
+                Ok(url)
+            }
+            _ => Ok(Self::find(warehouse)?.source),
+        }
+    }
 }
 
 /// The checkout's embedded server, running.

@@ -226,6 +226,7 @@ fn of_change(change: Change) -> &'static str {
         Change::Position => "the change: its position",
         Change::Landed => "the change: when it landed",
         Change::Batch => "the change: the batch that it landed in",
+        Change::BatchId => "the change: the batch that its file says",
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Change {
     Landed,
     /// The batch that it landed in.
     Batch,
+    /// The batch that its file says it is of.
+    BatchId,
 }
 
 impl Mart {

@@ -25,6 +25,8 @@ pub enum FeedFormat {
     JsonLines,
     /// One JSON array of objects.
     JsonArray,
+    /// A batch of changes.
+    ChangeLog,
 }
 
 /// How a CSV file is written.

@@ -42,6 +42,9 @@ pub enum FeedFormat {
     JsonLines,
     /// One JSON array of objects; or an object that holds one, and nothing else of the kind.
     JsonArray,
+    /// A batch of changes, `{"changes": [...], "batch_metadata": {...}}`: each change is a row with what was done to it
+    /// (`operation_type`: INSERT, UPDATE or DELETE) and when (`cdc_timestamp`).
+    ChangeLog,
 }
 
 /// What becomes of a file that has landed and is another one now.

@@ -81,6 +81,7 @@ fn feed(feed: &model::Feed) -> descriptor::Feed {
             }),
             model::FeedFormat::JsonLines => descriptor::FeedFormat::JsonLines,
             model::FeedFormat::JsonArray => descriptor::FeedFormat::JsonArray,
+            model::FeedFormat::ChangeLog => descriptor::FeedFormat::ChangeLog,
         },
         changed: match feed.changed {
             model::Changed::Reread => descriptor::Changed::Reread,
@@ -214,6 +215,7 @@ fn told(change: model::Change) -> descriptor::Change {
         model::Change::Position => descriptor::Change::Position,
         model::Change::Landed => descriptor::Change::Landed,
         model::Change::Batch => descriptor::Change::Batch,
+        model::Change::BatchId => descriptor::Change::BatchId,
     }
 }
 

@@ -2,7 +2,7 @@
 //! it is asked: when changes are applied, repaired, rebuilt or verified.
 
 use super::{Step, misfit};
-use crate::descriptor::{Change, Column, ColumnFrom, Input};
+use crate::descriptor::{Change, Column, ColumnFrom, Input, Name};
 use crate::quote;
 
 /// The changes of single rows: when, whether the row is there afterwards, and the columns that are fields.
@@ -29,7 +29,7 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
                 continue;
             }
             ColumnFrom::Field(field) => called_now(column, records.value(field, said_as(column))),
-            ColumnFrom::Change(change) => told(*change, column),
+            ColumnFrom::Change(change) => told(*change, column, &step.silver.feed),
             ColumnFrom::Computed { inputs: own, sql } => {
                 // Of a row that went, only the key counts.
                 let value = format!("CASE WHEN change.op <> 'D' THEN CAST({sql} AS {}) END", column.sql_type);
@@ -111,7 +111,8 @@ impl<'s> Records<'s> {
 
 /// What a column tells of the change. All that lands in one transaction has the same time: by it, to the microsecond,
 /// the batch is known.
-fn told(change: Change, column: &Column) -> String {
+fn told(change: Change, column: &Column, feed: &Name) -> String {
+    const LANDED_WITH: &str = "to_char(change.load_ts AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS.US\"Z\"')";
     let value = match change {
         Change::Operation => {
             "(CASE change.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END)".to_owned()
@@ -120,9 +121,13 @@ fn told(change: Change, column: &Column) -> String {
         Change::Time => "change.commit_ts".to_owned(),
         Change::Position => "change.lsn".to_owned(),
         Change::Landed => "change.load_ts".to_owned(),
-        Change::Batch => {
-            "to_char(change.load_ts AT TIME ZONE 'UTC', 'YYYYMMDD\"T\"HH24MISS.US\"Z\"')".to_owned()
-        }
+        Change::Batch => LANDED_WITH.to_owned(),
+        // Each of these files lands at a position of its own. What landed by another way says nothing.
+        Change::BatchId => format!(
+            "coalesce((SELECT max(file.batch_id) FROM medallion.landed_file AS file \
+             WHERE file.landing = {} AND file.first_lsn = change.lsn), {LANDED_WITH})",
+            quote::literal(&feed.to_string())
+        ),
     };
     format!("{value}::{}", column.sql_type)
 }

@@ -47,6 +47,7 @@ use std::collections::BTreeMap;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
+pub use poll::extract;
 pub use position::{Lsn, SystemTime};
 
 use crate::connection::{self, Database};

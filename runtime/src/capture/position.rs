@@ -48,6 +48,11 @@ impl SystemTime {
         Self(time.timestamp_micros() - EPOCH * 1_000_000)
     }
 
+    /// As the calendar says it; none where that does not go so far.
+    pub fn calendar(self) -> Option<chrono::DateTime<chrono::Utc>> {
+        chrono::DateTime::from_timestamp_micros(self.0.saturating_add(EPOCH * 1_000_000))
+    }
+
     /// Where it is ahead of this program's clock by more than is believed: the latest that is.
     pub fn capped(self) -> Option<Self> {
         let latest = Self(Self::now().0.saturating_add(AHEAD));

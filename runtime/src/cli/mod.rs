@@ -3,6 +3,7 @@
 
 mod demo;
 mod diff;
+mod extract;
 mod forget;
 mod list;
 mod migrate;
@@ -63,6 +64,8 @@ enum Verb {
     Run(run::Arguments),
     /// The same, continuously, until it is stopped
     Watch(watch::Arguments),
+    /// Write what has changed at the source to files, for a warehouse that reads them
+    Extract(extract::Arguments),
     /// How slot, landing, silver and the last runs stand
     Status(status::Arguments),
     /// Is the source ready to be captured; make it so; clean up
@@ -106,7 +109,7 @@ pub fn main(warehouses: &[Known], default: Option<&'static str>) -> ExitCode {
 
 /// Stops at Ctrl-C and SIGTERM: the connections close, and with them unfinished transactions roll back.
 async fn interruptible(arguments: Arguments, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
-    if matches!(arguments.verb, Verb::Watch(_)) {
+    if matches!(arguments.verb, Verb::Watch(_) | Verb::Extract(_)) {
         // Is asked to stop, and ends what it is at.
         return dispatch(arguments, warehouses, default).await;
     }
@@ -140,6 +143,7 @@ impl Verb {
             | Self::Show(_)
             | Self::List(_)
             | Self::Watch(_)
+            | Self::Extract(_)
             | Self::Status(_) => error,
             Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
         }
@@ -162,6 +166,7 @@ async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&s
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,
         Verb::Run(arguments) => run::run(&warehouse, &arguments).await,
         Verb::Watch(arguments) => watch::run(&warehouse, &arguments).await,
+        Verb::Extract(arguments) => extract::run(&warehouse, &arguments).await,
         Verb::Status(arguments) => status::run(&warehouse, &arguments).await,
         Verb::Source(arguments) => source::run(&warehouse, &arguments).await,
         Verb::Rebuild(arguments) => rebuild::run(&warehouse, &arguments).await,

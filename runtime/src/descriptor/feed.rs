@@ -22,7 +22,25 @@ pub enum FeedFormat {
     JsonLines,
     /// One JSON array of objects.
     JsonArray,
+    /// A batch of changes: what it is, and an array of rows with what was done to each and when.
+    ChangeLog,
 }
+
+impl Feed {
+    /// The field that tells since when a row is as it is; none where the file's own time does.
+    pub fn time_field(&self) -> Option<&str> {
+        match self.format {
+            FeedFormat::ChangeLog => Some(CHANGED_AT),
+            _ => self.time.as_deref(),
+        }
+    }
+}
+
+/// The field of a change that says what was done to its row.
+pub const OPERATION: &str = "operation_type";
+
+/// The field of a change that says when that was.
+pub const CHANGED_AT: &str = "cdc_timestamp";
 
 /// How a CSV file is written.
 #[derive(Clone, Debug, PartialEq, Eq)]

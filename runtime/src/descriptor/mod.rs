@@ -9,7 +9,7 @@ mod mart;
 
 pub use alert::{Alert, Watched};
 pub use data_test::{DataTest, Rule};
-pub use feed::{Changed, Csv, Feed, FeedFormat};
+pub use feed::{CHANGED_AT, Changed, Csv, Feed, FeedFormat, OPERATION};
 pub use landing::{Fed, Gone, Snapshots};
 pub use mart::{Average, Distinct, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 
@@ -403,6 +403,8 @@ pub enum Change {
     Landed,
     /// The batch that it landed in.
     Batch,
+    /// The batch that its file says it is of.
+    BatchId,
 }
 
 impl Column {

@@ -6,6 +6,7 @@
 //! file apart, `piece` lands its rows, `registry` keeps which files have landed. Knows nothing of silver but what its
 //! columns take.
 
+mod change_log;
 mod pattern;
 mod piece;
 mod read;
@@ -14,6 +15,7 @@ mod standing;
 mod storage;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
@@ -88,6 +90,8 @@ struct Open<'w> {
     /// Whether its version is written down.
     begun: bool,
     content: Content,
+    /// Which batch it says it is, where it does: then it lands as a whole.
+    batch_id: Option<String>,
     records: Box<dyn Records>,
     at: From,
     to: u64,
@@ -249,9 +253,10 @@ impl<'w> Feeder<'w> {
             (None, known) => known.as_ref().map_or(1, |known| known.version + 1),
         };
         let begun = same.is_some();
+        let batch_id = read::batch_id(feed, &mut fetched.file)?;
         let records = read::records(feed, &listed.fields, fetched.file, at, to)?;
         let content = Content::Whole(fetched.content);
-        Ok(Some(Open { landing, checks, listed, version, begun, content, records, at, to }))
+        Ok(Some(Open { landing, checks, listed, version, begun, content, batch_id, records, at, to }))
     }
 
     fn wait(&mut self, landing: &Landing, listed: Listed, what: &str, captured: &mut Captured) {
@@ -277,9 +282,17 @@ impl<'w> Feeder<'w> {
             let content = open.content.checksum();
             registry::begin(&mut target, landing, &open.listed, open.version, &content).await?;
         }
+        let portion = match &open.batch_id {
+            Some(batch_id) => {
+                let path = &open.listed.path;
+                change_log::name_batch(&mut target, landing, path, open.version, batch_id).await?;
+                Portion { rows: u64::MAX, bytes: u64::MAX }
+            }
+            None => self.portion,
+        };
         let (mut read, mut bytes, mut ended) = (0, 0, false);
         let mut stage = Stage::begin(&mut target).await?;
-        while read < self.portion.rows && bytes < self.portion.bytes {
+        while read < portion.rows && bytes < portion.bytes {
             let Some(record) = open.records.next()? else {
                 ended = true;
                 break;
@@ -373,7 +386,16 @@ async fn grown<'w>(
     };
     let records = read::records(feed, &listed.fields, fetched.file, at, to)?;
     let begun = goes_on.is_some();
-    Ok(Some(Open { landing, checks, listed, version, begun, content, records, at, to }))
+    Ok(Some(Open { landing, checks, listed, version, begun, content, batch_id: None, records, at, to }))
+}
+
+/// Bytes as they are shown.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn unread() -> String {

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use sqlx::postgres::{PgConnection, PgCopyIn};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::change_log;
 use super::read::{Record, Row};
 use crate::apply::landed::{Records, said_as};
 use crate::capture::SystemTime;
-use crate::descriptor::{ColumnFrom, Landing, Name, Silver, Warehouse};
+use crate::descriptor::{ColumnFrom, Feed, FeedFormat, Landing, Name, OPERATION, Silver, Warehouse};
 use crate::error::{During as _, Result};
 use crate::{land, quote};
 
@@ -24,6 +25,8 @@ pub struct Checks {
     time: String,
     /// Whether the row tells its time.
     is_timed: bool,
+    /// Whether it tells what was done to it.
+    is_log: bool,
 }
 
 /// How far ahead of the warehouse's clock the time of a row may be.
@@ -35,7 +38,8 @@ const PIPED: usize = 256 << 10;
 impl Checks {
     /// Asks the warehouse what silver takes of a landing table.
     pub async fn of(warehouse: &Warehouse, landing: &Landing, target: &mut PgConnection) -> Result<Self> {
-        let time_field = landing.feed().and_then(|feed| feed.time.as_deref());
+        let time_field = landing.feed().and_then(Feed::time_field);
+        let is_log = landing.feed().is_some_and(|feed| feed.format == FeedFormat::ChangeLog);
         let mut reads = String::new();
         let mut problem = String::from("CASE");
         for key in &landing.key {
@@ -56,6 +60,14 @@ impl Checks {
                 "read_time.at".to_owned()
             }
         };
+        if is_log {
+            let operation = change_log::operation("line.row");
+            let _ = write!(
+                problem,
+                "\n    WHEN {operation} IS NULL THEN '`{OPERATION}` is none of INSERT, UPDATE and DELETE'\n    \
+                 WHEN {operation} = 'D' THEN NULL"
+            );
+        }
         let mut records = Records::default();
         // What cannot be computed is no reason not to land: it is left out where it is applied, until it can be.
         let fed = |silver: &&Silver| silver.feed == landing.table && !silver.is_computed();
@@ -72,7 +84,7 @@ impl Checks {
         }
         reads.push_str(&records.from("line.row"));
         problem.push_str("\nEND");
-        Ok(Self { reads, problem, time, is_timed: time_field.is_some() })
+        Ok(Self { reads, problem, time, is_timed: time_field.is_some(), is_log })
     }
 }
 
@@ -218,7 +230,10 @@ impl Piece<'_> {
             read => read?,
         }
         self.analyze("row", target).await?;
-        let (rows, known) = self.land_new(target).await?;
+        let (rows, known) = match self.checks.is_log {
+            true => change_log::land(self.landing, self.lsn, target, || self.failed()).await?,
+            false => self.land_new(target).await?,
+        };
         let (quarantined, first_problem) = self.quarantine(target).await?;
         Ok(Landed { rows, known, quarantined, first_problem })
     }

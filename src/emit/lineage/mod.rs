@@ -337,6 +337,7 @@ fn told_by(change: Change) -> (&'static str, How) {
         Change::Position => ("lsn", How::Identity),
         Change::Landed => ("load_ts", How::Identity),
         Change::Batch => ("load_ts", How::Transformation),
+        Change::BatchId => ("lsn", How::Transformation),
     }
 }
 

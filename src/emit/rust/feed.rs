@@ -26,6 +26,7 @@ fn format(format: &FeedFormat) -> Expression {
         FeedFormat::Csv(csv) => call("descriptor::FeedFormat::Csv", vec![self::csv(csv)]),
         FeedFormat::JsonLines => atom("descriptor::FeedFormat::JsonLines"),
         FeedFormat::JsonArray => atom("descriptor::FeedFormat::JsonArray"),
+        FeedFormat::ChangeLog => atom("descriptor::FeedFormat::ChangeLog"),
     }
 }
 

@@ -137,7 +137,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
         scripts.push(btree_gist());
     }
     if feed::has_any(warehouse) {
-        scripts.push(table("landed_file", &feed::LandedFileSql));
+        scripts.push(table("landed_file", &feed::LandedFileSql::of(warehouse)));
     }
     scripts.extend([
         table("warehouse", &WarehouseSql),

@@ -4,12 +4,22 @@
 use askama::Template;
 
 use super::quote::{derived, identifier, literal, relation};
-use crate::model::{Landing, Warehouse};
+use crate::model::{FeedFormat, Landing, Warehouse};
 
 /// The registry.
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/00_medallion/landed_file.sql", escape = "none")]
-pub(super) struct LandedFileSql;
+pub(super) struct LandedFileSql {
+    /// Whether files say which batches they are.
+    has_batches: bool,
+}
+
+impl LandedFileSql {
+    pub(super) fn of(warehouse: &Warehouse) -> Self {
+        let mut feeds = warehouse.landings.iter().filter_map(|landing| landing.feed.as_ref());
+        Self { has_batches: feeds.any(|feed| feed.format == FeedFormat::ChangeLog) }
+    }
+}
 
 /// Whether files feed some landing table.
 pub(super) fn has_any(warehouse: &Warehouse) -> bool {

@@ -437,7 +437,7 @@ pub(super) fn change(
     };
     let fits = match told {
         Change::Letter => BuiltIn::Char(1),
-        Change::Operation | Change::Batch => BuiltIn::Text,
+        Change::Operation | Change::Batch | Change::BatchId => BuiltIn::Text,
         Change::Time | Change::Landed => BuiltIn::TimestampTz,
         Change::Position => BuiltIn::BigInt,
     };

@@ -2,8 +2,8 @@
 //! files are.
 
 use super::catalog::Landing;
-use super::names;
 use super::report::Report;
+use super::{change_log, names};
 use crate::finding::{Code, Finding};
 use crate::model::{Changed, Csv, Feed, FeedFormat};
 use crate::spec::{self, At};
@@ -31,6 +31,7 @@ pub(super) fn lower(landing: &Landing<'_>, report: &mut Report<'_>) -> Option<Fe
     check_path(path, report);
     if let Some(time) = &written.time {
         names::check(time, "the field of the time", report);
+        change_log::check_time(format, time, report);
     }
     Some(Feed {
         path: path.value.clone(),
@@ -77,6 +78,7 @@ fn format(format: &At<spec::FeedFormat>, written: &spec::Feed, report: &mut Repo
         spec::FeedFormat::Csv => FeedFormat::Csv(csv(written, report)),
         spec::FeedFormat::JsonLines => FeedFormat::JsonLines,
         spec::FeedFormat::JsonArray => FeedFormat::JsonArray,
+        spec::FeedFormat::ChangeLog => FeedFormat::ChangeLog,
     }
 }
 

@@ -6,6 +6,7 @@ mod alert;
 mod bound;
 mod calendar;
 mod catalog;
+mod change_log;
 mod column_use;
 mod data_test;
 mod declared;
@@ -78,7 +79,8 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
     let landings = landing::lower(&parsed.value, &catalog, &mut report);
     let stagings = staging::lower(&catalog, &mut report);
     let calendars = calendar::lower(&catalog, &mut report);
-    let silver = silver::lower(&catalog, &mut report);
+    let mut silver = silver::lower(&catalog, &mut report);
+    change_log::name_batches(&landings, &mut silver);
     let temporal_joins = temporal_join::lower(&parsed.value, &catalog, &mut report);
     let mut marts: Vec<_> = catalog
         .relations

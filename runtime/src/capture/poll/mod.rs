@@ -8,6 +8,7 @@
 //! in bronze are a count of changes, for the source gives none.
 
 mod deleted;
+pub mod extract;
 mod page;
 pub mod readiness;
 pub(super) mod table;

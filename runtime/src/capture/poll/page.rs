@@ -52,6 +52,45 @@ pub struct Page {
     pub last: Option<Cursor>,
 }
 
+/// A row of a page, as text.
+pub struct Row<'r> {
+    /// Its time of change.
+    pub time: SystemTime,
+    /// Its key, a JSON object.
+    pub key: &'r str,
+    /// All of it, a JSON object.
+    pub full_row: &'r str,
+}
+
+/// Reads a page, row by row.
+pub async fn read(
+    source: &mut PgConnection,
+    asked: &Asked<'_>,
+    mut take: impl FnMut(Row<'_>) -> Result<()>,
+) -> Result<Page> {
+    let unread = || format!("cannot read a page of `{}`", asked.table.name);
+    let mut page = Page::default();
+    let mut rows = bound(asked).fetch(source);
+    while let Some(row) = rows.try_next().await.during(unread)? {
+        page.rows += 1;
+        let time = SystemTime(row.try_get(0).during(unread)?);
+        let (key, full_row) = (row.try_get(1).during(unread)?, row.try_get(2).during(unread)?);
+        take(Row { time, key, full_row })?;
+        page.last = Some(Cursor { values: cursor_values(&row, asked).during(unread)?, time });
+    }
+    Ok(page)
+}
+
+/// The query of a page, with where it begins.
+fn bound(asked: &Asked<'_>) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let query = sqlx::query(AssertSqlSafe(query(asked))).bind(i64::from(asked.most)).bind(asked.upto.0);
+    match &asked.from {
+        From::Beginning => query,
+        From::Time(time) => query.bind(time.0),
+        From::Behind(cursor) => cursor.values.iter().fold(query, |query, value| query.bind(value.clone())),
+    }
+}
+
 /// Reads a page onto the stage, its rows at the positions behind the base.
 pub async fn stage(
     source: &mut PgConnection,
@@ -60,20 +99,9 @@ pub async fn stage(
     base: Lsn,
 ) -> Result<Page> {
     let unread = || format!("cannot read a page of `{}`", asked.table.name);
-    let sql = query(asked);
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(i64::from(asked.most)).bind(asked.upto.0);
-    match &asked.from {
-        From::Beginning => {}
-        From::Time(time) => query = query.bind(time.0),
-        From::Behind(cursor) => {
-            for value in &cursor.values {
-                query = query.bind(value);
-            }
-        }
-    }
     let mut copy = StageCopy::begin(target).await?;
     let mut page = Page::default();
-    let mut rows = query.fetch(source);
+    let mut rows = bound(asked).fetch(source);
     while let Some(row) = rows.try_next().await.during(unread)? {
         page.rows += 1;
         let time: i64 = row.try_get(0).during(unread)?;

@@ -1,6 +1,7 @@
 //! Reads a file that has been fetched, row by row: each a JSON object, or a line that is none with the reason. Holds one
 //! row at a time, however large the file is. Knows no storage and no database.
 
+mod change_log;
 mod csv;
 mod json_array;
 mod json_lines;
@@ -83,6 +84,15 @@ pub fn whole(feed: &Feed, file: &mut File, size: u64) -> Result<Whole> {
         FeedFormat::Csv(csv) => csv::whole(csv, feed.changed, file, size),
         FeedFormat::JsonLines => json_lines::whole(feed.changed, file, size),
         FeedFormat::JsonArray => json_array::whole(file, size),
+        FeedFormat::ChangeLog => change_log::whole(file, size),
+    }
+}
+
+/// Which batch a file says it is, where files of its kind do.
+pub fn batch_id(feed: &Feed, file: &mut File) -> Result<Option<String>> {
+    match &feed.format {
+        FeedFormat::ChangeLog => change_log::batch_id(file).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -98,7 +108,7 @@ pub fn records(
     Ok(match &feed.format {
         FeedFormat::Csv(csv) => Box::new(csv::Rows::new(csv, fields, file, from, to)?),
         FeedFormat::JsonLines => Box::new(json_lines::Lines::new(fields, file, from, to)?),
-        FeedFormat::JsonArray => {
+        FeedFormat::JsonArray | FeedFormat::ChangeLog => {
             rewind(&mut file, 0)?;
             let elements = json_array::Elements::new(BufReader::new(file));
             Box::new(json_array::Rows::new(fields, elements, from.lines))

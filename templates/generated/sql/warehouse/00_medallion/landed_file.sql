@@ -22,6 +22,11 @@ CREATE TABLE "medallion"."landed_file" (
 );
 
 CREATE INDEX "landed_file_content_idx" ON "medallion"."landed_file" ("landing", "content");
+{%- if has_batches %}
+
+-- What is told of a change's batch is found by where it landed.
+CREATE INDEX "landed_file_lsn_idx" ON "medallion"."landed_file" ("landing", "first_lsn");
+{%- endif %}
 
 COMMENT ON TABLE "medallion"."landed_file" IS 'The files that have landed, a row a version of one: each lands once.';
 COMMENT ON COLUMN "medallion"."landed_file"."landing" IS 'The landing table: schema and table, with a dot between them, unquoted.';

@@ -1,0 +1,81 @@
+//! `warehouse extract`: what has changed at a source that is polled, as files that another process reads.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Outcome;
+use crate::capture;
+use crate::capture::extract::Extractor;
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{Error, Result};
+use crate::place::Place;
+use crate::progress::{Lines, Progress as _, count};
+use crate::watch::Stop;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The directory that they are written to: a folder a table, a file a batch
+    #[arg(long, value_name = "DIRECTORY")]
+    to: PathBuf,
+
+    /// Look again and again, so many seconds apart, until it is stopped
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    every: Option<f64>,
+}
+
+pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
+    let every = arguments.every.map(|seconds| {
+        Duration::try_from_secs_f64(seconds).map_err(|_| {
+            Error::new(format!("`{seconds}` is no time to wait")).remedy("give seconds, 0 or more")
+        })
+    });
+    let every = every.transpose()?;
+    let source = Place::find_source(warehouse.name)?;
+    let stop = Stop::default();
+    super::watch::listen(&stop)?;
+    let mut extractor = Extractor::begin(warehouse, &source, &arguments.to).await?;
+    let mut unheard = Unheard;
+    loop {
+        let extracted = tokio::select! {
+            biased;
+            () = stop.stopped() => return stopped(every),
+            extracted = extractor.poll(&mut unheard) => extracted?,
+        };
+        for (table, written) in &extracted {
+            let (changes, files) = (count(written.changes, "change"), count(written.files, "file"));
+            let said = format!("{table}: {changes} in {files}");
+            match every {
+                Some(_) => Lines.note(&said),
+                None => super::answer(&format!("{said}\n"))?,
+            }
+        }
+        let Some(every) = every else {
+            if extracted.is_empty() {
+                super::answer("nothing new at the source\n")?;
+            }
+            return Ok(Outcome::Done);
+        };
+        tokio::select! {
+            () = stop.stopped() => return stopped(Some(every)),
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// Who looks again and again is meant to be stopped.
+fn stopped(every: Option<Duration>) -> Result<Outcome> {
+    match every {
+        Some(_) => Ok(Outcome::Done),
+        None => Err(Error::new("interrupted")
+            .remedy("whole batches are written and nothing else: extract again to go on")),
+    }
+}
+
+/// What was written is told when a poll has come to its end.
+struct Unheard;
+
+impl capture::Progress for Unheard {
+    fn landed(&mut self, _: &Name, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
+}
