@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::BufReader;
 
 use serde::Deserialize;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
 use super::json_array::{Element, Elements};
@@ -35,6 +36,26 @@ enum BatchId {
     Number(i64),
 }
 
+struct Object(Log);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+        impl<'de> Visitor<'de> for Whole {
+            type Value = Object;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object with `changes` and `batch_metadata`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object, A::Error> {
+                Log::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Whole)
+    }
+}
+
 struct Count(u64);
 
 impl<'de> Deserialize<'de> for Count {
@@ -61,7 +82,8 @@ impl<'de> Deserialize<'de> for Count {
 
 fn read(file: &mut File) -> Result<Result<Log, serde_json::Error>> {
     rewind(file, 0)?;
-    match serde_json::from_reader(BufReader::new(&mut *file)) {
+    // An array would be taken for the fields in their order.
+    match serde_json::from_reader::<_, Object>(BufReader::new(&mut *file)).map(|Object(log)| log) {
         Err(error) if error.is_io() => Err(Error::new(unread()).because(error)),
         read => Ok(read),
     }
