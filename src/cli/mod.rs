@@ -98,6 +98,9 @@ enum Verb {
     /// Capture, land, apply, refresh, continuously
     #[command(disable_help_flag = true)]
     Watch(Rest),
+    /// Write what has changed at the source to files, for a warehouse that reads them
+    #[command(disable_help_flag = true)]
+    Extract(Rest),
     /// Say how slot, landing, silver and the last runs stand
     #[command(disable_help_flag = true)]
     Status(Rest),
@@ -242,6 +245,7 @@ impl Verb {
             Self::Migrate(rest) => Some(("migrate", rest)),
             Self::Run(rest) => Some(("run", rest)),
             Self::Watch(rest) => Some(("watch", rest)),
+            Self::Extract(rest) => Some(("extract", rest)),
             Self::Status(rest) => Some(("status", rest)),
             Self::Source(rest) => Some(("source", rest)),
             Self::Rebuild(rest) => Some(("rebuild", rest)),
