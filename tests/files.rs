@@ -4,8 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "files/bucket.rs"]
+mod bucket;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
+#[path = "files/objects.rs"]
+mod objects;
+#[path = "files/parquet.rs"]
+mod parquet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,6 +20,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bucket::{Bucket, Key};
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
@@ -34,7 +41,7 @@ const SPEC: &str = include_str!("files/spec.toml");
 const BESIDE: &str = include_str!("files/beside.toml");
 
 /// The kinds of files whose rows tell their time.
-const KINDS: [&str; 3] = ["csv", "lines", "array"];
+const KINDS: [&str; 4] = ["csv", "lines", "array", "parquet"];
 
 /// A row of a file, or what stands where one should. Its time is its place in the list.
 #[derive(Clone, Debug)]
@@ -75,19 +82,14 @@ fn line() -> impl Strategy<Value = Line> {
         6 => Just(None),
         1 => prop::sample::select(vec![Wrong::Json, Wrong::Key, Wrong::Time, Wrong::Number]).prop_map(Some),
     ];
-    (0..3_usize, 0..3_usize, 0..4_u8, 0..3_u8, wrong).prop_map(|(kind, file, product, price, wrong)| Line {
-        kind,
-        file,
-        product,
-        price,
-        wrong,
-    })
+    (0..KINDS.len(), 0..3_usize, 0..4_u8, 0..3_u8, wrong)
+        .prop_map(|(kind, file, product, price, wrong)| Line { kind, file, product, price, wrong })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..3_usize, 0..3_usize, 0..3_u8).prop_map(|(kind, file, name)| Step::Delivered { kind, file, name }),
-        2 => (1..3_usize, 0..3_usize, 0..3_u8, 0..100_u8)
+        5 => (0..KINDS.len(), 0..3_usize, 0..3_u8).prop_map(|(kind, file, name)| Step::Delivered { kind, file, name }),
+        2 => (1..KINDS.len(), 0..3_usize, 0..3_u8, 0..100_u8)
             .prop_map(|(kind, file, name, part)| Step::Begun { kind, file, name, part }),
         3 => (0..6_usize).prop_map(|after| Step::Broken { after }),
         2 => Just(Step::Landed),
@@ -97,9 +99,13 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn files_in_any_order_give_the_history_of_their_rows() {
+    in_any_order(6, None);
+}
+
+fn in_any_order(usual: u32, bucket: Option<&'static Bucket>) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
-        cases: cases.unwrap_or(6),
+        cases: cases.unwrap_or(usual),
         failure_persistence: None,
         max_shrink_iters: 60,
         ..Config::default()
@@ -110,17 +116,20 @@ fn files_in_any_order_give_the_history_of_their_rows() {
     };
     let drawn = (prop::collection::vec(line(), 1..60), prop::collection::vec(step(), 1..25));
     runner
-        .run(&drawn, |(lines, steps)| block_on(lives(&lines, &steps)).map_err(TestCaseError::fail))
+        .run(&drawn, |(lines, steps)| block_on(lives(&lines, &steps, bucket)).map_err(TestCaseError::fail))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(lines: &[Line], steps: &[Step]) -> Result<(), String> {
+async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), String> {
     let mut lake = Lake::new(Portion { rows: 3, bytes: 1 << 20 }).await;
+    lake.bucket = bucket;
     for step in steps {
         match step {
             Step::Delivered { kind, file, name } => {
                 lake.put(&path(*kind, *file, *name), &content(lines, *kind, *file));
             }
+            // Objects are put whole.
+            Step::Begun { .. } if bucket.is_some() => {}
             Step::Begun { kind, file, name, part } => {
                 let whole = content(lines, *kind, *file);
                 let part = whole.len() * usize::from(*part) / 100;
@@ -134,7 +143,7 @@ async fn lives(lines: &[Line], steps: &[Step]) -> Result<(), String> {
         }
     }
     // In the end all of them have come.
-    for kind in 0..3 {
+    for kind in 0..KINDS.len() {
         for file in 0..3 {
             for name in 0..3 {
                 let path = path(kind, file, name);
@@ -165,7 +174,8 @@ fn path(kind: usize, file: usize, name: u8) -> String {
     match kind {
         0 => format!("csv/{file}_{name}.csv"),
         1 => format!("lines/date=2026-01-0{}/part-{name}-{file}.jsonl", file + 1),
-        _ => format!("array/{}/{file}.json", ["a", "a/b", "c d"][usize::from(name)]),
+        2 => format!("array/{}/{file}.json", ["a", "a/b", "c d"][usize::from(name)]),
+        _ => format!("parquet/{name}/{file}.parquet"),
     }
 }
 
@@ -174,13 +184,30 @@ fn time(at: usize) -> String {
     format!("2026-01-01 {:02}:{:02}:00+00", at / 60, at % 60)
 }
 
-fn content(lines: &[Line], kind: usize, file: usize) -> String {
+fn content(lines: &[Line], kind: usize, file: usize) -> Vec<u8> {
     let own = lines.iter().enumerate().filter(|(_, line)| (line.kind, line.file) == (kind, file));
+    if kind == 3 {
+        return parquet::file(&own.map(|(at, line)| row_of(at, line)).collect::<Vec<_>>());
+    }
     let texts: Vec<String> = own.map(|(at, line)| text_of(at, line)).collect();
-    match kind {
+    let text = match kind {
         0 => texts.iter().fold("at,product,price\n".to_owned(), |all, text| all + text + "\n"),
         1 => texts.iter().fold(String::new(), |all, text| all + text + "\n"),
         _ => format!("{{\"count\": {}, \"rows\": [\n{}\n]}}\n", texts.len(), texts.join(",\n")),
+    };
+    text.into_bytes()
+}
+
+fn row_of(at: usize, line: &Line) -> parquet::Row {
+    let minutes = 29_453_760 + i64::try_from(at).unwrap();
+    let (product, price) = (format!("p\"{}", line.product).into_bytes(), line.price.to_string().into_bytes());
+    let row = parquet::Row { at: Some(minutes * 60_000_000), product: Some(product), price: Some(price) };
+    match line.wrong {
+        None => row,
+        Some(Wrong::Json) => parquet::Row { product: Some(vec![0xff]), ..row },
+        Some(Wrong::Key) => parquet::Row { product: None, ..row },
+        Some(Wrong::Time) => parquet::Row { at: None, ..row },
+        Some(Wrong::Number) => parquet::Row { price: Some(b"x".to_vec()), ..row },
     }
 }
 
@@ -265,6 +292,16 @@ fn what_waits_and_what_is_wrong_is_told() {
         lake.put("fixed/a.csv", "1;c\n");
         lake.tell("changed", &mut told).await;
         lake.tell("and still", &mut told).await;
+        let rows = [(0, b"a" as &[u8]), (1, b"\xff")].map(|(at, product)| parquet::Row {
+            at: Some(1_767_225_600_000_000 + at),
+            product: Some(product.to_vec()),
+            price: Some(b"1".to_vec()),
+        });
+        let whole = parquet::file(&rows);
+        lake.put("parquet/half.parquet", &whole[..whole.len() / 2]);
+        lake.put("parquet/other.parquet", "at,product,price\n");
+        lake.put("parquet/whole.parquet", &whole);
+        lake.tell("a Parquet file of two rows, half of it, and a file of another kind", &mut told).await;
         let files = lake
             .text(
                 "SELECT concat_ws(' ', path, version, state, lines, rows, known, quarantined)
@@ -358,6 +395,8 @@ fn expect(name: &str, found: &str) {
 struct Lake {
     name: String,
     directory: tempfile::TempDir,
+    /// Where files are put as well, and read from: below the name.
+    bucket: Option<&'static Bucket>,
     warehouse: &'static Warehouse,
     target: PgConnection,
     portion: Portion,
@@ -405,17 +444,27 @@ impl Lake {
         target.execute(AssertSqlSafe(up)).await.unwrap();
         let warehouse = Box::leak(Box::new(descriptor::warehouse(&model, &lock, &name)));
         let directory = tempfile::tempdir().unwrap();
-        Self { name, directory, warehouse, target, portion, written: 0 }
+        Self { name, directory, bucket: None, warehouse, target, portion, written: 0 }
     }
 
     /// Writes a file, an hour ago or later: each at a time of its own.
-    fn put(&mut self, path: &str, content: &str) {
-        let path = self.directory.path().join(path);
+    fn put(&mut self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.directory.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
         self.written += 1;
         let time = SystemTime::now() - Duration::from_secs(3_600) + Duration::from_secs(self.written);
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        if let Some(bucket) = self.bucket {
+            bucket.put(&format!("{}/{name}", self.name), &path);
+        }
+    }
+
+    fn storage(&self) -> Result<Storage> {
+        match self.bucket {
+            None => Storage::directory(self.directory.path()),
+            Some(bucket) => bucket.storage(&format!("lake/{}", self.name), Key::Writes),
+        }
     }
 
     async fn land(&mut self) -> Result<Captured> {
@@ -423,7 +472,10 @@ impl Lake {
     }
 
     async fn land_until(&mut self, after: Option<usize>) -> Result<Captured> {
-        let storage = Storage::directory(self.directory.path())?;
+        self.land_from(self.storage()?, after).await
+    }
+
+    async fn land_from(&mut self, storage: Storage, after: Option<usize>) -> Result<Captured> {
         let mut feeder = Feeder::new(self.warehouse, storage, self.portion);
         let (mut breaks, mut captured) = (Breaks(after), Captured::default());
         while feeder.step(&mut self.target, &mut breaks, &mut captured).await? == Left::Pieces {}

@@ -14,6 +14,11 @@ pub struct Error {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The cause of what may go away by itself: something that files are read from does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub String);
+
 /// The runtime's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -61,10 +66,15 @@ impl Error {
         }
     }
 
-    /// Whether it may go away by itself: a lost connection, a full disk, another's lock.
+    /// Whether it may go away by itself: a lost connection, a full disk, another's lock, files that are out of reach.
     pub fn is_passing(&self) -> bool {
         const PASSING: [&str; 8] = ["40001", "40P01", "53100", "53200", "55P03", "55006", "57014", "58030"];
-        self.is_of_connection() || self.sqlstate().is_some_and(|state| PASSING.contains(&state.as_str()))
+        let first = self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static));
+        let is_unanswered =
+            std::iter::successors(first, |cause| cause.source()).any(|cause| cause.is::<Unanswered>());
+        is_unanswered
+            || self.is_of_connection()
+            || self.sqlstate().is_some_and(|state| PASSING.contains(&state.as_str()))
     }
 
     /// What happened, alone.

@@ -27,6 +27,8 @@ pub enum FeedFormat {
     JsonArray,
     /// A batch of changes.
     ChangeLog,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// How a CSV file is written.

@@ -45,6 +45,8 @@ pub enum FeedFormat {
     /// A batch of changes, `{"changes": [...], "batch_metadata": {...}}`: each change is a row with what was done to it
     /// (`operation_type`: INSERT, UPDATE or DELETE) and when (`cdc_timestamp`).
     ChangeLog,
+    /// Apache Parquet: columns with types. What JSON has no word for comes as PostgreSQL writes it.
+    Parquet,
 }
 
 /// What becomes of a file that has landed and is another one now.

@@ -82,6 +82,7 @@ fn feed(feed: &model::Feed) -> descriptor::Feed {
             model::FeedFormat::JsonLines => descriptor::FeedFormat::JsonLines,
             model::FeedFormat::JsonArray => descriptor::FeedFormat::JsonArray,
             model::FeedFormat::ChangeLog => descriptor::FeedFormat::ChangeLog,
+            model::FeedFormat::Parquet => descriptor::FeedFormat::Parquet,
         },
         changed: match feed.changed {
             model::Changed::Reread => descriptor::Changed::Reread,

@@ -24,6 +24,15 @@ pub enum FeedFormat {
     JsonArray,
     /// A batch of changes: what it is, and an array of rows with what was done to each and when.
     ChangeLog,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl FeedFormat {
+    /// Whether its rows are lines.
+    pub fn is_of_lines(&self) -> bool {
+        matches!(self, Self::Csv(_) | Self::JsonLines)
+    }
 }
 
 impl Feed {

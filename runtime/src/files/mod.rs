@@ -2,11 +2,13 @@
 //! leaves whole pieces, and the next round goes on behind them. What somebody is still writing waits; content that has
 //! landed under another name is known by its checksum; lines that are no rows go into quarantine while the rest lands.
 //!
-//! The way: `storage` lists and fetches, `pattern` says which paths are meant and what fields they tell, `read` takes a
-//! file apart, `piece` lands its rows, `registry` keeps which files have landed. Knows nothing of silver but what its
-//! columns take.
+//! The way: `storage` lists and fetches, from a directory or a `bucket`, `pattern` says which paths are meant and what
+//! fields they tell, `read` takes a file apart, `piece` lands its rows, `registry` keeps which files have landed. Knows
+//! nothing of silver but what its columns take.
 
+mod bucket;
 mod change_log;
+mod http;
 mod pattern;
 mod piece;
 mod read;
@@ -191,7 +193,7 @@ impl<'w> Feeder<'w> {
                     _ => {}
                 }
                 let age = (now - file.modified).to_std().unwrap_or(SETTLES_IN);
-                if age < SETTLES_IN {
+                if age < SETTLES_IN && !self.storage.puts_whole() {
                     let left = SETTLES_IN - age;
                     self.settles_in = Some(self.settles_in.map_or(left, |longest| longest.max(left)));
                     continue;
@@ -219,8 +221,14 @@ impl<'w> Feeder<'w> {
         };
         let to = match read::whole(feed, &mut fetched.file, fetched.size)? {
             Whole::To(to) => to,
-            Whole::Cut(why) => {
+            // What was put at once is all there is: its last line is a line as any.
+            Whole::Cut(_) if self.storage.puts_whole() && feed.format.is_of_lines() => fetched.size,
+            Whole::Cut(why) if !self.storage.puts_whole() => {
                 self.wait(landing, listed, &format!("waits: {why}"), captured);
+                return Ok(None);
+            }
+            Whole::Cut(why) | Whole::Unfit(why) => {
+                self.wait(landing, listed, &format!("cannot be read: {why}"), captured);
                 return Ok(None);
             }
         };

@@ -1,5 +1,5 @@
-//! Where files are: a directory. Lists them, and fetches one whole, so that what is read is what its checksum is of. Knows
-//! no format.
+//! Where files are: a directory, or a bucket. Lists them, and fetches one whole, so that what is read is what its checksum
+//! is of. Knows no format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,6 +14,7 @@ use object_store::path::Path as Location;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 
+use super::bucket::{Bucket, PART};
 use super::pattern::Pattern;
 use crate::error::{During as _, Error, Result};
 
@@ -23,9 +24,15 @@ pub const VARIABLE: &str = "FILES_URL";
 /// A place where files are.
 #[derive(Clone)]
 pub struct Storage {
-    store: Arc<dyn ObjectStore>,
+    place: Place,
     /// The place as it may be shown.
     shown: String,
+}
+
+#[derive(Clone)]
+enum Place {
+    Directory(Arc<LocalFileSystem>),
+    Bucket(Arc<Bucket>),
 }
 
 /// A file as it is listed.
@@ -41,7 +48,7 @@ pub struct Listed {
     pub modified: DateTime<Utc>,
     /// What its storage calls this version.
     pub etag: Option<String>,
-    location: Location,
+    pub(super) location: Location,
 }
 
 /// A file's content, which stays as it is.
@@ -64,15 +71,24 @@ impl Storage {
         }
     }
 
-    /// A directory, or a URL of one.
+    /// A directory, or a URL of one or of a bucket, which is reached as the environment says.
     pub fn at(url: &str) -> Result<Self> {
+        Self::with(url, std::env::vars())
+    }
+
+    /// The same, in an environment of these variables.
+    pub fn with(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self> {
         match url.split_once("://") {
             None => Self::directory(Path::new(url)),
             Some(("file", path)) => Self::directory(Path::new(path)),
+            Some(("s3", place)) => {
+                let bucket = Bucket::open(place, variables)?;
+                Ok(Self { place: Place::Bucket(Arc::new(bucket)), shown: url.to_owned() })
+            }
             // Whoever wrote it may have written a password too.
             Some((scheme, _)) => {
                 Err(Error::new(format!("`{scheme}://` is no storage that files can be read from"))
-                    .remedy(format!("{VARIABLE} is a directory")))
+                    .remedy(format!("{VARIABLE} is a directory, or s3://bucket/prefix")))
             }
         }
     }
@@ -81,7 +97,12 @@ impl Storage {
     pub fn directory(directory: &Path) -> Result<Self> {
         let unreached = || format!("cannot reach the files in `{}`", directory.display());
         let store = LocalFileSystem::new_with_prefix(directory).during(unreached)?;
-        Ok(Self { store: Arc::new(store), shown: directory.display().to_string() })
+        Ok(Self { place: Place::Directory(Arc::new(store)), shown: directory.display().to_string() })
+    }
+
+    /// Whether a file is there whole or not at all: objects are, and nobody is seen writing one.
+    pub fn puts_whole(&self) -> bool {
+        matches!(self.place, Place::Bucket(_))
     }
 
     /// The place as it may be shown.
@@ -93,9 +114,15 @@ impl Storage {
     pub async fn list(&self, pattern: &Pattern) -> Result<Vec<Listed>> {
         let unlisted = || format!("cannot list the files in `{}`", self.shown);
         let folder = Location::parse(pattern.folder()).during(unlisted)?;
-        let mut metas = self.store.list(Some(&folder));
+        let mut metas = match &self.place {
+            Place::Directory(store) => store.list(Some(&folder)),
+            Place::Bucket(bucket) => bucket.store.list(Some(&folder)),
+        };
         let mut listed = Vec::new();
-        while let Some(meta) = metas.try_next().await.during(unlisted)? {
+        while let Some(meta) = metas.try_next().await.map_err(|error| match &self.place {
+            Place::Directory(_) => Error::new(unlisted()).because(error),
+            Place::Bucket(bucket) => bucket.explain(unlisted(), &error),
+        })? {
             let path = meta.location.as_ref().to_owned();
             if let Some(fields) = pattern.fields(&path) {
                 listed.push(Listed::of(path, fields, meta));
@@ -108,29 +135,63 @@ impl Storage {
     /// Fetches a file, if it is still the one that was listed when all of it has come; none where somebody is at it,
     /// or has taken it away.
     pub async fn fetch(&self, listed: &Listed) -> Result<Option<Fetched>> {
+        let mut kept = Kept::new(listed)?;
+        let is_whole = match &self.place {
+            Place::Directory(store) => self.fetch_file(store, listed, &mut kept).await?,
+            Place::Bucket(bucket) => fetch_object(bucket, listed, &mut kept).await?,
+        };
+        is_whole.then(|| kept.whole()).transpose()
+    }
+
+    async fn fetch_file(&self, store: &LocalFileSystem, listed: &Listed, kept: &mut Kept) -> Result<bool> {
         let unread = || format!("cannot read the file `{}` in `{}`", listed.path, self.shown);
-        let mut file = tempfile::tempfile().during(|| "cannot make a file to read into".to_owned())?;
-        let got = match self.store.get(&listed.location).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        let got = match store.get(&listed.location).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
             got => got.during(unread)?,
         };
-        let mut hash = listed.hash();
-        let mut size = 0;
         let mut parts = got.into_stream();
         while let Some(part) = parts.try_next().await.during(unread)? {
-            hash.update(&part);
-            size += part.len() as u64;
-            file.write_all(&part).during(|| "cannot keep a file while it is read".to_owned())?;
+            kept.add(&part)?;
         }
-        let now = match self.store.head(&listed.location).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        let now = match store.head(&listed.location).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
             now => now.during(unread)?,
         };
-        if (now.size, now.last_modified) != (listed.size, listed.modified) || size != listed.size {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::Start(0)).during(|| "cannot read what was kept of a file".to_owned())?;
-        Ok(Some(Fetched { file, content: hash.finalize().to_vec(), size }))
+        Ok((now.size, now.last_modified) == (listed.size, listed.modified) && kept.size == listed.size)
+    }
+}
+
+/// Part by part, each of the version that was listed: what another version has comes under another tag.
+async fn fetch_object(bucket: &Bucket, listed: &Listed, kept: &mut Kept) -> Result<bool> {
+    for at in (0..listed.size).step_by(usize::try_from(PART).unwrap_or(usize::MAX)) {
+        let Some(part) = bucket.part(listed, at).await? else { return Ok(false) };
+        kept.add(&part)?;
+    }
+    Ok(true)
+}
+
+/// What has come of a file.
+struct Kept {
+    file: File,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Kept {
+    fn new(listed: &Listed) -> Result<Self> {
+        let file = tempfile::tempfile().during(|| "cannot make a file to read into".to_owned())?;
+        Ok(Self { file, hash: listed.hash(), size: 0 })
+    }
+
+    fn add(&mut self, part: &[u8]) -> Result<()> {
+        self.hash.update(part);
+        self.size += part.len() as u64;
+        self.file.write_all(part).during(|| "cannot keep a file while it is read".to_owned())
+    }
+
+    fn whole(mut self) -> Result<Fetched> {
+        self.file.seek(SeekFrom::Start(0)).during(|| "cannot read what was kept of a file".to_owned())?;
+        Ok(Fetched { file: self.file, content: self.hash.finalize().to_vec(), size: self.size })
     }
 }
 

@@ -27,6 +27,7 @@ fn format(format: &FeedFormat) -> Expression {
         FeedFormat::JsonLines => atom("descriptor::FeedFormat::JsonLines"),
         FeedFormat::JsonArray => atom("descriptor::FeedFormat::JsonArray"),
         FeedFormat::ChangeLog => atom("descriptor::FeedFormat::ChangeLog"),
+        FeedFormat::Parquet => atom("descriptor::FeedFormat::Parquet"),
     }
 }
 

@@ -79,6 +79,7 @@ fn format(format: &At<spec::FeedFormat>, written: &spec::Feed, report: &mut Repo
         spec::FeedFormat::JsonLines => FeedFormat::JsonLines,
         spec::FeedFormat::JsonArray => FeedFormat::JsonArray,
         spec::FeedFormat::ChangeLog => FeedFormat::ChangeLog,
+        spec::FeedFormat::Parquet => FeedFormat::Parquet,
     }
 }
 

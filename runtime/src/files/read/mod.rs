@@ -5,6 +5,7 @@ mod change_log;
 mod csv;
 mod json_array;
 mod json_lines;
+mod parquet;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -61,6 +62,8 @@ pub enum Whole {
     To(u64),
     /// It ends where no file of its kind ends: somebody is still writing it.
     Cut(String),
+    /// It is no file of its kind, and will be none.
+    Unfit(String),
 }
 
 /// From where on a file is read.
@@ -85,6 +88,7 @@ pub fn whole(feed: &Feed, file: &mut File, size: u64) -> Result<Whole> {
         FeedFormat::JsonLines => json_lines::whole(feed.changed, file, size),
         FeedFormat::JsonArray => json_array::whole(file, size),
         FeedFormat::ChangeLog => change_log::whole(file, size),
+        FeedFormat::Parquet => parquet::whole(file, size),
     }
 }
 
@@ -113,6 +117,7 @@ pub fn records(
             let elements = json_array::Elements::new(BufReader::new(file));
             Box::new(json_array::Rows::new(fields, elements, from.lines))
         }
+        FeedFormat::Parquet => Box::new(parquet::Rows::new(fields, file, from.lines)?),
     })
 }
 
