@@ -126,7 +126,7 @@ async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) 
     for step in steps {
         match step {
             Step::Delivered { kind, file, name } => {
-                lake.put(&path(*kind, *file, *name), &content(lines, *kind, *file));
+                lake.put(&path(*kind, *file, *name), content(lines, *kind, *file));
             }
             // Objects are put whole.
             Step::Begun { .. } if bucket.is_some() => {}
@@ -148,7 +148,7 @@ async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) 
             for name in 0..3 {
                 let path = path(kind, file, name);
                 if name == 0 || lake.directory.path().join(&path).exists() {
-                    lake.put(&path, &content(lines, kind, file));
+                    lake.put(&path, content(lines, kind, file));
                 }
             }
         }
