@@ -1,6 +1,6 @@
 //! The law of staging, on a real server: whatever has landed, a staging view shows of each key what its last change says,
 //! computed; what is fed from it agrees with it, now and as of any time. A change that cannot be computed is told, and is
-//! as if it had not landed, until what is computed changes.
+//! as if it had not landed, until what is computed changes. A row that does not count is as if it were gone.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
@@ -10,7 +10,7 @@ mod descriptor;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use medallion::emit::{self, Workspace};
+use medallion::emit::{self, Past, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
@@ -39,6 +39,8 @@ const ADDRESSES: [Option<&str>; 5] =
 enum Step {
     /// A thing comes, or changes.
     Put { id: i32, address: usize, size: usize },
+    /// A thing is hidden, whatever else is said of it.
+    Hide { id: i32, size: usize },
     /// A thing goes.
     Gone { id: i32 },
     /// All of them go.
@@ -52,6 +54,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..6, 0..ADDRESSES.len(), 0..SIZES.len()).prop_map(|(id, address, size)| Step::Put { id, address, size }),
+        2 => (0..6, 0..SIZES.len()).prop_map(|(id, size)| Step::Hide { id, size }),
         2 => (0..6).prop_map(|id| Step::Gone { id }),
         1 => Just(Step::Truncate),
         3 => (0..8, 0..7, 0..20_i64, 1..4).prop_map(|(no, id, ago, pieces)| Step::Sale { no, id, ago, pieces }),
@@ -80,6 +83,22 @@ fn a_staging_view_says_what_landed_last_and_what_it_feeds_agrees() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
+#[test]
+fn what_counts_otherwise_is_computed_anew() {
+    let workspace = Workspace { warehouses: vec!["staged".to_owned()], default: None };
+    let past = Past::left_by(&emit::emit(&loaded(SPEC).unwrap(), &workspace), "staged").unwrap();
+    assert_eq!(emit::plan(&loaded(SPEC).unwrap(), &past), Ok(Vec::new()));
+    for other in ["filter = \"hidden IS NULL\"", ""] {
+        let spec = SPEC.replace("filter = \"hidden IS NOT TRUE\"", other);
+        let planned = emit::plan(&loaded(&spec).unwrap(), &past).unwrap();
+        let up: Vec<&str> = planned[0].up.iter().map(|step| step.sql.as_str()).collect();
+        let anew = |sql: &&&str| sql.contains("\"recompute\"") && sql.contains("silver.dim_thing_hist");
+        assert_eq!(up.iter().filter(anew).count(), 1, "{up:#?}");
+        assert!(up.iter().any(|sql| sql.starts_with("CREATE VIEW \"silver\".\"stg_thing\"")), "{up:#?}");
+        assert!(up.iter().all(|sql| !sql.contains("fact_sale")), "{up:#?}");
+    }
+}
+
 /// What is written of a thing: its address and its size.
 type Written = (Option<&'static str>, Option<&'static str>);
 type Things = BTreeMap<i32, Written>;
@@ -100,6 +119,13 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
                     true => drop(things.insert(*id, row)),
                     false => misfits += 1,
                 }
+            }
+            Step::Hide { id, size } => {
+                let mut row = thing(*id, (None, SIZES[*size]));
+                row["hidden"] = true.into();
+                shop.land("br_thing", number, "U", Some(row)).await?;
+                written.remove(id);
+                things.remove(id);
             }
             Step::Gone { id } => {
                 let row = written.remove(id).unwrap_or((None, None));
@@ -286,10 +312,14 @@ impl Shop {
     }
 }
 
+fn loaded(spec: &str) -> Result<model::Warehouse, String> {
+    let files = Files::alone("staged", SourceText::new("spec/staged/spec.toml", spec.to_owned()));
+    model::load(&files).map_err(|findings| findings.human(Colour::Plain))
+}
+
 /// The warehouse of a spec, and what makes it.
 fn of(spec: &str) -> Result<(Warehouse, String), String> {
-    let files = Files::alone("staged", SourceText::new("spec/staged/spec.toml", spec.to_owned()));
-    let model = model::load(&files).map_err(|findings| findings.human(Colour::Plain))?;
+    let model = loaded(spec)?;
     let workspace = Workspace { warehouses: vec!["staged".to_owned()], default: None };
     let emitted = emit::emit(&model, &workspace);
     let lock = Lock::read(emitted.get("migration/src/staged/lock.toml").unwrap()).unwrap();

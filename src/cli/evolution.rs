@@ -27,6 +27,9 @@ pub(super) fn unable(unable: Unable) -> Error {
     }
 }
 
+/// So many names are shown that something may be called by now.
+const LIKELY: usize = 3;
+
 /// The findings, each at the relation that it is about, else at the warehouse's name.
 pub(super) fn findings(undecided: &[Undecided], files: &Files) -> Findings {
     let spec = spec::parse(files).value;
@@ -38,6 +41,16 @@ pub(super) fn findings(undecided: &[Undecided], files: &Files) -> Findings {
     let told = undecided.iter().filter(|one| !lookups_landing(one));
     let list = told.map(|one| finding(one, &spec, files)).collect();
     Findings::new(list, files.texts())
+}
+
+/// What may have been meant, the likeliest of it where that is much.
+fn nearest<'a>(perhaps: &'a [String], before: &str) -> Vec<&'a String> {
+    let mut names: Vec<&String> = perhaps.iter().collect();
+    if names.len() > LIKELY {
+        names.sort_by_key(|name| strsim::damerau_levenshtein(name, before));
+        names.truncate(LIKELY);
+    }
+    names
 }
 
 fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Finding {
@@ -55,8 +68,13 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 })
                 .help(format!("to let it go, write under `[allow_drop]`: `{}`", why(&what)))
                 .line("[allow_drop]", why(&what));
+            if column.is_none() {
+                let anew =
+                    "where no database holds it yet, `medallion generate --squash` begins anew without it";
+                finding = finding.help(anew);
+            }
             let before = column.as_deref().map_or_else(|| bare(relation), str::to_owned);
-            for now in perhaps {
+            for now in nearest(perhaps, &before) {
                 let now = now
                     .strip_suffix("_hist")
                     .filter(|_| before == bare(relation) && is_lookup(now, spec))
@@ -185,4 +203,21 @@ fn why(what: &str) -> String {
 /// Text within a TOML string.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn of_many_names_the_likeliest_are_shown() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let few = names(&["fact_z", "dim_y_hist", "lookup_x"]);
+        assert_eq!(nearest(&few, "dim_x_hist"), few.iter().collect::<Vec<_>>());
+        let many = names(&["fact_z", "lookup_client", "dim_client_hist", "fact_order", "dim_customers_hist"]);
+        assert_eq!(
+            nearest(&many, "dim_customer_hist"),
+            ["dim_customers_hist", "dim_client_hist", "lookup_client"]
+        );
+    }
 }

@@ -52,11 +52,14 @@ fn unit_tests(spec: &Path) -> PathBuf {
 
 /// Builds the workspace's own binary, and says how it is run.
 fn built(workspace: &Workspace) -> Result<Command, Error> {
-    if !workspace.root.join("target/release/warehouse").exists() {
+    let mut build = cargo(workspace, "build");
+    if workspace.root.join("target/release/warehouse").exists() {
+        build.arg("--quiet");
+    } else {
+        // Nobody waits for minutes without a word.
         eprintln!("building the warehouse: the first time takes a few minutes");
     }
-    let build = cargo(workspace, "build").status();
-    match build {
+    match build.status() {
         Ok(status) if status.success() => {}
         Ok(_) => {
             return Err(Error::new(
@@ -72,14 +75,14 @@ fn built(workspace: &Workspace) -> Result<Command, Error> {
         }
     }
     let mut command = cargo(workspace, "run");
-    command.arg("--");
+    command.args(["--quiet", "--"]);
     Ok(command)
 }
 
 fn cargo(workspace: &Workspace, verb: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([verb, "--quiet", "--package", "warehouse", "--bin", "warehouse", "--release"]);
+    command.args([verb, "--package", "warehouse", "--bin", "warehouse", "--release"]);
     command.arg("--manifest-path").arg(workspace.root.join("Cargo.toml"));
     command
 }

@@ -310,6 +310,9 @@ pub struct Silver {
     /// The staging view that its columns come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staging: Option<Name>,
+    /// Which landed rows count; all without. The others are as if they had been deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Computed>,
     /// Names of the columns that identify a row (an event, a current version); never empty.
     pub key: Vec<String>,
     /// Its columns, in the spec's order, without those of its kind (period, hash, snapshot).

@@ -17,9 +17,12 @@ pub struct Staging {
     pub key: Vec<String>,
     /// Its columns, in the spec's order: fields, or computed of fields.
     pub columns: Vec<Column>,
+    /// Which rows count; all without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Computed>,
 }
 
-/// What a column is computed of: fields of one landed row.
+/// What a column, or whether a row counts, is computed of: fields of one landed row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Computed {
     /// What the expression names.

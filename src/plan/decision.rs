@@ -418,7 +418,9 @@ impl Relation {
             let feeds = [name(&self.made_of), name(&wanted.made_of)];
             undecided.push(Undecided::History { relation: now.clone(), feeds });
         }
-        if is_fed_otherwise || self.made_of["lookups"] != wanted.made_of["lookups"] {
+        let is_told_by_others =
+            ["lookups", "filter"].iter().any(|word| self.made_of[*word] != wanted.made_of[*word]);
+        if is_fed_otherwise || is_told_by_others {
             decisions.recomputed.insert(now.clone());
             decisions.labels.push(format!("{}_redefined", now.name));
         }

@@ -22,6 +22,9 @@ pub struct Staging {
     /// Fields of the source's row that columns are computed of and that the view does not show.
     #[serde(default)]
     pub fields: Vec<At<StagingField>>,
+    /// Which rows count: SQL over the columns that are fields, and the `fields`, as an `expr` is. A row of which it is
+    /// not true is as if it had been deleted, until it is: one that is marked as deleted, or is about something else.
+    pub filter: Option<At<String>>,
     /// Becomes a COMMENT.
     pub description: Option<At<String>>,
     /// What its rows are held to.

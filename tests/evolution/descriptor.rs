@@ -122,6 +122,15 @@ fn name(name: &model::Name) -> Name {
     Name::new(&name.schema, &name.name)
 }
 
+fn inputs(computed: &model::Computed) -> Vec<descriptor::Input> {
+    let input = |input: &model::Input| descriptor::Input {
+        name: input.name.clone(),
+        sql_type: sql_type(&input.data_type),
+        field: input.field.clone(),
+    };
+    computed.inputs.iter().map(input).collect()
+}
+
 fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silver {
     let known = &lock.columns[&format!("{}.{}", silver.name.schema, silver.name.name)];
     let columns = known.iter().map(|column| {
@@ -129,6 +138,11 @@ fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silv
         Column {
             name: column.name.clone(),
             sql_type: sql_type(&column.data_type),
+            counted: silver
+                .filter
+                .as_ref()
+                .filter(|_| silver.key.first() == Some(&column.name))
+                .map(|filter| descriptor::Filter { inputs: inputs(filter), sql: filter.sql.clone() }),
             from: match &column.from {
                 ColumnFrom::Field(field) => descriptor::ColumnFrom::Field(field.clone()),
                 ColumnFrom::Lookup { lookup, column } => match hash(silver, lookup, column, model) {
@@ -136,18 +150,9 @@ fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silv
                     None => descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() },
                 },
                 ColumnFrom::Change(change) => descriptor::ColumnFrom::Change(told(*change)),
-                ColumnFrom::Computed(computed) => descriptor::ColumnFrom::Computed {
-                    inputs: computed
-                        .inputs
-                        .iter()
-                        .map(|input| descriptor::Input {
-                            name: input.name.clone(),
-                            sql_type: sql_type(&input.data_type),
-                            field: input.field.clone(),
-                        })
-                        .collect(),
-                    sql: computed.sql.clone(),
-                },
+                ColumnFrom::Computed(computed) => {
+                    descriptor::ColumnFrom::Computed { inputs: inputs(computed), sql: computed.sql.clone() }
+                }
             },
             tracking: match column.tracking {
                 Tracking::Opening => descriptor::Tracking::Opening,

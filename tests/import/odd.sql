@@ -75,7 +75,10 @@ CREATE TABLE deferred (id integer NOT NULL UNIQUE DEFERRABLE);
 
 -- Events, and what looks like them.
 CREATE TABLE customer (customer_id integer PRIMARY KEY, since date NOT NULL);
-CREATE TABLE store (store_id integer PRIMARY KEY, customer_id bigint REFERENCES customer);
+CREATE TABLE store (
+    store_id integer PRIMARY KEY, customer_id bigint REFERENCES customer, deleted_at timestamptz, is_archived boolean,
+    deleted text
+);
 CREATE TABLE sale (
     sale_id bigint PRIMARY KEY, customer_id integer NOT NULL REFERENCES customer, store_id integer NOT NULL REFERENCES store,
     sold_at timestamptz NOT NULL, updated_at timestamp NOT NULL

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::landed::{Records, called_now, said_as};
 use super::{Due, Evolved};
-use crate::descriptor::{ColumnFrom, Name, Silver, Warehouse};
+use crate::descriptor::{ColumnFrom, Filter, Input, Name, Silver, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::progress::count;
 use crate::{quote, statement};
@@ -22,8 +22,40 @@ pub fn may_be(warehouse: &Warehouse, error: &Error) -> bool {
 }
 
 /// A landing table's rows but those that the relation leaves out, and of each row that went only its key. Set off from
-/// what reads them: what is left out is not to be computed.
+/// what reads them: what is left out is not to be computed. A row that does not count is one that went.
 pub fn fitting(silver: &Silver, condition: &str) -> String {
+    let Some(filter) = silver.filter() else { return present(silver, condition) };
+    let key = key_fields(silver).map(|field| format!("{0}, change.m$row -> {0}", quote::literal(field)));
+    format!(
+        "(\nSELECT change.lsn, change.seq, change.commit_ts, change.load_ts,\n\
+         CASE WHEN counted.m$is THEN change.op ELSE 'D' END AS op,\n\
+         CASE WHEN counted.m$is THEN change.m$row ELSE jsonb_build_object({key}) END AS m$row\n\
+         FROM {present} AS change\nCROSS JOIN LATERAL (\n\
+         SELECT CASE WHEN change.op <> 'D' THEN ({counts}) END AS m$is\nOFFSET 0\n) AS counted\nOFFSET 0\n)",
+        key = key.collect::<Vec<_>>().join(", "),
+        present = present(silver, condition),
+        counts = counts(filter, "change.m$row"),
+    )
+}
+
+/// Whether a landed row counts, as a query.
+fn counts(filter: &Filter, row: &str) -> String {
+    let mut records = Records::default();
+    let given = given(&filter.inputs, &mut records);
+    let from = records.from(row);
+    format!("SELECT ({}) IS TRUE\nFROM (SELECT {given} FROM (SELECT) AS one{from}) AS given", filter.sql)
+}
+
+/// What an expression names, read of a record.
+fn given<'s>(inputs: &'s [Input], records: &mut Records<'s>) -> String {
+    let value = |input: &'s Input| {
+        let value = records.value(&input.field, &input.sql_type);
+        format!("{value} AS {}", quote::identifier(&input.name))
+    };
+    inputs.iter().map(value).collect::<Vec<_>>().join(", ")
+}
+
+fn present(silver: &Silver, condition: &str) -> String {
     let key = key_fields(silver).map(|field| format!("{0}, change.full_row -> {0}", quote::literal(field)));
     format!(
         "(\nSELECT change.lsn, change.seq, change.commit_ts, change.load_ts, change.op,\n\
@@ -139,7 +171,12 @@ async fn required(silver: &Silver, connection: &mut PgConnection) -> Result<Vec<
 /// A function that says of a landed row which column has no value, and why. Column by column, for the one that fails
 /// is to be named.
 fn problem(silver: &Silver, required: &[String]) -> String {
-    let mut body = String::new();
+    let mut body = "m$is_there := $1 <> 'D';\n".to_owned();
+    if let Some(filter) = silver.filter() {
+        let counts = counts(filter, "$2");
+        body +=
+            &format!("IF m$is_there THEN\nm$column := 'filter';\nm$is_there := (\n{counts}\n);\nEND IF;\n");
+    }
     for column in &silver.columns {
         let mut records = Records::default();
         let value = match &column.from {
@@ -149,23 +186,16 @@ fn problem(silver: &Silver, required: &[String]) -> String {
                 format!("SELECT {value}\nFROM (SELECT) AS one{}", records.from("$2"))
             }
             ColumnFrom::Computed { inputs, sql } => {
-                let given: Vec<String> = inputs
-                    .iter()
-                    .map(|input| {
-                        let value = records.value(&input.field, &input.sql_type);
-                        format!("{value} AS {}", quote::identifier(&input.name))
-                    })
-                    .collect();
+                let given = given(inputs, &mut records);
                 format!(
-                    "SELECT CAST({sql} AS {})\nFROM (SELECT {} FROM (SELECT) AS one{}) AS given",
+                    "SELECT CAST({sql} AS {})\nFROM (SELECT {given} FROM (SELECT) AS one{}) AS given",
                     column.sql_type,
-                    given.join(", "),
                     records.from("$2")
                 )
             }
         };
         // Of a row that went, only the key counts.
-        let asked = if silver.key.contains(&column.name) { "true" } else { "$1 <> 'D'" };
+        let asked = if silver.key.contains(&column.name) { "true" } else { "m$is_there" };
         let refused = match required.contains(&column.name) {
             true => "IF m$missing THEN\nRETURN ARRAY[m$column, 'it is null'];\nEND IF;\n",
             false => "",
@@ -183,7 +213,7 @@ fn problem(silver: &Silver, required: &[String]) -> String {
     let tag = tag.replace('$', "_");
     format!(
         "CREATE OR REPLACE FUNCTION pg_temp.medallion_misfit(char, jsonb) RETURNS text[]\nLANGUAGE plpgsql AS ${tag}$\n\
-         DECLARE\nm$column text;\nm$missing boolean;\nBEGIN\n{body}RETURN NULL;\n\
+         DECLARE\nm$column text;\nm$missing boolean;\nm$is_there boolean;\nBEGIN\n{body}RETURN NULL;\n\
          EXCEPTION\nWHEN data_exception OR program_limit_exceeded OR check_violation THEN\n\
          RETURN ARRAY[m$column, SQLERRM];\nEND\n${tag}$"
     )

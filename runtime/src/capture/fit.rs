@@ -98,8 +98,9 @@ fn reads<'a>(warehouse: &'a Warehouse, landings: &'a [Landing], tables: &'a [Sou
         // What another relation of silver feeds is no column of the source; and nothing comes of what waits.
         let Some(table) = fed(silver).filter(|table| lands(table)) else { continue };
         for column in &silver.columns {
-            let is_computed = matches!(column.from, ColumnFrom::Computed { .. });
-            for field in column.from.fields() {
+            // Rows that do not count may hold anything.
+            let is_computed = silver.filter().is_some() || matches!(column.from, ColumnFrom::Computed { .. });
+            for field in column.fields() {
                 reads.push(Read { table, field, silver, column: &column.name, is_computed });
             }
         }

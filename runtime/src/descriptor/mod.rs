@@ -241,9 +241,15 @@ pub struct Silver {
 }
 
 impl Silver {
-    /// Whether some column is computed, which a landed row may not let it be.
+    /// Whether something is computed, which a landed row may not let it be.
     pub fn is_computed(&self) -> bool {
-        self.columns.iter().any(|column| matches!(column.from, ColumnFrom::Computed { .. }))
+        self.filter().is_some()
+            || self.columns.iter().any(|column| matches!(column.from, ColumnFrom::Computed { .. }))
+    }
+
+    /// Which landed rows count.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.columns.iter().find_map(|column| column.counted.as_ref())
     }
 
     /// The journal of what others than the loader write to it.
@@ -323,6 +329,17 @@ pub struct Column {
     pub tracking: Tracking,
     /// Values of an enumerated type that a landed row may say, and how they are called now.
     pub renamed: Vec<(String, String)>,
+    /// Of a key's first column: which landed rows count. All without; the others are as if they had been deleted.
+    pub counted: Option<Filter>,
+}
+
+/// Which landed rows count: those of which it is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// What the expression names.
+    pub inputs: Vec<Input>,
+    /// The expression.
+    pub sql: String,
 }
 
 /// Whether a change of an attribute makes a version.
@@ -416,6 +433,7 @@ impl Column {
             from: ColumnFrom::Field(field.to_owned()),
             tracking: Tracking::Tracked,
             renamed: Vec::new(),
+            counted: None,
         }
     }
 
@@ -431,16 +449,26 @@ impl Column {
         inputs: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>,
         sql: &str,
     ) -> Self {
-        let input = |(name, sql_type, field): (&str, &str, &str)| Input {
-            name: name.to_owned(),
-            sql_type: sql_type.to_owned(),
-            field: field.to_owned(),
-        };
-        let inputs = inputs.into_iter().map(input).collect();
-        Self {
-            from: ColumnFrom::Computed { inputs, sql: sql.to_owned() },
-            ..Self::field(column, sql_type, "")
-        }
+        let from = ColumnFrom::Computed { inputs: named(inputs), sql: sql.to_owned() };
+        Self { from, ..Self::field(column, sql_type, "") }
+    }
+
+    /// The same, where not all landed rows count: names, types and fields, and the expression.
+    #[must_use]
+    pub fn counted(
+        self,
+        inputs: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>,
+        sql: &str,
+    ) -> Self {
+        Self { counted: Some(Filter { inputs: named(inputs), sql: sql.to_owned() }), ..self }
+    }
+
+    /// The fields of the landed row that it reads.
+    pub fn fields(&self) -> Vec<&str> {
+        let mut fields = self.from.fields();
+        fields
+            .extend(self.counted.iter().flat_map(|filter| &filter.inputs).map(|input| input.field.as_str()));
+        fields
     }
 
     /// The same, its changes making no version.
@@ -464,6 +492,7 @@ impl Column {
             from: ColumnFrom::Lookup { lookup: lookup.to_owned(), column: there.as_str().to_owned() },
             tracking: Tracking::Tracked,
             renamed: Vec::new(),
+            counted: None,
         }
     }
 
@@ -493,6 +522,15 @@ impl Column {
     pub fn of_latest_change<C: IdenStatic>(column: C, sql_type: &str, change: Change) -> Self {
         Self { tracking: Tracking::Untracked, ..Self::of_change(column, sql_type, change) }
     }
+}
+
+fn named(inputs: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>) -> Vec<Input> {
+    let input = |(name, sql_type, field): (&str, &str, &str)| Input {
+        name: name.to_owned(),
+        sql_type: sql_type.to_owned(),
+        field: field.to_owned(),
+    };
+    inputs.into_iter().map(input).collect()
 }
 
 impl Lookup {

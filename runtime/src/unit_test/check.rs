@@ -339,7 +339,7 @@ async fn change(
 fn read(warehouse: &Warehouse, number: usize) -> BTreeSet<&str> {
     let landing = &warehouse.landings[number];
     let fed = warehouse.silver.iter().filter(|silver| silver.feed == landing.table);
-    let fields = fed.flat_map(|silver| &silver.columns).flat_map(|column| column.from.fields());
+    let fields = fed.flat_map(|silver| &silver.columns).flat_map(|column| column.fields());
     fields.chain(landing.key.iter().map(String::as_str)).collect()
 }
 

@@ -14,6 +14,7 @@ pub fn warehouse() -> Warehouse {
         from: ColumnFrom::Field(name.to_owned()),
         tracking: Tracking::Tracked,
         renamed: Vec::new(),
+        counted: None,
     };
     let looked_up = |name: &str, lookup: &str| Column {
         from: ColumnFrom::Lookup { lookup: lookup.to_owned(), column: name.to_owned() },

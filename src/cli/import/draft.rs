@@ -31,6 +31,10 @@ const HOUSEKEEPING: [&str; 10] = [
     "updated_at",
 ];
 
+/// What a column is called that marks a row as deleted.
+const MARKS: [&str; 7] =
+    ["archived_at", "deleted", "deleted_at", "deleted_on", "is_archived", "is_deleted", "removed_at"];
+
 /// A spec's text, and what is said of it.
 pub(in crate::cli) struct Draft {
     pub text: String,
@@ -268,10 +272,23 @@ fn written(
     let remark = remark.or_else(|| {
         column.domain.as_ref().map(|domain| format!("a domain at the source, {}", shown(domain)))
     });
+    let remark = remark.or_else(|| mark(column));
     let tracked = is_housekeeping(column).then_some(false);
     let null = (!column.not_null).then_some(true);
     let description = column.comment.as_deref().and_then(description);
     Ok((Written { name, data_type, null, from, tracked, references: None, description }, remark))
+}
+
+/// What can be done about rows that are marked as deleted and stay.
+fn mark(column: &Column) -> Option<String> {
+    let name = MARKS.iter().find(|name| **name == column.name)?;
+    let is_boolean = column.type_schema == "pg_catalog" && !column.is_array && column.data_type == "bool";
+    let test = match (is_time(column), is_boolean) {
+        (true, _) => "IS NULL",
+        (_, true) => "IS NOT TRUE",
+        _ => return None,
+    };
+    Some(format!("rows that are marked so end by a [[staging]] with filter = \"{name} {test}\""))
 }
 
 fn is_housekeeping(column: &Column) -> bool {

@@ -184,10 +184,12 @@ fn fields(warehouse: &Warehouse) -> BTreeMap<&Name, BTreeSet<&str>> {
     for landing in &warehouse.landings {
         fields.entry(&landing.name).or_default().extend(landing.key.iter().map(String::as_str));
     }
-    let silver = warehouse.silver.iter().map(|one| (&one.feed, &one.columns));
-    for (feed, columns) in silver.chain(warehouse.stagings.iter().map(|one| (&one.feed, &one.columns))) {
+    let silver = warehouse.silver.iter().map(|one| (&one.feed, &one.columns, None));
+    let staged = warehouse.stagings.iter().map(|one| (&one.feed, &one.columns, one.filter.as_ref()));
+    for (feed, columns, filter) in silver.chain(staged) {
         let read = columns.iter().flat_map(|column| staging::fields(&column.from));
-        fields.entry(feed).or_default().extend(read);
+        let counted = filter.into_iter().flat_map(|filter| &filter.inputs);
+        fields.entry(feed).or_default().extend(read.chain(counted.map(|input| input.field.as_str())));
     }
     fields
 }
@@ -325,7 +327,8 @@ fn silver(silver: &Silver, warehouse: &Warehouse) -> Relation {
             columns.push(Column { name: dimension.end.clone(), from: time });
         }
     }
-    Relation { name: silver.name.clone(), layer: Layer::Silver, columns, rows: Origins::new(), exact: true }
+    let rows = staging::counted(&silver.feed, silver.filter.as_ref());
+    Relation { name: silver.name.clone(), layer: Layer::Silver, columns, rows, exact: true }
 }
 
 /// The column of a landing table that tells something of a change.

@@ -21,7 +21,7 @@ pub(super) fn relation(staging: &Staging) -> super::Relation {
         name: staging.name.clone(),
         layer: Layer::Silver,
         columns: columns.collect(),
-        rows: Origins::new(),
+        rows: counted(&staging.feed, staging.filter.as_ref()),
         exact: true,
     }
 }
@@ -33,6 +33,12 @@ pub(super) fn fields(from: &ColumnFrom) -> Vec<&str> {
         ColumnFrom::Computed(computed) => computed.inputs.iter().map(|input| input.field.as_str()).collect(),
         ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => Vec::new(),
     }
+}
+
+/// What decides which landed rows count.
+pub(super) fn counted(feed: &Name, filter: Option<&Computed>) -> Origins {
+    let fields = filter.into_iter().flat_map(|filter| &filter.inputs);
+    fields.map(|input| origin(feed, &input.field, How::Filter)).collect()
 }
 
 /// What a column's value comes from that is a relation's own: of the staging view that feeds it, else of the landed

@@ -9,8 +9,8 @@ use super::name::Spelling;
 use crate::emit::sql::{self, ARCHIVE_END, ARCHIVE_START, partitioned_key};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    Calendar, Closed, Column, ColumnFrom, Dimension, Fact, Lookup, LookupTime, Made, Nullability, Silver,
-    SilverKind, Staging, Stretch, Surrogate, TemporalJoin, Tracking, Unit, Writes,
+    Calendar, Closed, Column, ColumnFrom, Computed, Dimension, Fact, Lookup, LookupTime, Made, Nullability,
+    Silver, SilverKind, Staging, Stretch, Surrogate, TemporalJoin, Tracking, Unit, Writes,
 };
 
 /// The entities of a silver relation.
@@ -205,11 +205,7 @@ fn column(
             call("descriptor::Column::untracked_field", vec![name, sql_type, atom(string(field))])
         }
         (ColumnFrom::Computed(computed), _) => {
-            let inputs = computed.inputs.iter().map(|input| {
-                let data_type = sql::data_type(&input.data_type);
-                tuple(vec![atom(string(&input.name)), atom(string(&data_type)), atom(string(&input.field))])
-            });
-            let arguments = vec![name, sql_type, array(inputs.collect()), atom(string(&computed.sql))];
+            let arguments = vec![name, sql_type, inputs(computed), atom(string(&computed.sql))];
             untracked(call("descriptor::Column::computed", arguments))
         }
         (ColumnFrom::Change(change), tracking) => {
@@ -238,12 +234,29 @@ fn column(
             call(function, vec![name, sql_type, atom(string(lookup)), there])
         }
     };
+    // A row is found by its key, counted or not.
+    let plain = match &silver.filter {
+        Some(filter) if silver.key.first() == Some(&column.name) => {
+            let arguments = vec![plain, inputs(filter), atom(string(&filter.sql))];
+            call("descriptor::Column::counted", arguments)
+        }
+        Some(_) | None => plain,
+    };
     if column.renamed.is_empty() || !matches!(column.from, ColumnFrom::Field(_)) {
         return plain;
     }
     let pairs =
         column.renamed.iter().map(|(before, now)| tuple(vec![atom(string(before)), atom(string(now))]));
     call("descriptor::Column::renamed", vec![plain, array(pairs.collect())])
+}
+
+/// What an expression names: names, types and fields.
+fn inputs(computed: &Computed) -> Expression {
+    let inputs = computed.inputs.iter().map(|input| {
+        let data_type = sql::data_type(&input.data_type);
+        tuple(vec![atom(string(&input.name)), atom(string(&data_type)), atom(string(&input.field))])
+    });
+    array(inputs.collect())
 }
 
 fn lookup(lookup: &Lookup, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) -> Expression {

@@ -73,8 +73,11 @@ fn reads(staging: &Staging) -> Vec<Read<'_>> {
             reads.push(Read { name: &column.name, field, data_type, column: Some(column) });
         }
     }
-    for column in &staging.columns {
-        let ColumnFrom::Computed(computed) = &column.from else { continue };
+    let computed = staging.columns.iter().filter_map(|column| match &column.from {
+        ColumnFrom::Computed(computed) => Some(computed),
+        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => None,
+    });
+    for computed in computed.chain(&staging.filter) {
         for input in &computed.inputs {
             if reads.iter().all(|read| read.name != input.name) {
                 let (name, field, data_type) = (&input.name, &input.field, &input.data_type);
@@ -151,11 +154,12 @@ FROM (
         \"gone\".\"lsn\" IS NULL
         OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
     )
-) AS {name}",
+) AS {name}{filter}",
         columns = columns.join(",\n    "),
         named = named.join(",\n        "),
         last = last(staging, &until),
         name = identifier(&staging.name.name),
+        filter = staging.filter.as_ref().map_or_else(String::new, |filter| format!("\nWHERE {}", filter.sql)),
     )
 }
 

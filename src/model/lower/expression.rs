@@ -341,7 +341,7 @@ impl Reading<'_, '_, '_> {
             ),
             Purpose::Computed => self.refuse(
                 0..self.written.len(),
-                "a column is computed of one row, and takes no window function",
+                "what is computed of a landed row takes no window function",
                 "`OVER` in it",
             ),
             Purpose::Grain | Purpose::Filter => {
@@ -369,7 +369,7 @@ impl Visitor for Reading<'_, '_, '_> {
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         let message = match self.purpose {
             Purpose::Rule => "a test's expression holds no query",
-            Purpose::Computed => "a column is computed of one row, and holds no query",
+            Purpose::Computed => "what is computed of a landed row holds no query",
             _ => "an expression of a declared mart holds no query",
         };
         self.refuse(0..self.written.len(), message, "a query in it");
@@ -419,7 +419,7 @@ impl Visitor for Reading<'_, '_, '_> {
             if self.purpose != Purpose::Measure {
                 let message = match self.purpose {
                     Purpose::Rule => "a test's expression looks at one row, and takes no aggregate",
-                    Purpose::Computed => "a column is computed of one row, and takes no aggregate",
+                    Purpose::Computed => "what is computed of a landed row takes no aggregate",
                     Purpose::Grain => "a grain looks at one row, and takes no aggregate",
                     _ => "a filter looks at one row, and takes no aggregate",
                 };
@@ -434,7 +434,7 @@ impl Visitor for Reading<'_, '_, '_> {
                     parts.first().map_or(0..self.written.len(), |first| self.places.range(first.span));
                 self.refuse(
                     range,
-                    "a column is computed of fields, each by its name alone",
+                    "what is computed of a landed row names fields, each by its name alone",
                     "leave this out",
                 );
             }

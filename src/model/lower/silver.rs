@@ -69,6 +69,10 @@ fn one(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) 
         feed: feed(relation, catalog, report).unwrap_or_else(|| Name::new("", "")),
         key: relation.key.map_or(Vec::new(), |key| key.iter().map(|column| column.value.clone()).collect()),
         staging: relation.staging.as_ref().map(|(_, name)| name.clone()),
+        filter: relation.staging.as_ref().and_then(|(_, name)| {
+            let staged = catalog.stagings.iter().find(|staged| staged.name == *name);
+            staged.and_then(|staged| staged.filter.clone())
+        }),
         columns,
         lookups,
         kind: kind(relation, report),
@@ -282,7 +286,8 @@ fn report_cycle(cycle: &[String], catalog: &Catalog<'_>, report: &mut Report<'_>
         finding = finding.also(report.at(&step.span), format!("`{name}` looks up `{}`", step.value));
     }
     report.push(match cycle {
-        [_] => finding,
+        // Its versions would follow from themselves; those of another relation over the same rows do not.
+        [_] => finding.help("declare a `[[lookup]]` with the same `from`, and look that one up"),
         _ => finding.help("one of them has to stand without the other"),
     });
 }

@@ -18,6 +18,8 @@ pub(super) struct Staged<'a> {
     pub name: Name,
     written: &'a At<spec::Staging>,
     columns: Vec<StagedColumn<'a>>,
+    /// Which rows count.
+    pub filter: Option<Computed>,
     complete: bool,
 }
 
@@ -81,6 +83,7 @@ pub(super) fn declare<'a>(
         name: Name::new(&catalog.schemas.silver, &name.value),
         written,
         columns: Vec::new(),
+        filter: None,
         complete: report.is_complete(&written.span),
     };
     let mut space = Namespace::default();
@@ -117,9 +120,11 @@ pub(super) fn declare<'a>(
     let readable = named_inputs(&staged, &inputs);
     for column in &mut staged.columns {
         if let Some(expr) = &column.written.expr {
-            column.from = computed(expr, &inputs, &readable, catalog, report);
+            column.from = ColumnFrom::Computed(computed(expr, &inputs, &readable, catalog, report));
         }
     }
+    let filter = written.filter.as_ref();
+    staged.filter = filter.map(|filter| computed(filter, &inputs, &readable, catalog, report));
     staged
 }
 
@@ -199,8 +204,8 @@ fn computed(
     readable: &Readable,
     catalog: &Catalog<'_>,
     report: &mut Report<'_>,
-) -> ColumnFrom {
-    let nothing = || ColumnFrom::Computed(Computed { inputs: Vec::new(), sql: "NULL".to_owned() });
+) -> Computed {
+    let nothing = || Computed { inputs: Vec::new(), sql: "NULL".to_owned() };
     let place = Place {
         relations: vec![(readable.read.name.name.as_str(), readable)],
         stored: true,
@@ -230,7 +235,7 @@ fn computed(
     }
     // A remark ends with its line.
     let end = if expr.contains("--") { "\n" } else { "" };
-    ColumnFrom::Computed(Computed { inputs: used, sql: format!("{}{end}", expr.trim()) })
+    Computed { inputs: used, sql: format!("{}{end}", expr.trim()) }
 }
 
 /// What a column of a relation takes from the staging view that feeds it.
@@ -325,6 +330,7 @@ fn one(staged: &Staged<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>) -> S
         feed: staged.feed(catalog),
         key: staged.key(catalog),
         columns: columns.collect(),
+        filter: staged.filter.clone(),
     }
 }
 
