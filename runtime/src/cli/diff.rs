@@ -87,9 +87,12 @@ fn human(difference: &Difference) -> String {
     text
 }
 
-/// Whatever is current lasts until now.
+/// Whatever is current lasts until now: the last moment of all, which east of Greenwich is in the year after.
 fn told(time: &str) -> &str {
-    if time.starts_with("294276") { "now" } else { time }
+    match time.split_once('-') {
+        Some(("294276" | "294277", _)) => "now",
+        _ => time,
+    }
 }
 
 fn paragraph(difference: &Difference, row: &Row) -> String {
@@ -194,5 +197,22 @@ fn as_json(difference: &Difference) -> Told<'_> {
         to: &difference.to,
         counted: difference.counted,
         rows: rows.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn now_is_now_in_any_zone() {
+        for last in [
+            "294276-12-31 23:59:59.999999+00",
+            "294277-01-01 00:59:59.999999+01",
+            "294276-12-31 15:59:59.999999-08",
+        ] {
+            assert_eq!(told(last), "now");
+        }
+        assert_eq!(told("2026-01-01 00:00:00+01"), "2026-01-01 00:00:00+01");
     }
 }
