@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "a85ec8da35815036bc9181b1e9b45a9543b6be8c7fad1abb4ed8a117e36d22df";
+pub const SPEC_HASH: &str = "3f7a332199e98819d3ee8fa8b4070deb57f63d75423b2098678b4fe52b6d68fe";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "eaecadaf65aaabde55cf6e94af277fb80f7a6745074e25ad27747d465aabe94e";
+pub const OBJECTS_HASH: &str = "95763962cfc33e20777745da005357c78f9ca511e250de5c26cbfb26ea07d2a6";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

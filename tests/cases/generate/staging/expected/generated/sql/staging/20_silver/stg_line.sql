@@ -21,7 +21,8 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said"
+        "landed_1"."price" AS "price_said",
+        "landed_0"."cancelled_at" AS "cancelled_at"
     FROM (
         SELECT DISTINCT ON ("found"."order_id", "found"."line")
             "change"."op",
@@ -41,7 +42,7 @@ FROM (
         )
         ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
     LEFT JOIN (
         SELECT "commit_ts", "lsn", "seq"
@@ -56,7 +57,8 @@ FROM (
         "gone"."lsn" IS NULL
         OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
-) AS "stg_line";
+) AS "stg_line"
+WHERE cancelled_at IS NULL;
 
 CREATE VIEW "as_of"."stg_line" AS
 SELECT
@@ -78,7 +80,8 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said"
+        "landed_1"."price" AS "price_said",
+        "landed_0"."cancelled_at" AS "cancelled_at"
     FROM (
         SELECT DISTINCT ON ("found"."order_id", "found"."line")
             "change"."op",
@@ -99,7 +102,7 @@ FROM (
         )
         ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
     LEFT JOIN (
         SELECT "commit_ts", "lsn", "seq"
@@ -115,7 +118,8 @@ FROM (
         "gone"."lsn" IS NULL
         OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
-) AS "stg_line";
+) AS "stg_line"
+WHERE cancelled_at IS NULL;
 
 COMMENT ON VIEW "silver"."stg_line" IS 'What has landed in `br_line`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_line" IS '`stg_line` as of the setting `medallion.as_of`.';

@@ -44,7 +44,11 @@ impl Entity {
             feed: descriptor::Name::of(super::super::bronze::br_line::Entity),
             key: descriptor::columns([Column::OrderId, Column::Line]),
             columns: vec![
-                descriptor::Column::field(Column::OrderId, "bigint", "order_id"),
+                descriptor::Column::counted(
+                    descriptor::Column::field(Column::OrderId, "bigint", "order_id"),
+                    [("cancelled_at", "timestamptz", "cancelled_at")],
+                    "cancelled_at IS NULL",
+                ),
                 descriptor::Column::field(Column::Line, "smallint", "line"),
                 descriptor::Column::field(Column::CustomerId, "integer", "customer_id"),
                 descriptor::Column::field(Column::PlacedAt, "timestamptz", "placed_at"),

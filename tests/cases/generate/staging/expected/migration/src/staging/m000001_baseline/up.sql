@@ -1196,7 +1196,8 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said"
+        "landed_1"."price" AS "price_said",
+        "landed_0"."cancelled_at" AS "cancelled_at"
     FROM (
         SELECT DISTINCT ON ("found"."order_id", "found"."line")
             "change"."op",
@@ -1216,7 +1217,7 @@ FROM (
         )
         ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
     LEFT JOIN (
         SELECT "commit_ts", "lsn", "seq"
@@ -1231,7 +1232,8 @@ FROM (
         "gone"."lsn" IS NULL
         OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
-) AS "stg_line";
+) AS "stg_line"
+WHERE cancelled_at IS NULL;
 
 CREATE VIEW "as_of"."stg_line" AS
 SELECT
@@ -1253,7 +1255,8 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said"
+        "landed_1"."price" AS "price_said",
+        "landed_0"."cancelled_at" AS "cancelled_at"
     FROM (
         SELECT DISTINCT ON ("found"."order_id", "found"."line")
             "change"."op",
@@ -1274,7 +1277,7 @@ FROM (
         )
         ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
     LEFT JOIN (
         SELECT "commit_ts", "lsn", "seq"
@@ -1290,7 +1293,8 @@ FROM (
         "gone"."lsn" IS NULL
         OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
     )
-) AS "stg_line";
+) AS "stg_line"
+WHERE cancelled_at IS NULL;
 
 COMMENT ON VIEW "silver"."stg_line" IS 'What has landed in `br_line`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_line" IS '`stg_line` as of the setting `medallion.as_of`.';
@@ -2045,5 +2049,5 @@ TO "staging_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    'eaecadaf65aaabde55cf6e94af277fb80f7a6745074e25ad27747d465aabe94e'
+    '95763962cfc33e20777745da005357c78f9ca511e250de5c26cbfb26ea07d2a6'
 );
