@@ -214,10 +214,10 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let few = names(&["fact_z", "dim_y_hist", "lookup_x"]);
         assert_eq!(nearest(&few, "dim_x_hist"), few.iter().collect::<Vec<_>>());
-        let many = names(&["fact_z", "lookup_client", "dim_client_hist", "fact_order", "dim_customers_hist"]);
+        let many = names(&["fact_z", "dim_client_hist", "br_x", "dim_customers_hist", "dim_customer_old"]);
         assert_eq!(
             nearest(&many, "dim_customer_hist"),
-            ["dim_customers_hist", "dim_client_hist", "lookup_client"]
+            ["dim_customers_hist", "dim_customer_old", "dim_client_hist"]
         );
     }
 }
