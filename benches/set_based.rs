@@ -183,6 +183,7 @@ fn warehouse() -> Warehouse {
         from: ColumnFrom::Field(name.to_owned()),
         tracking: Tracking::Tracked,
         renamed: Vec::new(),
+        counted: None,
     };
     Warehouse {
         name: "bench",

@@ -30,6 +30,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
             from: ColumnFrom::Field((*field).to_owned()),
             tracking: Tracking::Tracked,
             renamed: Vec::new(),
+            counted: None,
         })
         .collect();
     bench.warehouse.silver.push(Silver {

@@ -126,6 +126,7 @@ pub fn silver(schema: &str, table: &str, columns: &[&str]) -> Silver {
         from: ColumnFrom::Field((*name).to_owned()),
         tracking: Tracking::Tracked,
         renamed: Vec::new(),
+        counted: None,
     };
     Silver {
         table: Name::new(schema, table),
