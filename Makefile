@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec bench-marts test-18 check generate update setup
+.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec bench-marts bench-orders bench-shop test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -39,6 +39,14 @@ bench-set-based: setup
 ## The refresh of stored marts against that of materialized views, at each number of rows in BENCH_ROWS
 bench-marts: setup
 	cargo bench --quiet --profile dev -p medallion --bench marts
+
+## 100,000 changed orders by polling and by log, against a loop in Python; BENCH_ROWS and BENCH_RUNS say how many
+bench-orders: setup
+	cargo bench --quiet -p warehouse --bench orders
+
+## A day's order lines of the shop against all of it anew
+bench-shop: setup
+	cargo bench --quiet -p warehouse --bench shop
 
 ## How long the tool takes with a spec of 1,000 relations
 bench-large-spec:
