@@ -137,10 +137,24 @@ pub async fn analyze(connection: &mut PgConnection, table: &str, rows: u64) -> R
             .map(drop)
             .map_err(|cause| failed(&sql, cause));
     }
-    // Statistics are the owner's to take, and the loader need not own what it loads.
+    // Statistics are the owner's to take, and the loader need not own what it loads. Those of all partitions together
+    // are taken by nobody else: also when what came in little by little is a good part of them.
     let sql = format!(
-        "SELECT \"medallion\".\"analyze\"(oid::regclass)\nFROM pg_class\n\
-         WHERE oid = {}::regclass AND (relkind <> 'r' OR reltuples < {rows} * {A_GOOD_PART})",
+        "SELECT \"medallion\".\"analyze\"(oid::regclass)
+        FROM pg_class AS relation
+        WHERE oid = {}::regclass
+        AND CASE
+            WHEN reltuples < {rows} * {A_GOOD_PART} THEN true
+            WHEN relkind = 'p' THEN reltuples * (1 + 1.0 / {A_GOOD_PART}) < (
+                SELECT
+                    sum(greatest(leaf.reltuples, 0)) / nullif(sum(leaf.relpages), 0)
+                    * sum(pg_relation_size(leaf.oid)) / current_setting('block_size')::bigint
+                FROM pg_partition_tree(relation.oid) AS part
+                JOIN pg_class AS leaf ON leaf.oid = part.relid
+                WHERE part.isleaf
+            )
+            ELSE relkind <> 'r'
+        END",
         quote::literal(table)
     );
     execute(connection, &sql).await.map(drop)
