@@ -1,6 +1,7 @@
 //! Orders of a source whose log nobody may read, from its first poll on: each state that a poll has seen is a version,
 //! under the names that people know; and what is read, landed or computed twice changes nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -12,10 +13,11 @@ use medallion_runtime::progress::Silent;
 use medallion_runtime::unit_test::{self, Status};
 use medallion_runtime::{migrate, rebuild, run, script, verify};
 use medallion_server::Server;
+use rustix::process::Signal;
 use sqlx::PgConnection;
 
 use crate::support::compare;
-use crate::support::program::stderr;
+use crate::support::program::{self, Watching, stderr};
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/orders/tests");
 
@@ -80,6 +82,102 @@ async fn the_states_that_polls_have_seen_are_the_history_once() {
     run(&descriptor, &place).await;
     let gone = "SELECT count(*) FROM history.dim_orders_history WHERE order_key = 3 AND NOT is_current AND valid_to > valid_from";
     assert_eq!(compare::value(&mut target, gone).await, "1");
+}
+
+/// The source's own account of every state that an order was in.
+const ACCOUNT: &str = "
+    CREATE TABLE account (id integer NOT NULL, at timestamptz NOT NULL, state jsonb NOT NULL, PRIMARY KEY (id, at));
+
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO account VALUES (NEW.id, NEW.last_updated, to_jsonb(NEW));
+        RETURN NULL;
+    END
+    $$;
+
+    CREATE TRIGGER note AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION note();";
+
+/// What is there, in one sum, by the names of a relation and its key.
+const STATE: &str =
+    "SELECT md5(string_agg(concat_ws('|', {key}, customer_id, product_id, quantity, unit_price, total_amount,
+        order_status, order_date AT TIME ZONE 'UTC'), ',' ORDER BY {key}))
+    FROM {relation}";
+
+/// Polls that may pass between a state and the one that lands it: one that had asked for the time before it was there,
+/// one that came before its commit, and another one for good measure.
+const POLLS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_polls_can_see_of_traffic_is_the_history() {
+    let server = Server::shared_scratch().unwrap();
+    let descriptor = warehouse::orders::warehouse();
+    let place = place(server, "simulated_orders", &descriptor).await;
+    source(&place, ACCOUNT).await;
+    source(&place, "INSERT INTO account SELECT id, last_updated, to_jsonb(orders) FROM orders").await;
+    let mut source = connection::connect(Database::Source, &place.source).await.unwrap();
+    let mut target = connection::connect(Database::Warehouse, &place.warehouse).await.unwrap();
+    migrate::up(&descriptor, &place).await.unwrap_or_else(|error| panic!("{error}"));
+
+    let verb = |arguments: &[&str]| {
+        let mut command = program::command_on(&place.source, &place.warehouse, arguments);
+        command.env("MEDALLION_WAREHOUSE", "orders");
+        command
+    };
+    let watching = Watching::begin(&mut verb(&["watch", "--metrics", "0"]));
+    let begun = "SELECT count(*) = 1 FROM history.dim_orders";
+    watching.until(&place.warehouse, begun).await;
+    let simulated =
+        verb(&["simulate", "--rate", "6", "--for", "60", "--rounds", "30", "--seed", "11"]).output().unwrap();
+    assert!(simulated.status.success(), "{}", stderr(&simulated));
+
+    let state = |key: &str, relation: &str| STATE.replace("{key}", key).replace("{relation}", relation);
+    let there = compare::value(&mut source, &state("id", "orders")).await;
+    let followed = format!("SELECT ({}) = '{there}'", state("order_key", "history.dim_orders"));
+    watching.until(&place.warehouse, &followed).await;
+    watching.signal(Signal::TERM);
+    let (status, said, _) = watching.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    // Of each state: the order, when it began, when the next one did.
+    let states = "SELECT id, at, coalesce(lead(at) OVER (PARTITION BY id ORDER BY at), 'infinity'), state ->> 'order_status',
+            state ->> 'quantity', state ->> 'total_amount'
+        FROM account";
+    let history = "SELECT order_key, valid_from, created_at, order_status, quantity, total_amount FROM history.dim_orders_history";
+    let states = by_state(&compare::rows(&mut source, states).await);
+    let history = by_state(&compare::rows(&mut target, history).await);
+    assert!(states.len() > 150 && history.len() > 120, "{} states, {} seen", states.len(), history.len());
+    let polls = "SELECT DISTINCT load_ts FROM raw.br_orders";
+    let polls = compare::rows(&mut target, polls).await;
+    let between =
+        |from: &str, to: &str| polls.iter().filter(|poll| from < poll.as_str() && poll.as_str() < to).count();
+    for (state, (since, landed)) in &history {
+        assert!(states.contains_key(state), "no order was ever so: {state:?}");
+        assert!(
+            between(since, landed) <= POLLS,
+            "polls have passed {state:?} over until {landed}: {polls:?}"
+        );
+    }
+    for (state, (since, until)) in states.iter().filter(|(state, _)| !history.contains_key(*state)) {
+        assert!(
+            between(since, until) <= POLLS,
+            "no poll has seen {state:?}, which was so until {until}: {polls:?}"
+        );
+    }
+    for arguments in [["verify"], ["test"]] {
+        let done = verb(&arguments).output().unwrap();
+        assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), stderr(&done));
+    }
+}
+
+/// States, each with its two times: fields of an order, a time, another one, and what was so.
+fn by_state(lines: &[String]) -> BTreeMap<Vec<String>, (String, String)> {
+    let mut states = BTreeMap::new();
+    for line in lines {
+        let mut state: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        let other = state.remove(2);
+        states.insert(state.clone(), (state[1].clone(), other));
+    }
+    states
 }
 
 #[tokio::test]

@@ -103,7 +103,12 @@ pub struct Watching {
 
 impl Watching {
     pub fn start(shop: &Shop) -> Self {
-        let mut child = command(shop, &["watch", "--metrics", "0"]).spawn().unwrap();
+        Self::begin(&mut command(shop, &["watch", "--metrics", "0"]))
+    }
+
+    /// By a command of its own.
+    pub fn begin(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let heard = Arc::clone(&said);
