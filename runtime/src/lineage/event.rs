@@ -1,7 +1,7 @@
 //! What a round is in OpenLineage's words (version 2-0-2): a run of the warehouse, and within it a run a relation that
 //! changed, each begun and ended. Pure but for the names of runs, which are drawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
@@ -17,6 +17,9 @@ const PRODUCER: &str = concat!("urn:medallion:", env!("CARGO_PKG_VERSION"));
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 /// Where facets are defined.
 const FACETS: &str = "https://openlineage.io/spec/facets";
+
+/// Where the trace has files that feed landing tables, each under its path.
+const FILES: &str = "files";
 
 /// How a round ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +70,8 @@ pub fn events(warehouse: &Warehouse, namespaces: &Namespaces, said: &Said<'_>) -
         .filter(|(_, one)| one.layer != "source")
         .map(|(number, one)| ((one.schema.as_str(), one.name.as_str()), number))
         .collect();
-    let telling = Telling { namespaces, lineage: &lineage, said };
+    let feeds = warehouse.landings.iter().filter_map(|landing| landing.feed().map(|feed| feed.path.as_str()));
+    let telling = Telling { namespaces, lineage: &lineage, feeds: feeds.collect(), said };
     let changed: Vec<(usize, u64)> = said
         .changed
         .iter()
@@ -88,6 +92,8 @@ pub fn events(warehouse: &Warehouse, namespaces: &Namespaces, said: &Said<'_>) -
 struct Telling<'a> {
     namespaces: &'a Namespaces,
     lineage: &'a [Traced],
+    /// The paths of the files that feed landing tables.
+    feeds: BTreeSet<&'a str>,
     said: &'a Said<'a>,
 }
 
@@ -167,6 +173,11 @@ impl Telling<'_> {
     /// A relation as a dataset.
     fn dataset(&self, number: usize) -> Value {
         let one = &self.lineage[number];
+        if one.layer == "source" && one.schema == FILES && self.feeds.contains(one.name.as_str()) {
+            let (namespace, root) = &self.namespaces.files;
+            let name = [root.as_str(), place_of(&one.name)].into_iter().filter(|part| !part.is_empty());
+            return json!({ "namespace": namespace, "name": name.collect::<Vec<_>>().join("/") });
+        }
         let (namespace, database) = match one.layer.as_str() {
             "source" => &self.namespaces.source,
             _ => &self.namespaces.warehouse,
@@ -214,6 +225,14 @@ impl Telling<'_> {
             input
         };
         columns.into_iter().map(input).collect()
+    }
+}
+
+/// The file that a path means, or the folder that holds all that it means.
+fn place_of(path: &str) -> &str {
+    match path.find('*') {
+        None => path,
+        Some(at) => path[..at].rfind('/').map_or("", |slash| &path[..slash]),
     }
 }
 

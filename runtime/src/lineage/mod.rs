@@ -12,18 +12,21 @@ use chrono::{DateTime, Utc};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::Result;
+use crate::files;
 use crate::place::Place;
 
 pub use event::{Ended, Said, events};
 pub use sink::{Sink, Target};
 
-/// Where the databases are, as datasets are named by it.
+/// Where the databases and the files are, as datasets are named by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespaces {
     /// Of the jobs.
     pub jobs: String,
     /// Of the source's tables, and the database that they stand in.
     pub source: (String, String),
+    /// Of the files that feed landing tables, and the folder that their paths begin in.
+    pub files: (String, String),
     /// Of the warehouse's relations, and the database that they stand in.
     pub warehouse: (String, String),
 }
@@ -53,7 +56,11 @@ impl<'w> Teller<'w> {
         };
         let namespaces = Namespaces {
             jobs: variable("OPENLINEAGE_NAMESPACE").unwrap_or_else(|| "medallion".to_owned()),
-            source: named(Database::Source, &place.source)?,
+            source: match warehouse.has_source() {
+                true => named(Database::Source, &place.source)?,
+                false => Default::default(),
+            },
+            files: place_of_files(warehouse.name, variable(files::VARIABLE)),
             warehouse: named(Database::Warehouse, &place.warehouse)?,
         };
         Ok(Self { warehouse, namespaces, sink })
@@ -68,6 +75,26 @@ impl<'w> Teller<'w> {
         let said = Said { began, now: Utc::now(), ended, changed };
         for event in events(self.warehouse, &self.namespaces, &said) {
             sink.send(event.to_string());
+        }
+    }
+}
+
+/// As the standard names them: files of this machine in `file`, by their whole path, objects in `s3://bucket`, by their
+/// key. What else a URL says is nobody's business.
+fn place_of_files(warehouse: &str, url: Option<String>) -> (String, String) {
+    let url = url.unwrap_or_else(|| format!("spec/{warehouse}/files"));
+    let url = url.trim_end_matches('/');
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme != "file" => {
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            let (host, key) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            (format!("{scheme}://{host}"), key.to_owned())
+        }
+        other => {
+            let folder = other.map_or(url, |(_, path)| path);
+            let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
+            ("file".to_owned(), whole.display().to_string())
         }
     }
 }

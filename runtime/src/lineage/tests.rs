@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Ended, Namespaces, Said, Sink, Target, event};
-use crate::descriptor::{Name, Plugin, RemovedPartitions, Scripts, Source, Warehouse};
+use super::{Ended, Namespaces, Said, Sink, Target, event, place_of_files};
+use crate::descriptor::{
+    Changed, Feed, FeedFormat, Landing, Name, Plugin, RemovedPartitions, Scripts, Source, Warehouse,
+};
 
 const LINEAGE: &str = r#"[
     {"layer": "source", "schema": "public", "name": "sale", "columns": [["amount", "", []], ["store", "", []]], "rows": []},
@@ -47,19 +49,23 @@ fn shop() -> Warehouse {
     }
 }
 
-fn told(ended: Ended) -> Vec<Value> {
-    let namespaces = Namespaces {
+fn namespaces() -> Namespaces {
+    Namespaces {
         jobs: "medallion".to_owned(),
         source: ("postgres://shop.example:5432".to_owned(), "shop".to_owned()),
+        files: ("file".to_owned(), "/data/lake".to_owned()),
         warehouse: ("postgres://localhost:5433".to_owned(), "house".to_owned()),
-    };
+    }
+}
+
+fn told(ended: Ended) -> Vec<Value> {
     let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
     let changed = match ended {
         Ended::Well => vec![(Name::new("b", "br_sale"), 7), (Name::new("g", "by_store"), 2)],
         Ended::Badly(_) => Vec::new(),
     };
     let (began, now) = (time("2025-07-01T06:00:00Z"), time("2025-07-01T06:00:02.5Z"));
-    event::events(&shop(), &namespaces, &Said { began, now, ended, changed: &changed })
+    event::events(&shop(), &namespaces(), &Said { began, now, ended, changed: &changed })
 }
 
 /// Holds an event to the standard: what it requires is there, of the type that it says; nothing is beside it.
@@ -164,6 +170,66 @@ fn columns_are_traced() {
     assert_eq!(columns["dataset"][0]["transformations"][0]["subtype"], "GROUP_BY");
     let landing = events.iter().find(|event| event["job"]["name"] == "shop.b.br_sale").unwrap();
     assert_eq!(landing["inputs"][0]["namespace"], "postgres://shop.example:5432");
+}
+
+#[test]
+fn files_are_named_as_the_standard_has_it() {
+    let feed = |path: &str| Feed {
+        path: path.to_owned(),
+        format: FeedFormat::JsonLines,
+        changed: Changed::Reread,
+        time: None,
+    };
+    let landing = |table: &str, path: &str| {
+        Landing::new(Name::new("b", table), Name::new("files", path), ["id"]).by_files(feed(path))
+    };
+    let warehouse = Warehouse {
+        landings: vec![
+            landing("br_click", "clicks/date=*/*.jsonl"),
+            landing("br_all", "*.jsonl"),
+            landing("br_product", "products.jsonl"),
+        ],
+        lineage: r#"[
+            {"layer": "source", "schema": "files", "name": "clicks/date=*/*.jsonl", "columns": [["id", "", []]]},
+            {"layer": "source", "schema": "files", "name": "*.jsonl", "columns": [["id", "", []]]},
+            {"layer": "source", "schema": "files", "name": "products.jsonl", "columns": [["id", "", []]]},
+            {"layer": "source", "schema": "files", "name": "a_table", "columns": [["id", "", []]]},
+            {"layer": "gold", "schema": "g", "name": "all", "columns": [
+                ["id", "", [[0, "id", "IDENTITY"], [1, "id", "IDENTITY"], [2, "id", "IDENTITY"], [3, "id", "IDENTITY"]]]
+            ]}
+        ]"#,
+        ..shop()
+    };
+    for ((namespace, root), expected) in [
+        (
+            place_of_files("shop", Some("file:///data/lake/".to_owned())),
+            ["file /data/lake/clicks", "file /data/lake", "file /data/lake/products.jsonl"],
+        ),
+        (
+            place_of_files("shop", Some("s3://lake/raw?region=x".to_owned())),
+            ["s3://lake raw/clicks", "s3://lake raw", "s3://lake raw/products.jsonl"],
+        ),
+        (
+            place_of_files("shop", Some("s3://key:secret@lake".to_owned())),
+            ["s3://lake clicks", "s3://lake ", "s3://lake products.jsonl"],
+        ),
+    ] {
+        let namespaces = Namespaces { files: (namespace, root), ..namespaces() };
+        let now = Utc::now();
+        let changed = [(Name::new("g", "all"), 1)];
+        let said = Said { began: now, now, ended: Ended::Well, changed: &changed };
+        let events = event::events(&warehouse, &namespaces, &said);
+        let inputs = events[1]["inputs"].as_array().unwrap().iter();
+        let found: Vec<String> = inputs
+            .map(|input| {
+                format!("{} {}", input["namespace"].as_str().unwrap(), input["name"].as_str().unwrap())
+            })
+            .collect();
+        assert_eq!(found[..3], expected);
+        assert_eq!(found[3], "postgres://shop.example:5432 shop.files.a_table");
+    }
+    let (_, root) = place_of_files("shop", None);
+    assert!(root.starts_with('/') && root.ends_with("/spec/shop/files"), "{root}");
 }
 
 #[test]
