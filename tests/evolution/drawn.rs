@@ -60,6 +60,8 @@ pub struct Spec {
     best_days: bool,
     /// Whether histories are joined over time.
     joined: bool,
+    /// How many years the calendar has; where there are none, there is no calendar.
+    years: usize,
     measures: usize,
     retained: usize,
     pub dropped: Vec<String>,
@@ -87,6 +89,20 @@ pub struct Relation {
     refused: bool,
     apart: Option<&'static str>,
     every: &'static str,
+    dress: Dress,
+}
+
+/// Under which other names a dimension is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dress {
+    /// How its surrogate key comes to be.
+    surrogate: Option<&'static str>,
+    /// How the view of all versions shows that one is current.
+    current_end: Option<&'static str>,
+    /// Of which change it tells the operation and the time.
+    told: Option<&'static str>,
+    /// Whether that is filled from what has landed.
+    backfill: bool,
 }
 
 /// A column.
@@ -104,6 +120,13 @@ pub struct Column {
     pub backfill: bool,
     /// The transaction up to which it is NULL, where it began without its past.
     pub since: Option<usize>,
+}
+
+impl Dress {
+    /// Whether others may write the dimension: what they write comes by no change, and has no number of its own.
+    fn fits_versioning(self) -> bool {
+        self.told.is_none() && self.surrogate != Some("identity")
+    }
 }
 
 impl Named {
@@ -246,6 +269,7 @@ impl Spec {
             refused: false,
             apart: None,
             every: "month",
+            dress: Dress::default(),
         };
         Self {
             schemas: ["bronze", "silver", "gold"],
@@ -261,6 +285,7 @@ impl Spec {
             marts: [Some("incremental"), Some("materialized_view")],
             best_days: true,
             joined: true,
+            years: 0,
             measures: 1,
             retained: 0,
             dropped: Vec::new(),
@@ -340,6 +365,11 @@ impl Spec {
         for (place, relation) in self.relations.iter().enumerate() {
             self.write(place, relation, &mut text);
         }
+        if self.years > 0 {
+            let years = self.years;
+            writeln!(text, "\n[[calendar]]\nname = \"days\"\nfrom = \"2024-02-01\"\nyears = {years}")
+                .unwrap();
+        }
         self.write_joins(&mut text);
         self.write_marts(&mut text);
         text
@@ -367,6 +397,15 @@ impl Spec {
         }
         if !relation.is_fact() {
             writeln!(text, "current_view = {}", quoted(relation.view())).unwrap();
+        }
+        if let Some(surrogate) = relation.dress.surrogate {
+            let of = if surrogate == "hash" { format!(", of = [{}]", key.join(", ")) } else { String::new() };
+            writeln!(text, "surrogate_key = {{ name = \"the key\", as = \"{surrogate}\"{of} }}").unwrap();
+        }
+        if let Some(end) = relation.dress.current_end {
+            let shown = quoted(&format!("{} as known", relation.view()));
+            writeln!(text, "shown_as = {{ name = {shown}, current_end = \"{end}\", is_current = \"so\" }}")
+                .unwrap();
         }
         if relation.refused {
             text.push_str("overlaps = \"refused\"\n");
@@ -407,6 +446,18 @@ impl Spec {
                 write!(text, ", renamed_from = {}", quoted(before)).unwrap();
             }
             text.push_str(" },\n");
+        }
+        if let Some(which) = relation.dress.told {
+            let backfill = if relation.dress.backfill { ", backfill = \"bronze\"" } else { "" };
+            for (name, data_type, what) in [("done", "text", "operation"), ("done at", "timestamptz", "time")]
+            {
+                writeln!(
+                    text,
+                    "    {{ name = \"{name}\", type = \"{data_type}\", null = true, change = \"{what}\", \
+                     which = \"{which}\"{backfill} }},"
+                )
+                .unwrap();
+            }
         }
         text.push_str("]\n");
     }

@@ -14,6 +14,9 @@ impl Spec {
         for name in named.chain(self.relations.iter_mut().map(|one| &mut one.name)) {
             name.before = None;
         }
+        for relation in &mut self.relations {
+            relation.dress.backfill = false;
+        }
         for column in self.relations.iter_mut().flat_map(|one| &mut one.columns) {
             column.name.before = None;
             column.backfill = false;
@@ -23,7 +26,7 @@ impl Spec {
     /// A change, by what it is; nothing where the one that was drawn does not go. What was captured up to a
     /// transaction is the past of a column that begins now.
     pub fn change(&mut self, draws: &mut Draws, captured: usize) -> Option<String> {
-        let number = draws.below(31);
+        let number = draws.below(36);
         let count = self.relations.len();
         let at = draws.below(count);
         let taken: Vec<&str> = self.relations.iter().map(Relation::name).collect();
@@ -136,7 +139,7 @@ impl Spec {
                 Some(format!("{before} is {now} now"))
             }
             16 if !relation.is_fact() => {
-                if relation.name.before.is_some() {
+                if relation.name.before.is_some() || !relation.dress.fits_versioning() {
                     return None;
                 }
                 let journal = format!("{name}.journal");
@@ -194,7 +197,7 @@ impl Spec {
                 let before = (relation.every, relation.apart);
                 if relation.is_fact() {
                     relation.every = draws.one::<&str>(&UNITS);
-                } else {
+                } else if relation.dress.surrogate != Some("identity") {
                     relation.apart = *draws.one(&[None, Some("year"), Some("month"), Some("day")]);
                     relation.refused &= relation.apart.is_none();
                 }
@@ -237,6 +240,46 @@ impl Spec {
                 column.expression = (column.expression + 1) % EXPRESSIONS.len();
                 Some(format!("{name}.{} by {}", column.name(), EXPRESSIONS[column.expression].0))
             }
+            31 | 32 if !relation.is_fact() => {
+                let before = relation.dress.surrogate;
+                relation.dress.surrogate = *draws.one(&[None, Some("identity"), Some("hash")]);
+                if relation.dress.surrogate == Some("identity")
+                    && (relation.versioned || relation.apart.is_some())
+                {
+                    relation.dress.surrogate = before;
+                }
+                if before == relation.dress.surrogate {
+                    return None;
+                }
+                let stored = format!("{name}.the key");
+                match before {
+                    Some("identity") => self.dropped.push(stored),
+                    _ => self.dropped.retain(|one| *one != stored),
+                }
+                Some(format!("{name} has {:?} for a surrogate key", relation.dress.surrogate))
+            }
+            33 if !relation.is_fact() => {
+                let before = relation.dress.current_end;
+                relation.dress.current_end =
+                    *draws.one(&[None, Some("infinity"), Some("null"), Some("9999-12-31")]);
+                (before != relation.dress.current_end)
+                    .then(|| format!("{name} shows {:?} of what is current", relation.dress.current_end))
+            }
+            34 if !relation.is_fact() && !relation.versioned => {
+                let before = relation.dress.told;
+                relation.dress.told = *draws.one(&[None, Some("opening"), Some("latest")]);
+                relation.dress.backfill =
+                    before.is_none() && relation.dress.told.is_some() && draws.below(2) == 0;
+                for column in ["done", "done at"] {
+                    let told = format!("{name}.{column}");
+                    self.dropped.retain(|one| *one != told);
+                    if before.is_some() && relation.dress.told.is_none() {
+                        self.dropped.push(told);
+                    }
+                }
+                (before != relation.dress.told)
+                    .then(|| format!("{name} tells of the change: {:?}", relation.dress.told))
+            }
             25 if count == 2 => {
                 let mut second = relation.clone();
                 let names: &[&str] = if second.is_fact() { &FACTS } else { &DIMENSIONS };
@@ -267,6 +310,11 @@ impl Spec {
                 let gone = self.relations.pop()?;
                 self.dropped.push(gone.name().to_owned());
                 Some(format!("{} goes", gone.name()))
+            }
+            35 => {
+                let before = self.years;
+                self.years = draws.below(3);
+                (before != self.years).then(|| format!("{} years of days", self.years))
             }
             27 => {
                 self.joined = !self.joined;

@@ -247,7 +247,7 @@ pub(super) fn take(
     report: &mut Report<'_>,
 ) -> Typed {
     let from = column.from.as_ref().unwrap_or(name);
-    if from.contains('.') {
+    if !is_taken(from, column) {
         return Typed::written(column, data_type);
     }
     let Some(there) = staged.columns.iter().find(|there| there.name.value == from.value) else {
@@ -298,7 +298,12 @@ pub(super) fn take(
 
 /// Whether nobody else says what type a column has, or why it has none.
 pub(super) fn is_untyped(staged: Option<&Staged<'_>>, name: &At<String>, column: &spec::Column) -> bool {
-    staged.is_none() || column.from.as_ref().unwrap_or(name).contains('.')
+    staged.is_none() || !is_taken(column.from.as_ref().unwrap_or(name), column)
+}
+
+/// Whether a column takes what the staging view has: it is neither looked up, nor does it tell of the change.
+fn is_taken(from: &At<String>, column: &spec::Column) -> bool {
+    !from.contains('.') && column.change.is_none()
 }
 
 pub(super) fn lower(catalog: &Catalog<'_>, report: &mut Report<'_>) -> Vec<Staging> {
