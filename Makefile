@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench bench-versioning bench-set-based bench-large-spec bench-marts bench-orders bench-shop test-18 check generate update setup
+.PHONY: demo test chaos bench test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -23,34 +23,11 @@ test-18: setup
 chaos: setup
 	MEDALLION_CHAOS_SEED=$(SEED) MEDALLION_CHAOS_KILLS=$(KILLS) cargo test -p warehouse --test end_to_end -- chaos --nocapture
 
-## How long a change takes to be seen, and how long changes take to land, on servers of their own
+## What it costs, beside its neighbours: SIZE=large writes benches/RESULTS.md, small and medium only show it; ONLY=marts,tool
+SIZE ?= large
 bench: setup
-	cargo bench -p warehouse --bench latency
-	cargo bench -p warehouse --bench landing
-
-## What versioning by triggers costs, against none, one by hand, and nearform's where NEARFORM_SQL names its file
-bench-versioning: setup
-	cargo bench --quiet --profile dev -p medallion-runtime --bench versioning
-
-## The loader's apply and repair against statements by hand
-bench-set-based: setup
-	cargo bench --quiet --profile dev -p medallion-runtime --bench set_based
-
-## The refresh of stored marts against that of materialized views, at each number of rows in BENCH_ROWS
-bench-marts: setup
-	cargo bench --quiet --profile dev -p medallion --bench marts
-
-## 100,000 changed orders by polling and by log, against a loop in Python; BENCH_ROWS and BENCH_RUNS say how many
-bench-orders: setup
-	cargo bench --quiet -p warehouse --bench orders
-
-## A day's order lines of the shop against all of it anew
-bench-shop: setup
-	cargo bench --quiet -p warehouse --bench shop
-
-## How long the tool takes with a spec of 1,000 relations
-bench-large-spec:
-	cargo bench --quiet -p medallion --bench large_spec
+	cargo build --release -p medallion -p warehouse
+	cargo run --release -p medallion-bench -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(filter large,$(SIZE)),--to benches)
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

@@ -1,25 +1,22 @@
-//! Measures the loader's set-based statements against ones written by hand that make the same rows, in one run:
-//! the apply of 1,000,000 changes of 100,000 keys, and the repair of 10,000 keys of which 40,000 changes came
-//! late. Each runs some times by turns, is rolled back, and they are compared. On a scratch server, or on
-//! a database of its own that `BENCH_DATABASE_URL` names. `make bench-set-based` runs it.
-
-mod measured;
+//! The loader's set-based statements against ones written by hand that make the same rows: the apply of ten changes of
+//! each key, and the repair of one key in ten of which four changes came late. Each runs by turns, and is rolled back.
 
 use medallion_runtime::apply;
-use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{
     Column, ColumnFrom, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source, Tracking,
     Warehouse,
 };
 use medallion_server::Server;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 
-/// How often each is measured.
-const RUNS: usize = 5;
+use crate::Error;
+use crate::curve::count;
+use crate::made::{execute, session};
+use crate::record::{Goal, Line, Record};
+use crate::scale::{Scale, Size};
+use crate::stopwatch;
 
 const OBJECTS: &str = "
-    DROP SCHEMA IF EXISTS bench CASCADE;
-    DROP SCHEMA IF EXISTS medallion CASCADE;
     CREATE SCHEMA bench;
     CREATE SCHEMA medallion;
     CREATE FUNCTION medallion.backfill() RETURNS void LANGUAGE sql
@@ -50,27 +47,27 @@ const OBJECTS: &str = "
     CREATE INDEX ON bench.customer_hist USING brin (sys_start, sys_end);";
 
 /// What migrations leave to do, as emit writes it.
-const EVOLUTION: &str = include_str!("../templates/generated/sql/warehouse/00_medallion/evolution.sql");
+const EVOLUTION: &str = include_str!("../../templates/generated/sql/warehouse/00_medallion/evolution.sql");
 
 /// Ten changes of each key, each of another attribute.
 const LANDED: &str = "
     INSERT INTO bench.customer_cdc (lsn, op, full_row, commit_ts, seq)
-    SELECT 2 * change, CASE WHEN change <= 100000 THEN 'I' ELSE 'U' END,
-        jsonb_build_object('customer_id', change * 7919 % 100000, 'store_id', change % 7, 'name', 'name ' || change % 1000,
+    SELECT 2 * change, CASE WHEN change <= {keys} THEN 'I' ELSE 'U' END,
+        jsonb_build_object('customer_id', change * 7919 % {keys}, 'store_id', change % 7, 'name', 'name ' || change % 1000,
             'email', 'mail' || change || '@example.com', 'active', change % 3 > 0, 'credit', change % 100),
         timestamptz '2025-01-01 00:00:00+00' + 2 * change * interval '1 millisecond', 0
-    FROM generate_series(1::bigint, 1000000) AS change;
+    FROM generate_series(1::bigint, 10 * {keys}) AS change;
     VACUUM ANALYZE bench.customer_cdc";
 
 /// Four more changes of one key in ten, between those that have landed.
 const LATE: &str = "
     INSERT INTO bench.customer_cdc (lsn, op, full_row, commit_ts, seq)
     SELECT 2 * landed + 1, 'U',
-        jsonb_build_object('customer_id', landed * 7919 % 100000, 'store_id', landed % 5, 'name', 'late ' || landed % 1000,
+        jsonb_build_object('customer_id', landed * 7919 % {keys}, 'store_id', landed % 5, 'name', 'late ' || landed % 1000,
             'email', 'late' || landed || '@example.com', 'active', true, 'credit', landed % 10),
         timestamptz '2025-01-01 00:00:00+00' + (2 * landed + 1) * interval '1 millisecond', 0
-    FROM generate_series(1::bigint, 1000000) AS landed
-    WHERE landed * 7919 % 100000 < 10000 AND landed / 100000 IN (2, 4, 6, 8);
+    FROM generate_series(1::bigint, 10 * {keys}) AS landed
+    WHERE landed * 7919 % {keys} < {keys} / 10 AND landed / {keys} IN (2, 4, 6, 8);
     INSERT INTO medallion.late_change SELECT 'bench.customer_cdc', lsn, seq FROM bench.customer_cdc WHERE lsn % 2 = 1;
     VACUUM ANALYZE bench.customer_cdc;
     ANALYZE medallion.late_change";
@@ -117,62 +114,74 @@ const REPAIR_BY_HAND: &str = "
     ) AS compared
     WHERE before IS DISTINCT FROM row_hash";
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = if let Ok(url) = std::env::var("BENCH_DATABASE_URL") {
-        url
-    } else {
-        let server = Server::shared_scratch()?;
-        server.ensure_database("set_based")?;
-        server.url("set_based")
-    };
-    let mut connection = connection::connect(Database::Warehouse, &url).await?;
-    connection.execute(OBJECTS).await?;
-    connection.execute(EVOLUTION).await?;
-    run_each(LANDED, &mut connection).await?;
+pub async fn measure(scale: Scale) -> Result<Record, Error> {
+    let keys: u64 = scale.of(2_000, 20_000, 100_000);
+    let server = Server::scratch()?;
+    server.ensure_database("apply")?;
+    let mut session = session(&server.url("apply")).await?;
+    execute(OBJECTS, &mut session).await?;
+    execute(EVOLUTION, &mut session).await?;
+    each(&LANDED.replace("{keys}", &keys.to_string()), &mut session).await?;
     let warehouse = warehouse();
-    compare("apply of 1,000,000 changes of 100,000 keys", &warehouse, APPLY_BY_HAND, &mut connection).await?;
-    let mut transaction = connection.begin().await?;
+    #[expect(clippy::cast_precision_loss, reason = "keys are counted in thousands")]
+    let said = |keys: u64| count(keys as f64);
+    let mut record = Record::default();
+    let what = format!("apply of {} changes of {} keys", said(10 * keys), said(keys));
+    let line = compared(&what, 10 * keys, &warehouse, APPLY_BY_HAND, scale.runs, &mut session).await?;
+    let goal = Goal::AtMostTimes(1.15);
+    record.lines.extend(line.map(|line| if scale.size == Size::Small { line } else { line.goal(goal) }));
+    let mut transaction = session.begin().await?;
     apply::apply(&warehouse, &mut transaction, |_| ()).await?;
     transaction.commit().await?;
-    run_each(LATE, &mut connection).await?;
-    connection.execute("VACUUM ANALYZE bench.customer_hist").await?;
-    compare("repair of 10,000 keys after 40,000 late changes", &warehouse, REPAIR_BY_HAND, &mut connection)
-        .await
+    each(&LATE.replace("{keys}", &keys.to_string()), &mut session).await?;
+    execute("VACUUM ANALYZE bench.customer_hist", &mut session).await?;
+    let late = 4 * keys / 10;
+    let what = format!("repair of {} keys after {} late changes", said(keys / 10), said(late));
+    record.lines.extend(compared(&what, late, &warehouse, REPAIR_BY_HAND, scale.runs, &mut session).await?);
+    Ok(record)
 }
 
 /// Statements one by one, each for itself.
-async fn run_each(sql: &'static str, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn each(sql: &str, session: &mut PgConnection) -> Result<(), Error> {
     for statement in sql.split(';') {
-        connection.execute(statement).await?;
+        execute(statement, session).await?;
     }
     Ok(())
 }
 
-/// Runs both by turns, and says how long they took.
-async fn compare(
+/// Both by turns.
+async fn compared(
     what: &str,
+    changes: u64,
     warehouse: &Warehouse,
-    by_hand: &'static str,
-    connection: &mut PgConnection,
-) -> Result<(), Box<dyn std::error::Error>> {
+    by_hand: &str,
+    runs: usize,
+    session: &mut PgConnection,
+) -> Result<Option<Line>, Error> {
     let (mut hand, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let mut transaction = connection.begin().await?;
-        let running = measured::start(&mut transaction).await?;
-        transaction.execute(by_hand).await?;
-        hand.push(running.stop());
+    let mut log = None;
+    // The first time plans and warms.
+    for run in 0..=runs {
+        let mut transaction = session.begin().await?;
+        let running = stopwatch::start();
+        execute(by_hand, &mut transaction).await?;
+        let theirs = running.stop();
         transaction.rollback().await?;
-        connection.execute("VACUUM bench.customer_hist").await?;
-        let mut transaction = connection.begin().await?;
-        let running = measured::start(&mut transaction).await?;
+        execute("VACUUM bench.customer_hist", session).await?;
+        let mut transaction = session.begin().await?;
+        let running = stopwatch::start_on(&mut transaction).await?;
         apply::apply(warehouse, &mut transaction, |_| ()).await?;
-        ours.push(running.stop());
+        let own = running.stop_on(&mut transaction).await?;
         transaction.rollback().await?;
-        connection.execute("VACUUM bench.customer_hist").await?;
+        execute("VACUUM bench.customer_hist", session).await?;
+        if run > 0 {
+            hand.push(theirs);
+            ours.push(own.seconds);
+            log = own.log;
+        }
     }
-    println!("{what}: medallion to by hand {}", measured::compared(&ours, &hand));
-    Ok(())
+    let line = Line::beside(what, &ours, "SQL by hand", &hand).map(|line| line.rows(changes));
+    Ok(line.map(|line| log.map_or_else(|| line.clone(), |log| line.clone().log(log))))
 }
 
 /// One dimension and its feed.
