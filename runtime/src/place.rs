@@ -6,12 +6,13 @@ use std::path::Path;
 use medallion_server::Server;
 
 use crate::connection::{self, Database};
+use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
 
 /// The URLs of the two databases. They may hold passwords: never shown.
 #[derive(Clone)]
 pub struct Place {
-    /// The source's.
+    /// The source's; empty where files alone feed the warehouse.
     pub source: String,
     /// The warehouse's.
     pub warehouse: String,
@@ -29,24 +30,29 @@ pub enum Embedded {
 }
 
 impl Place {
-    /// Reads `DATABASE_URL` and `SOURCE_DATABASE_URL`; for what is missing starts the checkout's server.
-    pub fn find(warehouse: &str) -> Result<Self> {
+    /// Reads `DATABASE_URL` and, where the warehouse has a source, `SOURCE_DATABASE_URL`; for what is missing starts the
+    /// checkout's server.
+    pub fn find(warehouse: &Warehouse) -> Result<Self> {
         let mut urls: BTreeMap<&str, String> = BTreeMap::new();
         let mut embedded = Vec::new();
-        for database in [Database::Source, Database::Warehouse] {
+        let asked: &[Database] = match warehouse.has_source() {
+            true => &[Database::Source, Database::Warehouse],
+            false => &[Database::Warehouse],
+        };
+        for database in asked {
             let variable = database.variable();
             match std::env::var(variable) {
                 Ok(url) if !url.is_empty() => {
-                    connection::options(database, &url)?;
+                    connection::options(*database, &url)?;
                     urls.insert(variable, url);
                 }
-                _ => embedded.push(database),
+                _ => embedded.push(*database),
             }
         }
         if !embedded.is_empty() {
             let server = server()?;
             for database in &embedded {
-                let name = database_name(warehouse, *database);
+                let name = database_name(warehouse.name, *database);
                 server.ensure_database(&name).map_err(from_server)?;
                 urls.insert(database.variable(), server.url(&name));
             }
@@ -56,7 +62,7 @@ impl Place {
             [one] => Some(Embedded::One(*one)),
             _ => Some(Embedded::Both),
         };
-        let mut take = |database: Database| urls.remove(database.variable()).expect("both were found");
+        let mut take = |database: Database| urls.remove(database.variable()).unwrap_or_default();
         Ok(Self { source: take(Database::Source), warehouse: take(Database::Warehouse), embedded })
     }
 

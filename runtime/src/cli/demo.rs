@@ -23,20 +23,28 @@ const MARK: &str = "made by medallion demo";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Start over even if the two databases were not made by a demo
+    /// Start over even if the databases were not made by a demo
     #[arg(long)]
     fresh: bool,
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let (Some(source), Some(sample)) = (warehouse.scripts.source, warehouse.scripts.sample) else {
-        return Err(Error::new(format!("warehouse `{}` has no sample source", warehouse.name))
-            .remedy(format!("write spec/{0}/source.sql and spec/{0}/sample.sql", warehouse.name)));
+    let sample = match (warehouse.scripts.source, warehouse.scripts.sample) {
+        // Its files are there already.
+        _ if !warehouse.has_source() => None,
+        (Some(source), Some(sample)) => Some([("source.sql", source), ("sample.sql", sample)]),
+        _ => {
+            return Err(Error::new(format!("warehouse `{}` has no sample source", warehouse.name))
+                .remedy(format!("write spec/{0}/source.sql and spec/{0}/sample.sql", warehouse.name)));
+        }
     };
     let place = make_place(warehouse, arguments).await?;
-    Lines.note("loading the sample source");
-    script::execute(Database::Source, &place.source, "source.sql", source).await?;
-    script::execute(Database::Source, &place.source, "sample.sql", sample).await?;
+    if let Some(scripts) = sample {
+        Lines.note("loading the sample source");
+        for (name, sql) in scripts {
+            script::execute(Database::Source, &place.source, name, sql).await?;
+        }
+    }
     for name in migrate::up(warehouse, &place).await? {
         Lines.note(&format!("applied migration {name}"));
     }
@@ -47,9 +55,13 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// The demo's two databases, always on the embedded server and always new.
+/// The demo's databases, always on the embedded server and always new.
 async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Place> {
-    for database in [Database::Source, Database::Warehouse] {
+    let databases = match warehouse.has_source() {
+        true => &[Database::Warehouse, Database::Source][..],
+        false => &[Database::Warehouse],
+    };
+    for database in databases {
         if std::env::var_os(database.variable()).is_some() {
             Lines.note(&format!("{} is set; the demo keeps to the embedded server", database.variable()));
         }
@@ -58,8 +70,8 @@ async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Plac
     Lines.note("starting the embedded PostgreSQL");
     server.start().map_err(place::from_server)?;
     let mut maintenance = connection::connect(Database::Warehouse, &server.url("postgres")).await?;
-    let names = [Database::Warehouse, Database::Source]
-        .map(|database| place::database_name(warehouse.name, database));
+    let names = databases.iter().map(|database| place::database_name(warehouse.name, *database));
+    let names: Vec<String> = names.collect();
     for name in &names {
         if !arguments.fresh
             && standing(&mut maintenance, name).await? == Standing::Foreign
@@ -75,11 +87,10 @@ async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Plac
         let mark = format!("COMMENT ON DATABASE {} IS {}", quote::identifier(name), quote::literal(MARK));
         statement::execute(&mut maintenance, &mark).await?;
     }
-    let [warehouse_name, source_name] = &names;
     Ok(Place {
-        warehouse: server.url(warehouse_name),
-        source: server.url(source_name),
-        embedded: Some(Embedded::Both),
+        warehouse: server.url(&names[0]),
+        source: names.get(1).map(|name| server.url(name)).unwrap_or_default(),
+        embedded: Some(if names.len() > 1 { Embedded::Both } else { Embedded::One(Database::Warehouse) }),
     })
 }
 

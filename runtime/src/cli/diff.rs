@@ -45,7 +45,7 @@ enum Format {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let question = Question {
         relation: &arguments.relation,
         from: &arguments.from,

@@ -59,7 +59,7 @@ struct Sure {
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     match &arguments.verb {
         Verb::Up(patient) => {
-            let place = Place::find(warehouse.name)?;
+            let place = Place::find(warehouse)?;
             let refused = migrate::refused(warehouse, &place).await?;
             if !refused.is_empty() {
                 super::answer(&told(&refused))?;
@@ -70,7 +70,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         }
         Verb::Down(Down { sure, patient }) => {
             sure.confirm("migrate down")?;
-            let place = Place::find(warehouse.name)?;
+            let place = Place::find(warehouse)?;
             let say = &mut |line: &str| eprintln!("{line}");
             match migrate::down_patiently(warehouse, &place, patient.patience(), say).await? {
                 Some(name) => super::answer(&format!("took back {name}\n"))?,
@@ -78,7 +78,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
             }
         }
         Verb::Status => {
-            let place = Place::find(warehouse.name)?;
+            let place = Place::find(warehouse)?;
             for state in migrate::states(warehouse, &place).await? {
                 let word = if state.applied { "applied" } else { "pending" };
                 super::answer(&format!("{word}  {}\n", state.name))?;
@@ -86,7 +86,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         }
         Verb::Fresh(sure) => {
             sure.confirm("migrate fresh")?;
-            let place = Place::find(warehouse.name)?;
+            let place = Place::find(warehouse)?;
             applied(&migrate::fresh(warehouse, &place).await?)?;
         }
     }

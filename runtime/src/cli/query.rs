@@ -47,7 +47,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     let sql = match &arguments.sql {
         Some(sql) => sql.clone(),
         None if is_prompted => {
-            let session = Session::open(warehouse, Place::find(warehouse.name)?).await?;
+            let session = Session::open(warehouse, Place::find(warehouse)?).await?;
             prompt::run(session, settings, arguments.format).await?;
             return Ok(Outcome::Done);
         }
@@ -58,7 +58,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         super::answer(&format!("{}\n", question.sql.trim_end()))?;
         return Ok(Outcome::Done);
     }
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let mut session = Session::open(warehouse, place).await?;
     session.ask(&sql, &settings, arguments.format).await?;
     Ok(Outcome::Done)

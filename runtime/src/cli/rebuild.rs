@@ -23,7 +23,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         true => rebuild::selected(warehouse, &arguments.selection)?.iter().map(ToString::to_string).collect(),
         false => arguments.relations.clone(),
     };
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let outcome = rebuild::rebuild(warehouse, &place, &relations, &mut Lines).await?;
     if outcome.is_held() {
         return Ok(Outcome::Findings);

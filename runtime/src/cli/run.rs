@@ -35,7 +35,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         (true, true) => rebuild::selected(warehouse, &arguments.selection)?,
         (true, false) => rebuild::everything(warehouse),
     };
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let patience = Duration::from_secs(arguments.wait);
     let outcome = crate::run::run_anew(warehouse, &place, patience, &whole, &mut Lines).await?;
     let time = outcome.system_time.as_deref().unwrap_or("nothing yet");

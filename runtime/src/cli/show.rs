@@ -39,7 +39,7 @@ enum Format {
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let selection = Selection { select: arguments.select.clone(), exclude: Vec::new() };
     let selected = selection.of(warehouse)?;
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let planned = if arguments.analyze { Planned::AndRun } else { Planned::Only };
     let mut all = Vec::new();
     for name in &selected {

@@ -51,8 +51,15 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         return Err(Error::new(format!("warehouse `{}` has no traffic of its own", warehouse.name))
             .remedy(format!("write one round of changes to spec/{}/traffic.sql", warehouse.name)));
     };
+    if !warehouse.has_source() {
+        return Err(Error::new(format!(
+            "warehouse `{}` has no source that traffic could go to",
+            warehouse.name
+        ))
+        .remedy("write files where it finds them: `medallion source check` says where that is"));
+    }
     let course = Course::of(arguments)?;
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let mut source = connection::connect(Database::Source, &place.source).await?;
     if let Some(seed) = arguments.seed {
         sow(seed, &mut source).await?;

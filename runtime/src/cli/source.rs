@@ -67,7 +67,14 @@ pub enum Format {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let place = Place::find(warehouse.name)?;
+    if !warehouse.has_source() && !matches!(arguments.verb, Verb::Check { .. }) {
+        return Err(Error::new(format!(
+            "warehouse `{}` has no database as its source: files feed it",
+            warehouse.name
+        ))
+        .remedy("`medallion source check` says which files are there"));
+    }
+    let place = Place::find(warehouse)?;
     match &arguments.verb {
         Verb::Check { format } => check(warehouse, &place, *format).await,
         Verb::Prepare { dry_run, role } => prepare(warehouse, &place, *dry_run, role.as_deref()).await,

@@ -17,7 +17,7 @@ pub struct Arguments {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let survey = survey::look(warehouse, &place).await?;
     let text = match arguments.format {
         Format::Human => human(&survey),

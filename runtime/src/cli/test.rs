@@ -57,7 +57,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     if arguments.unit {
         return unit(warehouse, arguments).await;
     }
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let (started, clock) = (Utc::now(), Instant::now());
     let selected = arguments.selection.tests(warehouse)?;
     let of = selected.len();

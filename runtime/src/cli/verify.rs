@@ -29,7 +29,7 @@ enum Format {
 }
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let selected = match arguments.selection.is_any() {
         true => Some(arguments.selection.of(warehouse)?),
         false => None,

@@ -38,7 +38,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     if std::io::stderr().is_terminal() {
         pace.tell = ON_A_TERMINAL;
     }
-    let place = Place::find(warehouse.name)?;
+    let place = Place::find(warehouse)?;
     let pulse = Arc::new(Pulse::default());
     if let Some(address) = &arguments.metrics {
         let bound = serve::start(serve::address(address)?, Arc::clone(&pulse)).await?;
