@@ -7,6 +7,7 @@
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use medallion::emit::{self, Workspace};
@@ -16,6 +17,7 @@ use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::alert::{self, Known, Measured};
 use medallion_runtime::apply;
+use medallion_runtime::capture::resnapshot::{self, Differences};
 use medallion_runtime::capture::{self, Captured, Point};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Alert, Fed, Gone, Name, Snapshots, Warehouse, Watched};
@@ -299,6 +301,15 @@ impl Shop {
     /// A run, and what the source has by then.
     async fn recorded(&mut self) -> Result<(String, String), String> {
         self.run().await.map_err(|error| format!("{error:?}"))?;
+        if self.warehouse.reads_log() {
+            let listed = "SELECT tablename::text FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1";
+            let listed = sqlx::query_scalar(listed).bind(&self.warehouse.source.publication);
+            let published: Vec<String> = listed.fetch_all(&mut self.source).await.unwrap();
+            let captured = self.warehouse.captured().iter().map(|landing| landing.source.table.clone());
+            if captured.collect::<Vec<_>>() != published {
+                return Err(format!("the publication has {published:?}"));
+            }
+        }
         let time = text(&mut self.source, "SELECT clock_timestamp()::text").await;
         let state = text(
             &mut self.source,
@@ -456,6 +467,41 @@ fn a_view_is_copied_as_long_as_its_key_finds_one_row() {
         let error = shop.run().await.unwrap_err().to_string();
         assert!(error.contains("does not tell apart"), "{error}");
         shop.end().await;
+    });
+}
+
+#[test]
+fn a_rehearsal_tells_what_copies_would_bring() {
+    block_on(async {
+        for feeds in [Feeds { prices: true, ..LOGGED }, COPIED] {
+            let mut shop = Shop::new(feeds).await;
+            for id in 0..3 {
+                shop.write(&Step::Order { id, status: 0 }).await;
+                shop.write(&Step::Price { region: "north", product: id, price: "1" }).await;
+            }
+            shop.run().await.unwrap();
+            shop.write(&Step::Gone { id: 0 }).await;
+            shop.write(&Step::Price { region: "north", product: 1, price: "2" }).await;
+            shop.write(&Step::Price { region: "south", product: 1, price: "2" }).await;
+            let landed = "SELECT count(*)::text FROM (SELECT FROM bronze.br_orders UNION ALL SELECT FROM bronze.br_price) AS one";
+            let before = text(&mut shop.target, landed).await;
+            let (source, mut quiet) = (shop.source_url.clone(), Breaks::default());
+            let rehearsed =
+                resnapshot::rehearse(&shop.warehouse, &source, &mut shop.target, &mut quiet).await;
+            assert_eq!(text(&mut shop.target, landed).await, before, "nothing stays of it");
+            let rehearsed = rehearsed.unwrap().differences;
+            let gone = Differences { gone: 1, ..Differences::default() };
+            let prices = Differences { new: 1, changed: 1, gone: 0 };
+            let of = |table: &str| Name::new("bronze", table);
+            assert_eq!(
+                rehearsed,
+                BTreeMap::from([(of("br_orders"), gone), (of("br_price"), prices)]),
+                "{feeds:?}"
+            );
+            let done = resnapshot::resnapshot(&shop.warehouse, &source, &mut shop.target, &mut quiet).await;
+            assert_eq!(done.unwrap().differences, rehearsed, "{feeds:?}");
+            shop.end().await;
+        }
     });
 }
 

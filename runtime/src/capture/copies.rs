@@ -5,6 +5,7 @@
 //!
 //! What it cannot see: of several changes of a row between two snapshots all but the last, and when it was.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::Connection as _;
@@ -13,10 +14,11 @@ use sqlx::postgres::PgConnection;
 use super::position::{self, CLOCK_AHEAD, Lock, Lsn, SystemTime};
 use super::preflight::{Problems, SourceTable};
 use super::readiness::Readiness;
+use super::resnapshot::Differences;
 use super::snapshot::{Keys, Landed, Past, Snapshot};
 use super::standing::{self, Identity, Standing};
 use super::{Point, Way, begin, fit, poll, unique};
-use crate::descriptor::{Gone, Landing, Warehouse};
+use crate::descriptor::{Gone, Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::land::{self, Place};
 use crate::progress::count;
@@ -64,6 +66,39 @@ pub async fn take(way: &mut Way<'_>, wanted: Wanted) -> Result<()> {
     land(way, &copies, time).await?;
     statement::execute(&mut way.source, "COMMIT").await?;
     way.progress.reached(Point::PastLanded)
+}
+
+/// What all snapshots would land, each compared with what has landed; nothing stays of it.
+pub(super) async fn rehearse(way: &mut Way<'_>) -> Result<BTreeMap<Name, Differences>> {
+    let mut differences = BTreeMap::new();
+    let all: Vec<usize> = of(way.warehouse).into_iter().map(|(at, _)| at).collect();
+    if all.is_empty() {
+        return Ok(differences);
+    }
+    let failed = || "cannot compare the source with bronze".to_owned();
+    let copies = look(way, &all).await?;
+    let tables: Vec<&SourceTable> =
+        copies.iter().filter(|copy| copy.is_table).map(|copy| &copy.table).collect();
+    begin::begin_snapshot(&mut way.source, &tables, way.progress).await?;
+    let landings = &way.warehouse.landings;
+    let mut target = way.target.begin().await.during(failed)?;
+    let (last, time) = position::landed(&mut target, landings).await?;
+    let place = Place { lsn: last.0.max(0) + 1, seq: 0, time: time.next().0 };
+    for copy in &copies {
+        let landing = &landings[copy.at];
+        let gone = landing.snapshots().map(|snapshots| snapshots.gone).unwrap_or_default();
+        let (table, at, keys) = (&copy.table, copy.at, copy.keys);
+        let snapshot = Snapshot { table, landings, at, place, past: Past::Landed, gone, keys };
+        let landed = snapshot.land(&mut way.source, &mut target).await?;
+        for finding in landed.findings {
+            way.captured.finding(finding);
+        }
+        let found = Differences::at(&mut target, landing, Lsn(place.lsn)).await?;
+        differences.insert(landing.table.clone(), found);
+    }
+    target.rollback().await.during(failed)?;
+    statement::execute(&mut way.source, "ROLLBACK").await?;
+    Ok(differences)
 }
 
 /// The places of the landing tables whose snapshots are due. One that was fed otherwise before is due at once.

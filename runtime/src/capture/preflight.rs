@@ -153,6 +153,8 @@ pub(super) struct Seen {
     pub gone: Vec<Name>,
     /// Those that are there, and that the publication lacks: they join what is captured already.
     pub lacking: Vec<Name>,
+    /// Those that it publishes, and that are copied by now: nobody reads their changes.
+    pub surplus: Vec<Name>,
     /// What the publication publishes; none where there is no publication.
     pub published: Option<publication::Published>,
 }
@@ -164,6 +166,9 @@ pub async fn check(source: &mut PgConnection, warehouse: &Warehouse, before: &Be
     problems.refuse()?;
     let publication = &warehouse.source.publication;
     let mut findings: Vec<String> = seen.gone.iter().map(|name| gone(name).what).collect();
+    for name in &seen.surplus {
+        findings.extend(publication::remove(source, publication, name).await?);
+    }
     let published = match seen.published {
         Some(published) if seen.lacking.is_empty() => published,
         Some(_) => {
@@ -214,7 +219,15 @@ pub(super) async fn look(
     if version < OLDEST_VERSION || !is_site(&site, before, problems) {
         // The rest would be questions that it does not understand, or answers about something else.
         let layouts = BTreeMap::new();
-        return Ok(Seen { site, version, layouts, gone: vec![], lacking: vec![], published: None });
+        return Ok(Seen {
+            site,
+            version,
+            layouts,
+            gone: vec![],
+            lacking: vec![],
+            surplus: vec![],
+            published: None,
+        });
     }
     let may_be_gone = |name: &Name| {
         let mut landings = warehouse.captured().iter().filter(|landing| landing.source == *name);
@@ -229,7 +242,14 @@ pub(super) async fn look(
         Before::Nothing => vec![],
         Before::Something(..) | Before::Broken => layouts.keys().filter(lacks).cloned().collect(),
     };
-    Ok(Seen { site, version, layouts, gone, lacking, published })
+    let copied = warehouse.landings.iter().filter(|landing| landing.snapshots().is_some());
+    let surplus = copied
+        .map(|landing| &landing.source)
+        .filter(|name| !layouts.contains_key(*name) && !gone.contains(name))
+        .filter(|name| published.as_ref().is_some_and(|published| published.contains_key(*name)))
+        .cloned()
+        .collect();
+    Ok(Seen { site, version, layouts, gone, lacking, surplus, published })
 }
 
 /// The source table of each landing table, as it is published.

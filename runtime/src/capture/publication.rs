@@ -135,23 +135,48 @@ pub async fn add(
     name: &Name,
     layout: Layout,
 ) -> Result<Option<String>> {
-    const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let sql =
         format!("ALTER PUBLICATION {} ADD TABLE {}", quote::identifier(publication), table(name, layout));
-    statement::execute(source, "SAVEPOINT table_joins").await?;
-    match statement::execute(source, &sql).await {
+    match alter(source, &sql).await? {
+        None => Ok(None),
+        // The others are not kept waiting.
+        Some(error) if error.sqlstate().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => Ok(Some(format!(
+            "publication `{publication}` lacks `{name}`, and nothing of it lands: let the owner of both run: {sql};"
+        ))),
+        Some(error) => Err(error.within(format!("cannot add `{name}` to publication `{publication}`"))),
+    }
+}
+
+/// Takes a table out whose changes nobody reads any more; says so where the role may not.
+pub async fn remove(source: &mut PgConnection, publication: &str, name: &Name) -> Result<Option<String>> {
+    let sql =
+        format!("ALTER PUBLICATION {} DROP TABLE {}", quote::identifier(publication), quote::name(name));
+    match alter(source, &sql).await? {
+        None => Ok(None),
+        Some(error) if error.sqlstate().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => Ok(Some(format!(
+            "publication `{publication}` still has `{name}`, whose changes nobody reads: let its owner run: {sql};"
+        ))),
+        // It publishes all tables, or those of a schema.
+        Some(error) if matches!(error.sqlstate().as_deref(), Some("42704" | "55000")) => Ok(None),
+        Some(error) => Err(error.within(format!("cannot take `{name}` out of publication `{publication}`"))),
+    }
+}
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// Carries a statement out within the transaction, or leaves all as it was; gives what the source has against it.
+async fn alter(source: &mut PgConnection, sql: &str) -> Result<Option<Error>> {
+    statement::execute(source, "SAVEPOINT publication_stands").await?;
+    match statement::execute(source, sql).await {
         Ok(_) => {
-            statement::execute(source, "RELEASE SAVEPOINT table_joins").await?;
+            statement::execute(source, "RELEASE SAVEPOINT publication_stands").await?;
             Ok(None)
         }
-        // The others are not kept waiting.
-        Err(error) if error.sqlstate().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => {
-            statement::execute(source, "ROLLBACK TO SAVEPOINT table_joins").await?;
-            Ok(Some(format!(
-                "publication `{publication}` lacks `{name}`, and nothing of it lands: let the owner of both run: {sql};"
-            )))
+        Err(error) if error.sqlstate().is_some() => {
+            statement::execute(source, "ROLLBACK TO SAVEPOINT publication_stands").await?;
+            Ok(Some(error))
         }
-        Err(error) => Err(error.within(format!("cannot add `{name}` to publication `{publication}`"))),
+        Err(error) => Err(error),
     }
 }
 

@@ -135,6 +135,15 @@ pub async fn check(
             "the next run adds it, with a snapshot of its own, where the role owns both",
         );
     }
+    for name in &seen.surplus {
+        readiness.warns(
+            format!(
+                "publication `{}` has `{name}`, which is copied: nobody reads its changes",
+                warehouse.source.publication
+            ),
+            "the next run takes it out, where the role owns the publication",
+        );
+    }
     functions(&mut source, &mut readiness).await?;
     if seen.published.is_none() && !seen.layouts.is_empty() && !before.goes_on() {
         absent_publication(&mut source, warehouse, &seen, &mut readiness).await?;

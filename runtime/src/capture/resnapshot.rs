@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::begin::{self, Wanted};
 use super::position::{self, Lock, Lsn};
+use super::preflight::Site;
 use super::snapshot::{Keys, Past, Snapshot};
 use super::{Before, Captured, Progress, Ready, Trace, Way, copies, poll, slot};
 use crate::descriptor::{Gone, Landing, Name, Warehouse};
@@ -50,13 +51,16 @@ pub async fn rehearse(
     target: &mut PgConnection,
     progress: &mut dyn Progress,
 ) -> Result<Resnapshot> {
-    if !warehouse.reads_log() {
-        return Err(Error::new(
-            "what a source has and bronze lacks is told as it lands, where no log is read",
-        )
-        .remedy("`medallion source resnapshot --yes` reads all of it, and lands what differs"));
+    if warehouse.source.polling.is_some() {
+        return Err(Error::new("what a source has and bronze lacks is told as it lands, where it is polled")
+            .remedy("`medallion source resnapshot --yes` reads all of it, and lands what differs"));
     }
     let mut way = Way::to(warehouse, source_url, target, progress).await?;
+    if !warehouse.reads_log() {
+        let site = poll::table::site(&mut way.source).await?;
+        let differences = copies::rehearse(&mut way).await?;
+        return Ok(without_log(site, differences, way.captured.findings));
+    }
     let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
     let taken = begin::take_snapshot(&mut way, &ready.tables.iter().collect::<Vec<_>>()).await?;
 
@@ -64,15 +68,17 @@ pub async fn rehearse(
     let mut target = way.target.begin().await.during(failed)?;
     let (last, time) = position::landed(&mut target, &warehouse.landings).await?;
     let place = Place { lsn: last.0 + 1, seq: 0, time: taken.time.max(time.next()).0 };
-    let mut findings = way.captured.findings;
+    let mut findings = std::mem::take(&mut way.captured.findings);
     for (at, table) in ready.tables.iter().enumerate() {
         let (landings, past) = (&warehouse.landings, Past::Landed);
         let snapshot = Snapshot { table, landings, at, place, past, gone: Gone::Closed, keys: Keys::Unique };
         findings.extend(snapshot.land(&mut way.source, &mut target).await?.findings);
     }
-    let differences = differences(&mut target, warehouse.captured(), Lsn(place.lsn)).await?;
+    let mut differences = differences(&mut target, warehouse.captured(), Lsn(place.lsn)).await?;
     target.rollback().await.during(failed)?;
     statement::execute(&mut way.source, "ROLLBACK").await?;
+    differences.extend(copies::rehearse(&mut way).await?);
+    findings.append(&mut way.captured.findings);
     Ok(told(warehouse, &ready, drops_slot, differences, findings))
 }
 
@@ -107,13 +113,12 @@ async fn ask_again(way: &mut Way<'_>) -> Result<Resnapshot> {
     }
     copies::take(way, copies::Wanted::All).await?;
     let differences = differences_above(way.target, landings, before).await?;
-    Ok(Resnapshot {
-        slot: None,
-        drops_slot: false,
-        site: (site.system_identifier, site.database, site.timeline),
-        differences,
-        findings: std::mem::take(&mut way.captured).findings,
-    })
+    Ok(without_log(site, differences, std::mem::take(&mut way.captured).findings))
+}
+
+fn without_log(site: Site, differences: BTreeMap<Name, Differences>, findings: Vec<String>) -> Resnapshot {
+    let site = (site.system_identifier, site.database, site.timeline);
+    Resnapshot { slot: None, drops_slot: false, site, differences, findings }
 }
 
 /// Asks the source as before a first capture; and refuses where there is nothing to go on from, or a slot that
@@ -139,7 +144,8 @@ async fn differences_above(
     place: Lsn,
 ) -> Result<BTreeMap<Name, Differences>> {
     let mut all = BTreeMap::new();
-    for landing in landings {
+    // Files are asked by no resnapshot.
+    for landing in landings.iter().filter(|landing| landing.feed().is_none()) {
         all.insert(landing.table.clone(), Differences::above(target, landing, place).await?);
     }
     Ok(all)
