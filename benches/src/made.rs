@@ -2,6 +2,7 @@
 //! Knows no benchmark.
 
 #[path = "../../tests/evolution/descriptor.rs"]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "it is the tests', where that is how one fails")]
 mod descriptor;
 
 use medallion::emit::{self, Workspace};

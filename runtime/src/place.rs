@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// The source alone, for what has nothing to do with the warehouse.
-    pub fn find_source(warehouse: &str) -> Result<String> {
+    pub fn find_source(warehouse: &Warehouse) -> Result<String> {
         match std::env::var(Database::Source.variable()) {
             Ok(url) if !url.is_empty() => {
                 connection::options(Database::Source, &url)?;

@@ -30,7 +30,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         })
     });
     let every = every.transpose()?;
-    let source = Place::find_source(warehouse.name)?;
+    let source = Place::find_source(warehouse)?;
     let stop = Stop::default();
     super::watch::listen(&stop)?;
     let mut extractor = Extractor::begin(warehouse, &source, &arguments.to).await?;
