@@ -54,21 +54,23 @@ pub async fn finish(
         SELECT
             staged.lsn,
             CASE WHEN coalesce(before.op = 'D', true) THEN 'I' ELSE 'U' END,
-            staged.full_row::jsonb,
+            staged.full_row,
             -- Time never runs backwards for a key.
-            greatest(staged.commit_ts, landed.commit_ts + interval '1 microsecond'),
+            greatest(staged.commit_ts, before.commit_ts + interval '1 microsecond'),
             staged.seq
-        FROM pg_temp.medallion_staged AS staged
+        FROM (
+            SELECT lsn, seq, commit_ts, key, full_row::jsonb AS full_row
+            FROM pg_temp.medallion_staged
+            WHERE landing = $1 AND problem IS NULL
+            OFFSET 0
+        ) AS staged
         LEFT JOIN LATERAL ({before}) AS before ON true
-        LEFT JOIN {table} AS landed ON landed.lsn = before.lsn AND landed.seq = before.seq
-        WHERE staged.landing = $1
-        AND staged.problem IS NULL
-        AND (
-            coalesce(before.op = 'D', true)
-            OR landed.full_row::text COLLATE \"C\" <> staged.full_row::jsonb::text COLLATE \"C\"
-        )
+        WHERE coalesce(before.op = 'D', true)
+        OR before.full_row <> staged.full_row
+        -- What jsonb takes for the same may be written otherwise: 1.0 and 1.00.
+        OR before.full_row::text COLLATE \"C\" <> staged.full_row::text COLLATE \"C\"
         RETURNING lsn, {time} AS time",
-        before = stage.version_before("staged"),
+        before = stage.of_version_before(&["op", "full_row", "commit_ts"], "staged"),
         time = SystemTime::of_sql("commit_ts"),
     );
     let landed = counted(target, &sql, |query| query.bind(stage.place), || stage.failed()).await?;

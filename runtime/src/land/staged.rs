@@ -460,17 +460,24 @@ impl Stage<'_> {
 
     /// The last change of a row's key that landed before it; by its index, one row for one.
     pub fn version_before(&self, row: &str) -> String {
+        self.of_version_before(&["lsn", "seq", "op"], row)
+    }
+
+    /// Some of its columns.
+    pub fn of_version_before(&self, told: &[&str], row: &str) -> String {
+        let told: Vec<String> = told.iter().map(|column| format!("landed.{column}")).collect();
         let columns = self.landing.key.iter().map(|column| quote::literal(column));
         let equal: Vec<String> =
             columns.map(|column| format!("landed.full_row ->> {column} = {row}.key ->> {column}")).collect();
         format!(
-            "SELECT landed.lsn, landed.seq, landed.op
+            "SELECT {}
             FROM {} AS landed
             WHERE {} = {}
             AND {}
             AND (landed.lsn, landed.seq) < ({row}.lsn, {row}.seq)
             ORDER BY landed.lsn DESC, landed.seq DESC
             LIMIT 1",
+            told.join(", "),
             quote::name(&self.landing.table),
             self.hash("landed.full_row"),
             self.hash(&format!("{row}.key")),
