@@ -23,11 +23,12 @@ test-18: setup
 chaos: setup
 	MEDALLION_CHAOS_SEED=$(SEED) MEDALLION_CHAOS_KILLS=$(KILLS) cargo test -p warehouse --test end_to_end -- chaos --nocapture
 
-## What it costs, beside its neighbours: SIZE=large writes benches/RESULTS.md, small and medium only show it; ONLY=marts,tool
+## What it costs, beside its neighbours, into benches/RESULTS.md; SIZE=small, medium or large, ONLY=marts,tool, TO= for none
 SIZE ?= large
+TO ?= benches
 bench: setup
 	cargo build --release -p medallion -p warehouse
-	cargo run --release -p medallion-bench -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(filter large,$(SIZE)),--to benches)
+	cargo run --release -p medallion-bench -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(TO),--to $(TO))
 
 ## What must hold before a commit: format, lints, generated files up to date
 check: setup

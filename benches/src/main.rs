@@ -158,7 +158,6 @@ fn all(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut results = Results {
         machine: machine::described(),
         day: arguments.day.clone().map_or_else(machine::today, Ok)?,
-        size: arguments.size.to_string(),
         benchmarks: Vec::new(),
     };
     if let Some(folder) = &arguments.to {
@@ -181,11 +180,11 @@ fn all(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(if has_failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// What the folder has of the same machine and size, for what is not measured now.
+/// What the folder has of the same machine, for what is not measured now.
 fn before(now: &Results, folder: &Path) -> Vec<Ran> {
     let there = fs::read(folder.join("results.json")).ok();
     let there: Option<Results> = there.and_then(|text| serde_json::from_slice(&text).ok());
-    let of_here = there.filter(|there| there.machine == now.machine && there.size == now.size);
+    let of_here = there.filter(|there| there.machine == now.machine);
     let known = |ran: &Ran| BENCHMARKS.iter().any(|one| one.name == ran.name);
     of_here.map(|there| there.benchmarks.into_iter().filter(known).collect()).unwrap_or_default()
 }
@@ -204,7 +203,8 @@ fn run(benchmark: &Benchmark, arguments: &Arguments) -> Result<Ran, Error> {
         _ => Some(format!("it ended with {}", output.status)),
     };
     let (name, title) = (benchmark.name.to_owned(), benchmark.title.to_owned());
-    Ok(Ran { name, title, record: record.unwrap_or_default(), failed })
+    let size = arguments.size.to_string();
+    Ok(Ran { name, title, size, record: record.unwrap_or_default(), failed })
 }
 
 fn show(ran: &Ran) {

@@ -11,7 +11,6 @@ pub struct Results {
     pub machine: String,
     /// The day, `2026-03-01`.
     pub day: String,
-    pub size: String,
     /// The benchmarks that ran: name, title, what they found; or why one failed.
     pub benchmarks: Vec<Ran>,
 }
@@ -21,6 +20,8 @@ pub struct Results {
 pub struct Ran {
     pub name: String,
     pub title: String,
+    /// How large it was.
+    pub size: String,
     pub record: Record,
     pub failed: Option<String>,
 }
@@ -31,14 +32,14 @@ pub fn markdown(results: &Results) -> String {
     let mut page = String::from("# What it costs\n\n");
     let _ = writeln!(
         page,
-        "Written by `make bench` on {}, at size `{}`: {}. Ours and the baseline run on the same server by turns, after a\n\
+        "Written by `make bench`, last on {}: {}. Ours and the baseline run on the same server by turns, after a\n\
          warm-up; a ratio is that of runs that went next to each other: the median, and in brackets the least and the\n\
          most. The servers are the benchmarks' own and force nothing to disk. Another machine has other times; ratios\n\
          travel better.\n",
-        results.day, results.size, results.machine
+        results.day, results.machine
     );
     for ran in &results.benchmarks {
-        let _ = writeln!(page, "## {}\n", ran.title);
+        let _ = writeln!(page, "## {}\n\n`make bench ONLY={} SIZE={}`\n", ran.title, ran.name, ran.size);
         if let Some(why) = &ran.failed {
             let _ = writeln!(page, "FAILED: {why}\n");
         }
@@ -147,22 +148,24 @@ mod tests {
             }],
             notes: vec!["dbt was passed by: no network.".into()],
         };
-        let ran = Ran { name: "one".into(), title: "One".into(), record, failed: None };
+        let ran = Ran { name: "one".into(), title: "One".into(), size: "large".into(), record, failed: None };
         let other = Ran {
             name: "two".into(),
             title: "Two".into(),
+            size: "small".into(),
             record: Record::default(),
             failed: Some("the server is gone".into()),
         };
         let results = Results {
             machine: "2 × processor, PostgreSQL 15.1".into(),
             day: "2026-03-01".into(),
-            size: "large".into(),
             benchmarks: vec![ran, other],
         };
         let page = markdown(&results);
         let wanted = "\
 ## One
+
+`make bench ONLY=one SIZE=large`
 
 | what | medallion | baseline | ratio | goal | |
 | --- | ---: | --- | ---: | --- | --- |
@@ -174,6 +177,8 @@ mod tests {
 dbt was passed by: no network.
 
 ## Two
+
+`make bench ONLY=two SIZE=small`
 
 FAILED: the server is gone
 ";
