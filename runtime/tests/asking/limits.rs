@@ -131,6 +131,23 @@ async fn the_setting_is_a_time_in_the_warehouse_s_zone() {
 }
 
 #[tokio::test]
+async fn a_question_about_a_time_can_be_answered_in_parallel() {
+    let mut session = with_owner("parallel").await;
+    session
+        .does(
+            "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+            SET min_parallel_index_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+            SET medallion.as_of = '2024-01-05 01:00'",
+        )
+        .await;
+    // The function is asked within the query, which has workers by then.
+    let question = "SELECT count(*) FILTER (WHERE name = 'day 5') FROM as_of.owner";
+    let plan = session.ask(&format!("EXPLAIN {question}")).await;
+    assert!(format!("{plan:?}").contains("Gather"), "{plan:?}");
+    assert_eq!(session.value(question).await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn a_position_has_the_time_of_the_last_transaction_up_to_it() {
     let mut session = Session::alone("positions").await;
     let time = |position: &str| format!("SELECT medallion.time_of({position})");
