@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'c1c42b5b08c2957efcc675b939c84194151170d747a1aaf4ff77f73748614262',
+    "objects_hash" = 'c3534a050ef323c35681e2d95251ed0d9a4e110e3aa94294b2edf3eec8d08ad7',
     "migrated_at" = now();

@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'f3d7dbf953614132f734cc0412489e0d9fdf10b8107729ac9966e6a35059f445',
+    "objects_hash" = '7cbee2d70b326e9b0100068c0527ad12f487c6dfa826559881ee439537608ae5',
     "migrated_at" = now();

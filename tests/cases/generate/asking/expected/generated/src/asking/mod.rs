@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "09d29853d44837cf282583073137177b18f8c2f33ec8a18218bc5fd41bc0e6bf";
+pub const OBJECTS_HASH: &str = "d795d4dcc0508cc4672a6fcc3d63054b57345393315c3cbb81d0e5b7e7becd7c";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

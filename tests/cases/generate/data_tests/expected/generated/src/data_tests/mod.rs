@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "08565a1755b8d1c59097be84e2d2353357154e6251bff94bb781a4983bd134ae";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "dfeb1a088a55b3b23bafd7de22497b65145956682baf6aace8b34850f4062bff";
+pub const OBJECTS_HASH: &str = "d6fb0ade5aa642fee8636a4aab0a3fc9ffecfa40c0e496924730be6a73e7f30e";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "a2d738aaab3b59d75f4a24d84df067ebb8d5b4a6efa3592e48c658f463036674";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "c7bc5a74d49e06d117aceeb212b7d0724d1c20a9496e79bf641abfd4403215cc";
+pub const OBJECTS_HASH: &str = "b728d3e2565ad1a00ae762f6c82883abd49eb0d18e4429a263bc13fabf80fc15";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "6295e9ec25b7830db7ed73414b8c148e9e25705082b4b502b6ae90f67d5f2127";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "7f536fa35ca4d85cf6eb84fb835c29e3102c2a84699c7055a569d2ebe47f004d";
+pub const OBJECTS_HASH: &str = "cc4931a5700bf6b8e99158932a4424b11b2ebd9f02db61faad3e215b6f640b50";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "7667b6c32881cedb9709e4eae8bc3bec0b5e0f2507244dc429c4977daf8defc3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "ead0847965c910e9297a5254dc25338bc6005cc3a587a2e2b3fe569e2932872d";
+pub const OBJECTS_HASH: &str = "6b4ad1ffa377d1d9075b1470bb4b900853b5e6be9d11b0f0f65444df65e11e8a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "2e12e2351f6ec6f0cc8306ef2d59421133a232caac26eb0c2917749a6c9f649d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9e58cd4c2e4345fb0c0ce88fc07f644b0eb69b32fad57f94af8d52b8c25210bb";
+pub const OBJECTS_HASH: &str = "c9725d78f9fbdb6f5d5dee6a9e99c3299e3e02f552506ad499fde4dc66bc79b8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
