@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::Error;
 use crate::curve::count;
 use crate::made::{execute, session};
-use crate::record::{Goal, Line, Record};
+use crate::record::{Goal, Line, Record, float};
 use crate::scale::{Scale, Size};
 use crate::stopwatch;
 
@@ -123,8 +123,7 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
     execute(EVOLUTION, &mut session).await?;
     each(&LANDED.replace("{keys}", &keys.to_string()), &mut session).await?;
     let warehouse = warehouse();
-    #[expect(clippy::cast_precision_loss, reason = "keys are counted in thousands")]
-    let said = |keys: u64| count(keys as f64);
+    let said = |keys: u64| count(float(keys));
     let mut record = Record::default();
     let what = format!("apply of {} changes of {} keys", said(10 * keys), said(keys));
     let line = compared(&what, 10 * keys, &warehouse, APPLY_BY_HAND, scale.runs, &mut session).await?;

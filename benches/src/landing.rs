@@ -14,7 +14,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use crate::Error;
 use crate::curve::{count, duration};
 use crate::made::{execute, session};
-use crate::record::{Goal, Line, Record, Spread};
+use crate::record::{Goal, Line, Record, Spread, float};
 use crate::scale::{Scale, Size};
 use crate::stopwatch;
 
@@ -78,9 +78,9 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
         let together = if *size == 1 {
             "each a transaction".to_owned()
         } else {
-            format!("{} a transaction", said(*size))
+            format!("{} a transaction", count(float(*size)))
         };
-        let what = format!("{} changes, {together}", said(changes));
+        let what = format!("{} changes, {together}", count(float(changes)));
         let line = Line::beside(&what, &times.landed, "counting them by peek", &times.counted);
         record.lines.extend(line.map(|line| {
             let line = line.rows(changes).peak_memory(peak).log(times.log.unwrap_or_default());
@@ -207,9 +207,4 @@ struct Quiet;
 impl capture::Progress for Quiet {
     fn landed(&mut self, _: &Name, _: u64) {}
     fn note(&mut self, _: &str) {}
-}
-
-#[expect(clippy::cast_precision_loss, reason = "changes are counted in millions")]
-fn said(changes: u64) -> String {
-    count(changes as f64)
 }

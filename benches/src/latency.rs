@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::curve::count;
 use crate::made::{execute, session};
-use crate::record::{Goal, Line, Record};
+use crate::record::{Goal, Line, Record, float};
 use crate::scale::{Scale, Size};
 
 /// The warehouses, which stand beside this program.
@@ -210,9 +210,4 @@ async fn percentiles(
         ) AS rows"
     );
     Ok(session.fetch_one(AssertSqlSafe(sql)).await?.try_get(0)?)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rates are of thousands")]
-fn float(rate: u64) -> f64 {
-    rate as f64
 }

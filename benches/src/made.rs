@@ -12,7 +12,7 @@ use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Warehouse;
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Transaction};
 
 use crate::Error;
 
@@ -32,6 +32,15 @@ pub async fn made(spec: &str, session: &mut PgConnection) -> Result<Warehouse, E
 /// A session of the loader's.
 pub async fn session(url: &str) -> Result<PgConnection, Error> {
     Ok(connection::connect(Database::Warehouse, url).await?)
+}
+
+/// Begins a transaction as the loader's rounds set theirs up.
+pub async fn begin_round(session: &mut PgConnection) -> Result<Transaction<'_, Postgres>, Error> {
+    let mut transaction = session.begin().await?;
+    let settings =
+        "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
+    execute(settings, &mut transaction).await?;
+    Ok(transaction)
 }
 
 /// Statements, as they stand.

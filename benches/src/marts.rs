@@ -9,12 +9,12 @@ use medallion_runtime::refresh::Refreshed;
 use medallion_runtime::staging::Staging;
 use medallion_runtime::{apply, refresh};
 use medallion_server::Server;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::Error;
 use crate::curve::count;
-use crate::made::{execute, made, session};
-use crate::record::{Curve, Goal, Line, Record, Spread};
+use crate::made::{begin_round, execute, made, session};
+use crate::record::{Curve, Goal, Line, Record, Spread, float};
 use crate::scale::Scale;
 use crate::stopwatch;
 
@@ -114,10 +114,6 @@ const CHANGES: &str = "
         FROM silver.fact_sale
         WHERE sale_id IN (SELECT 1 + (change * 7919::bigint + {run} * 31) % {rows} FROM generate_series(1, {changed}) AS change)
     ) AS changed";
-
-/// How a round sets its transaction up.
-const ROUND: &str =
-    "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// On a session of its own, and on one that has done so before.
 const WAYS: [&str; 2] = ["run", "watch"];
@@ -223,16 +219,10 @@ async fn round(
     session: &mut PgConnection,
 ) -> Result<Vec<Refreshed>, Error> {
     let nothing = BTreeSet::new();
-    let mut transaction = session.begin().await?;
-    execute(ROUND, &mut transaction).await?;
+    let mut transaction = begin_round(session).await?;
     let applied = apply::apply_in(warehouse, &nothing, staging, &mut transaction, |_| ()).await?;
     let refreshed =
         refresh::refresh_in(warehouse, &applied, &nothing, staging, &mut transaction, |_| ()).await?;
     transaction.commit().await?;
     if refreshed.len() == MARTS.len() { Ok(refreshed) } else { Err("a mart was not refreshed".into()) }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in millions")]
-fn float(rows: u64) -> f64 {
-    rows as f64
 }

@@ -9,13 +9,13 @@ use medallion_runtime::apply;
 use medallion_runtime::descriptor::Warehouse;
 use medallion_runtime::staging::Staging;
 use medallion_server::Server;
+use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::curve::{count, duration};
-use crate::made::{execute, made, session};
-use crate::record::{Curve, Goal, Line, Record, Spread};
+use crate::made::{begin_round, execute, made, session};
+use crate::record::{Curve, Goal, Line, Record, Spread, float};
 use crate::scale::Scale;
 use crate::{Error, neighbours, stopwatch};
 
@@ -72,10 +72,6 @@ const CHANGE: &str = "
     INSERT INTO bronze.br_customer (lsn, op, full_row, commit_ts, seq)
     SELECT {run} + 1, 'U', to_jsonb(customer), timestamptz '2025-01-02' + {run} * interval '1 second', 0
     FROM shop.customer WHERE customer_id = 1 + {run} * 7919 % {rows}";
-
-/// How a round sets its transaction up.
-const ROUND: &str =
-    "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// The last of dbt's versions that comes from the package index alone.
 const PACKAGES: [&str; 2] = ["dbt-core>=1.10,<1.11", "dbt-postgres>=1.9,<1.10"];
@@ -181,8 +177,7 @@ async fn at(rows: u64, runs: usize, dbt: Option<&Path>) -> Result<Times, Error> 
 
 /// As `watch` does it.
 async fn apply(warehouse: &Warehouse, staging: &Staging, session: &mut PgConnection) -> Result<(), Error> {
-    let mut transaction = session.begin().await?;
-    execute(ROUND, &mut transaction).await?;
+    let mut transaction = begin_round(session).await?;
     apply::apply_in(warehouse, &std::collections::BTreeSet::new(), staging, &mut transaction, |_| ()).await?;
     transaction.commit().await?;
     Ok(())
@@ -231,9 +226,4 @@ impl Project {
         let took = results.pointer("/results/0/execution_time").and_then(serde_json::Value::as_f64);
         took.ok_or_else(|| "dbt tells no time of its snapshot".into())
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in millions")]
-fn float(rows: u64) -> f64 {
-    rows as f64
 }

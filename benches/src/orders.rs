@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
 use crate::curve::count;
 use crate::made::{execute, session};
-use crate::record::{Curve, Goal, Line, Record, Spread};
+use crate::record::{Curve, Goal, Line, Record, Spread, float};
 use crate::scale::Scale;
 use crate::{Error, neighbours, stopwatch};
 
@@ -259,9 +259,4 @@ impl Loop {
 
 async fn value(sql: &str, session: &mut PgConnection) -> Result<Option<String>, Error> {
     Ok(session.fetch_one(AssertSqlSafe(sql.to_owned())).await?.try_get(0)?)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in thousands")]
-fn float(rows: u64) -> f64 {
-    rows as f64
 }

@@ -132,8 +132,7 @@ impl Line {
     /// Bytes of write-ahead log that one run wrote, told a row.
     #[must_use]
     pub fn log(self, bytes: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
-        let log_by_row = self.rows.map(|rows| bytes as f64 / rows as f64);
+        let log_by_row = self.rows.map(|rows| float(bytes) / float(rows));
         Self { log_by_row, ..self }
     }
 
@@ -147,6 +146,13 @@ impl Line {
             Goal::Memory(bytes) => self.peak_memory? <= bytes,
         })
     }
+}
+
+/// A count of rows or bytes, for ratios and for people.
+#[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
+#[must_use]
+pub fn float(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

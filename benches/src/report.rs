@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::curve::{count, duration, short};
-use crate::record::{Goal, Line, Record, Spread};
+use crate::record::{Goal, Line, Record, Spread, float};
 
 /// All that was found, and on what.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
@@ -112,8 +112,7 @@ fn goal(line: &Line) -> String {
 }
 
 fn more(line: &Line) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
-    let rate = line.rows.map(|rows| format!("{}/s", count(rows as f64 / line.ours.median)));
+    let rate = line.rows.map(|rows| format!("{}/s", count(float(rows) / line.ours.median)));
     let memory = line.peak_memory.map(|bytes| format!("{} at most", memory(bytes)));
     let log = line.log_by_row.map(|bytes| format!("{} B of log a row", short(bytes)));
     [rate, memory, log].into_iter().flatten().collect::<Vec<_>>().join(", ")

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::curve::count;
 use crate::made::{execute, made, session};
 use crate::one_row::SPEC;
-use crate::record::{Goal, Line, Record};
+use crate::record::{Goal, Line, Record, float};
 use crate::scale::{Scale, Size};
 use crate::stopwatch::{self, Measured};
 
@@ -113,9 +113,4 @@ struct Quiet;
 impl capture::Progress for Quiet {
     fn landed(&mut self, _: &Name, _: u64) {}
     fn note(&mut self, _: &str) {}
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in millions")]
-fn float(rows: u64) -> f64 {
-    rows as f64
 }

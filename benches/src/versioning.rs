@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::Error;
 use crate::curve::count;
 use crate::made::{execute, session};
-use crate::record::{Goal, Line, Record};
+use crate::record::{Goal, Line, Record, float};
 use crate::scale::{Scale, Size};
 use crate::stopwatch::{self, Measured};
 
@@ -61,8 +61,7 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
     }
     let seconds: Vec<f64> = own.iter().map(|one| one.seconds).collect();
     let log = own.iter().filter_map(|one| one.log).min().unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "rows are counted in thousands")]
-    let what = format!("an update of {} current rows", count(rows as f64));
+    let what = format!("an update of {} current rows", count(float(rows)));
     let lines = ways.iter().zip(&times).filter_map(|(way, times)| {
         let line = Line::beside(&what, &seconds, way.name, times)?.rows(rows).log(log);
         Some(match way.goal {
