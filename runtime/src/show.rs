@@ -205,7 +205,7 @@ fn columns(silver: &Silver) -> Vec<(String, String)> {
         let from = match &column.from {
             ColumnFrom::Field(field) => field.clone(),
             ColumnFrom::Lookup { lookup, column } => format!("{lookup}.{column}"),
-            ColumnFrom::Computed { sql, .. } => sql.clone(),
+            ColumnFrom::Computed { sql, .. } | ColumnFrom::Composed { sql, .. } => sql.clone(),
             ColumnFrom::LookedUpHash { lookup, .. } => format!("a hash of {lookup}"),
             ColumnFrom::Change(change) => of_change(*change).to_owned(),
         };

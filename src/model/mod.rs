@@ -4,6 +4,7 @@
 
 mod alert;
 mod calendar;
+mod composed;
 pub mod data_test;
 pub mod data_type;
 mod dress;
@@ -15,6 +16,7 @@ mod staging;
 
 pub use alert::{Alert, Watched};
 pub use calendar::Calendar;
+pub use composed::Composed;
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use dress::*;
@@ -491,6 +493,8 @@ pub enum ColumnFrom {
     },
     /// Computed of fields of the landed row.
     Computed(Computed),
+    /// Computed of the relation's other columns.
+    Composed(Composed),
     /// The change that made the row's state, not the row.
     Change(Change),
 }

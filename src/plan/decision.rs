@@ -386,7 +386,7 @@ impl Relation {
                 undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
             } else if is_filled {
                 decisions.recomputed.insert(now.clone());
-            } else if column.from.get("Lookup").is_none() {
+            } else if !column.is_looked_up() {
                 decisions.begun.push((now.clone(), (*name).clone()));
             } else {
                 undecided.push(Undecided::Unfilled { relation: now.clone(), column: (*name).clone() });
@@ -457,12 +457,18 @@ fn is_versioned(kept: &Value) -> bool {
 }
 
 impl Column {
+    /// Whether no landed row alone says what it is.
+    fn is_looked_up(&self) -> bool {
+        ["Lookup", "Composed"].iter().any(|word| self.from.get(word).is_some())
+    }
+
     /// Where its values come from, as a spec says it.
     fn source(&self) -> String {
         let lookup = &self.from["Lookup"];
+        let expression = || ["Computed", "Composed"].iter().find_map(|word| self.from[*word]["sql"].as_str());
         match (self.from["Field"].as_str(), lookup["lookup"].as_str(), lookup["column"].as_str()) {
             (None, Some(alias), Some(column)) => format!("{alias}.{column}"),
-            (field, ..) => field.or(self.from["Computed"]["sql"].as_str()).unwrap_or_default().to_owned(),
+            (field, ..) => field.or_else(expression).unwrap_or_default().to_owned(),
         }
     }
 }

@@ -443,6 +443,9 @@ pub struct Column {
     /// Where its value comes from: a field of the source's row, a column of the staging view that feeds the relation,
     /// or `alias.column` of a relation that is looked up; what has the same name unless said otherwise.
     pub from: Option<At<String>>,
+    /// What it is computed of, SQL over the relation's other columns, by their names here, those that are looked up among
+    /// them. Of the same row it gives the same value always: no clock, no setting of a session, no chance.
+    pub expr: Option<At<String>>,
     /// Whether a change of it makes a version of a dimension's row; it does unless said otherwise.
     pub tracked: Option<At<bool>>,
     /// Of a dimension: what it tells of the change that made the row's state, in place of a field of the row. It is

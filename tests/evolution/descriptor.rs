@@ -150,6 +150,9 @@ fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silv
                     None => descriptor::ColumnFrom::Lookup { lookup: lookup.clone(), column: column.clone() },
                 },
                 ColumnFrom::Change(change) => descriptor::ColumnFrom::Change(told(*change)),
+                ColumnFrom::Composed(composed) => {
+                    descriptor::ColumnFrom::Composed { of: composed.of.clone(), sql: composed.sql.clone() }
+                }
                 ColumnFrom::Computed(computed) => {
                     descriptor::ColumnFrom::Computed { inputs: inputs(computed), sql: computed.sql.clone() }
                 }

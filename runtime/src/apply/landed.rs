@@ -24,7 +24,7 @@ fn landed<'s>(step: &Step<'s>, columns: impl Iterator<Item = &'s Column>, condit
     for column in columns {
         let name = quote::identifier(&column.name);
         let value = match &column.from {
-            ColumnFrom::Lookup { .. } | ColumnFrom::LookedUpHash { .. } => {
+            ColumnFrom::Lookup { .. } | ColumnFrom::LookedUpHash { .. } | ColumnFrom::Composed { .. } => {
                 select += &format!(",\nNULL::{} AS {name}", column.sql_type);
                 continue;
             }

@@ -180,7 +180,10 @@ fn problem(silver: &Silver, required: &[String]) -> String {
     for column in &silver.columns {
         let mut records = Records::default();
         let value = match &column.from {
-            ColumnFrom::Lookup { .. } | ColumnFrom::LookedUpHash { .. } | ColumnFrom::Change(_) => continue,
+            ColumnFrom::Lookup { .. }
+            | ColumnFrom::LookedUpHash { .. }
+            | ColumnFrom::Composed { .. }
+            | ColumnFrom::Change(_) => continue,
             ColumnFrom::Field(field) => {
                 let value = called_now(column, records.value(field, said_as(column)));
                 format!("SELECT {value}\nFROM (SELECT) AS one{}", records.from("$2"))

@@ -12,6 +12,7 @@
 //! temporary tables for `refresh`.
 
 mod change;
+mod composed;
 mod difference;
 mod due;
 mod evolved;
@@ -297,7 +298,7 @@ async fn work_through(
         let context = Context { warehouse, lookups, keys, has_late: late.contains(&silver.feed.to_string()) };
         let Outcome { rows, differed, tells, counted } =
             apply_one(&context, &mut step, connection).await.map_err(|error| {
-                explained(error).within(format!("cannot apply changes to `{}`", silver.table))
+                explained(error, silver).within(format!("cannot apply changes to `{}`", silver.table))
             })?;
         let changes = tells.then(|| step.table("change"));
         let one = Applied {
@@ -322,8 +323,13 @@ async fn work_through(
 }
 
 /// Adds what to do about a value that silver does not take. Bronze has it, whatever the source says later.
-fn explained(error: Error) -> Error {
+fn explained(error: Error, silver: &Silver) -> Error {
     match error.sqlstate().as_deref() {
+        Some(state) if state.starts_with("22") && silver.is_composed() => error.remedy(
+            "a value cannot be computed, or does not fit its column: let the `expr` say what becomes of such a row \
+             (`nullif(…, 0)`, `CASE WHEN … END`), or give the column a type that takes it, in the spec, then \
+             `medallion generate` and `medallion migrate up`",
+        ),
         Some(state) if state.starts_with("22") || state == "23502" => error.remedy(
             "a landed value does not fit its column: give the column a type that takes it (or `null = true`) \
              in the spec, then `medallion generate` and `medallion migrate up`",

@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 
 use super::hash::hash;
-use super::{LookupSource, Purpose, Repair, Step};
+use super::{LookupSource, Purpose, Repair, Step, composed};
 use crate::descriptor::{ColumnFrom, LookupTime, Silver, SilverKind};
 use crate::error::Result;
 use crate::quote;
@@ -45,6 +45,8 @@ fn states(step: &Step<'_>, lookups: &[LookupSource<'_>]) -> String {
 
 fn hashed(step: &Step<'_>, segments: &str) -> String {
     let silver = step.silver;
+    let composed = silver.is_composed().then(|| composed::rows(step, segments));
+    let segments = composed.as_deref().unwrap_or(segments);
     format!(
         "SELECT {columns}, m$present, m$base, m$repair,\n\
          CASE WHEN m$base THEN m$hash WHEN m$present THEN {hash} END AS m$hash,\nm$since\nFROM {segments}",

@@ -252,6 +252,11 @@ impl Silver {
         self.columns.iter().find_map(|column| column.counted.as_ref())
     }
 
+    /// Whether something is computed of its other columns.
+    pub fn is_composed(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.from, ColumnFrom::Composed { .. }))
+    }
+
     /// The journal of what others than the loader write to it.
     pub fn journal(&self) -> Option<&Name> {
         match &self.kind {
@@ -372,6 +377,13 @@ pub enum ColumnFrom {
         /// The expression.
         sql: String,
     },
+    /// Computed of the relation's other columns, those that are looked up among them: always the same of the same.
+    Composed {
+        /// The columns that the expression names.
+        of: Vec<String>,
+        /// The expression.
+        sql: String,
+    },
     /// The hash of a version that is looked up.
     LookedUpHash {
         /// The lookup's alias.
@@ -399,7 +411,9 @@ impl ColumnFrom {
     pub fn fields(&self) -> Vec<&str> {
         match self {
             Self::Field(field) => vec![field],
-            Self::Lookup { .. } | Self::LookedUpHash { .. } | Self::Change(_) => Vec::new(),
+            Self::Lookup { .. } | Self::Composed { .. } | Self::LookedUpHash { .. } | Self::Change(_) => {
+                Vec::new()
+            }
             Self::Computed { inputs, .. } => inputs.iter().map(|input| input.field.as_str()).collect(),
         }
     }
@@ -509,6 +523,17 @@ impl Column {
     /// A column that takes the hash of a version that is looked up, by its SQL over `{row}` and `{start}`.
     pub fn looked_up_hash<C: IdenStatic>(column: C, sql_type: &str, lookup: &str, sql: &str) -> Self {
         let from = ColumnFrom::LookedUpHash { lookup: lookup.to_owned(), sql: sql.to_owned() };
+        Self { from, ..Self::field(column, sql_type, "") }
+    }
+
+    /// A column that is computed of the relation's other columns: those that the expression names, and the expression.
+    pub fn composed<C: IdenStatic>(
+        column: C,
+        sql_type: &str,
+        of: impl IntoIterator<Item = C>,
+        sql: &str,
+    ) -> Self {
+        let from = ColumnFrom::Composed { of: columns(of), sql: sql.to_owned() };
         Self { from, ..Self::field(column, sql_type, "") }
     }
 

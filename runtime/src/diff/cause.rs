@@ -282,6 +282,7 @@ async fn land(
             ColumnFrom::Lookup { .. }
             | ColumnFrom::LookedUpHash { .. }
             | ColumnFrom::Computed { .. }
+            | ColumnFrom::Composed { .. }
             | ColumnFrom::Change(_) => None,
         })
         .collect();

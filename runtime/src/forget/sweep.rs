@@ -200,7 +200,7 @@ impl<'a> Sweep<'a> {
             let Some((from, said)) = from.and_then(|from| Some((from, self.columns.get(&from)?))) else {
                 continue;
             };
-            let columns: Vec<String> = silver
+            let mut columns: Vec<String> = silver
                 .columns
                 .iter()
                 .filter(|column| match &column.from {
@@ -211,10 +211,14 @@ impl<'a> Sweep<'a> {
                     ColumnFrom::LookedUpHash { lookup: alias, .. } => {
                         *alias == lookup.alias && lookup.on.iter().all(|(_, there)| said.contains(there))
                     }
-                    ColumnFrom::Field(_) | ColumnFrom::Computed { .. } | ColumnFrom::Change(_) => false,
+                    ColumnFrom::Field(_)
+                    | ColumnFrom::Computed { .. }
+                    | ColumnFrom::Composed { .. }
+                    | ColumnFrom::Change(_) => false,
                 })
                 .map(|column| column.name.clone())
                 .collect();
+            columns.extend(composed_of(silver, &columns));
             if !columns.is_empty() {
                 // In the order of the key there.
                 let key = &self.warehouse.silver[from].key;
@@ -377,6 +381,15 @@ impl<'a> Sweep<'a> {
 fn is_forgotten(silver: &Silver, number: usize, alias: &str) -> String {
     let same = statement::equal("forgotten.", &format!("{alias}."), &silver.key, &silver.key);
     format!("EXISTS (SELECT FROM {} AS forgotten WHERE {same})", subject::table(number))
+}
+
+/// What is computed of columns that were copied.
+fn composed_of(silver: &Silver, copied: &[String]) -> Vec<String> {
+    let columns = silver.columns.iter().filter(|column| match &column.from {
+        ColumnFrom::Composed { of, .. } => of.iter().any(|one| copied.contains(one)),
+        _ => false,
+    });
+    columns.map(|column| column.name.clone()).collect()
 }
 
 /// The tables that take what retention prunes.

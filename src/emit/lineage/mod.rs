@@ -2,6 +2,7 @@
 //! there are. Exact, because the spec says it all: silver by its fields and lookups, marts by reading the very query
 //! that defines them. Knows no page and no event, which show it.
 
+mod composed;
 mod query;
 mod staging;
 mod value;
@@ -291,6 +292,12 @@ fn silver(silver: &Silver, warehouse: &Warehouse) -> Relation {
             let (landed, how) = told_by(*change);
             [origin(&silver.feed, landed, how)].into()
         }
+        // Of what its columns come from, below.
+        ColumnFrom::Composed(_) => Origins::new(),
+    };
+    let from = |of: &model::Column| match &of.from {
+        ColumnFrom::Composed(composed) => composed::origins(silver, composed, from),
+        _ => from(of),
     };
     let mut columns: Vec<Column> = silver
         .columns
@@ -352,7 +359,9 @@ fn joined(join: &model::TemporalJoin, warehouse: &Warehouse) -> Relation {
     };
     let from = |column: &ColumnFrom| match column {
         ColumnFrom::Field(field) => [origin(&join.base, field, How::Identity)].into(),
-        ColumnFrom::Computed(_) => unreachable!("a join shows columns, and computes none"),
+        ColumnFrom::Computed(_) | ColumnFrom::Composed(_) => {
+            unreachable!("a join shows columns, and computes none")
+        }
         ColumnFrom::Lookup { lookup, column } => {
             let lookup = join.joins.iter().find(|one| one.alias == *lookup);
             let lookup = lookup.expect("a column is of something that is joined");

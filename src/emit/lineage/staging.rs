@@ -14,7 +14,7 @@ pub(super) fn relation(staging: &Staging) -> super::Relation {
         from: match &column.from {
             ColumnFrom::Field(field) => [origin(&staging.feed, field, How::Identity)].into(),
             ColumnFrom::Computed(computed) => made_of(&staging.feed, computed),
-            ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => Origins::new(),
+            ColumnFrom::Lookup { .. } | ColumnFrom::Composed(_) | ColumnFrom::Change(_) => Origins::new(),
         },
     });
     super::Relation {
@@ -31,7 +31,7 @@ pub(super) fn fields(from: &ColumnFrom) -> Vec<&str> {
     match from {
         ColumnFrom::Field(field) => vec![field],
         ColumnFrom::Computed(computed) => computed.inputs.iter().map(|input| input.field.as_str()).collect(),
-        ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => Vec::new(),
+        ColumnFrom::Lookup { .. } | ColumnFrom::Composed(_) | ColumnFrom::Change(_) => Vec::new(),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn own(silver: &Silver, column: &Column, warehouse: &Warehouse) -> Or
     match &column.from {
         ColumnFrom::Field(field) => [origin(&silver.feed, field, How::Identity)].into(),
         ColumnFrom::Computed(computed) => made_of(&silver.feed, computed),
-        ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => Origins::new(),
+        ColumnFrom::Lookup { .. } | ColumnFrom::Composed(_) | ColumnFrom::Change(_) => Origins::new(),
     }
 }
 

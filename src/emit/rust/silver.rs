@@ -208,6 +208,11 @@ fn column(
             let arguments = vec![name, sql_type, inputs(computed), atom(string(&computed.sql))];
             untracked(call("descriptor::Column::computed", arguments))
         }
+        (ColumnFrom::Composed(composed), _) => {
+            let of = composed.of.iter().map(|column| atom(own(column))).collect();
+            let arguments = vec![name, sql_type, array(of), atom(string(&composed.sql))];
+            untracked(call("descriptor::Column::composed", arguments))
+        }
         (ColumnFrom::Change(change), tracking) => {
             let function = match tracking {
                 Tracking::Untracked => "descriptor::Column::of_latest_change",

@@ -279,7 +279,10 @@ fn landed(silver: &Silver, name: &str) -> String {
     let column = silver.columns.iter().find(|column| column.name == name).expect("a key's columns are there");
     let field = match &column.from {
         ColumnFrom::Field(field) => field.as_str(),
-        ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) | ColumnFrom::Change(_) => name,
+        ColumnFrom::Lookup { .. }
+        | ColumnFrom::Computed(_)
+        | ColumnFrom::Composed(_)
+        | ColumnFrom::Change(_) => name,
     };
     format!(
         "(change.\"full_row\" ->> {})::{} AS {}",

@@ -75,7 +75,10 @@ fn reads(staging: &Staging) -> Vec<Read<'_>> {
     }
     let computed = staging.columns.iter().filter_map(|column| match &column.from {
         ColumnFrom::Computed(computed) => Some(computed),
-        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => None,
+        ColumnFrom::Field(_)
+        | ColumnFrom::Lookup { .. }
+        | ColumnFrom::Composed(_)
+        | ColumnFrom::Change(_) => None,
     });
     for computed in computed.chain(&staging.filter) {
         for input in &computed.inputs {
@@ -94,7 +97,10 @@ fn query(staging: &Staging, binding: Binding) -> String {
             let name = identifier(&column.name);
             format!("CAST({} AS {}) AS {name}", computed.sql, data_type(&column.data_type))
         }
-        ColumnFrom::Field(_) | ColumnFrom::Lookup { .. } | ColumnFrom::Change(_) => identifier(&column.name),
+        ColumnFrom::Field(_)
+        | ColumnFrom::Lookup { .. }
+        | ColumnFrom::Composed(_)
+        | ColumnFrom::Change(_) => identifier(&column.name),
     });
     let columns: Vec<String> = columns.collect();
     let reads = reads(staging);
@@ -172,7 +178,10 @@ fn last(staging: &Staging, until: &str) -> String {
             let column = staging.columns.iter().find(|column| column.name == *name)?;
             match &column.from {
                 ColumnFrom::Field(field) => Some((field.as_str(), &column.data_type)),
-                ColumnFrom::Lookup { .. } | ColumnFrom::Computed(_) | ColumnFrom::Change(_) => None,
+                ColumnFrom::Lookup { .. }
+                | ColumnFrom::Computed(_)
+                | ColumnFrom::Composed(_)
+                | ColumnFrom::Change(_) => None,
             }
         })
         .collect();

@@ -56,7 +56,7 @@ fn query(join: &TemporalJoin, warehouse: &Warehouse, binding: Binding) -> String
             let (alias, source) = match &column.of {
                 ColumnFrom::Field(source) => (&join.base_alias, source),
                 ColumnFrom::Lookup { lookup, column } => (lookup, column),
-                ColumnFrom::Computed(_) | ColumnFrom::Change(_) => {
+                ColumnFrom::Computed(_) | ColumnFrom::Composed(_) | ColumnFrom::Change(_) => {
                     unreachable!("a join shows columns of relations")
                 }
             };

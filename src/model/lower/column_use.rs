@@ -2,9 +2,9 @@
 //! is named is there. Knows silver relations only.
 
 use super::catalog::{Catalog, Column, Relation};
-use super::dress;
 use super::report::Report;
 use super::type_name;
+use super::{composed, dress};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{ColumnFrom, DataType, Nullability};
@@ -42,6 +42,9 @@ pub(super) fn source(
 ) -> ColumnFrom {
     if let Some(change) = dress::change(column, relation, report) {
         return ColumnFrom::Change(change);
+    }
+    if let Some(composed) = composed::source(column, relation, catalog, report) {
+        return composed;
     }
     if let Some(taken) = &column.taken {
         return taken.from.clone();

@@ -113,6 +113,8 @@ fn part(relation: &Relation<'_>, name: &At<String>, report: &mut Report<'_>) -> 
         Some("tells of the change, and not of the row")
     } else if column.written.from.as_ref().is_some_and(|from| from.contains('.')) {
         Some("is looked up, and what identifies a version is its own")
+    } else if column.written.expr.is_some() {
+        Some("is computed, and what identifies a version is its own")
     } else if untracked {
         Some("changes without a version")
     } else {

@@ -31,6 +31,15 @@ pub(super) enum Purpose {
     Rule,
     /// It makes one value of a landed row.
     Computed,
+    /// It makes one value of a relation's row.
+    Composed,
+}
+
+impl Purpose {
+    /// Whether it makes a value that is kept with its row.
+    fn is_of_a_row(self) -> bool {
+        matches!(self, Self::Computed | Self::Composed)
+    }
 }
 
 /// Where an expression stands.
@@ -121,6 +130,13 @@ pub(super) fn parse(written: &At<String>, report: &mut Report<'_>) -> Option<Par
             None
         }
     }
+}
+
+/// An expression as it is written into SQL.
+pub(super) fn text(written: &At<String>) -> String {
+    // A remark ends with its line.
+    let end = if written.contains("--") { "\n" } else { "" };
+    format!("{}{end}", written.trim())
 }
 
 /// Reads an expression and checks it.
@@ -259,6 +275,9 @@ impl Reading<'_, '_, '_> {
             Purpose::Computed => {
                 (Code::UnknownColumn, format!("{owner} reads no field `{name}` to compute of"))
             }
+            Purpose::Composed => {
+                (Code::UnknownColumn, format!("{owner} has no column `{name}` to compute of"))
+            }
         };
         let finding = Finding::new(code, message, span);
         let finding = match self.purpose {
@@ -268,6 +287,7 @@ impl Reading<'_, '_, '_> {
             Purpose::Computed => finding
                 .label("neither a column that is a field nor one of `fields`")
                 .help(format!("add `{{ name = \"{name}\", type = \"…\" }}` to `fields`")),
+            Purpose::Composed => finding.label("none of its columns that are the row's own or looked up"),
             _ => finding.label(format!("not a column of {owners}")),
         };
         let finding = finding.did_you_mean(name, meant.iter().flat_map(|relation| relation.names()));
@@ -339,11 +359,13 @@ impl Reading<'_, '_, '_> {
                 "a test's expression looks at one row, and takes no window function",
                 "`OVER` in it",
             ),
-            Purpose::Computed => self.refuse(
-                0..self.written.len(),
-                "what is computed of a landed row takes no window function",
-                "`OVER` in it",
-            ),
+            Purpose::Computed | Purpose::Composed => {
+                self.refuse(
+                    0..self.written.len(),
+                    "what is computed of a row takes no window function",
+                    "`OVER` in it",
+                );
+            }
             Purpose::Grain | Purpose::Filter => {
                 let what = if self.purpose == Purpose::Grain { "a grain" } else { "a filter" };
                 let message = format!("{what} looks at one row, and takes no window function");
@@ -369,7 +391,7 @@ impl Visitor for Reading<'_, '_, '_> {
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         let message = match self.purpose {
             Purpose::Rule => "a test's expression holds no query",
-            Purpose::Computed => "what is computed of a landed row holds no query",
+            Purpose::Computed | Purpose::Composed => "what is computed of a row holds no query",
             _ => "an expression of a declared mart holds no query",
         };
         self.refuse(0..self.written.len(), message, "a query in it");
@@ -382,7 +404,7 @@ impl Visitor for Reading<'_, '_, '_> {
             let span = self.report.within(self.written, range);
             let finding = Finding::new(Code::ClockInMart, format!("`{name}` looks at a clock"), span);
             match clock {
-                _ if self.purpose == Purpose::Computed => {
+                _ if self.purpose.is_of_a_row() => {
                     let finding = finding.label("the same row would give another value another time");
                     self.report.push(finding.help("take a time that the row says"));
                 }
@@ -401,7 +423,7 @@ impl Visitor for Reading<'_, '_, '_> {
             let span = self.report.within(self.written, self.places.range(span));
             let message = format!("`{name}` gives another value another time");
             self.report.push(match self.purpose {
-                Purpose::Computed => Finding::new(Code::VolatileInMart, message, span)
+                Purpose::Computed | Purpose::Composed => Finding::new(Code::VolatileInMart, message, span)
                     .label("the same row would give another value another time")
                     .help("leave it out"),
                 _ => volatile::refused(&name, span),
@@ -419,7 +441,7 @@ impl Visitor for Reading<'_, '_, '_> {
             if self.purpose != Purpose::Measure {
                 let message = match self.purpose {
                     Purpose::Rule => "a test's expression looks at one row, and takes no aggregate",
-                    Purpose::Computed => "what is computed of a landed row takes no aggregate",
+                    Purpose::Computed | Purpose::Composed => "what is computed of a row takes no aggregate",
                     Purpose::Grain => "a grain looks at one row, and takes no aggregate",
                     _ => "a filter looks at one row, and takes no aggregate",
                 };
@@ -429,12 +451,12 @@ impl Visitor for Reading<'_, '_, '_> {
             }
         }
         match expression {
-            Expr::CompoundIdentifier(parts) if self.purpose == Purpose::Computed => {
+            Expr::CompoundIdentifier(parts) if self.purpose.is_of_a_row() => {
                 let range =
                     parts.first().map_or(0..self.written.len(), |first| self.places.range(first.span));
                 self.refuse(
                     range,
-                    "what is computed of a landed row names fields, each by its name alone",
+                    "what is computed of a row names what it is computed of by its name alone",
                     "leave this out",
                 );
             }

@@ -233,9 +233,7 @@ fn computed(
             );
         }
     }
-    // A remark ends with its line.
-    let end = if expr.contains("--") { "\n" } else { "" };
-    Computed { inputs: used, sql: format!("{}{end}", expr.trim()) }
+    Computed { inputs: used, sql: expression::text(expr) }
 }
 
 /// What a column of a relation takes from the staging view that feeds it.
@@ -301,9 +299,9 @@ pub(super) fn is_untyped(staged: Option<&Staged<'_>>, name: &At<String>, column:
     staged.is_none() || !is_taken(column.from.as_ref().unwrap_or(name), column)
 }
 
-/// Whether a column takes what the staging view has: it is neither looked up, nor does it tell of the change.
+/// Whether a column takes what the staging view has: it is neither looked up nor computed, nor does it tell of the change.
 fn is_taken(from: &At<String>, column: &spec::Column) -> bool {
-    !from.contains('.') && column.change.is_none()
+    !from.contains('.') && column.change.is_none() && column.expr.is_none()
 }
 
 pub(super) fn lower(catalog: &Catalog<'_>, report: &mut Report<'_>) -> Vec<Staging> {
