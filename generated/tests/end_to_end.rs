@@ -8,6 +8,7 @@ mod support;
 mod chaos;
 mod demo;
 mod differed;
+mod enterprise;
 mod entities;
 mod epochs;
 mod evolved;

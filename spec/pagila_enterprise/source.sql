@@ -1,0 +1,1 @@
+../pagila/source.sql

@@ -1,0 +1,1 @@
+../pagila/traffic.sql
