@@ -5,3 +5,4 @@
 pub mod ecommerce;
 pub mod orders;
 pub mod pagila;
+pub mod pagila_enterprise;

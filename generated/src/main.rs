@@ -12,6 +12,7 @@ fn main() -> ExitCode {
             ("ecommerce", warehouse::ecommerce::warehouse),
             ("orders", warehouse::orders::warehouse),
             ("pagila", warehouse::pagila::warehouse),
+            ("pagila_enterprise", warehouse::pagila_enterprise::warehouse),
         ],
         Some("pagila"),
     )
