@@ -4,8 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "files/bucket.rs"]
+#[allow(dead_code, reason = "the law of files needs more of it")]
+mod bucket;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
+#[path = "change_logs/objects.rs"]
+mod objects;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bucket::{Bucket, Key};
 use medallion::cli::read;
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
-use medallion_runtime::capture::extract::Extractor;
+use medallion_runtime::capture::extract::{Extractor, To};
 use medallion_runtime::capture::{self, Captured, Point};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Name, Warehouse};
@@ -83,9 +89,13 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn files_of_changes_tell_what_polls_have_seen() {
+    tell_what_polls_have_seen(5, None);
+}
+
+fn tell_what_polls_have_seen(usual: u32, bucket: Option<&'static Bucket>) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
-        cases: cases.unwrap_or(5),
+        cases: cases.unwrap_or(usual),
         failure_persistence: None,
         max_shrink_iters: 40,
         ..Config::default()
@@ -96,13 +106,14 @@ fn files_of_changes_tell_what_polls_have_seen() {
     };
     runner
         .run(&prop::collection::vec(step(), 10..70), |steps| {
-            block_on(lives(&steps)).map_err(TestCaseError::fail)
+            block_on(lives(&steps, bucket)).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(steps: &[Step]) -> Result<(), String> {
+async fn lives(steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), String> {
     let mut shop = Shop::new(Specs::law(), include_str!("polling/source.sql")).await;
+    shop.bucket = bucket;
     // What the source had at each poll.
     let mut polls: Vec<(String, String)> = Vec::new();
     for step in steps {
@@ -115,7 +126,7 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
             }
             Step::Forgotten => {
                 polls.push(shop.poll().await?);
-                fs::remove_dir_all(shop.written.path().join(".medallion")).unwrap();
+                fs::remove_dir_all(shop.state().join(".medallion")).unwrap();
             }
             Step::Late { seconds, .. } => {
                 let ago = format!("SELECT (clock_timestamp() - interval '{seconds} seconds')::text");
@@ -288,14 +299,15 @@ fn a_directory_has_what_one_source_says() {
     block_on(async {
         let mut shop = Shop::new(Specs::orders(), include_str!("../spec/orders/source.sql")).await;
         let folder = shop.written.path();
-        let first = Extractor::begin(&shop.polled, &shop.source_url, folder).await.unwrap();
-        let error = Extractor::begin(&shop.polled, &shop.source_url, folder).await.err().unwrap().to_string();
+        let to = || To::Directory(folder);
+        let first = Extractor::begin(&shop.polled, &shop.source_url, to()).await.unwrap();
+        let error = Extractor::begin(&shop.polled, &shop.source_url, to()).await.err().unwrap().to_string();
         assert!(error.contains("one `medallion extract` at a time"), "{error}");
         drop(first);
         let elsewhere = Server::shared_scratch().unwrap().url(&shop.names[1]);
-        let error = Extractor::begin(&shop.polled, &elsewhere, folder).await.err().unwrap().to_string();
+        let error = Extractor::begin(&shop.polled, &elsewhere, to()).await.err().unwrap().to_string();
         assert!(error.contains("correct SOURCE_DATABASE_URL"), "{error}");
-        let error = Extractor::begin(&shop.fed, &shop.source_url, folder).await.err().unwrap().to_string();
+        let error = Extractor::begin(&shop.fed, &shop.source_url, to()).await.err().unwrap().to_string();
         assert!(error.contains("is not polled"), "{error}");
         shop.source.execute("ALTER TABLE orders ADD operation_type text").await.unwrap();
         let error = shop.extract(None).await.unwrap_err().to_string();
@@ -407,6 +419,10 @@ struct Shop {
     poller: PgConnection,
     reader: PgConnection,
     written: tempfile::TempDir,
+    /// Where files are written to, where it is no directory; then they come to `written` from there.
+    bucket: Option<&'static Bucket>,
+    /// What was written to a bucket.
+    said: tempfile::TempDir,
     lake: tempfile::TempDir,
     /// How many files were delivered: each at a time of its own.
     puts: u64,
@@ -428,7 +444,7 @@ impl Shop {
         source.execute(source_sql).await.unwrap();
         let (polled, poller) = warehouse(&specs.polled, &poller).await;
         let (fed, reader) = warehouse(&specs.fed, &reader).await;
-        let [written, lake] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [written, said, lake] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         fs::create_dir_all(lake.path().join("orders")).unwrap();
         fs::create_dir_all(lake.path().join("price")).unwrap();
         Self {
@@ -440,6 +456,8 @@ impl Shop {
             poller,
             reader,
             written,
+            bucket: None,
+            said,
             lake,
             puts: 0,
             delivered: BTreeMap::new(),
@@ -502,8 +520,33 @@ impl Shop {
 
     /// Writes files; as if the process had been killed, where it is broken off.
     async fn extract(&mut self, after: Option<usize>) -> Result<()> {
-        let mut extractor = Extractor::begin(&self.polled, &self.source_url, self.written.path()).await?;
-        extractor.poll(&mut Breaks(after)).await.map(drop)
+        let to = match self.bucket {
+            None => To::Directory(self.written.path()),
+            Some(bucket) => {
+                To::Bucket { bucket: bucket.storage(&self.place(), Key::Writes)?, state: self.state() }
+            }
+        };
+        let extracted = match Extractor::begin(&self.polled, &self.source_url, to).await {
+            Ok(mut extractor) => extractor.poll(&mut Breaks(after)).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Some(bucket) = self.bucket {
+            objects::fetch(&bucket.storage(&self.place(), Key::Writes)?, self.written.path()).await?;
+        }
+        extracted
+    }
+
+    /// Where what was written is kept.
+    fn state(&self) -> &Path {
+        match self.bucket {
+            None => self.written.path(),
+            Some(_) => self.said.path(),
+        }
+    }
+
+    /// The bucket, and what its files' names begin with.
+    fn place(&self) -> String {
+        format!("lake/{}", self.names[0])
     }
 
     /// The files that were written, in the order of their names.

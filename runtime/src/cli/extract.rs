@@ -1,22 +1,27 @@
 //! `warehouse extract`: what has changed at a source that is polled, as files that another process reads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Outcome;
 use crate::capture;
-use crate::capture::extract::Extractor;
+use crate::capture::extract::{Extractor, To};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
+use crate::files::Storage;
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
 use crate::watch::Stop;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory that they are written to: a folder a table, a file a batch
+    /// The directory, or the bucket as s3://bucket/prefix, that they are written to: a folder a table, a file a batch
+    #[arg(long, value_name = "PLACE")]
+    to: String,
+
+    /// The directory that keeps what was written to a bucket; for a directory that is itself
     #[arg(long, value_name = "DIRECTORY")]
-    to: PathBuf,
+    state: Option<PathBuf>,
 
     /// Look again and again, so many seconds apart, until it is stopped
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
@@ -33,7 +38,8 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     let source = Place::find_source(warehouse)?;
     let stop = Stop::default();
     super::watch::listen(&stop)?;
-    let mut extractor = Extractor::begin(warehouse, &source, &arguments.to).await?;
+    let to = to(&arguments.to, arguments.state.as_deref())?;
+    let mut extractor = Extractor::begin(warehouse, &source, to).await?;
     let mut unheard = Unheard;
     loop {
         let extracted = tokio::select! {
@@ -59,6 +65,18 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
             () = stop.stopped() => return stopped(Some(every)),
             () = tokio::time::sleep(every) => {}
         }
+    }
+}
+
+/// What is meant by the place and the directory.
+fn to<'t>(place: &'t str, state: Option<&'t Path>) -> Result<To<'t>> {
+    match (place.contains("://"), state) {
+        (false, None) => Ok(To::Directory(Path::new(place))),
+        (false, Some(_)) => Err(Error::new("a directory keeps what was written to it beside its files")
+            .remedy("leave --state away: it is for buckets")),
+        (true, None) => Err(Error::new("a bucket does not keep what was written to it")
+            .remedy("name a directory of this machine that stays, with --state")),
+        (true, Some(state)) => Ok(To::Bucket { bucket: Storage::bucket(place)?, state }),
     }
 }
 

@@ -120,8 +120,17 @@ impl Bucket {
         Ok((bytes.len() as u64 == to - at).then_some(bytes))
     }
 
-    /// What could not be done, because of what, and the way out.
+    /// What could not be read, because of what, and the way out.
     pub fn explain(&self, what: String, error: &object_store::Error) -> Error {
+        self.explained(what, "list and read the bucket", error)
+    }
+
+    /// The same of what could not be written.
+    pub fn explain_put(&self, what: String, error: &object_store::Error) -> Error {
+        self.explained(what, "write to the bucket", error)
+    }
+
+    fn explained(&self, what: String, may: &str, error: &object_store::Error) -> Error {
         let name = &self.name;
         let code = code(error);
         let says = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
@@ -132,9 +141,10 @@ impl Bucket {
             ),
             (Some(code), _) if CLOSED.contains(&code) => (
                 format!("the bucket `{name}` is closed to this key{says}"),
-                "look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and whether the key may list \
-                 and read the bucket"
-                    .to_owned(),
+                format!(
+                    "look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and whether the key may \
+                     {may}"
+                ),
             ),
             (Some(code), _) if BUSY.contains(&code) => {
                 return Error::new(what)

@@ -1,5 +1,5 @@
 //! Where files are: a directory, or a bucket. Lists them, and fetches one whole, so that what is read is what its checksum
-//! is of. Knows no format.
+//! is of; puts one into a bucket. Knows no format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload};
 use sha2::{Digest as _, Sha256};
 
 use super::bucket::{Bucket, PART};
@@ -93,6 +93,18 @@ impl Storage {
         }
     }
 
+    /// A bucket that files are written to, `s3://bucket/prefix`, reached as the environment says.
+    pub fn bucket(url: &str) -> Result<Self> {
+        match url.split_once("://") {
+            Some(("s3", _)) => Self::at(url),
+            scheme => {
+                let scheme = scheme.map(|(scheme, _)| format!("{scheme}://")).unwrap_or_default();
+                Err(Error::new(format!("`{scheme}` is no storage that files can be written to"))
+                    .remedy("give a directory, or s3://bucket/prefix"))
+            }
+        }
+    }
+
     /// The files below a directory.
     pub fn directory(directory: &Path) -> Result<Self> {
         let unreached = || format!("cannot reach the files in `{}`", directory.display());
@@ -141,6 +153,17 @@ impl Storage {
             Place::Bucket(bucket) => fetch_object(bucket, listed, &mut kept).await?,
         };
         is_whole.then(|| kept.whole()).transpose()
+    }
+
+    /// Puts a file into the bucket under a path: there as a whole or not at all, in place of what was there.
+    pub async fn put(&self, path: &str, file: &Path) -> Result<()> {
+        let unwritten = || format!("cannot write the file `{path}` to `{}`", self.shown);
+        let Place::Bucket(bucket) = &self.place else { return Err(Error::new(unwritten())) };
+        let location = Location::parse(path).during(unwritten)?;
+        // No longer than a page of rows.
+        let content = std::fs::read(file).during(unwritten)?;
+        let put = bucket.store.put(&location, PutPayload::from(content)).await;
+        put.map(drop).map_err(|error| bucket.explain_put(unwritten(), &error))
     }
 
     async fn fetch_file(&self, store: &LocalFileSystem, listed: &Listed, kept: &mut Kept) -> Result<bool> {

@@ -1,6 +1,6 @@
-//! A batch on its way into a file: written under a name that nobody reads, kept on disk, then renamed, so that whoever
-//! lists the folder finds whole batches. What it is stands behind its changes: a file that is cut does not say it.
-//! Knows no source.
+//! A batch on its way into a file: written under a name that nobody reads, kept on disk, then renamed or put into a bucket,
+//! so that whoever lists what is there finds whole batches. What it is stands behind its changes: a file that is cut does
+//! not say it. Knows no source.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
@@ -13,11 +13,19 @@ use sha2::{Digest as _, Sha256};
 use super::super::super::position::SystemTime;
 use crate::descriptor::{CHANGED_AT, OPERATION};
 use crate::error::{During as _, Error, Result};
-use crate::files;
+use crate::files::{self, Storage};
 use crate::land::Op;
 
 /// Names that are no batch's so far.
 const UNFINISHED: &str = ".part";
+
+/// Where batches go that are whole.
+pub enum Out {
+    /// They stay in the directory in which they were written.
+    Beside,
+    /// Into a bucket; they are written elsewhere.
+    Bucket(Storage),
+}
 
 /// Batches are named by their times, which rise.
 #[derive(Clone, Debug)]
@@ -47,7 +55,25 @@ impl Id {
     }
 
     /// Gives a batch that is kept its name; nothing where it has it already.
-    pub fn publish(&self) -> Result<()> {
+    pub async fn publish(&self, out: &Out) -> Result<()> {
+        match out {
+            Out::Beside => self.rename(),
+            Out::Bucket(bucket) => self.put(bucket).await,
+        }
+    }
+
+    /// An object is there as a whole or not at all. Put a second time it is the same one.
+    async fn put(&self, bucket: &Storage) -> Result<()> {
+        let kept = self.unfinished();
+        if !kept.exists() {
+            return Ok(());
+        }
+        let table = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        bucket.put(&format!("{table}/{}.json", self.text), &kept).await?;
+        fs::remove_file(&kept).during(|| format!("cannot remove `{}`", kept.display()))
+    }
+
+    fn rename(&self) -> Result<()> {
         let unnamed = || format!("cannot name the file `{}`", self.path().display());
         match fs::rename(self.unfinished(), self.path()) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -2,9 +2,9 @@
 //! source and a warehouse that never meet. Pages are read as by any poll; what differs from what was said of its key
 //! last is a change, at the time that it would land with. Needs the source only: what was said is kept beside the files.
 //!
-//! A batch is kept under a name that nobody reads; then what was said moves; then the file gets its name. Killed
-//! before the second it never was, and after it the next one to come gives the name: each batch is there once. Knows no
-//! warehouse's tables.
+//! A batch is kept under a name that nobody reads; then what was said moves; then the file gets its name, or is put into
+//! a bucket. Killed before the second it never was, and after it the next one to come gives the name: each batch is there
+//! once. Knows no warehouse's tables.
 
 mod batch;
 mod state;
@@ -25,9 +25,10 @@ use super::page::{self, Asked, From};
 use super::table::{self, Table};
 use crate::descriptor::{CHANGED_AT, Deletes, Name, OPERATION, Polling, Warehouse};
 use crate::error::{During as _, Error, Result};
+use crate::files::Storage;
 use crate::land::Op;
 use crate::quote;
-use batch::{Draft, Id, Metadata};
+use batch::{Draft, Id, Metadata, Out};
 use state::{Fingerprint, Said, Standing, State, Write};
 
 /// What has been written of a table.
@@ -39,31 +40,52 @@ pub struct Written {
     pub files: u64,
 }
 
+/// Where files are written.
+pub enum To<'t> {
+    /// Into a directory, which also keeps what was written.
+    Directory(&'t Path),
+    /// Into a bucket, and what was written is kept in a directory.
+    Bucket {
+        /// The bucket, and what all names there begin with.
+        bucket: Storage,
+        /// The directory.
+        state: &'t Path,
+    },
+}
+
 /// A source that is polled into files.
 pub struct Extractor<'w> {
     warehouse: &'w Warehouse,
     polling: &'w Polling,
     source: PgConnection,
     directory: PathBuf,
+    out: Out,
     state: State,
 }
 
 impl<'w> Extractor<'w> {
     /// Opens both ends; a batch that was kept and not named is named.
-    pub async fn begin(warehouse: &'w Warehouse, source_url: &str, directory: &Path) -> Result<Self> {
+    pub async fn begin(warehouse: &'w Warehouse, source_url: &str, to: To<'_>) -> Result<Self> {
         let Some(polling) = &warehouse.source.polling else {
             return Err(Error::new(format!("the source of `{}` is not polled", warehouse.name))
                 .remedy("`capture = \"watermark\"` in `[source]` says by what changes are found"));
         };
         let mut source = super::super::connect(source_url).await?;
+        let (directory, out) = match to {
+            To::Directory(directory) => (directory, Out::Beside),
+            To::Bucket { bucket, state } => (state, Out::Bucket(bucket)),
+        };
         let state = State::open(directory)?;
         let site = table::site(&mut source).await?;
         state.stand(&format!("database `{}` of system {}", site.database, site.system_identifier))?;
-        let extractor = Self { warehouse, polling, source, directory: directory.to_owned(), state };
+        if let Out::Bucket(bucket) = &out {
+            state.goes_to(bucket.shown())?;
+        }
+        let extractor = Self { warehouse, polling, source, directory: directory.to_owned(), out, state };
         for landing in warehouse.captured() {
             let folder = extractor.folder(&landing.source)?;
             if let Some(batch) = extractor.state.standing(&said_as(&landing.source, &landing.key))?.batch {
-                Id::of(&folder, SystemTime(batch))?.publish()?;
+                Id::of(&folder, SystemTime(batch))?.publish(&extractor.out).await?;
             }
             batch::clear(&folder)?;
         }
@@ -89,6 +111,7 @@ impl<'w> Extractor<'w> {
                 now,
                 upto: now.before(self.polling.margin),
                 state: &self.state,
+                out: &self.out,
                 progress: &mut *progress,
                 written: Written::default(),
             };
@@ -143,6 +166,7 @@ struct Reading<'r> {
     /// Up to which time of change it is read.
     upto: SystemTime,
     state: &'r State,
+    out: &'r Out,
     progress: &'r mut dyn Progress,
     written: Written,
 }
@@ -200,7 +224,7 @@ impl Reading<'_> {
         let read_to = last.as_ref().map_or(self.upto, |cursor| cursor.time);
         standing.watermark = standing.watermark.max(Some(read_to.0));
         if draft.changes() > 0 || last.is_none() {
-            self.finish(draft, write, standing)?;
+            self.finish(draft, write, standing).await?;
         }
         Ok(last.map(From::Behind))
     }
@@ -223,16 +247,16 @@ impl Reading<'_> {
                 gone.push((key, time));
             }
             if gone.len() >= self.polling.page as usize {
-                self.delete(&std::mem::take(&mut gone), standing)?;
+                self.delete(&std::mem::take(&mut gone), standing).await?;
             }
         }
-        self.delete(&gone, standing)?;
+        self.delete(&gone, standing).await?;
         standing.compared = Some(self.upto.0);
         self.state.begin()?.commit_with(&self.said, standing)
     }
 
     /// Writes a batch of deletes.
-    fn delete(&mut self, gone: &[(String, SystemTime)], standing: &mut Standing) -> Result<()> {
+    async fn delete(&mut self, gone: &[(String, SystemTime)], standing: &mut Standing) -> Result<()> {
         if gone.is_empty() {
             return Ok(());
         }
@@ -245,7 +269,7 @@ impl Reading<'_> {
             keys.put(key, Said { time, row: None })?;
         }
         drop(keys);
-        self.finish(draft, write, standing)
+        self.finish(draft, write, standing).await
     }
 
     /// A batch that comes after all that were written.
@@ -255,7 +279,7 @@ impl Reading<'_> {
     }
 
     /// Keeps a batch with what was said by it, and names it.
-    fn finish(&mut self, mut draft: Draft, write: Write, standing: &mut Standing) -> Result<()> {
+    async fn finish(&mut self, mut draft: Draft, write: Write, standing: &mut Standing) -> Result<()> {
         if draft.changes() == 0 {
             return write.commit_with(&self.said, standing);
         }
@@ -265,7 +289,7 @@ impl Reading<'_> {
         standing.batch = Some(draft.id().time.0);
         write.commit_with(&self.said, standing)?;
         self.progress.reached(Point::BatchLanded)?;
-        draft.id().publish()?;
+        draft.id().publish(self.out).await?;
         self.written.changes += draft.changes();
         self.written.files += 1;
         self.progress.landed(&self.table.name, draft.changes());

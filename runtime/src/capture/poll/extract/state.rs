@@ -25,6 +25,9 @@ const STANDING: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("standin
 /// Which source it is.
 const SITE: &str = "";
 
+/// Which bucket its files went to.
+const PLACE: &str = " ";
+
 /// How far a table has been read and written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Standing {
@@ -104,18 +107,37 @@ impl State {
 
     /// Sees to it that a directory has what one source says.
     pub fn stand(&self, site: &str) -> Result<()> {
-        let write = self.begin()?;
-        let known = write.open(STANDING)?.get(SITE).during(unkept)?.map(|known| known.value().to_vec());
-        match known {
-            Some(known) if known == site.as_bytes() => Ok(()),
+        match self.first(SITE, site)? {
+            None => Ok(()),
+            Some(known) => {
+                Err(Error::new(format!("the source is {site}, and what was written so far is of {known}"))
+                    .remedy("correct SOURCE_DATABASE_URL, or write to another directory"))
+            }
+        }
+    }
+
+    /// Sees to it that it says what is in one bucket.
+    pub fn goes_to(&self, place: &str) -> Result<()> {
+        match self.first(PLACE, place)? {
+            None => Ok(()),
             Some(known) => Err(Error::new(format!(
-                "the source is {site}, and what was written so far is of {}",
-                String::from_utf8_lossy(&known)
+                "files are to be written to `{place}`, and what was written so far is in `{known}`"
             ))
-            .remedy("correct SOURCE_DATABASE_URL, or write to another directory")),
+            .remedy("correct --to, or name another directory with --state: all is written again then")),
+        }
+    }
+
+    /// Keeps what is said the first time; gives that where something else is said later.
+    fn first(&self, word: &str, said: &str) -> Result<Option<String>> {
+        let write = self.begin()?;
+        let known = write.open(STANDING)?.get(word).during(unkept)?.map(|known| known.value().to_vec());
+        match known {
+            Some(known) if known == said.as_bytes() => Ok(None),
+            Some(known) => Ok(Some(String::from_utf8_lossy(&known).into_owned())),
             None => {
-                write.open(STANDING)?.insert(SITE, site.as_bytes()).during(unkept)?;
-                write.commit()
+                write.open(STANDING)?.insert(word, said.as_bytes()).during(unkept)?;
+                write.commit()?;
+                Ok(None)
             }
         }
     }
