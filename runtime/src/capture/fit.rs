@@ -189,9 +189,11 @@ fn too_narrow(read: &Read<'_>, from: &Column, to: &Column, why: &TooNarrow) -> M
         TooNarrow::Type => Misfit {
             what: format!("{reads}: too narrow for all that can come"),
             remedy: format!(
-                "write `{{ name = \"{column}\", type = \"{}\" }}` among the columns of `{}` in the spec \
+                "write `{{ name = {}, type = \"{}\" }}` among the columns of `{}` in the spec \
                 and run `medallion generate`",
-                from.plain, read.silver.table
+                toml::Value::from(column),
+                from.plain,
+                read.silver.table
             ),
         },
         TooNarrow::Labels(labels) => {

@@ -8,7 +8,7 @@ use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Piece};
 
 /// What no row may break: false where it does. NULL breaks nothing but what asks for it.
-pub(in crate::emit) fn condition(condition: &Condition) -> String {
+pub fn condition(condition: &Condition) -> String {
     match condition {
         Condition::NotNull(columns) => {
             let each = columns.iter().map(|column| format!("{} IS NOT NULL", identifier(column)));

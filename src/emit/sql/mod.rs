@@ -31,6 +31,7 @@ mod versioning;
 
 pub(super) use apart::closed;
 pub(super) use calendar::description as calendar_description;
+pub use data_test::condition;
 pub(super) use definition::{present, unit};
 pub(super) use dimension::descriptions;
 pub use dress::looked_up_hash;
