@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos bench test-18 check generate update setup
+.PHONY: demo test chaos fuzz bench test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -23,6 +23,11 @@ test-18: setup
 chaos: setup
 	MEDALLION_CHAOS_SEED=$(SEED) MEDALLION_CHAOS_KILLS=$(KILLS) cargo test -p warehouse --test end_to_end -- chaos --nocapture
 
+## Input that breaks a TARGET of fuzz/, which is spec, pgoutput or question, searched for so many MINUTES
+MINUTES ?= 10
+fuzz:
+	scripts/fuzz $(TARGET) $(MINUTES)
+
 ## What it costs, beside its neighbours, into benches/RESULTS.md; SIZE=small, medium or large, ONLY=marts,tool, TO= for none
 SIZE ?= large
 TO ?= benches
@@ -30,10 +35,11 @@ bench: setup
 	cargo build --release -p medallion -p warehouse
 	cargo run --release -p medallion-bench -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(TO),--to $(TO))
 
-## What must hold before a commit: format, lints, generated files up to date
+## What must hold before a commit: format, lints, licences, generated files up to date
 check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+	scripts/deny || [ $$? = 2 ]
 	cargo run --quiet -- check
 	cargo run --quiet -- generate --check
 

@@ -18,6 +18,8 @@ mod decoder;
 mod feed;
 mod fit;
 pub mod follow;
+#[doc(hidden)]
+pub mod fuzzed;
 pub(crate) mod hold;
 mod identity;
 mod join;

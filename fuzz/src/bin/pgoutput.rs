@@ -1,0 +1,4 @@
+//! Searches for input that breaks `medallion_fuzz::pgoutput`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| medallion_fuzz::pgoutput(bytes));
