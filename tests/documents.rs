@@ -1,16 +1,16 @@
-//! What the README and the pages beside it say of the project is so: each command that they show is one, each file and
+//! What the README, the pages beside it and those of `docs/` say of the project is so: each command that they show is one, each file and
 //! link that they name is there. What a command does is the other tests' matter.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::path::{Path, PathBuf};
 
-/// The README and every page of `docs/`, with their text.
+/// The pages at the root and every page of `docs/`, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<PathBuf> =
         beside.filter(|path| path.extension().is_some_and(|is| is == "md")).collect();
-    pages.push(root.join("README.md"));
+    pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|page| root.join(page)));
     pages.sort();
     pages.into_iter().map(|page| (page.clone(), std::fs::read_to_string(page).unwrap())).collect()
 }
