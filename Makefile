@@ -1,6 +1,6 @@
 # The commands that people type. `make demo` and `make test` see to everything that they need.
 
-.PHONY: demo test chaos fuzz bench test-18 check generate update setup
+.PHONY: demo test chaos fuzz release bench test-18 check generate update setup
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
@@ -27,6 +27,10 @@ chaos: setup
 MINUTES ?= 10
 fuzz:
 	scripts/fuzz $(TARGET) $(MINUTES)
+
+## Both programs as they are handed out: static, the same bytes from any folder
+release: setup
+	scripts/release
 
 ## What it costs, beside its neighbours, into benches/RESULTS.md; SIZE=small, medium or large, ONLY=marts,tool, TO= for none
 SIZE ?= large

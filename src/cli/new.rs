@@ -140,6 +140,12 @@ fn refuse_what_stands(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Where the tool's code is, for projects to depend on: where it was built, unless whoever builds it says otherwise.
+const CODE: &str = match option_env!("MEDALLION_CODE") {
+    Some(folder) => folder,
+    None => env!("CARGO_MANIFEST_DIR"),
+};
+
 /// Nothing but the warehouse's name can be.
 fn refuse_what_is_wrong(warehouse: &str, spec: &str) -> Result<(), Error> {
     let files = Files::alone(warehouse, SourceText::new("the sample's spec", spec.to_owned()));
@@ -155,8 +161,8 @@ impl Medallion {
     /// What is named, or where this tool was built.
     fn find(named: Option<&str>) -> Result<Self, Error> {
         let Some(named) = named else {
-            let built = Path::new(env!("CARGO_MANIFEST_DIR"));
-            return match built.join("runtime/Cargo.toml").is_file() {
+            let built = Path::new(CODE);
+            return match !CODE.is_empty() && built.join("runtime/Cargo.toml").is_file() {
                 true => Ok(Self::Folder(built.to_owned())),
                 false => Err(Error::new(
                     "the folder in which this tool was built is gone",
