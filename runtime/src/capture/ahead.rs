@@ -6,13 +6,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Mutex, oneshot};
 
 use super::decoder::Care;
-use super::feed::{Consuming, SlotFeed};
+use super::feed::{Consuming, Feed, SlotFeed, Taker};
+use super::pgoutput::Message;
 use super::position::{self, Lock, Lsn, SourcePosition, State};
 use super::reading::{self, Coming, Outlet, Pieces, Read, Reading, WayOn};
 use super::stream::{self, Copied, Open};
@@ -61,6 +61,10 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         Err(error) => return Err(error),
     };
 
+    let mut beside = match goal.0 - position.landed_to.0 < 2 * STRETCH {
+        true => None,
+        false => beside(way.source_url, name).await,
+    };
     let mut other = match way.warehouse_url {
         Some(url) if !reading.alone => connection::connect(Database::Warehouse, url).await.ok(),
         _ => None,
@@ -84,9 +88,25 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         is_one_of_two: other.is_some(),
         needs_to_be_alone: AtomicBool::new(false),
     };
-    let reader = Reader { source: &mut way.source, warehouse, reading, copy: &copy, goal, landed: &landed };
+    let (first, turn) = oneshot::channel();
+    let read_to = position.landed_to;
+    let _ = first.send(Relay { reading: &mut *reading, way_on, position });
+    let plan = Plan { read_to, forgotten: read_to, turn };
+    let reader = Reader { warehouse, goal, landed: &landed, plan: Mutex::new(plan) };
+    let read = async {
+        match &mut beside {
+            None => reader.read(&mut way.source, &copy, send).await,
+            Some((source, beside)) => {
+                let both = tokio::join!(
+                    reader.read(&mut way.source, &copy, send.clone()),
+                    reader.read(source, beside, send)
+                );
+                both.0.and(both.1)
+            }
+        }
+    };
     // All end by themselves where one fails: the channels between them close.
-    let (read, landed) = tokio::join!(reader.read(position, send, way_on), async {
+    let (read, landed) = tokio::join!(read, async {
         match &mut other {
             None => lander.land(way.target).await,
             Some(other) => {
@@ -101,21 +121,21 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         Err(error) => Err(error),
     };
     // What has been copied and not committed goes with its session.
-    drop((lander, other));
+    drop((reader, lander, other));
     if needs_to_be_alone {
         reading.alone = true;
-        slot::drop(&mut way.source, &copy).await?;
+        let_go(&mut way.source, &copy, beside).await?;
         return Box::pin(catch_up(way, reading, goal)).await;
     }
     match ended {
         Ok(()) => {}
         Err(error) if land::is_of_data(&error) => {
-            slot::drop(&mut way.source, &copy).await?;
+            let_go(&mut way.source, &copy, beside).await?;
             return Ok(Ahead::NotNow);
         }
         Err(error) => return Err(error),
     }
-    slot::drop(&mut way.source, &copy).await?;
+    let_go(&mut way.source, &copy, beside).await?;
     let position = position::read(way.target, name, Lock::None).await?;
     let landed_to = position.map_or(Lsn::default(), |position| position.landed_to);
     way.captured.position = landed_to;
@@ -136,76 +156,139 @@ async fn begin(source: &mut PgConnection, name: &str) -> Result<String> {
     .during(|| format!("cannot copy replication slot `{name}` to read ahead"))
 }
 
-/// Reads batch after batch.
-struct Reader<'a> {
-    source: &'a mut PgConnection,
-    warehouse: &'a Warehouse,
-    reading: &'a mut Reading,
-    copy: &'a str,
-    goal: Lsn,
-    landed: &'a AtomicI64,
+/// Another session of the source with a copy of its own; none where there is no room for it.
+async fn beside(source_url: &str, name: &str) -> Option<(PgConnection, String)> {
+    let mut source = super::connect(source_url).await.ok()?;
+    let copy = begin(&mut source, name).await.ok()?;
+    Some((source, copy))
 }
 
-impl Reader<'_> {
-    async fn read(
-        self,
-        mut position: SourcePosition,
-        batches: Sender<Coming>,
-        mut way_on: WayOn,
-    ) -> Result<()> {
-        let mut forgotten = position.landed_to.0;
-        let mut barren = false;
-        while position.landed_to < self.goal {
-            let landed = self.landed.load(Ordering::Relaxed);
-            if landed - forgotten >= FORGETS {
-                slot::advance(self.source, &self.warehouse.source.slot, Lsn(landed)).await?;
-                forgotten = landed;
+/// Drops the copies: a session's end would, a moment later.
+async fn let_go(source: &mut PgConnection, copy: &str, beside: Option<(PgConnection, String)>) -> Result<()> {
+    if let Some((mut source, copy)) = beside {
+        slot::drop(&mut source, &copy).await?;
+    }
+    slot::drop(source, copy).await
+}
+
+/// Reads stretch after stretch of the log, in one session of the source or in two at once: one decodes while what the
+/// other has decoded is landing.
+struct Reader<'a> {
+    warehouse: &'a Warehouse,
+    goal: Lsn,
+    landed: &'a AtomicI64,
+    plan: Mutex<Plan<'a>>,
+}
+
+/// Who reads what.
+struct Plan<'a> {
+    /// Up to here the stretches have been taken up.
+    read_to: Lsn,
+    /// Up to here the source was allowed to forget.
+    forgotten: Lsn,
+    /// Comes when those before have been read.
+    turn: oneshot::Receiver<Relay<'a>>,
+}
+
+/// What goes from one stretch to the next.
+struct Relay<'a> {
+    reading: &'a mut Reading,
+    way_on: WayOn,
+    position: SourcePosition,
+}
+
+/// A stretch of the log.
+struct Stretch<'a> {
+    from: Lsn,
+    upto: Lsn,
+    turn: oneshot::Receiver<Relay<'a>>,
+    next: oneshot::Sender<Relay<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    /// Ends without a word where the lander or the other session failed: that says why.
+    async fn read(&self, source: &mut PgConnection, copy: &str, batches: Sender<Coming>) -> Result<()> {
+        while let Some(Stretch { from, upto, turn, next }) = self.take_up(source, copy).await? {
+            slot::pass_over(source, copy, from).await?;
+            let mut feed =
+                SlotFeed { source, slot: copy, warehouse: self.warehouse, reading: Consuming::AllRead };
+            let mut opened = feed.open(upto, reading::ALL).await?;
+            let read = self.hand_on(&mut opened, upto, turn, &batches).await;
+            if let Ok(Some(relay)) = read {
+                // Nobody waits for it behind the last one.
+                let _ = next.send(relay);
+                continue;
             }
-            let upto = match barren {
-                // A transaction that is still open there would be read again and again.
-                true => Lsn(self.goal.0.min(position.landed_to.0.saturating_add(stream::STRETCH))),
-                false => upto(self.source, self.copy, position.landed_to).await?,
-            };
-            let Some(pieces) = Pieces::begin(batches.clone()).await else { return Ok(()) };
-            let mut outlet = Outlet::Pieces(pieces);
-            let mut feed = SlotFeed {
-                source: self.source,
-                slot: self.copy,
-                warehouse: self.warehouse,
-                reading: Consuming::AllRead,
-            };
-            let batch =
-                reading::Batch { position: position.clone(), upto, care: Care::Usual, outlet: &mut outlet };
-            let read = self.reading.batch(&mut feed, self.warehouse.captured(), batch, &mut way_on).await?;
-            barren = read.position.last_lsn == position.last_lsn;
-            position = read.position.clone();
-            if let Outlet::Pieces(pieces) = outlet {
-                pieces.end(read);
-            }
+            // The session is asked for more only when it has given all of it; what ends it comes up then as well.
+            let _ = opened.read(upto, reading::ALL, &mut Nobody).await;
+            return read.map(drop);
         }
+        Ok(())
+    }
+
+    /// Hands on what is ready, in its turn; none where nobody takes it any more.
+    async fn hand_on(
+        &self,
+        opened: &mut impl Feed,
+        upto: Lsn,
+        turn: oneshot::Receiver<Relay<'a>>,
+        batches: &Sender<Coming>,
+    ) -> Result<Option<Relay<'a>>> {
+        let Ok(Relay { reading, mut way_on, position }) = turn.await else { return Ok(None) };
+        let Some(pieces) = Pieces::begin(batches.clone()).await else { return Ok(None) };
+        let mut outlet = Outlet::Pieces(pieces);
+        let (most, care) = (reading::ALL, Care::Usual);
+        let batch = reading::Batch { position, upto, most, care, outlet: &mut outlet };
+        let read = reading.batch(opened, self.warehouse.captured(), batch, &mut way_on).await?;
+        let position = read.position.clone();
+        if let Outlet::Pieces(pieces) = outlet {
+            pieces.end(read);
+        }
+        Ok(Some(Relay { reading, way_on, position }))
+    }
+
+    /// The next stretch; none where all have been taken up.
+    async fn take_up(&self, source: &mut PgConnection, copy: &str) -> Result<Option<Stretch<'a>>> {
+        let mut plan = self.plan.lock().await;
+        let from = plan.read_to;
+        if from >= self.goal {
+            return Ok(None);
+        }
+        let landed = Lsn(self.landed.load(Ordering::Relaxed));
+        if landed.0 - plan.forgotten.0 >= FORGETS {
+            slot::advance(source, &self.warehouse.source.slot, landed).await?;
+            plan.forgotten = landed;
+        }
+        let upto = upto(source, copy, from, self.goal).await?;
+        let (next, after) = oneshot::channel();
+        plan.read_to = upto;
+        Ok(Some(Stretch { from, upto, turn: std::mem::replace(&mut plan.turn, after), next }))
+    }
+}
+
+/// Takes what is not wanted any more.
+struct Nobody;
+
+impl Taker for Nobody {
+    async fn take(&mut self, _: Message<'_>) -> Result<()> {
         Ok(())
     }
 }
 
-/// Up to where the next batch goes. The source decodes each time from where the slot's oldest transaction began: the
-/// further back that lies, the more is read at a time.
-async fn upto(source: &mut PgConnection, copy: &str, read_to: Lsn) -> Result<Lsn> {
-    let unasked = || format!("cannot ask the source for replication slot `{copy}`");
-    let row = sqlx::query(
-        "SELECT
-            (restart_lsn - '0/0'::pg_lsn)::bigint AS restart,
-            (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS flushed
-        FROM pg_replication_slots
-        WHERE slot_name = $1",
+/// Up to where a stretch goes. The source decodes each time from where the slot's oldest transaction began, so that
+/// each further stretch costs it what lies before once more: what waits is read in halves as long as that is little,
+/// and then as a whole.
+async fn upto(source: &mut PgConnection, copy: &str, from: Lsn, goal: Lsn) -> Result<Lsn> {
+    let restart: i64 = sqlx::query_scalar(
+        "SELECT (restart_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots WHERE slot_name = $1",
     )
     .bind(copy)
     .fetch_one(source)
     .await
-    .during(unasked)?;
-    let restart: i64 = row.try_get("restart").during(unasked)?;
-    let flushed: i64 = row.try_get("flushed").during(unasked)?;
-    let stretch = ((read_to.0 - restart) / 2).clamp(STRETCH, stream::STRETCH);
-    Ok(Lsn(flushed.min(read_to.0.saturating_add(stretch))))
+    .during(|| format!("cannot ask the source for replication slot `{copy}`"))?;
+    let (again, waiting) = (from.0 - restart, goal.0 - from.0);
+    let stretch = if again < waiting / 3 { waiting / 2 } else { waiting };
+    Ok(Lsn(goal.0.min(from.0 + stretch.clamp(STRETCH, stream::STRETCH))))
 }
 
 /// What whoever lands next goes on from.

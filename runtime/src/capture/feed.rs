@@ -2,7 +2,7 @@
 //! commits. Here it is a replication slot, read by PostgreSQL's own functions; the streaming protocol or a log that
 //! somebody has recorded would be another. Knows no landing table.
 
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use sqlx::postgres::PgConnection;
 
 use super::pgoutput::Message;
@@ -74,34 +74,61 @@ impl SlotFeed<'_> {
 
 impl Feed for SlotFeed<'_> {
     async fn read(&mut self, upto: Lsn, most: u64, taker: &mut impl Taker) -> Result<u64> {
-        let failed = || "cannot read the source's stream".to_owned();
+        self.open(upto, most).await?.read(upto, most, taker).await
+    }
+}
+
+/// What the source has ready of a slot: it gives nothing before it has decoded all that it was asked for.
+struct Opened<S> {
+    rows: S,
+    translator: Option<Translator>,
+}
+
+impl SlotFeed<'_> {
+    /// Asks for what commits up to a position, and waits until it is there.
+    pub async fn open(&mut self, upto: Lsn, most: u64) -> Result<impl Feed> {
         let statement = self.statement(upto, most);
         let Source { plugin, publication, .. } = &self.warehouse.source;
-        let mut translator = match plugin {
+        let translator = match plugin {
             Plugin::Pgoutput => None,
             Plugin::Wal2json => {
                 Some(Translator::learn(self.source, self.warehouse.captured(), publication).await?)
             }
         };
-        let mut stream = self.source.copy_out_raw(&statement).await.during(failed)?;
+        let rows = self.source.copy_out_raw(&statement).await.during(unread)?;
+        Ok(Opened { rows, translator })
+    }
+}
+
+impl<S, B> Feed for Opened<S>
+where
+    S: Stream<Item = Result<B, sqlx::Error>> + Unpin,
+    B: AsRef<[u8]>,
+{
+    /// Up to where, and how much, has been said.
+    async fn read(&mut self, _: Lsn, _: u64, taker: &mut impl Taker) -> Result<u64> {
         let mut messages = 0;
-        while let Some(row) = stream.next().await {
-            let row = row.during(failed)?;
-            let Some(bytes) = only_field(&row, messages == 0) else {
+        while let Some(row) = self.rows.next().await {
+            let row = row.during(unread)?;
+            let Some(bytes) = only_field(row.as_ref(), messages == 0) else {
                 continue;
             };
             messages += 1;
-            match &mut translator {
-                None => taker.take(Message::read(bytes).during(failed)?).await?,
+            match &mut self.translator {
+                None => taker.take(Message::read(bytes).during(unread)?).await?,
                 Some(translator) => {
                     for message in translator.translate(bytes)? {
-                        taker.take(Message::read(message).during(failed)?).await?;
+                        taker.take(Message::read(message).during(unread)?).await?;
                     }
                 }
             }
         }
         Ok(messages)
     }
+}
+
+fn unread() -> String {
+    "cannot read the source's stream".to_owned()
 }
 
 /// The one field of a row in COPY's binary format; nothing in its trailer. The first row comes behind the

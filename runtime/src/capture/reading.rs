@@ -22,7 +22,10 @@ use crate::land::{Chunk, To};
 /// How many messages are asked for at a time. The source never splits a transaction, and decodes from where its
 /// slot's oldest transaction began each time it is asked, so small batches cost dearly: a transaction of one row is
 /// three messages.
-const BATCH: u64 = 1_000_000;
+pub const BATCH: u64 = 1_000_000;
+
+/// All that there are: the most that can be asked for.
+pub const ALL: u64 = 2_147_483_647;
 
 /// How many kilobytes of rows are on their way at most; one chunk that is larger goes alone.
 const ON_THE_WAY: u32 = 16 << 10;
@@ -61,13 +64,13 @@ impl Reading {
         batch: Batch<'_>,
         way_on: &mut WayOn,
     ) -> Result<Read> {
-        let Batch { position, upto, care, outlet } = batch;
+        let Batch { position, upto, most, care, outlet } = batch;
         let mut decoder = Decoder::new(landings, &self.tables, position, care);
         let mut decoding = Decoding { decoder: &mut decoder, types: &mut self.types, way_on, outlet };
-        let messages = feed.read(upto, BATCH, &mut decoding).await?;
+        let messages = feed.read(upto, most, &mut decoding).await?;
         decoding.decoder.finish()?;
         decoding.send_all().await?;
-        let is_full = messages >= BATCH;
+        let is_full = messages >= most;
         let whole = if is_full { decoder.end } else { decoder.end.max(upto) };
         Ok(Read { is_full, ..decoder.read_to(whole) })
     }
@@ -79,6 +82,8 @@ pub struct Batch<'a> {
     pub position: SourcePosition,
     /// Up to where it is read now.
     pub upto: Lsn,
+    /// How many messages are asked for.
+    pub most: u64,
     /// How its rows are to land.
     pub care: Care,
     /// Where its rows go.

@@ -218,6 +218,21 @@ pub async fn advance(source: &mut PgConnection, name: &str, to: Lsn) -> Result<(
     Ok(())
 }
 
+/// Has a slot give nothing of what commits below a position.
+pub async fn pass_over(source: &mut PgConnection, name: &str, to: Lsn) -> Result<()> {
+    sqlx::query(
+        "SELECT pg_replication_slot_advance(slot_name, $2::pg_lsn)
+        FROM pg_replication_slots
+        WHERE slot_name = $1 AND confirmed_flush_lsn < $2::pg_lsn",
+    )
+    .bind(name)
+    .bind(to.to_string())
+    .execute(source)
+    .await
+    .during(|| format!("cannot advance replication slot `{name}` to {to}"))?;
+    Ok(())
+}
+
 /// Makes a slot that stands where another one does.
 pub async fn copy(source: &mut PgConnection, name: &str, to: &str) -> Result<()> {
     sqlx::query("SELECT pg_copy_logical_replication_slot($1, $2)")

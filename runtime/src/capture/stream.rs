@@ -88,7 +88,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     let mut feed = feed(&mut way.source, warehouse, Consuming::Nothing);
     let read = async {
         let mut outlet = Outlet::Whole(send);
-        let batch = reading::Batch { position, upto, care, outlet: &mut outlet };
+        let batch = reading::Batch { position, upto, most: reading::BATCH, care, outlet: &mut outlet };
         reading.batch(&mut feed, warehouse.captured(), batch, &mut way_on).await
     };
     // Both end by themselves where either fails: the channel between them closes.

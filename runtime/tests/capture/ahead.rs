@@ -90,7 +90,7 @@ async fn what_waits_lands_in_batches_that_are_read_ahead() {
     pile_up(&mut bench, 0).await;
     let mut counting = Counting::to(None);
     let captured = bench.capture_with(&mut counting).await.expect("captured");
-    assert!(counting.landed >= 3, "{} batches", counting.landed);
+    assert!(counting.landed >= 2, "{} batches", counting.landed);
     assert_eq!(counting.advanced, 1, "the source forgets at the end");
     assert!(captured.transactions > 0);
     bench.assert_once().await;
@@ -142,8 +142,8 @@ async fn killed_at_any_batch_nothing_is_lost_or_doubled() {
     let alone = Server::scratch().expect("a source of its own");
     let mut bench = bench_alone(&alone, "ahead_killed").await;
     for (round, kill) in KILLS.into_iter().enumerate() {
-        let first = i32::try_from(round).expect("few") * 100;
-        pile_up(&mut bench, first).await;
+        let first = i32::try_from(round).expect("few") * 10_000;
+        pile_up_pieces(&mut bench, first).await;
         let error = bench.capture_with(&mut Counting::to(Some(kill))).await.expect_err("it stops");
         assert!(error.to_string().contains("stopped"), "{error}");
     }
@@ -262,7 +262,7 @@ async fn who_follows_and_is_far_behind_reads_ahead() {
         more = follower.next().await.expect("a round").is_full;
     }
     drop(follower);
-    assert!(counting.landed >= 3, "{} batches", counting.landed);
+    assert!(counting.landed >= 2, "{} batches", counting.landed);
     bench.assert_once().await;
     bench.assert_fold().await;
     assert_eq!(bench.source_value::<i64>(LEFT).await, 0, "no slot is left");
