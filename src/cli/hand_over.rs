@@ -13,6 +13,10 @@ use crate::{emit, model};
 /// Where the warehouse's own binary, which knows no spec, finds its unit tests.
 const UNIT_TESTS: &str = "MEDALLION_UNIT_TESTS";
 
+/// Below which folder cargo puts what it builds, and by which profile: the tool's own. Who tries it from a checkout has
+/// most of it compiled then and does not wait for it to be optimised; who has installed the tool runs what is.
+const PROFILE: (&str, &str) = if cfg!(debug_assertions) { ("debug", "dev") } else { ("release", "release") };
+
 pub(super) fn run(
     workspace: &Workspace,
     binary: Option<&Path>,
@@ -53,7 +57,8 @@ fn unit_tests(spec: &Path) -> PathBuf {
 /// Builds the workspace's own binary, and says how it is run.
 fn built(workspace: &Workspace) -> Result<Command, Error> {
     let mut build = cargo(workspace, "build");
-    if workspace.root.join("target/release/warehouse").exists() {
+    let (folder, _) = PROFILE;
+    if workspace.root.join("target").join(folder).join("warehouse").exists() {
         build.arg("--quiet");
     } else {
         // Nobody waits for minutes without a word.
@@ -82,7 +87,8 @@ fn built(workspace: &Workspace) -> Result<Command, Error> {
 fn cargo(workspace: &Workspace, verb: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([verb, "--package", "warehouse", "--bin", "warehouse", "--release"]);
+    let (_, profile) = PROFILE;
+    command.args([verb, "--package", "warehouse", "--bin", "warehouse", "--profile", profile]);
     command.arg("--manifest-path").arg(workspace.root.join("Cargo.toml"));
     command
 }
