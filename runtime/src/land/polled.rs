@@ -42,9 +42,9 @@ pub async fn finish(
     care: Care,
 ) -> Result<Landed> {
     let stage = Stage { place: i32::try_from(place).unwrap_or(i32::MAX), landing };
-    staged::analyze(target).await?;
     stage.index(target).await?;
     if care == Care::EachRow {
+        staged::analyze(target).await?;
         staged::find_problems(target).await?;
         forget_known_problems(target, &stage).await?;
     }
