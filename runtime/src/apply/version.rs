@@ -28,7 +28,7 @@ pub async fn is_any_windowed(step: &Step<'_>, connection: &mut PgConnection) -> 
     Ok(step.scalar(&changes, connection).await? > 0)
 }
 
-/// The query of what would be staged.
+/// The query of what would be staged; one sort does for all of it.
 pub fn versions(step: &Step<'_>, states: &str) -> String {
     let silver = step.silver;
     let key = quote::list("", &silver.key);
@@ -36,42 +36,46 @@ pub fn versions(step: &Step<'_>, states: &str) -> String {
     if untracked.is_empty() {
         return tracked_versions(silver, states);
     }
+    // A version is one row, which begins and ends it, or two neighbours, of which the second ends it.
+    let last = |name: &str| {
+        let name = quote::identifier(name);
+        format!("CASE WHEN m$ends THEN {name} ELSE lead({name}) OVER history END")
+    };
     let columns: Vec<String> = silver
         .columns
         .iter()
         .map(|column| {
             let name = quote::identifier(&column.name);
             if untracked.iter().any(|untracked| untracked.name == column.name) {
-                format!("last_value({name}) OVER island AS {name}")
+                format!("{} AS {name}", last(&column.name))
             } else {
                 name
             }
         })
         .collect();
     let names: Vec<&String> = untracked.iter().map(|column| &column.name).collect();
-    let last: Vec<String> =
-        names.iter().map(|name| format!("last_value({}) OVER island", quote::identifier(name))).collect();
+    let lasts: Vec<String> = names.iter().map(|name| last(name)).collect();
     // Row images are compared: a change that the type's own equality would miss counts too.
     let in_place =
-        format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), last.join(", "));
+        format!("m$base AND ROW({})::record *<> ROW({})::record", quote::list("", &names), lasts.join(", "));
+    let history = format!("WINDOW history AS (PARTITION BY {key} ORDER BY m$since)");
     format!(
         "WITH compared AS (\n\
-         {compared}\n), numbered AS (\n\
-         SELECT *, count(*) FILTER (WHERE m$begins) OVER (PARTITION BY {key} ORDER BY m$since) AS m$island\n\
-         FROM compared\n), latest AS (\n\
-         SELECT {columns}, m$present, m$base, m$repair, m$hash, m$since, m$begins, {in_place} AS m$touched_in_place\n\
-         FROM numbered\nWINDOW island AS (PARTITION BY {key}, m$island ORDER BY m$since\n\
-         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)\n)\n\
-         SELECT {names}, m$present, m$base, m$repair, m$hash, m$touched_in_place, m$since AS m$known_from,\n\
-         lead(m$since, 1, 'infinity') OVER (PARTITION BY {key} ORDER BY m$since) AS m$known_to\n\
-         FROM latest\nWHERE m$begins",
+         {compared}\n), bounded AS (\n\
+         SELECT *, lead(m$begins, 1, true) OVER history AS m$ends\n\
+         FROM compared\n{history}\n), version AS (\n\
+         SELECT {columns}, m$present, m$base, m$repair, m$hash, {in_place} AS m$touched_in_place, m$since AS m$known_from,\n\
+         lead(m$since, CASE WHEN m$ends THEN 1 ELSE 2 END, 'infinity') OVER history AS m$known_to, m$begins\n\
+         FROM bounded\nWHERE m$begins OR m$ends\n{history}\n)\n\
+         SELECT {names}, m$present, m$base, m$repair, m$hash, m$touched_in_place, m$known_from, m$known_to\n\
+         FROM version\nWHERE m$begins",
         compared = compared(silver, states),
         columns = columns.join(", "),
         names = quote::list("", silver.columns.iter().map(|column| &column.name)),
     )
 }
 
-/// Where nothing is updated in place; one sort does for all.
+/// Where nothing is updated in place.
 fn tracked_versions(silver: &Silver, states: &str) -> String {
     format!(
         "SELECT {names}, m$present, m$base, m$repair, m$hash, false AS m$touched_in_place, m$since AS m$known_from,\n\
