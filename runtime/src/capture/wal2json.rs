@@ -361,13 +361,15 @@ fn lsn(text: &str) -> Option<i64> {
 /// Reads `2023-01-02 03:04:05.6+00`, in microseconds since 2000. The session's zone is UTC.
 fn microseconds(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix("+00")?.split_once(' ')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    // Nothing is so large that what follows could overflow.
+    let number = |part: &str| part.parse::<u16>().ok().map(i64::from);
+    let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut time = time.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let mut time = time.splitn(3, ':').map(number);
     let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
     let digits = u32::try_from(fraction.len()).ok().filter(|digits| (1..=6).contains(digits))?;
-    let fraction = fraction.parse::<i64>().ok()? * 10_i64.pow(6 - digits);
+    let fraction = i64::from(fraction.parse::<u32>().ok()?) * 10_i64.pow(6 - digits);
     // The year begins with March, so that a leap day is its last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
@@ -390,7 +392,13 @@ mod tests {
         assert_eq!(microseconds("2000-03-01 00:00:01.5+00"), Some(60 * 86_400_000_000 + 1_500_000));
         assert_eq!(microseconds("1999-12-31 23:59:59.999999+00"), Some(-1));
         assert_eq!(microseconds("2026-11-21 18:15:15.000001+00"), Some(848_600_115_000_001));
-        for text in ["", "2000-01-01", "2000-01-01 00:00:00+01", "2000-01-01 00:00:00.1234567+00"] {
+        for text in [
+            "",
+            "2000-01-01",
+            "2000-01-01 00:00:00+01",
+            "2000-01-01 00:00:00.1234567+00",
+            "9223372036854775807-01-01 00:00:00+00",
+        ] {
             assert_eq!(microseconds(text), None, "{text}");
         }
     }
