@@ -212,6 +212,9 @@ async fn the_changes_that_made_a_group_otherwise_stand_under_it() {
     for part in told {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
+    let ahead = command(&shop, &["diff", "vw_monthly_revenue", "--from", "2999-01-01"]).output().unwrap();
+    assert_eq!(ahead.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ahead.stderr).contains("`2999-01-01` is in the future"), "{ahead:?}");
     let none = command(&shop, &["diff", "vw_top_titels", "--from", &from]).output().unwrap();
     assert_eq!(none.status.code(), Some(2), "{none:?}");
     assert!(String::from_utf8_lossy(&none.stderr).contains("did you mean `vw_top_titles`?"), "{none:?}");

@@ -76,6 +76,8 @@ impl<'a> Cases<'a> {
         self.refuses_at("malformed_source_url", &no_port, &warehouse, &["run"]).await;
         let nobody = format!("postgresql://clerk:{PASSWORD}@127.0.0.1:1/warehouse?sslmode=disable");
         self.refuses_at("nobody_listens", &source, &nobody, &["run"]).await;
+        // The default patience is for a server that goes away, not for one that was never there.
+        self.refuses_at("nobody_listens_at_the_source", &nobody, &warehouse, &["run"]).await;
         self.refuses_at("nobody_listens_to_status", &source, &nobody, &["migrate", "status"]).await;
         let absent = self.server.url("absent");
         self.refuses_at("no_warehouse_database", &source, &absent, &["run"]).await;

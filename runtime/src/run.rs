@@ -54,7 +54,7 @@ impl Outcome {
 }
 
 /// For how long a run waits for a server that went away under it, or for room on a disk.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(medallion_verbs::run::PATIENCE);
 
 /// Pauses before something that failed is tried again: the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -136,13 +136,22 @@ async fn attempts(
 /// What the attempts of a run have done so far.
 #[derive(Default)]
 struct Begun {
-    /// Whether one got as far as the pipeline: what was reached once is there.
+    /// Whether one got as far as the pipeline, by way of both databases: what was reached once is there.
     reached: bool,
     /// Rows that landed, by landing table, and stay whatever becomes of the rest.
     landed: BTreeMap<Name, u64>,
 }
 
 impl Begun {
+    /// Sees that the source is there as well, the first time: its URL may be wrong like the other one.
+    async fn reach(&mut self, warehouse: &Warehouse, place: &Place) -> Result<()> {
+        if !self.reached && warehouse.has_source() {
+            drop(connection::connect(Database::Source, &place.source).await?);
+        }
+        self.reached = true;
+        Ok(())
+    }
+
     /// Whether it is worth waiting. Who could not even begin may have named the wrong server, unless that is just
     /// starting; a session that may not write, or a statement that somebody has cancelled, means what it says.
     fn passes(&self, error: &Error) -> bool {
@@ -167,8 +176,10 @@ async fn attempt(
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
     let record = record::begin(warehouse, &mut target).await?;
-    begun.reached = true;
-    let outcome = pipeline(warehouse, place, whole, &mut target, &mut begun.landed, progress).await;
+    let outcome = match begun.reach(warehouse, place).await {
+        Ok(()) => pipeline(warehouse, place, whole, &mut target, &mut begun.landed, progress).await,
+        Err(error) => Err(error),
+    };
     match &outcome {
         Ok(outcome) => {
             data_test::keep(&outcome.tested, record, &mut target).await?;

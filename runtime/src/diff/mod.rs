@@ -161,6 +161,18 @@ async fn ask(
     statement::execute(connection, &format!("SET LOCAL TimeZone = {}", quote::literal(warehouse.time_zone)))
         .await?;
     let from = state(subject, "before", question.from, connection).await?;
+    let ahead = "SELECT isfinite(time) AND time > clock_timestamp() FROM (SELECT CAST(CAST($1 AS text) AS timestamptz)) AS asked (time)";
+    let row = sqlx::query(ahead).bind(&from).fetch_one(&mut *connection).await;
+    // The clock of the source may be ahead; what it has said of a position is past all the same.
+    if row.during(|| "cannot compare the time with the clock".to_owned())?.get::<bool, _>(0)
+        && !question.from.contains('/')
+    {
+        return Err(Error::new(format!(
+            "`{}` is in the future, from which nothing can differ yet",
+            question.from
+        ))
+        .remedy(format!("give a time that has been; one without a zone is in `{}`", warehouse.time_zone)));
+    }
     let to = state(subject, "after", question.to, connection).await?;
     let ordered = "SELECT CAST(CAST($1 AS text) AS timestamptz) <= CAST(CAST($2 AS text) AS timestamptz)";
     let row = sqlx::query(ordered).bind(&from).bind(&to).fetch_one(&mut *connection).await;
