@@ -364,6 +364,55 @@ fn a_browser_opens_it_finds_and_lights() {
     assert_eq!(browser.requests, [""; 0], "nothing else is asked for");
 }
 
+/// How many lines run across a box that is neither of their ends.
+const BEHIND: &str = "(() => {
+    const boxes = [...document.querySelectorAll('#graph .node')].map((node) => {
+        const { e: x, f: y } = node.transform.baseVal[0].matrix, box = node.querySelector('.box');
+        return { n: node.dataset.number, x, y, right: x + +box.getAttribute('width'), end: y + +box.getAttribute('height') };
+    });
+    return [...document.querySelectorAll('#graph .edge')].filter((line) => {
+        const length = line.getTotalLength(), steps = Math.ceil(length / 4);
+        return [...Array(steps + 1).keys()].some((step) => {
+            const { x, y } = line.getPointAtLength(length * step / steps);
+            return boxes.some((box) => box.n !== line.dataset.from && box.n !== line.dataset.to
+                && x > box.x && x < box.right && y > box.y && y < box.end);
+        });
+    }).length;
+})()";
+
+#[test]
+fn no_line_runs_behind_a_box() {
+    let Some(program) = browser::chromium() else { return };
+    for spec in read::warehouses(&root().join("spec")).unwrap() {
+        let warehouse = loaded(&spec);
+        let (_folder, path) = written(&warehouse, &Observed::default());
+        let mut browser = Browser::start(&program, 1400, 1000, false);
+        browser.open(&path);
+        let relations = lineage::lineage(&warehouse).relations.len();
+        assert!(browser.evaluate("document.querySelectorAll('#graph .edge').length").as_u64() > Some(5));
+        assert_eq!(browser.evaluate(BEHIND), 0, "{}: all relations", warehouse.name);
+        for number in 0..relations {
+            let link = format!("document.querySelectorAll('nav a')[{number}].hash");
+            browser.evaluate(&format!("location.hash = {link}"));
+            browser.wait_for(&format!("document.querySelector('nav [aria-current]')?.hash === {link}"));
+            assert_eq!(browser.evaluate(BEHIND), 0, "{}: relation {number}", warehouse.name);
+        }
+    }
+}
+
+#[test]
+fn what_watches_brought_is_drawn_as_well() {
+    let warehouse = pagila();
+    let mut observed = observed(&warehouse);
+    observed.runs[9].watch = true;
+    let text = page::page(&warehouse, &observed);
+    let bars = |said: &str| text.matches(said).count();
+    assert_eq!(bars("2025-07-10T06:00:00Z: 9\u{202f}000 rows, watch, succeeded"), 1);
+    // How long it went on is no measure.
+    assert_eq!(bars(" s, watch, "), 0);
+    assert_eq!(bars(" s, succeeded"), 28);
+}
+
 #[test]
 fn a_browser_runs_nothing_of_the_spec() {
     let Some(program) = browser::chromium() else { return };

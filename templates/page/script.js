@@ -70,10 +70,33 @@
     return { spots, width, height };
   }
 
-  const curve = (x1, y1, x2, y2) => {
+  const curve = (x1, y1, x2, y2, begins) => {
     const bend = Math.max(24, Math.min(80, (x2 - x1) / 2));
-    return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+    return `${begins ? `M${x1} ${y1}` : ""}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
   };
+
+  // A line over several ranks goes between the boxes that stand there, where it would run across one at the height
+  // nearest to it that is free.
+  function way(from, y1, to, y2, ranks) {
+    const between = ranks.filter((rank) => rank.x > from.x && rank.x < to.x);
+    let x = from.x + WIDTH, y = y1, path = "";
+    between.forEach((rank, step) => {
+      const wished = y1 + (y2 - y1) * (step + 1) / (between.length + 1);
+      const free = lane(rank.boxes, wished);
+      path += curve(x, y, rank.x, free, !path) + `H${rank.x + WIDTH}`;
+      x = rank.x + WIDTH;
+      y = free;
+    });
+    return path + curve(x, y, to.x, y2, !path);
+  }
+
+  const SIDE = 5;
+  function lane(boxes, wished) {
+    const hit = (y) => boxes.some((box) => y > box.y - SIDE && y < box.y + box.height + SIDE);
+    if (!hit(wished)) return wished;
+    const edges = boxes.flatMap((box) => [box.y - SIDE, box.y + box.height + SIDE]);
+    return edges.filter((y) => !hit(y)).sort((a, b) => Math.abs(a - wished) - Math.abs(b - wished))[0];
+  }
 
   // What to draw: nodes, the columns shown of each, lines between columns or relations.
   function draw(view) {
@@ -82,18 +105,20 @@
     const graph = by("graph");
     // It shrinks a little where that shows all of it; what is wider still is scrolled.
     const scale = Math.max(.74, Math.min(1, (graph.clientWidth - 34) / (width + 2)));
-    const root = make("svg", { width: (width + 2) * scale, height: (height + 2) * scale, viewBox: `-1 -1 ${width + 2} ${height + 2}` });
+    const root = make("svg", { width: (width + 2) * scale, height: (height + 2 + 2 * SIDE) * scale, viewBox: `-1 ${-1 - SIDE} ${width + 2} ${height + 2 + 2 * SIDE}` });
     const lines = make("g", {}), boxes = make("g", {});
     const at = (n, column) => {
       const spot = spots.get(n), place = shown.get(n).findIndex((one) => one.column === column);
       return spot.y + (column === undefined || place < 0 ? HEAD / 2 : HEAD + place * ROW + ROW / 2);
     };
+    const ranks = [...new Set([...spots.values()].map((spot) => spot.x))].sort((a, b) => a - b)
+      .map((x) => ({ x, boxes: [...spots.values()].filter((spot) => spot.x === x) }));
     for (const line of view.lines) {
       const from = spots.get(line.from[0]), to = spots.get(line.to[0]);
       if (!from || !to) continue;
       const path = make("path", {
         class: "edge " + (line.kind || ""),
-        d: curve(from.x + WIDTH, at(...line.from), to.x, at(...line.to)),
+        d: way(from, at(...line.from), to, at(...line.to), ranks),
         "data-from": line.from[0], "data-to": line.to[0],
       });
       if (line.said) path.append(make("title", {}, line.said));

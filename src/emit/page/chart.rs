@@ -28,13 +28,12 @@ pub(super) struct Bar {
     pub(super) said: String,
 }
 
-/// How long runs took, and what they brought; nothing where there were none.
-pub(super) fn of_runs(runs: &[Run]) -> Vec<Chart> {
-    // A watch goes on for as long as it is let, which is no measure of work.
-    let runs: Vec<&Run> = runs.iter().filter(|run| !run.watch).collect();
-    let runs = &runs[runs.len().saturating_sub(SHOWN)..];
-    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Vec::new() };
-    let chart = |title, unit: &str, value: &dyn Fn(&Run) -> f64| {
+/// How long runs took, and what they and watches brought; nothing where there were none.
+pub(super) fn of_runs(all: &[Run]) -> Vec<Chart> {
+    let chart = |title, unit: &str, is_meant: &dyn Fn(&Run) -> bool, value: &dyn Fn(&Run) -> f64| {
+        let runs: Vec<&Run> = all.iter().filter(|run| is_meant(run)).collect();
+        let runs = &runs[runs.len().saturating_sub(SHOWN)..];
+        let (first, last) = (runs.first()?, runs.last()?);
         let most = runs.iter().map(|run| value(run)).fold(0.0, f64::max);
         let bar = |(number, run): (u32, &&Run)| {
             let height = if most > 0.0 { (value(run) / most * HEIGHT).max(1.0) } else { 1.0 };
@@ -43,11 +42,21 @@ pub(super) fn of_runs(runs: &[Run]) -> Vec<Chart> {
                 x: f64::from(number) * STEP,
                 y: ((HEIGHT - height) * 10.0).round() / 10.0,
                 height,
-                tone: if run.status == "failed" { "bad" } else { "good" },
-                said: format!("{}: {} {unit}, {}", run.started, figure(value(run)), run.status),
+                tone: match run.status.as_str() {
+                    "failed" => "bad",
+                    _ if run.watch => "watch",
+                    _ => "good",
+                },
+                said: format!(
+                    "{}: {} {unit}, {}{}",
+                    run.started,
+                    figure(value(run)),
+                    if run.watch { "watch, " } else { "" },
+                    run.status
+                ),
             }
         };
-        Chart {
+        Some(Chart {
             title,
             most: format!("{} {unit}", figure(most)),
             #[allow(clippy::cast_precision_loss, reason = "sixty at most")]
@@ -55,15 +64,17 @@ pub(super) fn of_runs(runs: &[Run]) -> Vec<Chart> {
             bars: (0..).zip(runs).map(bar).collect(),
             first: first.started.clone(),
             last: last.started.clone(),
-        }
+        })
     };
     #[allow(clippy::cast_precision_loss, reason = "a bar is as high as it can be drawn")]
     let rows = |rows: u64| rows as f64;
-    vec![
-        chart("How long runs took", "s", &|run| run.seconds),
-        chart("Changes landed", "rows", &|run| rows(run.landed)),
-        chart("Rows written to silver and gold", "rows", &|run| rows(run.written)),
-    ]
+    let charts = [
+        // A watch goes on for as long as it is let, which is no measure of work.
+        chart("How long runs took", "s", &|run| !run.watch, &|run| run.seconds),
+        chart("Changes landed", "rows", &|_| true, &|run| rows(run.landed)),
+        chart("Rows written to silver and gold", "rows", &|_| true, &|run| rows(run.written)),
+    ];
+    charts.into_iter().flatten().collect()
 }
 
 /// A number for reading.

@@ -102,22 +102,23 @@ fn policy() -> String {
 
 fn tiles(warehouse: &Warehouse, observed: &Observed) -> Vec<Tile> {
     let tile = |figure: String, what| Tile { figure, what, tone: "", time: false };
+    let counted = |count: usize, one, many| tile(count.to_string(), if count == 1 { one } else { many });
     let marts = warehouse.marts.iter().filter(|mart| !mart.is_shown()).count();
     let shown = warehouse.marts.len() - marts;
     let views = warehouse.stagings.len() + warehouse.calendars.len() + warehouse.temporal_joins.len() + shown;
     let silver = warehouse.silver.len() + views;
     let mut tiles = vec![
-        tile(warehouse.landings.len().to_string(), "landing tables"),
-        tile(silver.to_string(), "silver relations"),
-        tile(marts.to_string(), "marts"),
+        counted(warehouse.landings.len(), "landing table", "landing tables"),
+        counted(silver, "silver relation", "silver relations"),
+        counted(marts, "mart", "marts"),
     ];
-    let counted = |status: &str| observed.tests.values().filter(|one| one.status == status).count();
+    let ended = |status: &str| observed.tests.values().filter(|one| one.status == status).count();
     if observed.tests.is_empty() {
-        tiles.push(tile(warehouse.tests.len().to_string(), "tests of the data"));
+        tiles.push(counted(warehouse.tests.len(), "test of the data", "tests of the data"));
     } else {
-        let bad = counted("fail") + counted("error");
-        let (figure, what, tone) = match (bad, counted("warn")) {
-            (0, 0) => (counted("pass"), "tests passed", "good"),
+        let bad = ended("fail") + ended("error");
+        let (figure, what, tone) = match (bad, ended("warn")) {
+            (0, 0) => (ended("pass"), "tests passed", "good"),
             (0, warned) => (warned, "tests warned", "warn"),
             (bad, _) => (bad, "tests failed", "bad"),
         };
