@@ -329,6 +329,52 @@ fn what_waits_and_what_is_wrong_is_told() {
     });
 }
 
+/// Times without a zone are in the feed's, others say their own; and NULL has several words.
+#[test]
+fn a_feed_says_the_zone_of_its_times_and_its_words_for_null() {
+    const ZONED: &str = r#"
+[warehouse]
+name = "shop"
+
+[[landing]]
+name = "br_price"
+files = { path = "*.csv", format = "csv", time = "at", time_zone = "Europe/Berlin", null = ["", "NULL", "n/a"] }
+key = ["product"]
+
+[[dimension]]
+name = "dim_price_hist"
+from = "br_price"
+key = ["product"]
+columns = [{ name = "product", type = "text" }, { name = "price", type = "integer", null = true }]
+"#;
+    block_on(async {
+        let mut lake = Lake::of(ZONED, Portion::default()).await;
+        let rows = [
+            "a,2026-01-02 10:00:00,NULL",
+            "b,2026-07-02T10:00:00.5,",
+            "c,2026-07-02,n/a",
+            "d,2026-07-02 10:00:00Z,4",
+            "e,2026-07-02T10:00:00+05:30,5",
+            "f,2026-07-02 10:00:00 America/New_York,6",
+        ];
+        lake.put("prices.csv", format!("product,at,price\n{}\n", rows.join("\n")));
+        lake.land().await.unwrap();
+        lake.apply().await.unwrap();
+        let silver = "SELECT concat_ws(' ', product, sys_start, coalesce(price::text, 'null'))
+            FROM silver.dim_price_hist ORDER BY product";
+        let wanted = [
+            "a 2026-01-02 09:00:00+00 null",
+            "b 2026-07-02 08:00:00.5+00 null",
+            "c 2026-07-01 22:00:00+00 null",
+            "d 2026-07-02 10:00:00+00 4",
+            "e 2026-07-02 04:30:00+00 5",
+            "f 2026-07-02 14:00:00+00 6",
+        ];
+        assert_eq!(lake.text(silver).await.lines().collect::<Vec<_>>(), wanted);
+        lake.end().await;
+    });
+}
+
 /// A source's changes and files land in turns, each above all that landed before, and none is taken for late that is
 /// not, or for known.
 #[test]

@@ -14,6 +14,9 @@ pub struct Feed {
     /// The field that tells since when a row is as it is; none where the file's own time does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// The zone of such times that come without one; none for UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// What is in a file.
@@ -38,8 +41,8 @@ pub struct Csv {
     pub delimiter: char,
     /// What stands around values that hold a delimiter: one ASCII character.
     pub quote: char,
-    /// What stands for NULL where it is not quoted.
-    pub null: String,
+    /// The texts that stand for NULL.
+    pub null: Vec<String>,
     /// The fields' names, where the first line does not say them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,

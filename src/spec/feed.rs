@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::At;
+use super::{At, OneOrMany};
 
 /// Files that feed a landing table: those of a directory, or of S3-compatible storage, which the environment names
 /// when the warehouse runs (`FILES_URL`). Each version of a file lands once.
@@ -22,12 +22,15 @@ pub struct Feed {
     /// The field that tells since when a row is as it is: a timestamp. Without it, rows are as they are since their
     /// file was written, and files are taken in the order of these times.
     pub time: Option<At<String>>,
+    /// The IANA time zone of such times that come without one, `Europe/Berlin`; `UTC` unless said otherwise.
+    pub time_zone: Option<At<String>>,
     /// For CSV: what stands between two values; a comma unless said otherwise.
     pub delimiter: Option<At<String>>,
     /// For CSV: what stands around values that hold a delimiter; `"` unless said otherwise.
     pub quote: Option<At<String>>,
-    /// For CSV: what stands for NULL, quoted or not; nothing at all unless said otherwise.
-    pub null: Option<At<String>>,
+    /// For CSV: what stands for NULL, quoted or not, one text or several: `["", "NULL", "n/a"]`; nothing at all unless
+    /// said otherwise.
+    pub null: Option<OneOrMany>,
     /// For CSV: the fields' names, where the first line does not say them.
     pub columns: Option<At<Vec<At<String>>>>,
 }

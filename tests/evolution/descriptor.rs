@@ -90,6 +90,7 @@ fn feed(feed: &model::Feed) -> descriptor::Feed {
             model::Changed::Refused => descriptor::Changed::Refused,
         },
         time: feed.time.clone(),
+        time_zone: feed.time_zone.clone().map(|zone| &*zone.leak()),
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Feed {
     pub changed: Changed,
     /// The field that tells since when a row is as it is; none where the file's own time does.
     pub time: Option<String>,
+    /// The zone of such times that come without one; none for UTC.
+    pub time_zone: Option<&'static str>,
 }
 
 /// What is in a file.
@@ -58,8 +60,8 @@ pub struct Csv {
     pub delimiter: u8,
     /// What stands around values that hold a delimiter.
     pub quote: u8,
-    /// What stands for NULL where it is not quoted.
-    pub null: String,
+    /// The texts that stand for NULL.
+    pub null: Vec<String>,
     /// The fields' names, where the first line does not say them.
     pub columns: Vec<String>,
 }

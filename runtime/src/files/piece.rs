@@ -56,7 +56,12 @@ impl Checks {
                     "\n    WHEN read_time.at IS NULL THEN {missing}\n    WHEN NOT isfinite(read_time.at) \
                      OR read_time.at > clock_timestamp() + {AHEAD} THEN {ahead}"
                 );
-                let _ = write!(reads, "\nCROSS JOIN LATERAL (SELECT {} AS at) AS read_time", time_of(field));
+                let zone = landing.feed().and_then(|feed| feed.time_zone);
+                let _ = write!(
+                    reads,
+                    "\nCROSS JOIN LATERAL (SELECT {} AS at) AS read_time",
+                    time_of(field, zone)
+                );
                 "read_time.at".to_owned()
             }
         };
@@ -89,16 +94,27 @@ impl Checks {
 }
 
 /// A field as a time: text as PostgreSQL reads it, a number as seconds since 1970, or as milliseconds where it would be
-/// thousands of years otherwise.
-fn time_of(field: &str) -> String {
+/// thousands of years otherwise. Text without a zone is in the feed's.
+fn time_of(field: &str, zone: Option<&str>) -> String {
     let field = quote::literal(field);
+    let text = match zone {
+        None => format!("(line.row ->> {field})::timestamptz"),
+        // A zone stands behind the time of day, as Z, as an offset or by its name; `infinity` has none and needs none.
+        Some(zone) => format!(
+            "CASE WHEN (line.row ->> {field}) ~* ':\\d\\d(\\.\\d+)?\\s*([+-]\\d|[a-z])'
+                THEN (line.row ->> {field})::timestamptz
+                ELSE (line.row ->> {field})::timestamp AT TIME ZONE {}
+            END",
+            quote::literal(zone)
+        ),
+    };
     format!(
         "CASE jsonb_typeof(line.row -> {field})
             WHEN 'number' THEN to_timestamp(
                 (line.row ->> {field})::double precision
                 / CASE WHEN abs((line.row ->> {field})::numeric) < 100000000000 THEN 1 ELSE 1000 END
             )
-            ELSE (line.row ->> {field})::timestamptz
+            ELSE {text}
         END"
     )
 }

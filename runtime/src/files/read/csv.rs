@@ -61,7 +61,7 @@ fn names(csv: &Csv, file: &mut File) -> Result<Option<(Vec<String>, From)>> {
 pub struct Rows {
     fields: Fields,
     names: Vec<String>,
-    null: String,
+    null: Vec<String>,
     delimiter: u8,
     reader: Reader<BufReader<Take<File>>>,
     from: From,
@@ -101,7 +101,7 @@ impl Rows {
             };
             string(name, &mut object);
             object.push(b':');
-            match value == self.null {
+            match self.null.iter().any(|null| null == value) {
                 true => object.extend_from_slice(b"null"),
                 false => string(value, &mut object),
             }
