@@ -27,17 +27,20 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     if !warehouse.stagings.is_empty() {
         scripts.push(super::bookkeeping::table("misfit", &MisfitSql));
     }
-    scripts.extend(warehouse.stagings.iter().map(script));
+    scripts.extend(warehouse.stagings.iter().map(|staging| script(staging, warehouse)));
     scripts
 }
 
-fn script(staging: &Staging) -> Script {
+fn script(staging: &Staging, warehouse: &Warehouse) -> Script {
     let travel_view = Name::new(TRAVEL_SCHEMA, &staging.name.name);
+    let fed = warehouse.silver.iter().filter(|silver| silver.staging.as_ref() == Some(&staging.name));
+    let fed: Vec<String> =
+        fed.map(|silver| literal(&format!("{}.{}", silver.name.schema, silver.name.name))).collect();
     let definition = StagingSql {
         name: relation(&staging.name),
-        definition: query(staging, Binding::Present),
+        definition: query(staging, &fed, Binding::Present),
         travel_view: relation(&travel_view),
-        travel_definition: query(staging, Binding::Travel),
+        travel_definition: query(staging, &fed, Binding::Travel),
     };
     Script::of_relation("20_silver", &staging.name, super::render(&definition))
         .commented(comments(staging, &travel_view))
@@ -91,7 +94,7 @@ fn reads(staging: &Staging) -> Vec<Read<'_>> {
     reads
 }
 
-fn query(staging: &Staging, binding: Binding) -> String {
+fn query(staging: &Staging, fed: &[String], binding: Binding) -> String {
     let columns = staging.columns.iter().map(|column| match &column.from {
         ColumnFrom::Computed(computed) => {
             let name = identifier(&column.name);
@@ -163,14 +166,14 @@ FROM (
 ) AS {name}{filter}",
         columns = columns.join(",\n    "),
         named = named.join(",\n        "),
-        last = last(staging, &until),
+        last = last(staging, fed, &until),
         name = identifier(&staging.name.name),
         filter = staging.filter.as_ref().map_or_else(String::new, |filter| format!("\nWHERE {}", filter.sql)),
     )
 }
 
-/// The last change of each key.
-fn last(staging: &Staging, until: &str) -> String {
+/// The last change of each key, without those that a relation which the view feeds had to leave out.
+fn last(staging: &Staging, fed: &[String], until: &str) -> String {
     let key: Vec<(&str, &DataType)> = staging
         .key
         .iter()
@@ -188,6 +191,20 @@ fn last(staging: &Staging, until: &str) -> String {
     let found: Vec<String> =
         key.iter().map(|(field, _)| format!("\"found\".{}", identifier(field))).collect();
     let fields = key.iter().map(|(field, of)| format!("{} {}", identifier(field), data_type(of)));
+    let fits = match fed {
+        [] => String::new(),
+        fed => format!(
+            "
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ({})
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )",
+            fed.join(", ")
+        ),
+    };
     format!(
         "        SELECT DISTINCT ON ({found})
             \"change\".\"op\",
@@ -197,19 +214,11 @@ fn last(staging: &Staging, until: &str) -> String {
             \"change\".\"full_row\"
         FROM {feed} AS \"change\"
         CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" ({fields})
-        WHERE \"change\".\"op\" <> 'T'{until}
-        AND NOT EXISTS (
-            SELECT
-            FROM \"medallion\".\"misfit\" AS \"misfit\"
-            WHERE \"misfit\".\"landing\" = {landing}
-            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
-            AND \"misfit\".\"seq\" = \"change\".\"seq\"
-        )
+        WHERE \"change\".\"op\" <> 'T'{until}{fits}
         ORDER BY {found}, \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC",
         found = found.join(", "),
         feed = relation(&staging.feed),
         fields = fields.collect::<Vec<_>>().join(", "),
-        landing = literal(&format!("{}.{}", staging.feed.schema, staging.feed.name)),
     )
 }
 

@@ -381,6 +381,8 @@ impl<'r> Lowering<'r, '_> {
         let (name, read) = measure?;
         if let Some(data_type) = &read.data_type
             && !is_number(data_type)
+            // What is wrong already may be its type, and text stands for it until then.
+            && !(*data_type == type_name::placeholder() && report.count() > 0)
         {
             let place = report.at(&name.span);
             let message = format!("`{}` cannot be summed up", name.value);
