@@ -44,6 +44,7 @@ impl Entity {
                 format: descriptor::FeedFormat::JsonLines,
                 changed: descriptor::Changed::Reread,
                 time: Some("at".to_owned()),
+                time_zone: None,
             },
         )
     }

@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "25421a4c19c335014cf28e685fcbed33691aefe32db06f937d92274c252fbee9";
+pub const SPEC_HASH: &str = "896d28e0b58709481c198d7c3e93e7f559f01bdf45bc96b7109703d398641386";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "09906f55c93f8bb608847b4680a933b78785134191589d20230da87c236ea917";
+pub const OBJECTS_HASH: &str = "ee9c85d44793f8698df98500eeabbeeadcbf55adbeea7b208622db758470659d";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

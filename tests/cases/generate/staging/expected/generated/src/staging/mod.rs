@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f7a332199e98819d3ee8fa8b4070deb57f63d75423b2098678b4fe52b6d68fe";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "c2b668950e8faac11e3512a7a2dd5bae8092dccd058872cd919a7f9d434de76a";
+pub const OBJECTS_HASH: &str = "a354a3417a2d2b8f32844b0682201362f5cdd2ec12d4ee3a96abefe5df7c72e2";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -44,11 +44,12 @@ impl Entity {
                 format: descriptor::FeedFormat::Csv(descriptor::Csv {
                     delimiter: 0x3b,
                     quote: 0x22,
-                    null: "n/a".to_owned(),
+                    null: descriptor::names(["n/a"]),
                     columns: descriptor::names([]),
                 }),
                 changed: descriptor::Changed::Reread,
                 time: Some("valid_from".to_owned()),
+                time_zone: None,
             },
         )
     }

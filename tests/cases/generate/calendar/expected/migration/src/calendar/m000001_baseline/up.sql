@@ -1019,7 +1019,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_visit'
+            WHERE "misfit"."relation" IN ('silver.fact_visit')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1066,7 +1066,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_visit'
+            WHERE "misfit"."relation" IN ('silver.fact_visit')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1561,5 +1561,5 @@ TO "calendar_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'calendar',
-    'e84756400aeae14e35240d7898e9a77834f552f939bf23bb77f0851d005dbae7'
+    '0c8bfdf012c0228814610bc7ced2170153089d0badda4b7b00864c4ba5912f64'
 );

@@ -1087,7 +1087,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_customer'
+            WHERE "misfit"."relation" IN ('silver.dim_customer_hist', 'medallion.lookup_email_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1142,7 +1142,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_customer'
+            WHERE "misfit"."relation" IN ('silver.dim_customer_hist', 'medallion.lookup_email_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1208,7 +1208,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_line'
+            WHERE "misfit"."relation" IN ('silver.fact_line')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1268,7 +1268,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_line'
+            WHERE "misfit"."relation" IN ('silver.fact_line')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2046,5 +2046,5 @@ TO "staging_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    'c2b668950e8faac11e3512a7a2dd5bae8092dccd058872cd919a7f9d434de76a'
+    'a354a3417a2d2b8f32844b0682201362f5cdd2ec12d4ee3a96abefe5df7c72e2'
 );
