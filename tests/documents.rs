@@ -33,11 +33,11 @@ fn commands(page: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// By the tool's command line, and the warehouse's where it is handed over.
+/// By the tool's command line, which reads the warehouse's as well.
 fn parse(command: &[String]) -> Result<(), clap::Error> {
-    let Some(rest) = medallion::cli::parse(command)? else { return Ok(()) };
-    let words = std::iter::once("warehouse".into()).chain(rest);
-    medallion_runtime::cli::command().try_get_matches_from(words).map(drop)
+    // Where it is written to is the shell's.
+    let own = command.iter().take_while(|word| *word != ">");
+    medallion::cli::command().try_get_matches_from(own).map(drop)
 }
 
 #[test]

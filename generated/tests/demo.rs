@@ -23,7 +23,14 @@ async fn the_demo_tells_its_story_and_drops_nobodys_database() {
     assert!(looked.status.success(), "{}", program::stderr(&looked));
     let told = warehouse(checkout.path(), "demo");
     assert!(told.status.success(), "{}", program::stderr(&told));
-    assert!(String::from_utf8_lossy(&told.stdout).contains("What to try next:"));
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("What to try next:"));
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```text\n…\n").nth(1).unwrap().split("\n…\n```").next().unwrap();
+    assert!(
+        shown.lines().count() > 10 && told.contains(shown),
+        "the README shows another demo:\n{shown}\n{told}"
+    );
 
     let url = server.url("pagila_warehouse");
     let mut session = connection::connect(Database::Warehouse, &url).await.unwrap();

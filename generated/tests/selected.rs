@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use medallion_runtime::descriptor::Warehouse;
-use medallion_runtime::select::Selection;
+use medallion_runtime::select::{self, Selection};
 use medallion_server::Server;
 
 use crate::support::program::{command, command_on, stderr};
@@ -14,7 +14,7 @@ use crate::tested::STOCK;
 fn meant(warehouse: &Warehouse, select: &[&str], exclude: &[&str]) -> Result<Vec<String>, String> {
     let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let selection = Selection { select: owned(select), exclude: owned(exclude) };
-    let selected = selection.of(warehouse).map_err(|error| error.to_string())?;
+    let selected = select::relations(warehouse, &selection).map_err(|error| error.to_string())?;
     let mut names: Vec<String> = selected.into_iter().map(|name| name.table).collect();
     names.sort();
     Ok(names)

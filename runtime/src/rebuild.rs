@@ -14,7 +14,7 @@ use crate::descriptor::{Name, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
-use crate::select::Selection;
+use crate::select::{self, Selection};
 use crate::{lock, migrate, quote, refresh, round, run, statement};
 
 /// What a rebuild did.
@@ -93,7 +93,8 @@ pub async fn rebuild(
 /// The relations that can be computed anew and that a selection means.
 pub fn selected(warehouse: &Warehouse, selection: &Selection) -> Result<BTreeSet<Name>> {
     let stored = everything(warehouse);
-    let meant: BTreeSet<Name> = selection.of(warehouse)?.intersection(&stored).cloned().collect();
+    let meant: BTreeSet<Name> =
+        select::relations(warehouse, selection)?.intersection(&stored).cloned().collect();
     if meant.is_empty() {
         return Err(Error::new("nothing that is selected could be rebuilt").remedy(
             "select dimensions, facts, lookups or stored marts: landing tables are what these come from",

@@ -11,8 +11,14 @@ use crate::finding::{Colour, Findings};
 use crate::model::{self, Deletes, Gone, Landing, SilverKind, Warehouse};
 use crate::spec::Files;
 
-/// Reads the specs and says all that is wrong with them.
+/// Say all that is wrong with the specs
+///
+/// Each finding has a code, a place and a remedy; `--explain` tells more of a code. Exits with 1 where there are any.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    medallion check\n  \
+    medallion check --explain M0304\n  \
+    medallion check --base main --format json")]
 pub struct Check {
     /// The warehouse's folder or its `spec.toml`; all below `spec/` without. An option of every verb.
     #[arg(skip)]
@@ -20,6 +26,9 @@ pub struct Check {
     /// Say whether what this branch changes goes together with what another one has done: a branch, a tag or a hash.
     #[arg(long, value_name = "REVISION")]
     pub base: Option<String>,
+    /// Say what a finding's code means, with an example and what to do; without a code, all of them
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "", conflicts_with = "base")]
+    pub explain: Option<String>,
     /// For whom findings are written.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
@@ -87,7 +96,14 @@ fn rendered(findings: &Findings, colour: Colour) -> String {
         1 => "1 finding".to_owned(),
         count => format!("{count} findings"),
     };
-    format!("{}\n{count}\n", findings.human(colour))
+    // Whoever reads it at a terminal can ask on.
+    let more = match findings.list().first() {
+        Some(first) if colour == Colour::Ansi => {
+            format!("`medallion check --explain {}` tells more\n", first.code.number())
+        }
+        _ => String::new(),
+    };
+    format!("{}\n{count}\n{more}", findings.human(colour))
 }
 
 /// Findings as a program reads them.

@@ -9,18 +9,26 @@ use medallion_server::{Server, Status};
 use super::Error;
 use super::workspace::Workspace;
 
-/// The embedded PostgreSQL of this checkout
+/// Start, stop or open the embedded PostgreSQL of this checkout
 #[derive(Subcommand)]
+#[command(after_help = "Examples:\n  medallion db start\n  medallion db psql")]
 pub(super) enum Db {
     /// Start it, unless it runs
+    #[command(after_help = "Example:\n  medallion db start")]
     Start,
     /// Stop it
+    #[command(after_help = "Example:\n  medallion db stop")]
     Stop,
     /// Say whether it runs
+    #[command(after_help = "Example:\n  medallion db status")]
     Status,
     /// Print the address of a database, in one line
+    #[command(after_help = "Example:\n  medallion db url source")]
     Url(Choice),
     /// Open psql on a database
+    #[command(after_help = "Examples:\n  \
+        medallion db psql\n  \
+        medallion db psql source -- --command 'SELECT 1'")]
     Psql {
         #[command(flatten)]
         choice: Choice,

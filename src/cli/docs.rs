@@ -20,6 +20,9 @@ use crate::output;
 /// The page is one HTML file that needs no network. With the warehouse's DATABASE_URL it shows runs and freshness as
 /// well, and the last results of the tests where `medallion test --results target` has written them.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    medallion docs\n  \
+    medallion docs --output public/index.html")]
 pub(super) struct Docs {
     /// The file to write; target/docs/<warehouse>.html without
     #[arg(long, value_name = "FILE")]

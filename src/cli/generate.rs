@@ -18,6 +18,10 @@ use crate::spec::Files;
 
 /// Write entities, SQL and migrations from the specs
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    medallion generate\n  \
+    medallion generate --check\n  \
+    medallion generate --rebase main")]
 pub(super) struct Generate {
     /// Write nothing: print what is different, missing or orphaned, and fail if anything is
     #[arg(long)]

@@ -20,7 +20,6 @@ const PROFILE: (&str, &str) = if cfg!(debug_assertions) { ("debug", "dev") } els
 pub(super) fn run(
     workspace: &Workspace,
     binary: Option<&Path>,
-    verb: &str,
     arguments: &[OsString],
 ) -> Result<ExitCode, Error> {
     let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
@@ -34,7 +33,7 @@ pub(super) fn run(
         Some(binary) => Command::new(binary),
         None => built(workspace)?,
     };
-    command.args(["--warehouse", &warehouse.name, "--expect-spec", &emit::spec_hash(&warehouse), verb]);
+    command.args(["--warehouse", &warehouse.name, "--expect-spec", &emit::spec_hash(&warehouse)]);
     command.args(arguments);
     if std::env::var_os(UNIT_TESTS).is_none_or(|paths| paths.is_empty()) {
         command.env(UNIT_TESTS, unit_tests(&workspace.one()?));

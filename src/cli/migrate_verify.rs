@@ -17,6 +17,13 @@ use crate::model::{self, Warehouse};
 /// A law, and what breaks it.
 type Checked = (String, Result<(), String>);
 
+/// How it is asked for.
+pub(super) fn command() -> clap::Command {
+    clap::Command::new("verify")
+        .about("Prove the migrations on scratch databases, and say how the one at hand has drifted")
+        .after_help("Example:\n  medallion migrate verify")
+}
+
 pub(super) fn run(workspace: &Workspace) -> Result<ExitCode, Error> {
     let specs = read::chosen(workspace.spec.as_deref())?;
     let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();

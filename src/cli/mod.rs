@@ -8,6 +8,7 @@ mod db;
 mod docs;
 mod drift;
 mod evolution;
+mod explain;
 mod generate;
 mod git;
 mod hand_over;
@@ -24,10 +25,10 @@ mod workspace;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use workspace::Workspace;
 
@@ -65,6 +66,7 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Verb {
     // The desk.
     /// Say all that is wrong with the specs
@@ -85,62 +87,15 @@ enum Verb {
     #[command(subcommand)]
     Db(db::Db),
 
-    // The warehouse: handed over, help and all.
-    /// See everything on an embedded server: a source, its year, the marts, time travel
-    #[command(disable_help_flag = true)]
-    Demo(Rest),
-    /// Bring the database's objects up to the spec's; `verify` proves the migrations on scratch databases
-    #[command(disable_help_flag = true)]
-    Migrate(Rest),
-    /// Capture to now, land, apply, refresh
-    #[command(disable_help_flag = true)]
-    Run(Rest),
-    /// Capture, land, apply, refresh, continuously
-    #[command(disable_help_flag = true)]
-    Watch(Rest),
-    /// Write what has changed at the source to files, for a warehouse that reads them
-    #[command(disable_help_flag = true)]
-    Extract(Rest),
-    /// Say how slot, landing, silver and the last runs stand
-    #[command(disable_help_flag = true)]
-    Status(Rest),
-    /// Is the source ready to be captured; make it so; clean up
-    #[command(disable_help_flag = true)]
-    Source(Rest),
-    /// Recompute relations from what landed and was written
-    #[command(disable_help_flag = true)]
-    Rebuild(Rest),
-    /// Hold the warehouse against its laws
-    #[command(disable_help_flag = true)]
-    Verify(Rest),
-    /// Look at the data by the tests that the spec declares
-    #[command(disable_help_flag = true)]
-    Test(Rest),
-    /// Make traffic on the source
-    #[command(disable_help_flag = true)]
-    Simulate(Rest),
-    /// Ask the warehouse a question, as of any time
-    #[command(disable_help_flag = true)]
-    Query(Rest),
-    /// What became different in a relation between two times, and which changes made it so
-    #[command(disable_help_flag = true)]
-    Diff(Rest),
-    /// A relation's inputs, strategy, SQL, last cost and plan
-    #[command(disable_help_flag = true)]
-    Show(Rest),
-    /// The relations that a selection means
-    #[command(disable_help_flag = true)]
-    List(Rest),
-    /// Erase a row of the source, with all that is known of it
-    #[command(disable_help_flag = true)]
-    Forget(Rest),
-}
+    // The warehouse's own, to which they are handed over as they are typed.
+    #[command(flatten)]
+    Warehouse(medallion_verbs::Verb),
 
-/// What the warehouse's own command line reads.
-#[derive(clap::Args)]
-struct Rest {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-    arguments: Vec<OsString>,
+    // Words about the tool.
+    /// Print completions for a shell
+    Completions(medallion_verbs::completions::Arguments),
+    /// Write the pages of the manual
+    Man(medallion_verbs::man::Arguments),
 }
 
 /// Why a verb could not do what was asked.
@@ -162,16 +117,15 @@ impl Error {
     }
 }
 
-/// Reads a command line without running it; returns what of it the warehouse's own command line reads.
-pub fn parse(words: &[String]) -> Result<Option<Vec<OsString>>, clap::Error> {
-    let mut arguments = Arguments::try_parse_from(words)?;
-    let handed_over = arguments.verb.handed_over();
-    Ok(handed_over.map(|(name, rest)| [vec![name.into()], std::mem::take(&mut rest.arguments)].concat()))
+/// The command line as it is read, all verbs of the warehouse included.
+pub fn command() -> clap::Command {
+    // The tool's own among those of the warehouse: it proves migrations with no warehouse built.
+    Arguments::command().mut_subcommand("migrate", |migrate| migrate.subcommand(migrate_verify::command()))
 }
 
 /// Runs the command line; the tool's whole `main`.
 pub fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(&command().get_matches()) {
         Ok(code) => code,
         Err(error) => {
             // Where nobody can read the message, the status still says it.
@@ -181,19 +135,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode, Error> {
-    let Arguments { mut spec, mut warehouse_binary, mut verb } = arguments;
-    if let Some((_, rest)) = verb.handed_over() {
-        // What is ours may also stand behind what is the warehouse's: `query "SELECT 1" --spec …`.
-        spec = take(&mut rest.arguments, "--spec")?.map(PathBuf::from).or(spec);
-        warehouse_binary =
-            take(&mut rest.arguments, "--warehouse-binary")?.map(PathBuf::from).or(warehouse_binary);
+fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    if matches.subcommand_matches("migrate").is_some_and(|it| it.subcommand_name() == Some("verify")) {
+        return migrate_verify::run(&Workspace::enter(matches.get_one("spec").cloned())?);
     }
-    if let Verb::Schema(verb) = &verb {
-        return Ok(schema::run(verb));
-    }
-    if let Verb::New(verb) = &verb {
-        return new::run(verb);
+    let Arguments { spec, warehouse_binary, mut verb } =
+        Arguments::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    match &verb {
+        Verb::Check(check) if check.explain.is_some() => return explain::run(check),
+        Verb::Schema(verb) => return Ok(schema::run(verb)),
+        Verb::New(verb) => return new::run(verb),
+        Verb::Completions(asked) => {
+            let script = medallion_verbs::completions::script(command(), asked.shell);
+            check::answer(&String::from_utf8_lossy(&script));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Man(asked) => return manual(&asked.to),
+        _ => {}
     }
     // The current folder may become another one; a name that is none here is looked for in PATH.
     let warehouse_binary = warehouse_binary.map(|path| path.canonicalize().unwrap_or(path));
@@ -204,14 +162,6 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         verb = Verb::Docs(docs.settled());
     }
     let workspace = Workspace::enter(spec)?;
-    if let Verb::Migrate(rest) = &verb
-        && rest.arguments == ["verify"]
-    {
-        return migrate_verify::run(&workspace);
-    }
-    if let Some((name, rest)) = verb.handed_over() {
-        return hand_over::run(&workspace, warehouse_binary.as_deref(), name, &rest.arguments);
-    }
     match verb {
         Verb::Check(verb) => {
             let check = check::Check { spec: workspace.spec.clone(), ..verb };
@@ -225,62 +175,47 @@ fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Verb::Import(verb) => import::run(&workspace, &verb),
         Verb::Docs(verb) => docs::run(&workspace, &verb),
         Verb::Db(verb) => db::run(&workspace, verb),
-        _ => unreachable!("every other verb has returned"),
-    }
-}
-
-impl Verb {
-    /// The verb of the warehouse, and what it is asked.
-    fn handed_over(&mut self) -> Option<(&'static str, &mut Rest)> {
-        match self {
-            Self::Check(_)
-            | Self::Generate(_)
-            | Self::Plan(_)
-            | Self::New(_)
-            | Self::Import(_)
-            | Self::Docs(_)
-            | Self::Schema(_)
-            | Self::Db(_) => None,
-            Self::Demo(rest) => Some(("demo", rest)),
-            Self::Migrate(rest) => Some(("migrate", rest)),
-            Self::Run(rest) => Some(("run", rest)),
-            Self::Watch(rest) => Some(("watch", rest)),
-            Self::Extract(rest) => Some(("extract", rest)),
-            Self::Status(rest) => Some(("status", rest)),
-            Self::Source(rest) => Some(("source", rest)),
-            Self::Rebuild(rest) => Some(("rebuild", rest)),
-            Self::Verify(rest) => Some(("verify", rest)),
-            Self::Test(rest) => Some(("test", rest)),
-            Self::Simulate(rest) => Some(("simulate", rest)),
-            Self::Query(rest) => Some(("query", rest)),
-            Self::Diff(rest) => Some(("diff", rest)),
-            Self::Show(rest) => Some(("show", rest)),
-            Self::List(rest) => Some(("list", rest)),
-            Self::Forget(rest) => Some(("forget", rest)),
+        Verb::Warehouse(_) => {
+            hand_over::run(&workspace, warehouse_binary.as_deref(), &handed_over(std::env::args_os()))
+        }
+        Verb::Schema(_) | Verb::New(_) | Verb::Completions(_) | Verb::Man(_) => {
+            unreachable!("each of them has returned")
         }
     }
 }
 
+/// What the warehouse's own command line reads: what was typed, but for what is the tool's.
+fn handed_over(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = typed.skip(1).collect::<Vec<_>>();
+    take(&mut arguments, "--spec");
+    take(&mut arguments, "--warehouse-binary");
+    arguments
+}
+
+fn manual(to: &Path) -> Result<ExitCode, Error> {
+    let pages = medallion_verbs::man::write(command(), to).map_err(|cause| {
+        Error::new(
+            format!("cannot write pages of the manual to `{}`: {cause}", to.display()),
+            "name a directory that you may write to: `--to target/man/man1`",
+        )
+    })?;
+    check::answer(&format!("{pages} pages in {}\n", to.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Takes an option and its value out of arguments.
-fn take(arguments: &mut Vec<OsString>, option: &str) -> Result<Option<OsString>, Error> {
-    let mut value = None;
+fn take(arguments: &mut Vec<OsString>, option: &str) {
     let mut index = 0;
     while index < arguments.len() && arguments[index] != "--" {
         let text = arguments[index].to_string_lossy().into_owned();
         if text == option {
-            arguments.remove(index);
-            if index == arguments.len() {
-                return Err(Error::new(format!("`{option}` has no value"), format!("write `{option} PATH`")));
-            }
-            value = Some(arguments.remove(index));
-        } else if let Some(given) = text.strip_prefix(option).and_then(|rest| rest.strip_prefix('=')) {
-            value = Some(OsString::from(given));
+            arguments.drain(index..(index + 2).min(arguments.len()));
+        } else if text.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')) {
             arguments.remove(index);
         } else {
             index += 1;
         }
     }
-    Ok(value)
 }
 
 /// An error of several lines as the tool shows it: what happened, then remedies in lines of their own.

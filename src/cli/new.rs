@@ -30,7 +30,7 @@ const ATTRIBUTES: &str = include_str!("../../.gitattributes");
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "With SOURCE_DATABASE_URL the spec is drawn up from its tables; without, it is a small shop \
-                        with a sample.\n\nExample: medallion new shop && cd shop && medallion demo"
+                        with a sample.\n\nExamples:\n  medallion new shop\n  medallion new shop --table 'order*'"
 )]
 pub(super) struct New {
     /// The project's folder, which is empty or not there yet; the warehouse is called like it

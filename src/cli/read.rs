@@ -24,7 +24,7 @@ pub const SPECS: &str = "spec";
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// A file or a folder could not be read.
-    #[error("cannot read `{path}`: {cause}")]
+    #[error("cannot read `{path}`: {cause}\n  = see that it is there, and that you may read it")]
     Io {
         /// Which.
         path: String,
@@ -53,7 +53,7 @@ pub enum Unreadable {
     },
     /// There is no spec.
     #[error(
-        "there is no spec in `{path}`\n  = write one in `spec/<warehouse>/spec.toml`, or say where it is with `--spec`"
+        "there is no spec in `{path}`\n  = begin a project with `medallion new shop`, write `spec/<warehouse>/spec.toml`, or say where one is with `--spec`"
     )]
     None {
         /// Where one was looked for.

@@ -20,6 +20,13 @@ macro_rules! codes {
                 }
             }
 
+            /// What it means at length, with an example and what to do, in Markdown.
+            pub fn explanation(self) -> &'static str {
+                match self {
+                    $(Code::$name => include_str!(concat!("explained/", $number, ".md")),)+
+                }
+            }
+
             /// What it means, in a sentence.
             pub fn meaning(self) -> &'static str {
                 match self {

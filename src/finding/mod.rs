@@ -2,6 +2,7 @@
 //! that can find something uses it, so it knows none of them: no TOML, no model, no file.
 
 mod code;
+pub mod explain;
 mod human;
 mod json;
 mod text;

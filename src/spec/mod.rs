@@ -10,6 +10,7 @@ mod dress;
 mod feed;
 mod files;
 mod mart;
+pub mod page;
 mod parse;
 mod recover;
 mod scalar;

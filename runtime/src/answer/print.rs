@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
+pub use medallion_verbs::query::Format;
 
 use crate::error::{Error, Result};
 
@@ -28,18 +29,6 @@ pub enum Kind {
     Json,
     /// Anything else.
     Text,
-}
-
-/// How an answer is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// With a header line.
-    Csv,
-    /// An array of objects.
-    Json,
 }
 
 /// A row's values in text; none is NULL.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use medallion_server::Server;
+use medallion_verbs::demo::Arguments;
 use sqlx::{PgConnection, Row as _};
 
 use super::Outcome;
@@ -20,13 +21,6 @@ const WIDTH: usize = 80;
 
 /// The comment on a database that a demo may drop again.
 const MARK: &str = "made by medallion demo";
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Start over even if the databases were not made by a demo
-    #[arg(long)]
-    fresh: bool,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let sample = match (warehouse.scripts.source, warehouse.scripts.sample) {

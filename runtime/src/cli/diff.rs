@@ -1,5 +1,6 @@
 //! `warehouse diff`: what became different between two times, a row each, with the changes that made it so.
 
+use medallion_verbs::diff::{Arguments, Format};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -9,40 +10,6 @@ use crate::diff::{self, Cause, Difference, Question, Row, State};
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::progress::count;
-
-#[derive(clap::Args)]
-#[command(after_help = "Example: medallion diff vw_monthly_revenue --from 2025-07-01 --to 2025-08-01")]
-pub struct Arguments {
-    /// The relation: a mart, a dimension, a lookup or a fact
-    #[arg(value_name = "RELATION")]
-    relation: String,
-
-    /// The earlier time, or a commit position of the source
-    #[arg(long, value_name = "TIME")]
-    from: String,
-
-    /// The later one; now unless said otherwise
-    #[arg(long, value_name = "TIME", default_value = "infinity", hide_default_value = true)]
-    to: String,
-
-    /// How many rows are told, and how many changes of each
-    #[arg(long, value_name = "ROWS", default_value_t = 20)]
-    limit: u32,
-
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-}
-
-/// How a difference is printed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// A paragraph a row
-    #[default]
-    Human,
-    /// All of it as one JSON object
-    Json,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let place = Place::find(warehouse)?;

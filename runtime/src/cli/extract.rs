@@ -1,7 +1,9 @@
 //! `warehouse extract`: what has changed at a source that is polled, as files that another process reads.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+
+use medallion_verbs::extract::Arguments;
 
 use super::Outcome;
 use crate::capture;
@@ -12,21 +14,6 @@ use crate::files::Storage;
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
 use crate::watch::Stop;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// The directory, or the bucket as s3://bucket/prefix, that they are written to: a folder a table, a file a batch
-    #[arg(long, value_name = "PLACE")]
-    to: String,
-
-    /// The directory that keeps what was written to a bucket; for a directory that is itself
-    #[arg(long, value_name = "DIRECTORY")]
-    state: Option<PathBuf>,
-
-    /// Look again and again, so many seconds apart, until it is stopped
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
-    every: Option<f64>,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let every = arguments.every.map(|seconds| {

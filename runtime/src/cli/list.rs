@@ -1,35 +1,15 @@
 //! `warehouse list`: the relations that a selection means. Asks no database.
 
+use medallion_verbs::list::{Arguments, Format};
 use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
-use crate::select::{Graph, Selection};
-
-#[derive(clap::Args)]
-#[command(after_help = "Example: medallion list --select +vw_top_titles --exclude kind:landing")]
-pub struct Arguments {
-    #[command(flatten)]
-    selection: Selection,
-
-    /// How to print them
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-}
-
-/// How relations are printed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// A line a relation: its name, what it is, its tags
-    #[default]
-    Human,
-    /// All of them as one JSON array
-    Json,
-}
+use crate::select::{self, Graph};
 
 pub fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
-    let selected = arguments.selection.of(warehouse)?;
+    let selected = select::relations(warehouse, &arguments.selection)?;
     let graph = Graph::of(warehouse);
     let nodes: Vec<_> = graph.nodes.iter().filter(|(name, _)| selected.contains(**name)).collect();
     super::answer(&match arguments.format {

@@ -2,59 +2,13 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use medallion_verbs::migrate::{Arguments, Down, Patient, Sure, Verb};
 
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
 use crate::migrate::{self, Patience, Refused};
 use crate::place::Place;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Apply the migrations that the database lacks
-    Up(Patient),
-    /// Take back the last migration: what it made is dropped, rows included
-    Down(Down),
-    /// Say which migrations the database has
-    Status,
-    /// Drop the whole warehouse and migrate anew; `run` then loads it from its source again
-    Fresh(Sure),
-}
-
-#[derive(clap::Args)]
-struct Patient {
-    /// How many seconds one try waits for a lock, before others go ahead
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
-    lock_timeout: u64,
-    /// For how many seconds it goes on trying
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    patience: u64,
-    /// How many seconds one statement may take; 0 for as long as it needs
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
-    statement_timeout: u64,
-}
-
-#[derive(clap::Args)]
-struct Down {
-    #[command(flatten)]
-    sure: Sure,
-    #[command(flatten)]
-    patient: Patient,
-}
-
-#[derive(clap::Args)]
-struct Sure {
-    /// Yes, drop the rows
-    #[arg(long)]
-    yes: bool,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     match &arguments.verb {
@@ -66,13 +20,13 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
                 return Ok(Outcome::Findings);
             }
             let say = &mut |line: &str| eprintln!("{line}");
-            applied(&migrate::up_patiently(warehouse, &place, patient.patience(), say).await?)?;
+            applied(&migrate::up_patiently(warehouse, &place, patience(patient), say).await?)?;
         }
         Verb::Down(Down { sure, patient }) => {
-            sure.confirm("migrate down")?;
+            confirm(sure, "migrate down")?;
             let place = Place::find(warehouse)?;
             let say = &mut |line: &str| eprintln!("{line}");
-            match migrate::down_patiently(warehouse, &place, patient.patience(), say).await? {
+            match migrate::down_patiently(warehouse, &place, patience(patient), say).await? {
                 Some(name) => super::answer(&format!("took back {name}\n"))?,
                 None => super::answer("nothing to take back\n")?,
             }
@@ -85,7 +39,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
             }
         }
         Verb::Fresh(sure) => {
-            sure.confirm("migrate fresh")?;
+            confirm(sure, "migrate fresh")?;
             let place = Place::find(warehouse)?;
             applied(&migrate::fresh(warehouse, &place).await?)?;
         }
@@ -131,22 +85,18 @@ fn meaning(hazard: &str) -> &'static str {
     }
 }
 
-impl Patient {
-    fn patience(&self) -> Patience {
-        Patience {
-            lock: Duration::from_secs(self.lock_timeout),
-            whole: Duration::from_secs(self.patience),
-            statement: (self.statement_timeout > 0).then(|| Duration::from_secs(self.statement_timeout)),
-        }
+fn patience(asked: &Patient) -> Patience {
+    Patience {
+        lock: Duration::from_secs(asked.lock_timeout),
+        whole: Duration::from_secs(asked.patience),
+        statement: (asked.statement_timeout > 0).then(|| Duration::from_secs(asked.statement_timeout)),
     }
 }
 
-impl Sure {
-    fn confirm(&self, verb: &str) -> Result<()> {
-        if self.yes {
-            return Ok(());
-        }
-        Err(Error::new(format!("`{verb}` drops the warehouse's rows, and its history with them"))
-            .remedy(format!("if that is what you want: `medallion {verb} --yes`")))
+fn confirm(asked: &Sure, verb: &str) -> Result<()> {
+    if asked.yes {
+        return Ok(());
     }
+    Err(Error::new(format!("`{verb}` drops the warehouse's rows, and its history with them"))
+        .remedy(format!("if that is what you want: `medallion {verb} --yes`")))
 }

@@ -1,4 +1,4 @@
-//! The command line of the `warehouse` binary: one file a verb. Chooses the warehouse, checks that the
+//! The verbs of the `warehouse` binary, one file each; how they are read says `medallion-verbs`. Chooses the warehouse, checks that the
 //! binary was built from the spec at hand, turns errors into a message and an exit status.
 
 mod demo;
@@ -22,13 +22,22 @@ mod watch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::FromArgMatches as _;
+use medallion_verbs::{Arguments, Own, Verb, completions, man};
 
 use crate::descriptor::Warehouse;
-use crate::error::{Error, Result};
+use crate::error::{During as _, Error, Result};
+use crate::progress::count;
 
 /// A warehouse by its name, and how to get its descriptor.
 pub type Known = (&'static str, fn() -> Warehouse);
+
+/// What the warehouse is to do, and which one.
+struct Asked {
+    warehouse: Option<String>,
+    expect_spec: Option<String>,
+    verb: Verb,
+}
 
 /// How a verb ended: well, or with findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,130 +46,100 @@ enum Outcome {
     Findings,
 }
 
-#[derive(Parser)]
-#[command(name = "warehouse", version, about = "A medallion warehouse: migrates, loads and answers")]
-struct Arguments {
-    /// Which of the compiled warehouses
-    #[arg(long, global = true, value_name = "NAME", env = "MEDALLION_WAREHOUSE")]
-    warehouse: Option<String>,
-
-    /// Refuse to work unless built from the spec of this hash
-    #[arg(long, global = true, value_name = "HASH", hide = true)]
-    expect_spec: Option<String>,
-
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Everything on the embedded server: source, sample, migrate, run, marts, time travel
-    Demo(demo::Arguments),
-    /// Erase a row of the source, with all that is known of it; for the owner
-    Forget(forget::Arguments),
-    /// Bring the database's objects up to this binary's
-    Migrate(migrate::Arguments),
-    /// Capture to now, land, apply, refresh; then exit
-    Run(run::Arguments),
-    /// The same, continuously, until it is stopped
-    Watch(watch::Arguments),
-    /// Write what has changed at the source to files, for a warehouse that reads them
-    Extract(extract::Arguments),
-    /// How slot, landing, silver and the last runs stand
-    Status(status::Arguments),
-    /// Is the source ready to be captured; make it so; clean up
-    Source(source::Arguments),
-    /// Recompute relations from what landed and was written
-    Rebuild(rebuild::Arguments),
-    /// Hold the warehouse against its laws
-    Verify(verify::Arguments),
-    /// Look at the data by the tests that the spec declares
-    Test(test::Arguments),
-    /// Traffic on the source
-    Simulate(simulate::Arguments),
-    /// Ask the warehouse a read-only question, as of any time
-    Query(query::Arguments),
-    /// What became different in a relation between two times, and which changes made it so
-    Diff(diff::Arguments),
-    /// A relation's inputs, strategy, SQL, last cost and plan
-    Show(show::Arguments),
-    /// The relations that a selection means
-    List(list::Arguments),
-}
-
-/// The command line, for whoever reads or describes it without running it.
-pub fn command() -> clap::Command {
-    Arguments::command()
-}
-
 /// Runs the command line; the binary's whole `main`.
 pub fn main(warehouses: &[Known], default: Option<&'static str>) -> ExitCode {
-    let arguments = Arguments::parse();
+    let Arguments { warehouse, expect_spec, verb } =
+        match Arguments::from_arg_matches(&medallion_verbs::command().get_matches()) {
+            Ok(arguments) => arguments,
+            Err(error) => error.exit(),
+        };
+    let verb = match verb {
+        Own::Does(verb) => verb,
+        Own::Completions(asked) => return ended(words(&asked)),
+        Own::Man(asked) => return ended(manual(&asked)),
+    };
+    let asked = Asked { warehouse, expect_spec, verb };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => return fail(&Error::new("cannot start the runtime").because(cause)),
     };
-    match runtime.block_on(interruptible(arguments, warehouses, default)) {
+    ended(runtime.block_on(interruptible(asked, warehouses, default)))
+}
+
+fn ended(outcome: Result<Outcome>) -> ExitCode {
+    match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => fail(&error),
     }
 }
 
+/// Completions are words about the binary, and need no warehouse.
+fn words(asked: &completions::Arguments) -> Result<Outcome> {
+    let script = completions::script(medallion_verbs::command(), asked.shell);
+    answer(&String::from_utf8_lossy(&script))?;
+    Ok(Outcome::Done)
+}
+
+fn manual(asked: &man::Arguments) -> Result<Outcome> {
+    let pages = man::write(medallion_verbs::command(), &asked.to)
+        .during(|| format!("cannot write pages of the manual to `{}`", asked.to.display()))?;
+    answer(&format!("{} in {}\n", count(pages as u64, "page"), asked.to.display()))?;
+    Ok(Outcome::Done)
+}
+
 /// Stops at Ctrl-C and SIGTERM: the connections close, and with them unfinished transactions roll back.
-async fn interruptible(arguments: Arguments, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
-    if matches!(arguments.verb, Verb::Watch(_) | Verb::Extract(_)) {
+async fn interruptible(asked: Asked, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
+    if matches!(asked.verb, Verb::Watch(_) | Verb::Extract(_)) {
         // Is asked to stop, and ends what it is at.
-        return dispatch(arguments, warehouses, default).await;
+        return dispatch(asked, warehouses, default).await;
     }
-    let interrupted = arguments.verb.interrupted();
+    let interrupted = interrupted(&asked.verb);
     // A question is cancelled at the server first.
-    let sees_to_interrupts = matches!(arguments.verb, Verb::Query(_));
+    let sees_to_interrupts = matches!(asked.verb, Verb::Query(_));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|cause| Error::new("cannot listen for signals").because(cause))?;
     tokio::select! {
-        outcome = dispatch(arguments, warehouses, default) => outcome,
+        outcome = dispatch(asked, warehouses, default) => outcome,
         _ = tokio::signal::ctrl_c(), if !sees_to_interrupts => Err(interrupted),
         _ = terminate.recv() => Err(interrupted),
     }
 }
 
-impl Verb {
-    /// What to say when a verb is stopped on its way.
-    fn interrupted(&self) -> Error {
-        let error = Error::new("interrupted");
-        match self {
-            Self::Demo(_) => error.remedy("`medallion demo` starts over"),
-            Self::Forget(_) => error.remedy("nothing was erased, or all of it: `--dry-run` says which"),
-            Self::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
-            Self::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
-            Self::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
-            Self::Rebuild(_) => error.remedy("nothing was changed: rebuild again"),
-            Self::Verify(_)
-            | Self::Test(_)
-            | Self::Query(_)
-            | Self::Diff(_)
-            | Self::Show(_)
-            | Self::List(_)
-            | Self::Watch(_)
-            | Self::Extract(_)
-            | Self::Status(_) => error,
-            Self::Source(_) => error.remedy("`medallion source check` says how the source stands"),
-        }
+/// What to say when a verb is stopped on its way.
+fn interrupted(verb: &Verb) -> Error {
+    let error = Error::new("interrupted");
+    match verb {
+        Verb::Demo(_) => error.remedy("`medallion demo` starts over"),
+        Verb::Forget(_) => error.remedy("nothing was erased, or all of it: `--dry-run` says which"),
+        Verb::Migrate(_) => error.remedy("`medallion migrate status` says what the database has now"),
+        Verb::Run(_) => error.remedy("whole batches have landed and nothing else: run again to go on"),
+        Verb::Simulate(_) => error.remedy("what the traffic has committed stays at the source"),
+        Verb::Rebuild(_) => error.remedy("nothing was changed: rebuild again"),
+        Verb::Verify(_)
+        | Verb::Test(_)
+        | Verb::Query(_)
+        | Verb::Diff(_)
+        | Verb::Show(_)
+        | Verb::List(_)
+        | Verb::Watch(_)
+        | Verb::Extract(_)
+        | Verb::Status(_) => error,
+        Verb::Source(_) => error.remedy("`medallion source check` says how the source stands"),
     }
 }
 
-async fn dispatch(arguments: Arguments, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
+async fn dispatch(asked: Asked, warehouses: &[Known], default: Option<&str>) -> Result<Outcome> {
     // An empty variable is an unset one.
-    let asked = arguments.warehouse.as_deref().filter(|name| !name.is_empty());
-    let warehouse = choose(asked, warehouses, default)?;
-    if let Some(expected) = &arguments.expect_spec
+    let name = asked.warehouse.as_deref().filter(|name| !name.is_empty());
+    let warehouse = choose(name, warehouses, default)?;
+    if let Some(expected) = &asked.expect_spec
         && expected != warehouse.spec_hash
     {
         return Err(Error::new(format!("this binary was built from another spec of `{}`", warehouse.name))
             .remedy("run `medallion generate`, then build again with `cargo build -p warehouse --release`"));
     }
-    match arguments.verb {
+    match asked.verb {
         Verb::Demo(arguments) => demo::run(&warehouse, &arguments).await,
         Verb::Forget(arguments) => forget::run(&warehouse, &arguments).await,
         Verb::Migrate(arguments) => migrate::run(&warehouse, &arguments).await,

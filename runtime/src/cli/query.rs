@@ -3,43 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _};
-use std::time::Duration;
 
+use medallion_verbs::query::{Arguments, Format};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{Outcome, prompt};
-use crate::answer::{self, Format, Printer, Settings};
+use crate::answer::{self, Printer, Settings};
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _};
 use crate::{migrate, system_time};
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// The question: names without a schema are the warehouse's silver and gold relations, and FOR
-    /// SYSTEM_TIME may stand behind them. Without one, it is read from standard input
-    sql: Option<String>,
-
-    /// Answer from the state at this time, or at this commit position of the source (0/16B3748); a time
-    /// without a zone is in the warehouse's. Names with a schema are read
-    /// as they are now
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    as_of: Option<String>,
-
-    /// How to print the answer
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-
-    /// How long the server may work on it: 500ms, 30s, 10min, 1h; 0 sets no limit
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = duration)]
-    timeout: Duration,
-
-    /// Print the SQL that would be sent, and do not ask
-    #[arg(long)]
-    explain: bool,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let settings = Settings { as_of: arguments.as_of.clone(), timeout: arguments.timeout };
@@ -156,24 +131,6 @@ fn terminal_width() -> Option<u16> {
     rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col).filter(|width| *width > 0)
 }
 
-/// A length of time as people write it.
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| "write it as 30s, 10min or 1h".to_owned())?;
-    let milliseconds = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "" if number == 0 => 0,
-        _ => return Err("write it as 30s, 10min or 1h".to_owned()),
-    };
-    // As much as the server's setting takes.
-    let length = number.checked_mul(milliseconds).filter(|length| *length <= 2_147_483_647);
-    length.map(Duration::from_millis).ok_or_else(|| "that is longer than the server can wait".to_owned())
-}
-
 /// The warehouse's schemas that a question names, by its text alone.
 fn read_as_of_now(warehouse: &Warehouse, sql: &str) -> BTreeSet<String> {
     let text = sql.to_lowercase();
@@ -194,9 +151,7 @@ fn names(text: &str, schema: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{duration, names};
+    use super::names;
 
     #[test]
     fn a_schema_is_named_before_a_dot_only() {
@@ -205,16 +160,6 @@ mod tests {
         }
         for text in ["select gold from sales", "from old_gold.sales", "from goldmine.sales"] {
             assert!(!names(text, "gold"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_duration_has_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for wrong in ["", "30", "s", "-1s", "1 fortnight", "99999h"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 }

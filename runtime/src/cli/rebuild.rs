@@ -1,22 +1,13 @@
 //! `warehouse rebuild`: relations from bronze again.
 
+use medallion_verbs::rebuild::Arguments;
+
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::Result;
 use crate::place::Place;
 use crate::progress::Lines;
 use crate::rebuild;
-use crate::select::Selection;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Dimensions, facts and stored marts; without any, all of them
-    #[arg(value_name = "RELATION", conflicts_with_all = ["select", "exclude"])]
-    relations: Vec<String>,
-
-    #[command(flatten)]
-    selection: Selection,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let relations = match arguments.selection.is_any() {

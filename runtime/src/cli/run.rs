@@ -3,27 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use medallion_verbs::run::Arguments;
+
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::Lines;
 use crate::rebuild;
-use crate::select::Selection;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// For how long to wait for a server that goes away meanwhile, or for room on its disk; 0 is not at all
-    #[arg(long, value_name = "SECONDS", default_value_t = crate::run::PATIENCE.as_secs())]
-    wait: u64,
-
-    /// Compute silver and gold anew from all that has landed, and publish it together once the tests have passed
-    #[arg(long)]
-    full_refresh: bool,
-
-    #[command(flatten)]
-    selection: Selection,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let whole = match (arguments.full_refresh, arguments.selection.is_any()) {

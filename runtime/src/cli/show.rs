@@ -1,5 +1,6 @@
 //! `warehouse show`: what there is to know of a relation.
 
+use medallion_verbs::show::{Arguments, Format};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -7,38 +8,12 @@ use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::progress::count;
-use crate::select::Selection;
+use crate::select::{self, Selection};
 use crate::show::{self, Planned, Shown};
-
-#[derive(clap::Args)]
-#[command(after_help = "Example: medallion show vw_monthly_revenue")]
-pub struct Arguments {
-    /// The relation, or several in dbt's grammar of selection
-    #[arg(required = true, value_name = "SELECTOR")]
-    select: Vec<String>,
-
-    /// Run the query, and tell what it took
-    #[arg(long)]
-    analyze: bool,
-
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-}
-
-/// How relations are printed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// A page a relation
-    #[default]
-    Human,
-    /// All of them as one JSON array
-    Json,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let selection = Selection { select: arguments.select.clone(), exclude: Vec::new() };
-    let selected = selection.of(warehouse)?;
+    let selected = select::relations(warehouse, &selection)?;
     let place = Place::find(warehouse)?;
     let planned = if arguments.analyze { Planned::AndRun } else { Planned::Only };
     let mut all = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use medallion_verbs::simulate::Arguments;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -13,35 +14,6 @@ use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
 use crate::script;
 use crate::watch::Stop;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// How many rounds of traffic; 1, unless it goes on by `--rate` or `--for`
-    #[arg(long)]
-    rounds: Option<u64>,
-
-    /// How many rounds a second, until it is stopped
-    #[arg(long, value_name = "ROUNDS", allow_hyphen_values = true)]
-    rate: Option<f64>,
-
-    /// For how long, in seconds
-    #[arg(long = "for", value_name = "SECONDS", allow_hyphen_values = true)]
-    lasts: Option<f64>,
-
-    /// How long to pause between two rounds, in seconds
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 0.0,
-        allow_hyphen_values = true,
-        conflicts_with = "rate"
-    )]
-    pause: f64,
-
-    /// What `random()` starts from, so that the same traffic comes again
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u32>,
-}
 
 /// How often it is told how far it has come.
 const TELLS_EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! `warehouse source`: is the source ready to be captured; make it so; go on with it after a gap; clean up.
 
-use clap::{Subcommand, ValueEnum};
+use medallion_verbs::source::{Arguments, Format, Verb};
 use sqlx::PgConnection;
 
 use super::Outcome;
@@ -13,58 +13,6 @@ use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
 use crate::{capture, files, lock, migrate, round};
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Say what keeps the source from being captured, each with its remedy
-    Check {
-        /// How to print it
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
-    /// Make what a capture needs: grants, replica identities, publication, slot
-    Prepare {
-        /// Print the SQL and change nothing
-        #[arg(long)]
-        dry_run: bool,
-
-        /// The role that shall capture: made where it is absent, and given the least that it needs
-        #[arg(long, value_name = "NAME")]
-        role: Option<String>,
-    },
-    /// Go on where the stream has broken off: a new slot, and what differs by now, with all history kept
-    Resnapshot {
-        /// Say what differs and change nothing
-        #[arg(long)]
-        dry_run: bool,
-
-        /// Yes, make the slot anew and land what differs
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Drop slot and publication, and take back what `prepare` has made
-    Drop {
-        /// Yes, let go of the source
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// How an answer is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Human,
-    /// For programs.
-    Json,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     if !warehouse.has_source() && !matches!(arguments.verb, Verb::Check { .. }) {

@@ -1,20 +1,15 @@
 //! `warehouse status`: how slot, landing, silver and the last runs stand.
 
+use medallion_verbs::source::Format;
+use medallion_verbs::status::Arguments;
+
 use super::Outcome;
-use super::source::Format;
 use crate::alert::Measured;
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::progress::count;
 use crate::survey::{self, Run, Slot, Survey};
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let place = Place::find(warehouse)?;

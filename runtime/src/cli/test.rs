@@ -1,9 +1,10 @@
 //! `warehouse test`: the tests of the data, a line each, as dbt's users know them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use chrono::Utc;
+use medallion_verbs::test::{Arguments, Format};
 
 use super::Outcome;
 use crate::connection::Database;
@@ -12,46 +13,11 @@ use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::count;
-use crate::select::Selection;
+use crate::select::{self, Selection};
 use crate::unit_test;
 
 /// So many of the rows that are wrong are printed.
 const SHOWN: usize = 5;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// How to print the results
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-
-    /// A folder to write the results into: `run_results.json` as dbt does, and `junit.xml`
-    #[arg(long, value_name = "FOLDER")]
-    results: Option<PathBuf>,
-
-    #[command(flatten)]
-    selection: Selection,
-
-    /// Run the unit tests of the logic, on a scratch database, in place of the tests of the data
-    #[arg(long)]
-    unit: bool,
-
-    /// Where the unit tests stand: files, or folders of .toml; the folder `tests` beside the spec unless said otherwise
-    // The variable is there whatever is asked: what it says matters to unit tests alone.
-    #[arg(long, value_name = "PATH", env = "MEDALLION_UNIT_TESTS", hide_env_values = true)]
-    unit_tests: Vec<PathBuf>,
-}
-
-/// How the results are printed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// A line a test, rows that are wrong below it
-    #[default]
-    Human,
-    /// What dbt writes to `run_results.json`
-    Json,
-    /// JUnit's XML
-    Junit,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     if arguments.unit {
@@ -59,7 +25,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     }
     let place = Place::find(warehouse)?;
     let (started, clock) = (Utc::now(), Instant::now());
-    let selected = arguments.selection.tests(warehouse)?;
+    let selected = select::tests(warehouse, &arguments.selection)?;
     let of = selected.len();
     let mut number = 0;
     let mut unprinted = Ok(());
@@ -87,7 +53,7 @@ async fn unit(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
             "run it as `medallion test --unit`, which knows the spec, or name them with `--unit-tests`",
         ));
     }
-    let selected = arguments.selection.of(warehouse)?;
+    let selected = select::relations(warehouse, &arguments.selection)?;
     let url = std::env::var(Database::Warehouse.variable()).ok().filter(|url| !url.is_empty());
     let (started, clock) = (Utc::now(), Instant::now());
     let mut unprinted = Ok(());

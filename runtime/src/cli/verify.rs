@@ -1,37 +1,19 @@
 //! `warehouse verify`: the laws on the warehouse at hand, a line a check.
 
+use medallion_verbs::verify::{Arguments, Format};
+
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::progress::count;
-use crate::select::Selection;
+use crate::select;
 use crate::verify::{self, Check};
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// How to print the checks
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-
-    #[command(flatten)]
-    selection: Selection,
-}
-
-/// How the checks are printed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// A line a check, findings below it
-    #[default]
-    Human,
-    /// All of them as one JSON array
-    Json,
-}
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let place = Place::find(warehouse)?;
     let selected = match arguments.selection.is_any() {
-        true => Some(arguments.selection.of(warehouse)?),
+        true => Some(select::relations(warehouse, &arguments.selection)?),
         false => None,
     };
     let mut unprinted = Ok(());

@@ -4,27 +4,14 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medallion_verbs::watch::Arguments;
+
 use super::Outcome;
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _};
 use crate::watch::{self, Pace, Pulse, Stop, serve};
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Serve /metrics and /health: a port for this machine, an address and a port for others
-    #[arg(long, value_name = "ADDRESS")]
-    metrics: Option<String>,
-
-    /// How soon to look again while the source is busy, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10)]
-    poll_busy: u64,
-
-    /// How soon to look again while it is idle, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 200)]
-    poll_idle: u64,
-}
 
 /// How often a line on a terminal is written anew.
 const ON_A_TERMINAL: Duration = Duration::from_millis(500);
@@ -46,7 +33,8 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
     }
     let stop = Stop::default();
     listen(&stop)?;
-    Lines.note(&format!("watching: `{}` follows its source until this is stopped", warehouse.name));
+    let what = if warehouse.has_source() { "source" } else { "files" };
+    Lines.note(&format!("watching: `{}` follows its {what} until this is stopped", warehouse.name));
     watch::watch(warehouse, &place, pace, &stop, &pulse, &mut Lines).await?;
     Lines.note("stopped: what has landed stays, and the next watch goes on from there");
     let time = pulse.system_time();

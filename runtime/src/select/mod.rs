@@ -6,6 +6,8 @@ mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use medallion_verbs::Selection;
+
 use crate::data_test;
 use crate::descriptor::{DataTest, Mart, Name, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{Error, Result};
@@ -17,48 +19,29 @@ const TOOL: &str = "medallion";
 /// Relations of a warehouse.
 pub type Selected = BTreeSet<Name>;
 
-/// What is asked for, as on the command line.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Selection {
-    /// Only these relations, in dbt's grammar: `+vw_top_titles`, `tag:daily`, `kind:mart,br_*+`
-    #[arg(long, short = 's', value_name = "SELECTOR", num_args = 1..)]
-    pub select: Vec<String>,
-
-    /// But not these
-    #[arg(long, value_name = "SELECTOR", num_args = 1..)]
-    pub exclude: Vec<String>,
+/// The tests of the data that are meant, by their names: those of the relations, and those that are named.
+pub fn tests(warehouse: &Warehouse, meant: &Selection) -> Result<BTreeSet<&'static str>> {
+    let graph = Graph::of(warehouse);
+    let of = |said: &[String]| graph.tests(said, &warehouse.tests);
+    let selected = match meant.select.is_empty() {
+        true => warehouse.tests.iter().map(|test| test.name).collect(),
+        false => of(&meant.select)?,
+    };
+    let excluded = of(&meant.exclude)?;
+    Ok(selected.difference(&excluded).copied().collect())
 }
 
-impl Selection {
-    /// Whether anything is said.
-    pub fn is_any(&self) -> bool {
-        !self.select.is_empty() || !self.exclude.is_empty()
+/// The relations that are meant: all without a word.
+pub fn relations(warehouse: &Warehouse, meant: &Selection) -> Result<Selected> {
+    let graph = Graph::of(warehouse);
+    let mut selected = match meant.select.is_empty() {
+        true => graph.nodes.keys().map(|name| (*name).clone()).collect(),
+        false => graph.union(&meant.select)?,
+    };
+    for name in graph.union(&meant.exclude)? {
+        selected.remove(&name);
     }
-
-    /// The tests of the data that are meant, by their names: those of the relations, and those that are named.
-    pub fn tests(&self, warehouse: &Warehouse) -> Result<BTreeSet<&'static str>> {
-        let graph = Graph::of(warehouse);
-        let of = |said: &[String]| graph.tests(said, &warehouse.tests);
-        let selected = match self.select.is_empty() {
-            true => warehouse.tests.iter().map(|test| test.name).collect(),
-            false => of(&self.select)?,
-        };
-        let excluded = of(&self.exclude)?;
-        Ok(selected.difference(&excluded).copied().collect())
-    }
-
-    /// The relations that are meant: all without a word.
-    pub fn of(&self, warehouse: &Warehouse) -> Result<Selected> {
-        let graph = Graph::of(warehouse);
-        let mut selected = match self.select.is_empty() {
-            true => graph.nodes.keys().map(|name| (*name).clone()).collect(),
-            false => graph.union(&self.select)?,
-        };
-        for name in graph.union(&self.exclude)? {
-            selected.remove(&name);
-        }
-        Ok(selected)
-    }
+    Ok(selected)
 }
 
 /// What a relation is.

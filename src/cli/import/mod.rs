@@ -39,6 +39,9 @@ pub(super) struct Tables {
 
 /// Draw up a spec from the tables of the source
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    medallion import --output spec/shop/spec.toml\n  \
+    medallion import --schema shop --table 'order*'")]
 pub(super) struct Import {
     #[command(flatten)]
     tables: Tables,

@@ -17,10 +17,14 @@ use crate::finding::Findings;
 use crate::model::{self, Warehouse};
 use crate::plan::hazard;
 
-/// What the next migration would do, statement by statement, with hazards
+/// Say what the next migration would do, statement by statement, with what each could break or block
 ///
 /// With the warehouse's DATABASE_URL it says as well how many rows and bytes each statement touches.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    medallion plan\n  \
+    medallion plan --format sql\n  \
+    medallion plan --base main --format markdown")]
 pub(super) struct Plan {
     /// How it is shown
     #[arg(long, value_enum, default_value_t = Format::Human)]
