@@ -32,13 +32,6 @@ FROM (
         FROM "bronze"."br_events" AS "change"
         CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("event_id" text)
         WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
-            SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_events'
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
         ORDER BY "found"."event_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("event_id" text, "at" timestamptz, "session" text, "user" integer, "product" integer, "type" text, "url" text)
@@ -89,13 +82,6 @@ FROM (
         CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("event_id" text)
         WHERE "change"."op" <> 'T'
         AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
-            SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_events'
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
         ORDER BY "found"."event_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("event_id" text, "at" timestamptz, "session" text, "user" integer, "product" integer, "type" text, "url" text)

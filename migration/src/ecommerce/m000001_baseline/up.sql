@@ -1254,7 +1254,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_customers'
+            WHERE "misfit"."relation" IN ('silver.dim_customers_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1306,7 +1306,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_customers'
+            WHERE "misfit"."relation" IN ('silver.dim_customers_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1368,13 +1368,6 @@ FROM (
         FROM "bronze"."br_events" AS "change"
         CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("event_id" text)
         WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
-            SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_events'
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
         ORDER BY "found"."event_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("event_id" text, "at" timestamptz, "session" text, "user" integer, "product" integer, "type" text, "url" text)
@@ -1425,13 +1418,6 @@ FROM (
         CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("event_id" text)
         WHERE "change"."op" <> 'T'
         AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
-            SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_events'
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
         ORDER BY "found"."event_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
     ) AS "last"
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("event_id" text, "at" timestamptz, "session" text, "user" integer, "product" integer, "type" text, "url" text)
@@ -1492,7 +1478,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_order_items'
+            WHERE "misfit"."relation" IN ('silver.fact_orders')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1549,7 +1535,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_order_items'
+            WHERE "misfit"."relation" IN ('silver.fact_orders')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1610,7 +1596,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_orders'
+            WHERE "misfit"."relation" IN ('medallion.lookup_orders_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1662,7 +1648,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_orders'
+            WHERE "misfit"."relation" IN ('medallion.lookup_orders_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1720,7 +1706,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_products'
+            WHERE "misfit"."relation" IN ('silver.dim_products_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1772,7 +1758,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_products'
+            WHERE "misfit"."relation" IN ('silver.dim_products_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -3134,5 +3120,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    '9b5248267131c95c62030f26541ca6aa11b0675f97f9e6942416d1372da5fe8f'
+    '924baf53047271a7e0cc1cac0274709ad0ba1e5da4ae3615fa7c93f11666d0e1'
 );
