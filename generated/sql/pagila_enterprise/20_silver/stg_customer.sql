@@ -35,7 +35,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_customer_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_customer_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -92,7 +92,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_customer_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_customer_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )

@@ -40,7 +40,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_film_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_film_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -102,7 +102,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_film_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_film_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )

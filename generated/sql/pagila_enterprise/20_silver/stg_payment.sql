@@ -32,7 +32,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_payment_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_payment')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -86,7 +86,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_payment_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_payment')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )

@@ -31,7 +31,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_staff_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_staff_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -84,7 +84,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_staff_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_staff_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )

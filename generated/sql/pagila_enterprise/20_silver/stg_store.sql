@@ -26,7 +26,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_store_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_store_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -74,7 +74,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_store_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_store_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )

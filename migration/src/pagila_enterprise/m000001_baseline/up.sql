@@ -1471,7 +1471,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_customer_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_customer_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1528,7 +1528,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_customer_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_customer_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1598,7 +1598,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_film_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_film_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1660,7 +1660,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_film_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_film_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1716,7 +1716,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_inventory_batch'
+            WHERE "misfit"."relation" IN ('medallion.lookup_inventory_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1762,7 +1762,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_inventory_batch'
+            WHERE "misfit"."relation" IN ('medallion.lookup_inventory_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1822,7 +1822,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_payment_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_payment')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1876,7 +1876,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_payment_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_payment')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1943,7 +1943,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_rental_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_rental')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2003,7 +2003,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_rental_batch'
+            WHERE "misfit"."relation" IN ('star_silver.fact_rental')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2065,7 +2065,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_staff_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_staff_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2118,7 +2118,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_staff_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_staff_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2172,7 +2172,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_store_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_store_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -2220,7 +2220,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'batch_bronze.br_store_batch'
+            WHERE "misfit"."relation" IN ('star_silver.dim_store_hist')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -5543,5 +5543,5 @@ TO "pagila_enterprise_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila_enterprise',
-    '57da78cf10dd2d23fef54b2db9129d54324ab5a73196b4ba133fcb3c3a695b4d'
+    '8b3ec32c1aac8e83e4f29f868869a86af5978c79cbabf60b7b15556dba56e1c6'
 );
