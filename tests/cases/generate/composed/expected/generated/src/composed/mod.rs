@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "cb3b31f978c632c1a4e3b61c6187b92a40fff962c067907cc750eb8fc3bf1e69";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "18101f895378c87794e156bc278d5dea95807c820a40c8ee0f9a000248d13691";
+pub const OBJECTS_HASH: &str = "2a02d52a7c57184f7cbf09a1dc24459a154135f9e70dd8c1425bc0b0a2a76955";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

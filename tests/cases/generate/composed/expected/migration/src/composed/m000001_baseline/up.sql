@@ -1129,7 +1129,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_sale'
+            WHERE "misfit"."relation" IN ('silver.fact_sale')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1178,7 +1178,7 @@ FROM (
         AND NOT EXISTS (
             SELECT
             FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."landing" = 'bronze.br_sale'
+            WHERE "misfit"."relation" IN ('silver.fact_sale')
             AND "misfit"."lsn" = "change"."lsn"
             AND "misfit"."seq" = "change"."seq"
         )
@@ -1942,5 +1942,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'composed',
-    '18101f895378c87794e156bc278d5dea95807c820a40c8ee0f9a000248d13691'
+    '2a02d52a7c57184f7cbf09a1dc24459a154135f9e70dd8c1425bc0b0a2a76955'
 );
