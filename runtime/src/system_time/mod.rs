@@ -45,9 +45,19 @@ pub fn rewrite(warehouse: &Warehouse, sql: &str) -> Result<Question> {
                 question.times.push(Time { sql: time.sql.clone(), earliest: index == 0 });
             }
         }
+        let table = apart(&question.sql[..clause.place.start], table, &question.sql[clause.place.end..]);
         question.sql.replace_range(clause.place, &table);
     }
     Ok(question)
+}
+
+/// A text between two others, none of whose words runs into theirs: `FROM"x"` has no space, and neither has `'now'WHERE`.
+fn apart(before: &str, text: String, after: &str) -> String {
+    let is_word = |one: Option<char>| one.is_some_and(|one| one.is_alphanumeric() || "_$".contains(one));
+    let space = |one, other| if is_word(one) && is_word(other) { " " } else { "" };
+    let (first, last) = (text.chars().next(), text.chars().next_back());
+    let (before, after) = (space(before.chars().next_back(), first), space(last, after.chars().next()));
+    format!("{before}{text}{after}")
 }
 
 fn table(relation: &Versioned<'_>, clause: &Clause) -> String {
