@@ -17,6 +17,7 @@ mod keeping;
 #[cfg(target_os = "linux")]
 mod large;
 mod lineage;
+mod neighbours;
 mod notebook;
 mod operate;
 mod orders;

@@ -1,4 +1,4 @@
-//! `medallion docs`: one HTML page that explains the warehouse. Needs no database; where it is given one, the page
+//! `medallion docs`: one HTML page that explains the warehouse, or what dbt is told of it. Needs no database; where it is given one, the page
 //! tells of runs and freshness as well, and of the results that `medallion test --results` has left.
 
 use std::collections::BTreeMap;
@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::workspace::Workspace;
 use super::{Error, check, live, read};
+use crate::emit::dbt;
 use crate::emit::page::{self, Fresh, Observed, Run, TestResult};
 use crate::model::{self, Warehouse};
 use crate::output;
@@ -18,19 +19,43 @@ use crate::output;
 /// Write a page that explains the warehouse: lineage, columns, SQL, tests, runs
 ///
 /// The page is one HTML file that needs no network. With the warehouse's DATABASE_URL it shows runs and freshness as
-/// well, and the last results of the tests where `medallion test --results target` has written them.
+/// well, and the last results of the tests where `medallion test --results target` has written them. For dbt it is a file of
+/// sources and exposures, for the models of a project that builds on silver and gold.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     medallion docs\n  \
     medallion docs --output public/index.html")]
 pub(super) struct Docs {
-    /// The file to write; target/docs/<warehouse>.html without
+    /// Who reads it
+    #[arg(long = "for", value_enum, value_name = "READER", default_value_t)]
+    reader: Reader,
+
+    /// The file to write; target/docs/<warehouse>.html without, or .yml
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
     /// Results of tests as `medallion test --results` writes them
     #[arg(long, value_name = "FILE", default_value = "target/run_results.json")]
     results: PathBuf,
+}
+
+/// Who reads what is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Reader {
+    /// People, in a browser
+    #[default]
+    People,
+    /// dbt, in a project of its own
+    Dbt,
+}
+
+impl Reader {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::People => "html",
+            Self::Dbt => "yml",
+        }
+    }
 }
 
 impl Docs {
@@ -49,21 +74,30 @@ pub(super) fn run(workspace: &Workspace, docs: &Docs) -> Result<ExitCode, Error>
             return Ok(ExitCode::from(1));
         }
     };
+    let text = match docs.reader {
+        Reader::People => page::page(&warehouse, &observed(workspace, docs, &warehouse)?),
+        Reader::Dbt => dbt::schema(&warehouse),
+    };
+    let path = docs.output.clone().unwrap_or_else(|| {
+        let file = format!("{}.{}", warehouse.name, docs.reader.extension());
+        workspace.root.join("target/docs").join(file)
+    });
+    output::replace_file(&path, &text)?;
+    let shown = path.strip_prefix(".").unwrap_or(&path);
+    check::answer(&format!("{}\n", shown.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is there to tell beside the spec.
+fn observed(workspace: &Workspace, docs: &Docs, warehouse: &Warehouse) -> Result<Observed, Error> {
     let mut observed = Observed::default();
-    results(&workspace.root.join(&docs.results), &warehouse, &mut observed)?;
+    results(&workspace.root.join(&docs.results), warehouse, &mut observed)?;
     if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())
         && let Err(why) = ask(&url, &mut observed)
     {
         eprintln!("the page is without runs and freshness: {why}");
     }
-    let path = docs.output.clone().unwrap_or_else(|| {
-        let file = format!("{}.html", warehouse.name);
-        workspace.root.join("target/docs").join(file)
-    });
-    output::replace_file(&path, &page::page(&warehouse, &observed))?;
-    let shown = path.strip_prefix(".").unwrap_or(&path);
-    check::answer(&format!("{}\n", shown.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(observed)
 }
 
 /// Results that are there; none are fine, and those of another warehouse are none.

@@ -18,6 +18,7 @@ mod migrate_verify;
 mod new;
 mod plan;
 pub mod read;
+mod schedule;
 pub mod schema;
 mod seeded;
 mod workspace;
@@ -81,6 +82,8 @@ enum Verb {
     Import(import::Import),
     /// Write a page that explains the warehouse: lineage, columns, SQL, tests, runs
     Docs(docs::Docs),
+    /// Write job definitions for Airflow, Dagster, cron, systemd or Kubernetes
+    Schedule(schedule::Schedule),
     /// Print the JSON Schema of the spec, for editors
     Schema(schema::Schema),
     /// Start, stop or open the embedded PostgreSQL of this checkout
@@ -161,6 +164,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
     if let Verb::Docs(docs) = verb {
         verb = Verb::Docs(docs.settled());
     }
+    if let Verb::Schedule(schedule) = verb {
+        verb = Verb::Schedule(schedule.settled());
+    }
     let workspace = Workspace::enter(spec)?;
     match verb {
         Verb::Check(verb) => {
@@ -174,6 +180,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
         Verb::Plan(verb) => plan::run(&workspace, &verb),
         Verb::Import(verb) => import::run(&workspace, &verb),
         Verb::Docs(verb) => docs::run(&workspace, &verb),
+        Verb::Schedule(verb) => schedule::run(&workspace, &verb),
         Verb::Db(verb) => db::run(&workspace, verb),
         Verb::Warehouse(_) => {
             hand_over::run(&workspace, warehouse_binary.as_deref(), &handed_over(std::env::args_os()))

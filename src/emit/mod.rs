@@ -2,10 +2,12 @@
 //! same model gives the same bytes on every machine. A valid model always renders. Knows no disk, no
 //! database, and no spec but by the name that the mark gives.
 
+pub mod dbt;
 mod evolution;
 pub mod lineage;
 pub mod page;
 mod rust;
+pub mod schedule;
 mod shape;
 mod sql;
 

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub use observed::{Fresh, Observed, Run, TestResult};
 
 use self::relation::Relation;
+pub(super) use self::relation::{Column, all as relations, rule};
 use super::lineage::{self, Layer, Lineage};
 use crate::model::Warehouse;
 

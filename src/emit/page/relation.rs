@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// A relation, as it is shown.
-pub(super) struct Relation {
+pub(in crate::emit) struct Relation {
     pub(super) number: usize,
     pub(super) title: String,
     /// What stands behind `#/` to show it.
@@ -18,10 +18,10 @@ pub(super) struct Relation {
     pub(super) schema: String,
     pub(super) layer: Layer,
     pub(super) kind: &'static str,
-    pub(super) description: Option<String>,
+    pub(in crate::emit) description: Option<String>,
     /// What else is to be known, a sentence each, in parts: whether one is a name, and its text.
     pub(super) facts: Vec<Vec<(bool, String)>>,
-    pub(super) columns: Vec<Column>,
+    pub(in crate::emit) columns: Vec<Column>,
     pub(super) tests: Vec<Test>,
     /// The query that defines it.
     pub(super) definition: Option<String>,
@@ -35,18 +35,20 @@ pub(super) struct Relation {
 }
 
 /// A column, as it is shown.
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) data_type: String,
+#[derive(Clone)]
+pub(in crate::emit) struct Column {
+    pub(in crate::emit) name: String,
+    pub(in crate::emit) data_type: String,
     pub(super) nullable: bool,
     pub(super) role: &'static str,
-    pub(super) description: Option<String>,
+    pub(in crate::emit) description: Option<String>,
     /// What it is made of.
     pub(super) from: Vec<From>,
     pub(super) path: String,
 }
 
 /// Something that a column comes from.
+#[derive(Clone)]
 pub(super) struct From {
     pub(super) path: String,
     pub(super) said: String,
@@ -72,7 +74,7 @@ impl Relation {
 }
 
 /// What is shown of everything in the lineage, in its order.
-pub(super) fn all(warehouse: &Warehouse, lineage: &Lineage, observed: &Observed) -> Vec<Relation> {
+pub(in crate::emit) fn all(warehouse: &Warehouse, lineage: &Lineage, observed: &Observed) -> Vec<Relation> {
     let scripts = sql::scripts(warehouse);
     let script = |folder: &str, name: &Name| {
         let script = scripts.iter().find(|one| one.folder == folder && one.object == name.name)?;
@@ -460,7 +462,7 @@ fn shown(test: &DataTest, result: Option<&TestResult>) -> Test {
 }
 
 /// A rule in words.
-fn rule(rule: &Rule) -> String {
+pub(in crate::emit) fn rule(rule: &Rule) -> String {
     let names = |names: &[String]| names.join(", ");
     match rule {
         Rule::Unique(columns) => format!("{} unique", names(columns)),

@@ -1,0 +1,50 @@
+//! A line for cron, which knows no tasks: one verb after the other. Knows no other scheduler.
+
+use askama::Template;
+
+use super::{Job, Names, Task, render, run};
+use crate::emit::FileSet;
+use crate::model::Warehouse;
+
+#[derive(Template)]
+#[template(path = "schedule/crontab", escape = "none")]
+struct Crontab {
+    description: Option<String>,
+    zone: String,
+    cron: String,
+    line: String,
+}
+
+pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files: &mut FileSet) {
+    let name = Names::new('-', 60).make(&warehouse.name);
+    let command: Vec<String> = super::command(warehouse, job).map(shell).collect();
+    let command = command.join(" ");
+    let run = run().join(" ");
+    let mut verbs = format!("{command} {run} 2>&1");
+    if tasks.iter().any(|task| !task.tests.is_empty()) {
+        verbs += &format!(" && {command} test 2>&1");
+    }
+    let line = format!(
+        "set -a; . \"$HOME/.config/medallion/{name}.env\"; said=$({verbs}) || printf '%s\\n' \"$said\""
+    );
+    let crontab = Crontab {
+        description: warehouse.description.as_deref().map(super::remarked),
+        zone: match warehouse.time_zone.as_str() {
+            "UTC" => String::new(),
+            zone => format!(", which need not be {zone}"),
+        },
+        cron: job.cron.to_string(),
+        // Cron ends a command at a percent sign.
+        line: line.replace('%', "\\%"),
+    };
+    files.add(format!("{name}.crontab"), render(&crontab));
+}
+
+/// A word for the shell.
+fn shell(word: &str) -> String {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "_-./:@,+".contains(one);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}

@@ -1,0 +1,90 @@
+//! Definitions for Dagster: an asset a relation, a check a test. Knows no other scheduler.
+
+use askama::Template;
+
+use super::{Job, Names, RETRIES, Task, listed, quoted, render, run};
+use crate::emit::FileSet;
+use crate::emit::page::rule;
+use crate::model::Warehouse;
+
+const LONGEST: usize = 200;
+
+#[derive(Template)]
+#[template(path = "schedule/dagster.py", escape = "none")]
+struct Definitions<'a> {
+    description: Option<String>,
+    program: &'a str,
+    command: String,
+    relations: Vec<Relation>,
+    tests: Vec<Test>,
+    retries: u32,
+    name: String,
+    publish: String,
+    look: String,
+    run: String,
+    prefix: String,
+    cron: String,
+    time_zone: String,
+}
+
+/// All of it as Python writes it.
+struct Relation {
+    key: String,
+    reads: String,
+    layer: String,
+    doc: String,
+}
+
+/// All of it as Python writes it.
+struct Test {
+    name: String,
+    check: String,
+    key: String,
+    blocking: &'static str,
+    doc: String,
+}
+
+pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files: &mut FileSet) {
+    let name = Names::new('_', LONGEST).make(&warehouse.name);
+    let mut names = Names::new('_', LONGEST);
+    let keys: Vec<String> = tasks
+        .iter()
+        .map(|task| {
+            let schema = Names::new('_', LONGEST).make(&task.relation.schema);
+            // A name is the whole warehouse's, whatever its schema.
+            listed([name.as_str(), &schema, &names.make(&task.relation.name)])
+        })
+        .collect();
+    let relations = tasks.iter().zip(&keys).map(|(task, key)| Relation {
+        key: key.clone(),
+        reads: task.after.iter().map(|place| format!("[{}]", keys[*place])).collect::<Vec<_>>().join(", "),
+        layer: quoted(task.layer),
+        doc: quoted(task.description.unwrap_or_default()),
+    });
+    let mut checks = Names::new('_', LONGEST);
+    let tests =
+        tasks.iter().zip(&keys).flat_map(|(task, key)| task.tests.iter().map(move |test| (test, key)));
+    let tests = tests.map(|(test, key)| Test {
+        name: quoted(&test.name),
+        check: quoted(&checks.make(&test.name)),
+        key: key.clone(),
+        blocking: if test.error_above.is_some() { "True" } else { "False" },
+        doc: quoted(&test.description.clone().unwrap_or_else(|| rule(&test.rule))),
+    });
+    let definitions = Definitions {
+        description: warehouse.description.as_deref().map(super::remarked),
+        program: &job.program,
+        command: listed(super::command(warehouse, job)),
+        relations: relations.collect(),
+        tests: tests.collect(),
+        retries: RETRIES,
+        publish: quoted(&format!("{name}_publish")),
+        look: quoted(&format!("{name}_tests")),
+        name: quoted(&name),
+        run: listed(run().iter().map(String::as_str)),
+        prefix: quoted(&format!("test.{}.", warehouse.name)),
+        cron: quoted(&job.cron.to_string()),
+        time_zone: quoted(&warehouse.time_zone),
+    };
+    files.add(format!("{name}.py"), render(&definitions));
+}
