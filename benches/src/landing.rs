@@ -112,7 +112,12 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
 async fn open(server: &Server, warehouse: &Warehouse) -> Result<Place, Error> {
     server.ensure_database("shop")?;
     server.ensure_database("warehouse")?;
-    let place = Place { source: server.url("shop"), warehouse: server.url("warehouse"), embedded: None };
+    let place = Place {
+        source: server.url("shop"),
+        warehouse: server.url("warehouse"),
+        bronze: None,
+        embedded: None,
+    };
     for script in [warehouse.scripts.source, warehouse.scripts.sample].into_iter().flatten() {
         script::execute(Database::Source, &place.source, "script.sql", script).await?;
     }

@@ -82,7 +82,8 @@ async fn at(rate: u64, together: u64, seconds: u64, size: Size) -> Result<Vec<Li
 async fn open(shop: &Server, target: &Server) -> Result<Place, Error> {
     shop.ensure_database("shop")?;
     target.ensure_database("warehouse")?;
-    let place = Place { source: shop.url("shop"), warehouse: target.url("warehouse"), embedded: None };
+    let place =
+        Place { source: shop.url("shop"), warehouse: target.url("warehouse"), bronze: None, embedded: None };
     execute("ALTER SYSTEM SET track_commit_timestamp = on", &mut session(&place.warehouse).await?).await?;
     target.stop()?;
     target.start()?;

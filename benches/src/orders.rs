@@ -176,7 +176,8 @@ fn by_log() -> Warehouse {
 async fn open(name: &'static str, descriptor: Warehouse, from: &Server, to: &Server) -> Result<Way, Error> {
     let database = name.replace(' ', "_");
     to.ensure_database(&database)?;
-    let place = Place { source: from.url("shop"), warehouse: to.url(&database), embedded: None };
+    let place =
+        Place { source: from.url("shop"), warehouse: to.url(&database), bronze: None, embedded: None };
     migrate::up(&descriptor, &place).await?;
     run::run(&descriptor, &place, &mut Silent).await?;
     Ok(Way { name, descriptor, place, seconds: Vec::new(), log: None })

@@ -45,7 +45,12 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
     // The first time warms.
     for run in 0..=scale.runs {
         server.ensure_database("warehouse")?;
-        let place = Place { source: source.clone(), warehouse: server.url("warehouse"), embedded: None };
+        let place = Place {
+            source: source.clone(),
+            warehouse: server.url("warehouse"),
+            bronze: None,
+            embedded: None,
+        };
         let mut target = session(&place.warehouse).await?;
         let warehouse = made(SPEC, &mut target).await?;
         execute("CHECKPOINT", &mut target).await?;

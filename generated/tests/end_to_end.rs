@@ -5,6 +5,7 @@
 
 mod support;
 
+mod apart;
 mod chaos;
 mod demo;
 mod differed;

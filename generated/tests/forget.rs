@@ -12,11 +12,11 @@ use crate::support::program::{self, command_on};
 use crate::support::{Shop, compare, laws, staff};
 
 /// What is only known of the subject: of a customer who moved and married, and of an address.
-const OF_CUSTOMER: [&str; 3] = ["Zebedina", "Quillfeather", "Umbleworth"];
+pub const OF_CUSTOMER: [&str; 3] = ["Zebedina", "Quillfeather", "Umbleworth"];
 const OF_ADDRESS: [&str; 2] = ["Hollowmere", "Wexcombe"];
 
 /// Two stores' worth of a shop: customer 1 and address 3 are to be forgotten.
-const STOCK: &str = "
+pub const STOCK: &str = "
     INSERT INTO country (country) VALUES ('Country');
     INSERT INTO city (city, country_id) VALUES ('City', 1);
     INSERT INTO address (address, district, city_id, phone)
@@ -34,7 +34,7 @@ const STOCK: &str = "
 ";
 
 /// Both move, one by one, and the first one's rows of the source go.
-const LEAVE: &str = "
+pub const LEAVE: &str = "
     DELETE FROM payment WHERE customer_id = 1;
     DELETE FROM rental WHERE customer_id = 1;
     DELETE FROM customer WHERE customer_id = 1;
@@ -89,7 +89,7 @@ fn assert_ended(output: &Output, code: i32, says: &str) {
 }
 
 /// Every table of the database that says a word, the server's own included.
-async fn tables_that_say(session: &mut PgConnection, words: &[&str]) -> Vec<String> {
+pub async fn tables_that_say(session: &mut PgConnection, words: &[&str]) -> Vec<String> {
     let tables = compare::rows(
         session,
         "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE relkind IN ('r', 'm') AND relpersistence <> 't'",

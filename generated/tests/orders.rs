@@ -229,7 +229,8 @@ async fn place(server: &Server, name: &str, descriptor: &Warehouse) -> Place {
     let [source, target] = ["source", "warehouse"].map(|what| format!("{name}_{what}"));
     server.ensure_database(&source).unwrap();
     server.ensure_database(&target).unwrap();
-    let place = Place { source: server.url(&source), warehouse: server.url(&target), embedded: None };
+    let place =
+        Place { source: server.url(&source), warehouse: server.url(&target), bronze: None, embedded: None };
     for (file, sql) in [
         ("source.sql", descriptor.scripts.source.unwrap()),
         ("sample.sql", descriptor.scripts.sample.unwrap()),

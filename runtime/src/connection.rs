@@ -16,6 +16,8 @@ pub enum Database {
     Source,
     /// The database that holds the warehouse.
     Warehouse,
+    /// The database that changes land in, where bronze stands apart.
+    Bronze,
 }
 
 impl Database {
@@ -24,6 +26,7 @@ impl Database {
         match self {
             Self::Source => "SOURCE_DATABASE_URL",
             Self::Warehouse => "DATABASE_URL",
+            Self::Bronze => "BRONZE_DATABASE_URL",
         }
     }
 
@@ -32,6 +35,7 @@ impl Database {
         match self {
             Self::Source => "source",
             Self::Warehouse => "warehouse",
+            Self::Bronze => "bronze database",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod answer;
+pub mod apart;
 pub mod apply;
 pub mod capture;
 pub mod cli;

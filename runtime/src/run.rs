@@ -21,7 +21,7 @@ use crate::refresh::Refreshed;
 use crate::retain::{self, Retained};
 use crate::round::{self, Published, Round, Waits};
 use crate::staging::Staging;
-use crate::{files, lock, migrate, record};
+use crate::{apart, files, forget, lock, migrate, record};
 
 /// What a run did.
 #[derive(Clone, Debug, Default)]
@@ -175,9 +175,15 @@ async fn attempt(
     // Whoever had the lock may have migrated.
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
+    let mut bronze = apart::open(warehouse, place).await?;
+    if let Some(bronze) = &mut bronze {
+        forget::finish(warehouse, &mut target, bronze).await?;
+        apart::tell(&mut target, bronze).await?;
+    }
     let record = record::begin(warehouse, &mut target).await?;
+    let sessions = Sessions { target: &mut target, bronze: bronze.as_mut() };
     let outcome = match begun.reach(warehouse, place).await {
-        Ok(()) => pipeline(warehouse, place, whole, &mut target, &mut begun.landed, progress).await,
+        Ok(()) => pipeline(warehouse, place, whole, sessions, &mut begun.landed, progress).await,
         Err(error) => Err(error),
     };
     match &outcome {
@@ -193,20 +199,30 @@ async fn attempt(
     outcome
 }
 
+/// Where changes land, if that is another database, and where the rest is.
+struct Sessions<'a> {
+    target: &'a mut PgConnection,
+    bronze: Option<&'a mut PgConnection>,
+}
+
 async fn pipeline(
     warehouse: &Warehouse,
     place: &Place,
     whole: &BTreeSet<Name>,
-    target: &mut PgConnection,
+    Sessions { target, mut bronze }: Sessions<'_>,
     landed: &mut BTreeMap<Name, u64>,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
     let started = Instant::now();
+    let lands = match &mut bronze {
+        Some(bronze) => &mut **bronze,
+        None => &mut *target,
+    };
     let mut landing = Landing { progress: &mut *progress, landed: &mut *landed };
-    let mut captured = capture::capture_at(warehouse, place, target, &mut landing).await?;
+    let mut captured = capture::capture_at(warehouse, place, lands, &mut landing).await?;
     if warehouse.has_feeds() {
         let storage = files::Storage::from_environment(warehouse.name)?;
-        files::land(warehouse, storage, target, &mut landing, &mut captured).await?;
+        files::land(warehouse, storage, lands, &mut landing, &mut captured).await?;
     }
     captured.landed.clone_from(landed);
     for finding in &captured.findings {

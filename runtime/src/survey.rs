@@ -11,7 +11,7 @@ use crate::connection::{self, Database};
 use crate::descriptor::{Name, Storage, Warehouse};
 use crate::error::{During as _, Result};
 use crate::place::Place;
-use crate::{migrate, quote};
+use crate::{apart, migrate, quote};
 
 /// How things stand.
 #[derive(Debug, Default, Serialize)]
@@ -153,7 +153,8 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
     match migrate::check(warehouse, &mut target).await {
         Ok(()) => {
             survey.landed = landed(warehouse, &mut target).await?;
-            survey.relations = relations(warehouse, &mut target).await?;
+            let mut bronze = apart::look(warehouse, place).await?;
+            survey.relations = relations(warehouse, &mut target, bronze.as_mut()).await?;
             survey.runs = runs(&mut target).await?;
             survey.files = crate::files::standing(warehouse, &mut target).await?;
         }
@@ -320,14 +321,23 @@ async fn landed(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Opti
     }))
 }
 
-async fn relations(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<Relation>> {
+async fn relations(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    mut landing_in: Option<&mut PgConnection>,
+) -> Result<Vec<Relation>> {
     let stored = |storage: &Storage| !matches!(storage, Storage::View);
     let bronze = warehouse.landings.iter().map(|landing| ("bronze", &landing.table));
     let silver = warehouse.silver.iter().map(|silver| ("silver", &silver.table));
     let gold = warehouse.marts.iter().filter(|mart| stored(&mart.storage)).map(|mart| ("gold", &mart.table));
     let mut relations = Vec::new();
     for (layer, name) in bronze.chain(silver).chain(gold) {
-        relations.push(relation(layer, name, target).await?);
+        // Where bronze stands apart, it is counted there.
+        let stands_in = match &mut landing_in {
+            Some(session) if layer == "bronze" => &mut **session,
+            _ => &mut *target,
+        };
+        relations.push(relation(layer, name, stands_in).await?);
     }
     Ok(relations)
 }

@@ -67,7 +67,7 @@ async fn bench(name: &str) -> (Warehouse, Place, PgConnection) {
     server.ensure_database(&name).unwrap();
     let url = server.url(&name);
     let warehouse = warehouse();
-    let place = Place { source: url.clone(), warehouse: url.clone(), embedded: None };
+    let place = Place { source: url.clone(), warehouse: url.clone(), bronze: None, embedded: None };
     migrate::up(&warehouse, &place).await.unwrap_or_else(|error| panic!("{error}"));
     let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
     connection.execute(GOOD).await.unwrap();

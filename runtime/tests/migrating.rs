@@ -141,7 +141,7 @@ async fn database(name: &str) -> (Place, PgConnection) {
     server.ensure_database(name).unwrap();
     let url = server.url(name);
     let session = PgConnection::connect(&url).await.unwrap();
-    (Place { source: url.clone(), warehouse: url, embedded: None }, session)
+    (Place { source: url.clone(), warehouse: url, bronze: None, embedded: None }, session)
 }
 
 /// A session that reads the table and does not end.

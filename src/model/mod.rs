@@ -60,6 +60,9 @@ pub struct Warehouse {
     pub enums: Vec<Enum>,
     /// Landing tables, those of lookups included.
     pub landings: Vec<Landing>,
+    /// Whether these stand in a database of their own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bronze_apart: bool,
     /// Views of what has landed, in order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stagings: Vec<Staging>,

@@ -4,6 +4,7 @@
 
 mod alert;
 mod at;
+mod bronze;
 mod by_source;
 mod calendar;
 mod dress;
@@ -22,6 +23,7 @@ mod written;
 
 pub use alert::Alerts;
 pub use at::{At, OneOrMany};
+pub use bronze::{Bronze, BronzeDatabase};
 pub use by_source::BySource;
 pub use calendar::Calendar;
 pub use dress::{Change, CurrentEnd, ShownAs, SurrogateKey, SurrogateMade, Which};

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::dress::{Change, ShownAs, SurrogateKey, Which};
 use super::mart::Mart;
-use super::{Alerts, At, Calendar, Feed, Scalar, Snapshot, Staging};
+use super::{Alerts, At, Bronze, Calendar, Feed, Scalar, Snapshot, Staging};
 
 /// Describes one medallion warehouse on PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct Warehouse {
     /// Where changes come from.
     #[serde(default)]
     pub source: Source,
+    /// Where they land.
+    #[serde(default)]
+    pub bronze: Bronze,
     /// The roles that the migration makes, with what each may do.
     #[serde(default)]
     pub roles: Roles,

@@ -81,7 +81,7 @@ impl Life {
         psql(&warehouse, &migration(&files, 1, "up.sql"));
         Self {
             runtime: Runtime::new().unwrap(),
-            place: Place { source, warehouse, embedded: None },
+            place: Place { source, warehouse, bronze: None, embedded: None },
             slot: format!("lived_{number}"),
             history,
             times: Vec::new(),

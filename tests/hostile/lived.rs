@@ -155,7 +155,7 @@ impl<'n> Shop<'n> {
             server.ensure_database(name).unwrap();
         }
         let [source, target] = databases.clone().map(|name| server.url(&name));
-        let place = Place { source, warehouse: target, embedded: None };
+        let place = Place { source, warehouse: target, bronze: None, embedded: None };
         let slot = format!("hostile_{number}");
         let model =
             said::load(names, &slot).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));

@@ -57,7 +57,12 @@ impl Shop {
     async fn of(server: &Server, source: &str, name: &str) -> Self {
         let target = format!("{name}_warehouse");
         server.ensure_database(&target).unwrap();
-        let place = Place { source: server.url(source), warehouse: server.url(&target), embedded: None };
+        let place = Place {
+            source: server.url(source),
+            warehouse: server.url(&target),
+            bronze: None,
+            embedded: None,
+        };
         let mut descriptor = warehouse::pagila::warehouse();
         // A slot's name is the whole server's, and the tests share one.
         descriptor.source.slot = format!("{}_{name}", descriptor.source.slot);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::{Evolved, Purpose, Repair, Step, Waiting, Window};
+use crate::apart;
 use crate::descriptor::{LookupTime, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -75,7 +76,8 @@ pub async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Resul
 /// Whether anything waits.
 pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<bool> {
     let due = Due::read(warehouse, connection).await?;
-    let late = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
+    let late = format!("SELECT count(*) FROM {} AS late", apart::late_changes(warehouse));
+    let late = statement::scalar(connection, &late, &[]).await?;
     let waits = |silver: &Silver| {
         let mark = due.mark(silver);
         mark.lsn < due.to_lsn || mark.journal_id < due.journal_id(silver) || due.passed(silver).is_some()
@@ -151,6 +153,7 @@ impl Due {
             purpose: Purpose::Apply,
             waiting: Waiting::default(),
             since: self.evolved.since(silver),
+            late_changes: apart::late_changes(warehouse),
             staging,
         }
     }

@@ -11,7 +11,7 @@ use super::{Due, Evolved};
 use crate::descriptor::{ColumnFrom, Filter, Input, Name, Silver, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::progress::count;
-use crate::{quote, statement};
+use crate::{apart, quote, statement};
 
 /// Whether an apply may have failed by a value that cannot be computed.
 pub fn may_be(warehouse: &Warehouse, error: &Error) -> bool {
@@ -108,9 +108,10 @@ pub async fn set_aside(
         let waits = match anew.contains(&silver.table) {
             true => "true".to_owned(),
             false => format!(
-                "(change.lsn > {} OR EXISTS (SELECT FROM medallion.late_change AS late WHERE late.relation = {} \
+                "(change.lsn > {} OR EXISTS (SELECT FROM {} AS late WHERE late.relation = {} \
                  AND late.lsn = change.lsn AND late.seq = change.seq))",
                 due.mark(silver).lsn,
+                apart::late_changes(warehouse),
                 quote::literal(&silver.feed.to_string())
             ),
         };

@@ -126,6 +126,8 @@ pub(crate) struct Step<'a> {
     pub waiting: Waiting,
     /// The positions up to which columns are NULL: those that came later without their past.
     pub since: BTreeMap<String, i64>,
+    /// The notes of late changes that wait for the next apply.
+    pub late_changes: String,
     pub staging: &'a Staging,
 }
 

@@ -188,8 +188,9 @@ fn without_waiting(step: &Step<'_>, alias: &str) -> String {
     match step.purpose {
         Purpose::Apply => String::new(),
         Purpose::Verify => format!(
-            " AND NOT EXISTS (SELECT FROM medallion.late_change AS late WHERE late.relation = {} \
+            " AND NOT EXISTS (SELECT FROM {} AS late WHERE late.relation = {} \
              AND late.lsn = {alias}.lsn AND late.seq = {alias}.seq)",
+            step.late_changes,
             quote::literal(&step.silver.feed.to_string())
         ),
     }

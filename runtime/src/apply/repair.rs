@@ -9,6 +9,7 @@ use super::landed::single_keys;
 use super::merge::{AS_PLANNED, WHERE_IT_STANDS};
 use super::own::key_list;
 use super::{Context, Due, LookupSource, Repair, Step, state};
+use crate::apart;
 use crate::descriptor::{Name, SilverKind, Tracking, Warehouse};
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -23,12 +24,15 @@ pub async fn take_late(
 ) -> Result<BTreeSet<String>> {
     let passed: BTreeMap<&Name, i64> =
         warehouse.silver.iter().filter_map(|silver| Some((&silver.feed, due.passed(silver)?))).collect();
-    let noted = statement::scalar(connection, "SELECT count(*) FROM medallion.late_change", &[]).await?;
+    let late_changes = apart::late_changes(warehouse);
+    let noted =
+        statement::scalar(connection, &format!("SELECT count(*) FROM {late_changes} AS late"), &[]).await?;
     let earlier = earlier(warehouse, due);
     if noted == 0 && passed.is_empty() && earlier.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut queries = vec!["SELECT relation, lsn, seq\nFROM medallion.late_change".to_owned()];
+    apart::drop_taken(warehouse, connection).await?;
+    let mut queries = vec![format!("SELECT relation, lsn, seq\nFROM {late_changes} AS late")];
     // What others have landed there is repaired once more, to what it is.
     queries.extend(passed.into_iter().map(|(feed, after_lsn)| {
         let (relation, table) = (quote::literal(&feed.to_string()), quote::name(feed));
@@ -37,12 +41,7 @@ pub async fn take_late(
     queries.extend(earlier);
     let sql = format!("CREATE TEMPORARY TABLE late ON COMMIT DROP AS\n{}", queries.join("\nUNION\n"));
     let taken = statement::execute(connection, &sql).await?;
-    statement::execute(
-        connection,
-        "DELETE FROM medallion.late_change AS noted\nUSING pg_temp.late AS late\n\
-         WHERE noted.relation = late.relation AND noted.lsn = late.lsn AND noted.seq = late.seq",
-    )
-    .await?;
+    apart::take_noted(warehouse, "pg_temp.late", connection).await?;
     statement::analyze(connection, "pg_temp.late", taken).await?;
     let rows = sqlx::query("SELECT DISTINCT relation FROM pg_temp.late")
         .persistent(false)

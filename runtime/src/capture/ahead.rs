@@ -17,7 +17,7 @@ use super::position::{self, Lock, Lsn, SourcePosition, State};
 use super::reading::{self, Coming, Outlet, Pieces, Read, Reading, WayOn};
 use super::stream::{self, Copied, Open};
 use super::{Captured, Progress, Way, slot};
-use crate::connection::{self, Database};
+use crate::connection;
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
 use crate::land;
@@ -69,8 +69,8 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
     };
 
     let mut beside = beside(way.source_url, name).await;
-    let mut other = match way.warehouse_url {
-        Some(url) if !reading.alone => connection::connect(Database::Warehouse, url).await.ok(),
+    let mut other = match way.landing {
+        Some((database, url)) if !reading.alone => connection::connect(database, url).await.ok(),
         _ => None,
     };
     let landed = AtomicI64::new(position.landed_to.0);

@@ -88,7 +88,7 @@ impl<'a> Follower<'a> {
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
         let mut way = Way::to(warehouse, &place.source, target, progress).await?;
-        way.warehouse_url = Some(&place.warehouse);
+        way.landing = Some(place.landing());
         if let Some(polling) = &warehouse.source.polling {
             let poller = Poller::begin(&mut way).await?;
             let polls = Polls { poller, polling, begun: None, left: Left::Nothing };

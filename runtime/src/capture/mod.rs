@@ -161,8 +161,8 @@ struct Way<'a> {
     warehouse: &'a Warehouse,
     source: PgConnection,
     source_url: &'a str,
-    /// Where further sessions of the warehouse are to be had, if they may be.
-    warehouse_url: Option<&'a str>,
+    /// Where further sessions are to be had that land, if they may be.
+    landing: Option<(Database, &'a str)>,
     target: &'a mut PgConnection,
     progress: &'a mut dyn Progress,
     captured: Captured,
@@ -178,7 +178,7 @@ impl<'a> Way<'a> {
     ) -> Result<Self> {
         let source = connect(source_url).await?;
         let captured = Captured::default();
-        Ok(Self { warehouse, source, source_url, warehouse_url: None, target, progress, captured })
+        Ok(Self { warehouse, source, source_url, landing: None, target, progress, captured })
     }
 
     /// The replication slot's name.
@@ -224,7 +224,7 @@ pub async fn capture_at(
         return Ok(Captured::default());
     }
     let mut way = Way::to(warehouse, &place.source, target, progress).await?;
-    way.warehouse_url = Some(&place.warehouse);
+    way.landing = Some(place.landing());
     capture_by(way).await
 }
 

@@ -54,8 +54,8 @@ pub async fn land(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, take
 
     let landings = way.warehouse.captured();
     let extra = WORKERS.min(landings.len()).saturating_sub(1);
-    let mut sessions = match way.warehouse_url {
-        Some(url) if extra > 0 => sessions(&mut way.source, way.source_url, url, extra).await?,
+    let mut sessions = match way.landing {
+        Some(landing) if extra > 0 => sessions(&mut way.source, way.source_url, landing, extra).await?,
         _ => Vec::new(),
     };
     let told = Told { progress: &mut *way.progress, captured: &mut way.captured };
@@ -83,7 +83,7 @@ pub async fn land(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, take
 async fn sessions(
     source: &mut PgConnection,
     source_url: &str,
-    target_url: &str,
+    (database, target_url): (Database, &str),
     count: usize,
 ) -> Result<Vec<(PgConnection, PgConnection)>> {
     let snapshot: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
@@ -93,7 +93,7 @@ async fn sessions(
     let mut sessions = Vec::new();
     for _ in 0..count {
         let Ok(mut source) = super::connect(source_url).await else { break };
-        let Ok(target) = connection::connect(Database::Warehouse, target_url).await else { break };
+        let Ok(target) = connection::connect(database, target_url).await else { break };
         statement::execute(&mut source, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let import = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(&snapshot));
         statement::execute(&mut source, &import).await?;

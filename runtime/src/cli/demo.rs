@@ -51,11 +51,14 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
 
 /// The demo's databases, always on the embedded server and always new.
 async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Place> {
-    let databases = match warehouse.has_source() {
-        true => &[Database::Warehouse, Database::Source][..],
-        false => &[Database::Warehouse],
+    let mut databases = vec![Database::Warehouse];
+    databases.extend(warehouse.has_source().then_some(Database::Source));
+    let embedded = match databases.as_slice() {
+        [one] => Embedded::One(*one),
+        _ => Embedded::Both,
     };
-    for database in databases {
+    databases.extend(warehouse.is_bronze_apart().then_some(Database::Bronze));
+    for database in &databases {
         if std::env::var_os(database.variable()).is_some() {
             Lines.note(&format!("{} is set; the demo keeps to the embedded server", database.variable()));
         }
@@ -81,10 +84,15 @@ async fn make_place(warehouse: &Warehouse, arguments: &Arguments) -> Result<Plac
         let mark = format!("COMMENT ON DATABASE {} IS {}", quote::identifier(name), quote::literal(MARK));
         statement::execute(&mut maintenance, &mark).await?;
     }
+    let url = |database: Database| {
+        let place = databases.iter().position(|one| *one == database)?;
+        Some(server.url(&names[place]))
+    };
     Ok(Place {
-        warehouse: server.url(&names[0]),
-        source: names.get(1).map(|name| server.url(name)).unwrap_or_default(),
-        embedded: Some(if names.len() > 1 { Embedded::Both } else { Embedded::One(Database::Warehouse) }),
+        warehouse: url(Database::Warehouse).unwrap_or_default(),
+        source: url(Database::Source).unwrap_or_default(),
+        bronze: url(Database::Bronze),
+        embedded: Some(embedded),
     })
 }
 

@@ -4,6 +4,7 @@ use medallion_verbs::source::{Arguments, Format, Verb};
 use sqlx::PgConnection;
 
 use super::Outcome;
+use crate::apart;
 use crate::capture::prepare::{self, Plan};
 use crate::capture::readiness::{self, Readiness, Severity};
 use crate::capture::resnapshot::{self, Differences, Resnapshot};
@@ -61,11 +62,19 @@ async fn check(warehouse: &Warehouse, place: &Place, format: Format) -> Result<O
     Ok(if readiness.is_ready() { Outcome::Done } else { Outcome::Findings })
 }
 
-/// The warehouse, where there is one to compare with.
+/// The warehouse, where there is one to compare with; where bronze stands apart, what of it changes land in, which has
+/// the same objects.
 async fn target(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     migrate::check(warehouse, &mut target).await?;
-    Ok(target)
+    Ok(apart::look(warehouse, place).await?.unwrap_or(target))
+}
+
+/// The warehouse's session that keeps others from it, where bronze stands apart.
+async fn alone(place: &Place) -> Result<PgConnection> {
+    let mut whole = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    lock::take(&mut whole).await?;
+    Ok(whole)
 }
 
 fn human(readiness: &Readiness) -> String {
@@ -141,8 +150,15 @@ async fn resnapshot(warehouse: &Warehouse, place: &Place, dry_run: bool, yes: bo
         resnapshot::rehearse(warehouse, &place.source, &mut target, &mut Notes).await?
     } else {
         // As a run: nobody else lands, applies or migrates meanwhile.
+        let mut whole = match warehouse.is_bronze_apart() {
+            true => Some(alone(place).await?),
+            false => None,
+        };
         lock::take(&mut target).await?;
-        migrate::check(warehouse, &mut target).await?;
+        migrate::check_objects(warehouse, &mut target).await?;
+        if let Some(whole) = &mut whole {
+            apart::tell(whole, &mut target).await?;
+        }
         resnapshot::resnapshot(warehouse, &place.source, &mut target, &mut Notes).await?
     };
     super::answer(&differences(&done, dry_run))?;

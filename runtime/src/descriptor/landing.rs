@@ -41,7 +41,13 @@ pub enum Gone {
 impl Landing {
     /// A landing table that the changes of a source's table feed.
     pub fn new<'k>(table: Name, source: Name, key: impl IntoIterator<Item = &'k str>) -> Self {
-        Self { table, source, key: super::names(key), fed: Fed::Changes }
+        Self { table, source, key: super::names(key), fed: Fed::Changes, is_apart: false }
+    }
+
+    /// The same, in a database of its own.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { is_apart: true, ..self }
     }
 
     /// The same, fed by snapshots.
@@ -79,6 +85,11 @@ impl Warehouse {
     pub fn captured(&self) -> &[Landing] {
         let count = self.landings.iter().take_while(|landing| landing.fed == Fed::Changes).count();
         &self.landings[..count]
+    }
+
+    /// Whether landing tables, all of them, stand in a database of their own.
+    pub fn is_bronze_apart(&self) -> bool {
+        self.landings.iter().any(|landing| landing.is_apart)
     }
 
     /// Whether the source's log is read: something is captured, and not by watermark.

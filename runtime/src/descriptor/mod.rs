@@ -221,6 +221,8 @@ pub struct Landing {
     pub key: Vec<String>,
     /// How its rows come.
     pub fed: Fed,
+    /// Whether it stands in a database of its own, together with all others.
+    pub is_apart: bool,
 }
 
 /// A dimension or a fact.

@@ -1,8 +1,10 @@
 //! Erases a subject: a row of the source by its key, with all that is known of it. What landed, what was written
 //! past the feed, what could not land, and what retention put aside goes; silver is repaired from what is left, so
 //! that versions, earlier states and whatever others copied go with it; marts follow. One transaction, which
-//! leaves a trace that it happened. No value of the subject's is in a message.
+//! leaves a trace that it happened; where bronze stands apart, one in each database, of which the second is finished
+//! whatever happens (`announced`). No value of the subject's is in a message.
 
+mod announced;
 mod subject;
 mod sweep;
 
@@ -15,7 +17,8 @@ use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
-use crate::{apply, lock, migrate, quote, refresh, statement};
+use crate::{apart, apply, lock, migrate, quote, refresh, statement};
+use announced::Staged;
 pub use subject::Subject;
 use sweep::{LANDED, Sweep};
 
@@ -65,12 +68,16 @@ pub async fn forget(
     refuse_others(&mut target).await?;
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
+    let mut bronze = apart::open(warehouse, place).await?;
+    if let Some(bronze) = &mut bronze {
+        finish(warehouse, &mut target, bronze).await?;
+    }
 
     let failed = || "cannot erase in one transaction".to_owned();
     let mut transaction = target.begin().await.during(failed)?;
     apply::hold(warehouse, &mut transaction).await?;
-    let Erased { outcome, written, tested } =
-        erase(warehouse, subject, current, extent, &mut transaction).await?;
+    let Erased { outcome, written, tested, staged } =
+        erase(warehouse, subject, None, current, extent, &mut transaction).await?;
     if let Outcome::Held(_) = &outcome {
         transaction.rollback().await.during(failed)?;
         data_test::keep_held(warehouse, "forget", &tested, &mut target).await?;
@@ -83,11 +90,44 @@ pub async fn forget(
         transaction.rollback().await.during(failed)?;
         return Ok(outcome);
     }
-    transaction.commit().await.during(failed)?;
-    clean(&written, &mut target)
+    if let (Some(bronze), Some(staged)) = (&mut bronze, staged) {
+        let mut beside = connection::connect(Database::Warehouse, &place.warehouse).await?;
+        let id = announced::announce(subject, &staged, &mut beside).await?;
+        transaction.commit().await.during(failed)?;
+        announced::tell_traces(&mut target, bronze).await?;
+        announced::end(&id, &mut beside).await?;
+    } else {
+        transaction.commit().await.during(failed)?;
+    }
+    clean(warehouse, &written, &mut target, bronze.as_mut())
         .await
         .map_err(|error| error.within("it is erased; its space was not given back"))?;
     Ok(outcome)
+}
+
+/// Ends erasures that were killed between the two databases, where bronze stands apart: one of them has lost the
+/// subject already, or neither, and tests of the data had passed.
+pub(crate) async fn finish(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: &mut PgConnection,
+) -> Result<()> {
+    for one in announced::all(target).await? {
+        refuse_others(target).await?;
+        let failed = || "cannot finish an erasure that was killed on its way".to_owned();
+        if let Some(subject) = Subject::again(warehouse, &one.relation, one.key.clone()) {
+            let mut transaction = target.begin().await.during(failed)?;
+            apply::hold(warehouse, &mut transaction).await?;
+            let said = Some(&one.staged);
+            let Erased { written, .. } =
+                erase(warehouse, &subject, said, Current::Erase, Extent::Insist, &mut transaction).await?;
+            transaction.commit().await.during(failed)?;
+            clean(warehouse, &written, target, Some(&mut *bronze)).await?;
+        }
+        announced::tell_traces(target, bronze).await?;
+        one.end(target).await?;
+    }
+    Ok(())
 }
 
 /// What is erased is erased for good, and whose warehouse it is answers for it.
@@ -116,23 +156,26 @@ struct Erased {
     written: BTreeSet<Name>,
     /// What was tested of what is left.
     tested: Vec<Tested>,
+    /// What was found by what had landed, where that stands in another database.
+    staged: Option<Staged>,
 }
 
 impl From<Outcome> for Erased {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, written: BTreeSet::new(), tested: Vec::new() }
+        Self { outcome, written: BTreeSet::new(), tested: Vec::new(), staged: None }
     }
 }
 
 async fn erase(
     warehouse: &Warehouse,
     subject: &Subject<'_>,
+    said: Option<&Staged>,
     current: Current,
     extent: Extent,
     connection: &mut PgConnection,
 ) -> Result<Erased> {
     let landed = data_test::applied_positions(warehouse, connection).await?;
-    let mut sweep = Sweep::begin(warehouse, subject, connection).await?;
+    let mut sweep = Sweep::begin(warehouse, subject, said, connection).await?;
     if current == Current::Refuse && sweep.is_current(connection).await? {
         return Ok(Outcome::StillThere.into());
     }
@@ -150,9 +193,13 @@ async fn erase(
         let refused = tested.iter().filter(|one| one.status.holds_back());
         let refused: Vec<String> = refused.map(data_test::finding).collect();
         if !refused.is_empty() {
-            return Ok(Erased { outcome: Outcome::Held(refused), written: BTreeSet::new(), tested });
+            return Ok(Erased { tested, ..Outcome::Held(refused).into() });
         }
     }
+    let staged = match warehouse.is_bronze_apart() {
+        true => Some(sweep.staged(connection).await?),
+        false => None,
+    };
     let gone = sweep.gone;
     if gone.is_empty() {
         return Ok(Outcome::Unknown.into());
@@ -162,7 +209,7 @@ async fn erase(
     written.extend(applied.into_iter().map(|one| one.relation));
     written.extend(refreshed.into_iter().map(|one| one.mart));
     let gone = gone.into_iter().map(|(table, rows)| (table.to_string(), rows)).collect();
-    Ok(Erased { outcome: Outcome::Forgotten(gone), written, tested: Vec::new() })
+    Ok(Erased { outcome: Outcome::Forgotten(gone), written, tested: Vec::new(), staged })
 }
 
 /// Writes down that it happened: who knows the key can tell whose it was, and nobody else.
@@ -193,8 +240,18 @@ async fn trace(
 }
 
 /// Gives the rows' space back, and takes the values out of the statistics that the planner keeps.
-async fn clean(written: &BTreeSet<Name>, connection: &mut PgConnection) -> Result<()> {
-    for table in written {
+async fn clean(
+    warehouse: &Warehouse,
+    written: &BTreeSet<Name>,
+    connection: &mut PgConnection,
+    bronze: Option<&mut PgConnection>,
+) -> Result<()> {
+    let is_there = |name: &&Name| bronze.is_some() && apart::stands_there(warehouse, name);
+    let (there, here): (Vec<&Name>, Vec<&Name>) = written.iter().partition(is_there);
+    if let Some(bronze) = bronze {
+        announced::clean(there.into_iter(), bronze).await?;
+    }
+    for table in here {
         statement::execute(connection, &format!("VACUUM (ANALYZE) {}", quote::name(table))).await?;
     }
     Ok(())

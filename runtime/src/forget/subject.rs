@@ -41,6 +41,18 @@ impl<'a> Subject<'a> {
         Ok(Self { silver, number, values })
     }
 
+    /// The key's values.
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// A key that was given before.
+    pub fn again(warehouse: &'a Warehouse, relation: &str, values: Vec<String>) -> Option<Self> {
+        let mut all = warehouse.silver.iter().enumerate();
+        let (number, silver) = all.find(|(_, silver)| silver.table.to_string() == relation)?;
+        Some(Self { silver, number, values })
+    }
+
     /// Makes the table of the key, typed.
     pub async fn stage(&self, connection: &mut PgConnection) -> Result<()> {
         create(self.silver, self.number, connection).await?;

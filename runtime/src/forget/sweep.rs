@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row as _};
 
+use super::announced::Staged;
 use super::subject::{self, Subject, field, sql_type};
 use crate::descriptor::{ColumnFrom, Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -32,6 +33,7 @@ impl<'a> Sweep<'a> {
     pub async fn begin(
         warehouse: &'a Warehouse,
         subject: &'a Subject<'a>,
+        said: Option<&Staged>,
         connection: &mut PgConnection,
     ) -> Result<Self> {
         subject.stage(connection).await?;
@@ -48,7 +50,15 @@ impl<'a> Sweep<'a> {
             }
         }
         statement::execute(connection, &sweep.keys_landed()).await?;
+        if let Some(said) = said {
+            said.stage(warehouse, connection).await?;
+        }
         Ok(sweep)
+    }
+
+    /// What was found by rows that have landed, and go.
+    pub async fn staged(&self, connection: &mut PgConnection) -> Result<Staged> {
+        Staged::read(self.warehouse, self.fed().into_iter().map(|(number, _)| number), connection).await
     }
 
     /// Makes the table of the keys by which rows have landed, or could not.

@@ -9,6 +9,7 @@ use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTraitSelf};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor as _, PgConnection, Row as _};
 
+use crate::apart::{self, attach};
 use crate::capture::hold;
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
@@ -56,8 +57,47 @@ pub async fn up_patiently(
     patience: Patience,
     say: Say<'_>,
 ) -> Result<Vec<String>> {
-    let mut guard = guard(warehouse, place).await?;
-    up_locked(warehouse, place, &mut guard, patience, say).await
+    let mut guard = guard(warehouse, Database::Warehouse, &place.warehouse).await?;
+    let names = up_both(warehouse, place, &mut guard, patience, say).await?;
+    check(warehouse, &mut guard).await?;
+    Ok(names)
+}
+
+/// Makes the objects in one database, also where the spec has bronze apart.
+pub(crate) async fn up_as_one(warehouse: &Warehouse, url: &str) -> Result<()> {
+    let mut guard = guard(warehouse, Database::Warehouse, url).await?;
+    up_locked(warehouse, (Database::Warehouse, url), &mut guard, Patience::default(), &mut |_| ()).await?;
+    if warehouse.is_bronze_apart() {
+        attach::keep(&mut guard).await?;
+    }
+    Ok(())
+}
+
+/// Brings the databases up: first that which changes land in, where it is another one. In between the warehouse does not
+/// look like one that has nothing landed, for its objects are not yet those of this binary, or bronze is not attached.
+async fn up_both(
+    warehouse: &Warehouse,
+    place: &Place,
+    guard: &mut PgConnection,
+    patience: Patience,
+    say: Say<'_>,
+) -> Result<Vec<String>> {
+    let here = (Database::Warehouse, place.warehouse.as_str());
+    let Some(url) = apart::url(warehouse, place)? else {
+        return up_locked(warehouse, here, guard, patience, say).await;
+    };
+    attach::refuse_same(guard, url).await?;
+    let mut bronze = self::guard(warehouse, Database::Bronze, url).await?;
+    let there = up_locked(warehouse, (Database::Bronze, url), &mut bronze, patience, &mut *say).await?;
+    if states_of(warehouse, here).await?.iter().any(|state| !state.applied) {
+        attach::detach(guard).await?;
+    }
+    let mut names = up_locked(warehouse, here, guard, patience, say).await?;
+    attach::attach(warehouse, url, guard).await?;
+    names.extend(there);
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// What pending migrations risk that is not allowed. A database that has none of them yet holds nothing to lose.
@@ -77,8 +117,8 @@ pub async fn refused(warehouse: &Warehouse, place: &Place) -> Result<Vec<Refused
 }
 
 /// The session that keeps the lock while migrations are at work.
-async fn guard(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
-    let mut guard = connection::connect(Database::Warehouse, &place.warehouse).await?;
+async fn guard(warehouse: &Warehouse, database: Database, url: &str) -> Result<PgConnection> {
+    let mut guard = connection::connect(database, url).await?;
     connection::lift_limits(&mut guard).await?;
     statement::execute(&mut guard, PATIENCE).await?;
     lock::migrate_alone(&mut guard).await?;
@@ -89,7 +129,7 @@ async fn guard(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
 
 async fn up_locked(
     warehouse: &Warehouse,
-    place: &Place,
+    at: (Database, &str),
     guard: &mut PgConnection,
     patience: Patience,
     say: Say<'_>,
@@ -98,7 +138,7 @@ async fn up_locked(
         .execute("CREATE SCHEMA IF NOT EXISTS medallion")
         .await
         .during(|| "cannot create schema `medallion`".to_owned())?;
-    let database = open(place).await?;
+    let database = open(at).await?;
     let migrator = Migrator(warehouse.migrations);
     let pending = migrator
         .get_pending_migrations(&database)
@@ -124,7 +164,7 @@ async fn up_locked(
         work.persist(name, &failed, in_transaction, || migrator.up(&database, Some(1))).await?;
     }
     drop(database);
-    check(warehouse, guard).await?;
+    check_objects(warehouse, guard).await?;
     Ok(pending)
 }
 
@@ -146,21 +186,43 @@ pub async fn down_patiently(
     patience: Patience,
     say: Say<'_>,
 ) -> Result<Option<String>> {
-    let mut guard = guard(warehouse, place).await?;
+    let here = (Database::Warehouse, place.warehouse.as_str());
+    let mut guard = guard(warehouse, here.0, here.1).await?;
+    let apart = apart::url(warehouse, place)?;
+    let mut bronze = match apart {
+        Some(url) => Some(self::guard(warehouse, Database::Bronze, url).await?),
+        None => None,
+    };
     let states = states(warehouse, place).await?;
     let Some(last) = states.iter().rev().find(|state| state.applied) else {
         return Ok(None);
     };
     // What is built on the warehouse can keep it in place: the slots go after it, but the source must be
     // there, or they would stay behind.
-    let slots = slots(&mut guard).await?;
-    let source = if last.name == states[0].name { source_of(place, &slots).await? } else { None };
-    let database = open(place).await?;
-    let migrator = Migrator(warehouse.migrations);
-    let in_transaction = in_transaction(warehouse, &last.name);
-    let mut work = Work { database: &database, guard: &mut guard, patience, say };
-    let failed = format!("migration `{}` was not taken back", last.name);
-    work.persist(&last.name, &failed, in_transaction, || migrator.down(&database, Some(1))).await?;
+    let slots = slots(bronze.as_mut().unwrap_or(&mut guard)).await?;
+    let is_first = last.name == states[0].name;
+    let source = if is_first { source_of(place, &slots).await? } else { None };
+    match (&bronze, is_first) {
+        (None, _) => {}
+        (Some(_), true) => attach::remove(&mut guard).await?,
+        (Some(_), false) => attach::detach(&mut guard).await?,
+    }
+    for (at, guard) in
+        [Some((here, &mut guard)), apart.map(|url| (Database::Bronze, url)).zip(bronze.as_mut())]
+            .into_iter()
+            .flatten()
+    {
+        let applied = states_of(warehouse, at).await?.into_iter().rfind(|state| state.applied);
+        if applied.is_none_or(|state| state.name != last.name) {
+            continue;
+        }
+        let database = open(at).await?;
+        let migrator = Migrator(warehouse.migrations);
+        let in_transaction = in_transaction(warehouse, &last.name);
+        let mut work = Work { database: &database, guard, patience, say: &mut *say };
+        let failed = format!("migration `{}` was not taken back", last.name);
+        work.persist(&last.name, &failed, in_transaction, || migrator.down(&database, Some(1))).await?;
+    }
     if let Some(mut source) = source {
         release(&mut source, &slots).await?;
     }
@@ -169,7 +231,11 @@ pub async fn down_patiently(
 
 /// Drops the whole warehouse, its slot at the source included, and migrates anew.
 pub async fn fresh(warehouse: &Warehouse, place: &Place) -> Result<Vec<String>> {
-    let mut guard = guard(warehouse, place).await?;
+    let mut guard = guard(warehouse, Database::Warehouse, &place.warehouse).await?;
+    let mut bronze = match apart::url(warehouse, place)? {
+        Some(url) => Some(self::guard(warehouse, Database::Bronze, url).await?),
+        None => None,
+    };
     let mut schemas = warehouse.schemas.clone();
     schemas.extend(warehouse.landings.iter().map(|landing| landing.table.schema.as_str()));
     schemas.extend(["as_of", "medallion"]);
@@ -179,24 +245,44 @@ pub async fn fresh(warehouse: &Warehouse, place: &Place) -> Result<Vec<String>> 
         return Err(Error::new("schema `public` is nobody's own, and is not dropped")
             .remedy("`medallion migrate down --yes`, then `medallion migrate up`"));
     }
-    if identity(&mut guard).await?.is_none() {
-        refuse_foreign(&mut guard, &schemas).await?;
+    for guard in std::iter::once(&mut guard).chain(&mut bronze) {
+        if identity(guard).await?.is_none() {
+            refuse_foreign(guard, &schemas).await?;
+        }
     }
-    let slots = slots(&mut guard).await?;
+    let slots = slots(bronze.as_mut().unwrap_or(&mut guard)).await?;
     if let Some(mut source) = source_of(place, &slots).await? {
         release(&mut source, &slots).await?;
     }
     let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", quote::list("", &schemas));
-    guard
-        .execute(sqlx::AssertSqlSafe(drop))
-        .await
-        .during(|| "cannot drop the warehouse's schemas".to_owned())?;
-    up_locked(warehouse, place, &mut guard, Patience::default(), &mut |_| ()).await
+    attach::remove(&mut guard).await?;
+    for guard in std::iter::once(&mut guard).chain(&mut bronze) {
+        guard
+            .execute(sqlx::AssertSqlSafe(drop.clone()))
+            .await
+            .during(|| "cannot drop the warehouse's schemas".to_owned())?;
+    }
+    // Its lock is taken again.
+    std::mem::drop(bronze);
+    let names = up_both(warehouse, place, &mut guard, Patience::default(), &mut |_| ()).await?;
+    check(warehouse, &mut guard).await?;
+    Ok(names)
 }
 
-/// The migrations, first to last, and whether the database has them.
+/// The migrations, first to last, and whether the database has them; where bronze stands apart, both.
 pub async fn states(warehouse: &Warehouse, place: &Place) -> Result<Vec<State>> {
-    let mut connection = connection::connect(Database::Warehouse, &place.warehouse).await?;
+    let mut states = states_of(warehouse, (Database::Warehouse, &place.warehouse)).await?;
+    if let Some(url) = apart::url(warehouse, place)? {
+        let there = states_of(warehouse, (Database::Bronze, url)).await?;
+        for (state, there) in states.iter_mut().zip(there) {
+            state.applied &= there.applied;
+        }
+    }
+    Ok(states)
+}
+
+async fn states_of(warehouse: &Warehouse, at: (Database, &str)) -> Result<Vec<State>> {
+    let mut connection = connection::connect(at.0, at.1).await?;
     refuse_another(warehouse, &mut connection).await?;
     // sea-orm-migration takes a table that the role may not read for one that does not exist.
     if exists(&mut connection, "medallion.seaql_migrations").await? {
@@ -205,7 +291,7 @@ pub async fn states(warehouse: &Warehouse, place: &Place) -> Result<Vec<State>> 
             .await
             .during(|| "cannot read which migrations the database has".to_owned())?;
     }
-    let database = open(place).await?;
+    let database = open(at).await?;
     let migrations = Migrator(warehouse.migrations)
         .get_migration_with_status_read_only(&database)
         .await
@@ -219,13 +305,22 @@ pub async fn states(warehouse: &Warehouse, place: &Place) -> Result<Vec<State>> 
         .collect())
 }
 
-/// Refuses a database that is not what this warehouse's migrations make of it.
+/// Refuses a database that is not what this warehouse's migrations make of it, or lacks its bronze.
 pub async fn check(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
-    let Some((_, objects_hash)) = identity(connection).await? else {
+    check_objects(warehouse, connection).await?;
+    attach::check(warehouse, connection).await
+}
+
+/// Refuses a database that is not what this warehouse's migrations make of it.
+pub(crate) async fn check_objects(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+    let Some(Identity { objects_hash, attached, .. }) = identity(connection).await? else {
         return Err(Error::new(format!("the database does not hold warehouse `{}` yet", warehouse.name))
             .remedy("run `medallion migrate up`"));
     };
     refuse_another(warehouse, connection).await?;
+    if attached && !warehouse.is_bronze_apart() {
+        return Err(attach::refuse_attached());
+    }
     if objects_hash != warehouse.objects_hash {
         return Err(Error::new("the database's objects are not those that this binary was built for")
             .remedy(
@@ -238,7 +333,7 @@ pub async fn check(warehouse: &Warehouse, connection: &mut PgConnection) -> Resu
 
 async fn refuse_another(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
     match identity(connection).await? {
-        Some((name, _)) if name != warehouse.name => Err(Error::new(format!(
+        Some(Identity { name, .. }) if name != warehouse.name => Err(Error::new(format!(
             "the database holds another warehouse, `{name}`, and one database holds one warehouse"
         ))
         .remedy(format!("give `{}` a database of its own in DATABASE_URL", warehouse.name))),
@@ -275,16 +370,26 @@ async fn refuse_foreign(connection: &mut PgConnection, schemas: &[&str]) -> Resu
     )))
 }
 
-/// The warehouse that a database holds, and the hash of its objects.
-async fn identity(connection: &mut PgConnection) -> Result<Option<(String, String)>> {
+/// The warehouse that a database holds.
+struct Identity {
+    name: String,
+    /// The hash of its objects.
+    objects_hash: String,
+    /// Whether bronze stands apart from it.
+    attached: bool,
+}
+
+async fn identity(connection: &mut PgConnection) -> Result<Option<Identity>> {
     if !exists(connection, "medallion.warehouse").await? {
         return Ok(None);
     }
-    let row = sqlx::query("SELECT name, objects_hash FROM medallion.warehouse")
-        .fetch_optional(connection)
-        .await
-        .during(|| "cannot read which warehouse the database holds".to_owned())?;
-    Ok(row.map(|row| (row.get(0), row.get(1))))
+    let row = sqlx::query(
+        "SELECT name, objects_hash, to_regnamespace('medallion_bronze') IS NOT NULL FROM medallion.warehouse",
+    )
+    .fetch_optional(connection)
+    .await
+    .during(|| "cannot read which warehouse the database holds".to_owned())?;
+    Ok(row.map(|row| Identity { name: row.get(0), objects_hash: row.get(1), attached: row.get(2) }))
 }
 
 async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool> {
@@ -334,8 +439,8 @@ async fn release(source: &mut PgConnection, slots: &[String]) -> Result<()> {
     Ok(())
 }
 
-async fn open(place: &Place) -> Result<DatabaseConnection> {
-    let options = connection::options(Database::Warehouse, &place.warehouse)?;
+async fn open((database, url): (Database, &str)) -> Result<DatabaseConnection> {
+    let options = connection::options(database, url)?;
     // sea-orm-migration's own table stands in the tool's schema.
     let options = options.options([("search_path", "medallion")]);
     let pool = PgPoolOptions::new()
@@ -345,7 +450,7 @@ async fn open(place: &Place) -> Result<DatabaseConnection> {
         })
         .connect_with(options)
         .await
-        .during(|| "cannot connect to the warehouse".to_owned())?;
+        .during(|| format!("cannot connect to the {}", database.noun()))?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Error, Result};
-use crate::place::{self, Place};
+use crate::place;
 use crate::{migrate, quote, statement};
 
 /// What the databases' names begin with; what follows is the process that made it.
@@ -56,8 +56,7 @@ impl Scratch {
 
     /// Makes the warehouse's objects, and lets rows be of what a test is about.
     pub async fn furnish(&self, warehouse: &Warehouse) -> Result<PgConnection> {
-        let place = Place { source: self.url.clone(), warehouse: self.url.clone(), embedded: None };
-        migrate::up(warehouse, &place).await?;
+        migrate::up_as_one(warehouse, &self.url).await?;
         let mut connection = connection::connect(Database::Warehouse, &self.url).await?;
         crate::round::prepare_session(&mut connection).await?;
         sqlx::raw_sql(AssertSqlSafe(nullable(warehouse)))

@@ -23,7 +23,7 @@ use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::select::Selected;
 use crate::staging::Staging;
-use crate::{migrate, round, statement};
+use crate::{apart, migrate, round, statement};
 
 /// One law on one relation.
 #[derive(Clone, Debug, Serialize)]
@@ -73,7 +73,8 @@ pub async fn verify_of(
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     round::prepare_session(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    in_snapshot(warehouse, selected, &mut target, report).await
+    let mut bronze = apart::look(warehouse, place).await?;
+    in_snapshot(warehouse, selected, &mut target, bronze.as_mut(), report).await
 }
 
 /// Verifies everything, on a session without an open transaction.
@@ -82,13 +83,14 @@ pub async fn on(
     target: &mut PgConnection,
     report: impl FnMut(&Check),
 ) -> Result<Vec<Check>> {
-    in_snapshot(warehouse, None, target, report).await
+    in_snapshot(warehouse, None, target, None, report).await
 }
 
 async fn in_snapshot(
     warehouse: &Warehouse,
     selected: Option<&Selected>,
     target: &mut PgConnection,
+    bronze: Option<&mut PgConnection>,
     mut report: impl FnMut(&Check),
 ) -> Result<Vec<Check>> {
     let mut transaction =
@@ -96,7 +98,7 @@ async fn in_snapshot(
     statement::execute(&mut transaction, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
     let mut checks = Vec::new();
-    all(warehouse, selected, &mut transaction, &mut |check| {
+    all(warehouse, selected, &mut transaction, bronze, &mut |check| {
         report(&check);
         checks.push(check);
     })
@@ -109,12 +111,18 @@ async fn all(
     warehouse: &Warehouse,
     selected: Option<&Selected>,
     connection: &mut PgConnection,
+    mut bronze: Option<&mut PgConnection>,
     done: &mut dyn FnMut(Check),
 ) -> Result<()> {
     let is_selected = |name: &Name| selected.is_none_or(|selected| selected.contains(name));
     for landing in warehouse.landings.iter().filter(|one| is_selected(&one.table)) {
         let started = Instant::now();
-        let broken = guard::broken(&landing.table, guard::APPEND_ONLY, connection).await?;
+        // Where bronze stands apart, what keeps it stands there.
+        let kept_in = match &mut bronze {
+            Some(bronze) => &mut **bronze,
+            None => &mut *connection,
+        };
+        let broken = guard::broken(&landing.table, guard::APPEND_ONLY, kept_in).await?;
         done(check(&landing.table, "is kept by its triggers", broken, started));
     }
     let due = Due::read(warehouse, connection).await?;

@@ -24,6 +24,7 @@ use tokio::sync::watch as signal;
 
 pub use pulse::Pulse;
 
+use crate::apart;
 use crate::capture;
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
@@ -33,7 +34,7 @@ use crate::place::Place;
 use crate::progress::{Progress, count};
 use crate::round::{Round, Waits};
 use crate::staging::Staging;
-use crate::{alert, data_test, lock, migrate, record, retain, round};
+use crate::{alert, data_test, forget, lock, migrate, record, retain, round};
 use land::Lander;
 
 /// How a watch paces itself.
@@ -175,7 +176,7 @@ impl Watch<'_> {
 
     /// On sessions of its own: watches, makes way, watches again.
     async fn stretch(&self) -> Result<()> {
-        let mut landing = self.session().await?;
+        let mut own = self.session().await?;
         let mut publishing = self.session().await?;
         lock::watch_alone(&mut publishing).await?;
         loop {
@@ -185,8 +186,18 @@ impl Watch<'_> {
             }
             // Whoever had it may have migrated.
             migrate::check(self.warehouse, &mut publishing).await?;
+            // Where bronze stands apart, nobody else lands there meanwhile; who wants the warehouse is seen here.
+            let mut bronze = apart::open(self.warehouse, self.place).await?;
+            let (landing, asking) = match &mut bronze {
+                None => (&mut own, None),
+                Some(bronze) => {
+                    forget::finish(self.warehouse, &mut publishing, bronze).await?;
+                    apart::tell(&mut publishing, bronze).await?;
+                    (bronze, Some(&mut own))
+                }
+            };
             let record = record::begin(self.warehouse, &mut publishing).await?;
-            match self.both(&mut landing, &mut publishing, record).await {
+            match self.both(landing, asking, &mut publishing, record).await {
                 Ok(left) => {
                     record.succeeded(&mut publishing, &self.metrics()).await?;
                     if left == Left::Stopped {
@@ -215,6 +226,7 @@ impl Watch<'_> {
     async fn both(
         &self,
         landing: &mut PgConnection,
+        asking: Option<&mut PgConnection>,
         publishing: &mut PgConnection,
         record: record::Record,
     ) -> Result<Left> {
@@ -223,7 +235,7 @@ impl Watch<'_> {
         let work = async {
             let ended = tokio::join!(
                 async {
-                    let ended = self.land(landing, &landed, &leave).await;
+                    let ended = self.land(landing, asking, &landed, &leave).await;
                     leave.stop();
                     ended
                 },
@@ -256,6 +268,7 @@ impl Watch<'_> {
     async fn land(
         &self,
         target: &mut PgConnection,
+        mut asking: Option<&mut PgConnection>,
         landed: &signal::Sender<u64>,
         leave: &Stop,
     ) -> Result<()> {
@@ -278,7 +291,11 @@ impl Watch<'_> {
             landed.send_modify(|batch| *batch += u64::from(rows > 0));
             if looked.elapsed() >= MAKES_WAY_EVERY {
                 looked = Instant::now();
-                if lock::is_wanted(lander.target()).await? {
+                let asked = match &mut asking {
+                    Some(asking) => &mut **asking,
+                    None => lander.target(),
+                };
+                if lock::is_wanted(asked).await? {
                     return Ok(());
                 }
             }

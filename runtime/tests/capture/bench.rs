@@ -184,7 +184,12 @@ impl Bench {
 
     /// Where both databases are.
     pub fn place(&self) -> Place {
-        Place { source: self.source_url.clone(), warehouse: self.target_url.clone(), embedded: None }
+        Place {
+            source: self.source_url.clone(),
+            warehouse: self.target_url.clone(),
+            bronze: None,
+            embedded: None,
+        }
     }
 
     pub async fn try_capture(&mut self) -> Result<Captured> {

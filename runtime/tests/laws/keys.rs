@@ -167,7 +167,7 @@ async fn every_kind_of_key_goes_the_same_way() {
     verified(&mut connection).await;
     let before = everything(&mut connection).await;
     let (url, built) = (Server::shared_scratch().unwrap().url("every_key"), warehouse());
-    let place = Place { source: url.clone(), warehouse: url, embedded: None };
+    let place = Place { source: url.clone(), warehouse: url, bronze: None, embedded: None };
     let outcome = rebuild::rebuild(&built, &place, &[], &mut Silent).await.unwrap();
     assert!(outcome.differed.iter().all(|(_, rows)| *rows == 0), "{:?}", outcome.differed);
     assert_eq!(everything(&mut connection).await, before);

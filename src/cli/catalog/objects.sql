@@ -5,7 +5,8 @@
 WITH own AS (
     SELECT oid, quote_ident(nspname) AS name, nspowner AS owner, nspacl AS acl
     FROM pg_namespace
-    WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')
+    -- Where bronze stands apart, how it is reached is no migration's.
+    WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public', 'medallion_bronze')
 ), relation AS (
     SELECT
         class.oid,
@@ -102,6 +103,10 @@ WITH own AS (
     FROM pg_trigger AS one
     JOIN relation ON relation.oid = one.tgrelid
     WHERE NOT one.tgisinternal
+    AND NOT EXISTS (
+        SELECT FROM pg_proc AS proc
+        WHERE proc.oid = one.tgfoid AND proc.pronamespace = to_regnamespace('medallion_bronze')
+    )
 ), said AS (
     SELECT classoid, objoid, objsubid, description FROM pg_description
 ), object (ordinal, kind, name, of, says, make, unmake, turn, passing) AS (

@@ -7,7 +7,7 @@ use crate::emit::sql::LANDING_COLUMNS;
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Gone, Landing, Nullability, Snapshots};
 
-pub(super) fn entity(landing: &Landing) -> Entity<'_> {
+pub(super) fn entity(landing: &Landing, is_apart: bool) -> Entity<'_> {
     let doc = landing.description.clone().unwrap_or_else(|| match &landing.feed {
         None => {
             format!("Every change of `{}.{}`, as it came.", landing.source.schema, landing.source.name)
@@ -19,7 +19,7 @@ pub(super) fn entity(landing: &Landing) -> Entity<'_> {
         doc,
         fields: LANDING_COLUMNS.iter().map(|(name, doc)| field(name, doc)).collect(),
         key: vec!["lsn", "seq"],
-        descriptor: Some(descriptor(landing)),
+        descriptor: Some(descriptor(landing, is_apart)),
     }
 }
 
@@ -32,7 +32,7 @@ fn field(name: &'static str, doc: &str) -> Field<'static> {
     }
 }
 
-fn descriptor(landing: &Landing) -> Descriptor {
+fn descriptor(landing: &Landing, is_apart: bool) -> Descriptor {
     let source = vec![atom(string(&landing.source.schema)), atom(string(&landing.source.name))];
     let key = landing.key.iter().map(|column| atom(string(column))).collect();
     let plain = call(
@@ -43,6 +43,10 @@ fn descriptor(landing: &Landing) -> Descriptor {
         (Some(snapshots), _) => call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)]),
         (None, Some(feed)) => call("descriptor::Landing::by_files", vec![plain, feed::descriptor(feed)]),
         (None, None) => plain,
+    };
+    let body = match is_apart {
+        true => call("descriptor::Landing::apart", vec![body]),
+        false => body,
     };
     Descriptor { function: "landing", doc: "What the loader is told of this table.", kind: "Landing", body }
 }

@@ -48,7 +48,11 @@ pub(in crate::emit) fn warehouse(warehouse: &Warehouse, hashes: &Hashes, mark: &
         let enums = modules.enums();
         let folder = format!("{folder}/{}", layer.module());
         let entities = match layer {
-            Layer::Bronze => warehouse.landings.iter().map(landing::entity).collect(),
+            Layer::Bronze => warehouse
+                .landings
+                .iter()
+                .map(|landing| landing::entity(landing, warehouse.is_bronze_apart))
+                .collect(),
             Layer::Silver => {
                 let stored = warehouse.silver.iter().flat_map(|one| silver::entities(one, &modules));
                 let staged = warehouse.stagings.iter().map(silver::staged);

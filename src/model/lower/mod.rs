@@ -4,6 +4,7 @@
 
 mod alert;
 mod bound;
+mod bronze;
 mod calendar;
 mod catalog;
 mod change_log;
@@ -109,6 +110,7 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         retention,
         alerts: alert::lower(&parsed.value.alerts, &mut report),
         enums: catalog.enums().to_vec(),
+        is_bronze_apart: bronze::is_apart(&parsed.value, &mut report),
         landings,
         stagings,
         calendars,

@@ -1,0 +1,143 @@
+//! Bronze in a database of its own. Both databases have all of the warehouse's objects, by the same migrations: in one
+//! of them changes land, with all that has to be written in the same transaction; in the other silver and gold stand,
+//! and there each landing table is an empty table with a foreign one below it (`attach`), so that whatever reads bronze
+//! reads it by its name and knows nothing of this. What the one has to know of the other is told here. Knows no capture
+//! and no apply.
+
+pub mod attach;
+
+use sqlx::{PgConnection, Row as _};
+
+use crate::connection::{self, Database};
+use crate::descriptor::{Name, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::place::Place;
+use crate::{lock, migrate, quote, round, statement};
+
+pub use attach::SCHEMA;
+
+/// The bookkeeping that stands with what has landed: it is written in the same transactions.
+pub const BOOKKEEPING: [&str; 5] =
+    ["captured_table", "landed_file", "late_change", "quarantine", "source_position"];
+
+/// The URL of the database that changes land in, where that is another one.
+pub fn url<'a>(warehouse: &Warehouse, place: &'a Place) -> Result<Option<&'a str>> {
+    match (&place.bronze, warehouse.is_bronze_apart()) {
+        (Some(url), true) => Ok(Some(url)),
+        (None, true) => {
+            Err(Error::new(format!("`{}` has its bronze apart, and it is not known where", warehouse.name))
+                .remedy(format!("set {}", Database::Bronze.variable())))
+        }
+        (_, false) => Ok(None),
+    }
+}
+
+/// A session there, where that is another database; nobody else lands in it while it lasts.
+pub async fn open(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConnection>> {
+    let Some(mut bronze) = look(warehouse, place).await? else { return Ok(None) };
+    round::prepare_session(&mut bronze).await?;
+    lock::take(&mut bronze).await?;
+    Ok(Some(bronze))
+}
+
+/// The same, to look at it only.
+pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConnection>> {
+    let Some(url) = url(warehouse, place)? else { return Ok(None) };
+    let mut bronze = connection::connect(Database::Bronze, url).await?;
+    migrate::check_objects(warehouse, &mut bronze)
+        .await
+        .map_err(|error| error.within(format!("`{}` is another one", Database::Bronze.variable())))?;
+    Ok(Some(bronze))
+}
+
+/// Tells bronze how far the warehouse has been applied: what lands below it is noted as late. What is applied while
+/// changes land is not known there, and seen to by the next apply, as it is where both are one database.
+pub async fn tell(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
+    let failed = || "cannot tell the bronze database how far the warehouse has been applied".to_owned();
+    let told = sqlx::query(
+        "SELECT array_agg(relation), array_agg(lsn), array_agg(system_time::text) FROM medallion.watermark",
+    )
+    .fetch_one(target)
+    .await
+    .during(failed)?;
+    let relations: Option<Vec<String>> = told.try_get(0).during(failed)?;
+    let positions: Option<Vec<i64>> = told.try_get(1).during(failed)?;
+    let times: Option<Vec<String>> = told.try_get(2).during(failed)?;
+    sqlx::query(
+        "INSERT INTO medallion.watermark AS known (relation, lsn, system_time) \
+         SELECT relation, lsn, system_time::timestamptz \
+         FROM unnest($1::text[], $2::bigint[], $3::text[]) AS told (relation, lsn, system_time) \
+         ON CONFLICT (relation) DO UPDATE \
+         SET lsn = excluded.lsn, system_time = excluded.system_time, updated_at = now() \
+         WHERE (known.lsn, known.system_time) IS DISTINCT FROM (excluded.lsn, excluded.system_time)",
+    )
+    .bind(relations.unwrap_or_default())
+    .bind(positions.unwrap_or_default())
+    .bind(times.unwrap_or_default())
+    .execute(bronze)
+    .await
+    .during(failed)?;
+    Ok(())
+}
+
+/// The notes of late changes that no apply has taken, as a relation. Those that it has taken are deleted from another
+/// database by the apply after it: deleted with the apply itself they could be gone while that is undone, for the two
+/// databases do not commit at once.
+pub fn late_changes(warehouse: &Warehouse) -> String {
+    match warehouse.is_bronze_apart() {
+        false => "medallion.late_change".to_owned(),
+        true => format!(
+            "(SELECT noted.relation, noted.lsn, noted.seq FROM medallion.late_change AS noted \
+             WHERE NOT EXISTS (SELECT FROM {TAKEN} AS taken WHERE taken.relation = noted.relation \
+             AND taken.lsn = noted.lsn AND taken.seq = noted.seq))"
+        ),
+    }
+}
+
+/// The notes that the last apply has taken.
+const TAKEN: &str = "medallion_bronze.late_taken";
+
+/// Deletes the notes that the apply before has taken.
+pub async fn drop_taken(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+    if !warehouse.is_bronze_apart() {
+        return Ok(());
+    }
+    let sql = format!(
+        "DELETE FROM medallion.late_change AS noted\nUSING {TAKEN} AS taken\n\
+         WHERE noted.relation = taken.relation AND noted.lsn = taken.lsn AND noted.seq = taken.seq"
+    );
+    statement::execute(connection, &sql).await?;
+    statement::execute(connection, &format!("DELETE FROM {TAKEN}")).await.map(drop)
+}
+
+/// Takes the notes that are in a table, each with what it is of.
+pub async fn take_noted(warehouse: &Warehouse, late: &str, connection: &mut PgConnection) -> Result<()> {
+    let same = "noted.relation = late.relation AND noted.lsn = late.lsn AND noted.seq = late.seq";
+    let sql = match warehouse.is_bronze_apart() {
+        false => format!("DELETE FROM medallion.late_change AS noted\nUSING {late} AS late\nWHERE {same}"),
+        true => format!(
+            "INSERT INTO {TAKEN}\nSELECT noted.relation, noted.lsn, noted.seq\n\
+             FROM medallion.late_change AS noted\nJOIN {late} AS late ON {same}"
+        ),
+    };
+    statement::execute(connection, &sql).await.map(drop)
+}
+
+/// What stands there of the warehouse: landing tables and the bookkeeping of them.
+fn parted(warehouse: &Warehouse) -> Vec<(&str, &str)> {
+    let landings = warehouse.landings.iter().map(|one| (one.table.schema.as_str(), one.table.table.as_str()));
+    landings.chain(BOOKKEEPING.map(|name| ("medallion", name))).collect()
+}
+
+/// Whether a table is one of them.
+pub fn stands_there(warehouse: &Warehouse, name: &Name) -> bool {
+    parted(warehouse).contains(&(name.schema.as_str(), name.table.as_str()))
+}
+
+/// The same, as SQL calls them.
+fn names(warehouse: &Warehouse) -> Vec<String> {
+    parted(warehouse)
+        .into_iter()
+        .map(|(schema, table)| format!("{}.{}", quote::identifier(schema), quote::identifier(table)))
+        .collect()
+}
