@@ -157,7 +157,7 @@ pub async fn remove(target: &mut PgConnection) -> Result<()> {
     statement::execute(target, "DROP SCHEMA IF EXISTS medallion_bronze CASCADE").await.map(drop)
 }
 
-/// Refuses a database in which bronze is not attached, or is although it should not be.
+/// Refuses a database to which bronze is not attached that stands apart.
 pub async fn check(warehouse: &Warehouse, target: &mut PgConnection) -> Result<()> {
     let failed = || "cannot tell whether the bronze database is attached".to_owned();
     if !warehouse.is_bronze_apart() {
@@ -221,14 +221,13 @@ async fn refuse_rows(warehouse: &Warehouse, target: &mut PgConnection) -> Result
 }
 
 async fn make_extension(target: &mut PgConnection) -> Result<()> {
-    let made = statement::execute(target, "CREATE EXTENSION IF NOT EXISTS postgres_fdw").await.map(drop);
-    let row = made.map_err(|error| {
+    let made = statement::execute(target, "CREATE EXTENSION IF NOT EXISTS postgres_fdw").await;
+    made.map(drop).map_err(|error| {
         error.within("the warehouse's database lacks the extension `postgres_fdw`").remedy(
             "have a superuser run in it: CREATE EXTENSION postgres_fdw; \
              GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO the owner of the warehouse",
         )
-    });
-    row
+    })
 }
 
 /// Puts into `pg_temp.medallion_given` how the other database is reached, by a COPY: no log has its rows.
@@ -268,8 +267,8 @@ fn given(url: &str) -> Result<Vec<(&'static str, String, bool)>> {
         ("host", host, false),
         ("port", options.get_port().to_string(), false),
         ("dbname", database, false),
-        // The planner asks over there how many rows come; and those of a change may be deleted, where the guards
-        // here let it be.
+        // The planner asks over there how many rows come. What is erased is deleted from here: whether it may be
+        // is for the guards here to say.
         ("use_remote_estimate", "true".to_owned(), false),
         ("fetch_size", "5000".to_owned(), false),
         ("options", "-c medallion.prune=on".to_owned(), false),

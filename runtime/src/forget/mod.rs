@@ -113,7 +113,9 @@ pub(crate) async fn finish(
     bronze: &mut PgConnection,
 ) -> Result<()> {
     for one in announced::all(target).await? {
-        refuse_others(target).await?;
+        refuse_others(target)
+            .await
+            .map_err(|error| error.within("an erasure that was killed on its way is to be finished first"))?;
         let failed = || "cannot finish an erasure that was killed on its way".to_owned();
         if let Some(subject) = Subject::again(warehouse, &one.relation, one.key.clone()) {
             let mut transaction = target.begin().await.during(failed)?;
