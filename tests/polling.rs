@@ -250,8 +250,12 @@ fn a_watch_polls_again_and_again() {
     block_on(async {
         let mut shop = Shop::new().await;
         let server = Server::shared_scratch().unwrap();
-        let place =
-            Place { source: shop.source_url.clone(), warehouse: server.url(&shop.names[1]), bronze: None, embedded: None };
+        let place = Place {
+            source: shop.source_url.clone(),
+            warehouse: server.url(&shop.names[1]),
+            bronze: None,
+            embedded: None,
+        };
         for id in 0..30 {
             shop.write(&Step::Order { id, status: 0 }).await;
         }
