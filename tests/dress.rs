@@ -372,6 +372,7 @@ impl Shop {
         let place = Place {
             source: String::new(),
             warehouse: Server::shared_scratch().unwrap().url(&self.name),
+            bronze: None,
             embedded: None,
         };
         let whole = rebuild::rebuild(&self.warehouse, &place, &[], &mut Silent)

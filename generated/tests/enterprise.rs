@@ -205,6 +205,7 @@ impl Shop {
         let place = Place {
             source: server.url("enterprise_source"),
             warehouse: server.url("enterprise_warehouse"),
+            bronze: None,
             embedded: None,
         };
         let scripts = descriptor.scripts;
