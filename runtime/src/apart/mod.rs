@@ -46,7 +46,7 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConne
     let mut bronze = connection::connect(Database::Bronze, url).await?;
     migrate::check_objects(warehouse, &mut bronze)
         .await
-        .map_err(|error| error.within(format!("`{}` is another one", Database::Bronze.variable())))?;
+        .map_err(|error| error.within("the bronze database is not this warehouse's, as it is by now"))?;
     Ok(Some(bronze))
 }
 
