@@ -245,7 +245,7 @@ async fn assert_fired(bronze: &mut PgConnection) {
 #[tokio::test]
 async fn what_is_asked_of_bronze_is_asked_over_there() {
     let server = Server::shared_scratch().unwrap();
-    let (mut shop, mut bronze) = open(&server, &server, "asked").await;
+    let (mut shop, mut bronze) = open(server, server, "asked").await;
     stock(&mut shop).await;
     shop.migrate().await;
     shop.run().await;
@@ -299,7 +299,7 @@ async fn what_is_asked_of_bronze_is_asked_over_there() {
 #[tokio::test]
 async fn another_arrangement_than_the_spec_s_is_refused() {
     let server = Server::shared_scratch().unwrap();
-    let (mut shop, bronze) = open(&server, &server, "arranged").await;
+    let (mut shop, bronze) = open(server, server, "arranged").await;
     drop(bronze);
     let refused = |error: medallion_runtime::error::Error, says: &str| {
         assert!(error.to_string().contains(says), "{error}");
