@@ -44,6 +44,7 @@ impl Entity {
                 format: descriptor::FeedFormat::JsonLines,
                 changed: descriptor::Changed::Reread,
                 time: None,
+                time_zone: None,
             },
         ))
     }
