@@ -65,6 +65,7 @@ async fn the_mart_is_served_as_it_is_and_as_it_was() {
     let place = Place {
         source: server.url("example_source"),
         warehouse: server.url("example_warehouse"),
+        bronze: None,
         embedded: None,
     };
     for (name, sql) in [("source.sql", descriptor.scripts.source), ("sample.sql", descriptor.scripts.sample)]
