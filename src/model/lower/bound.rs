@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use sqlparser::ast::Expr;
 
-use super::catalog::{Catalog, SYSTEM_COLUMNS};
+use super::catalog::Catalog;
 use super::query::{ColumnMention, Mention, Query};
 use super::report::Report;
+use super::reserved::SYSTEM_COLUMNS;
 use super::scope::{Readable, Scope};
 use super::sql::Clock;
 use super::{reproducible, unit, volatile};

@@ -1,7 +1,8 @@
 //! What columns are used for: where their values come from, what they refer to, and whether a column that
 //! is named is there. Knows silver relations only.
 
-use super::catalog::{Catalog, Column, Relation};
+use super::catalog::Catalog;
+use super::relation::{Column, Relation};
 use super::report::Report;
 use super::type_name;
 use super::{composed, dress};

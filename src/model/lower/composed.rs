@@ -1,9 +1,10 @@
 //! Columns that are computed of their relation's other columns, those that are looked up among them: what an expression
 //! may name, and where such a column may stand. Knows the relation and no other.
 
-use super::catalog::{Catalog, Column, Relation, Section};
+use super::catalog::Catalog;
 use super::derived;
 use super::expression::{self, Checked, Place, Purpose};
+use super::relation::{Column, Relation, Section};
 use super::report::Report;
 use super::scope::{ReadColumn, Readable};
 use crate::finding::{Code, Finding};

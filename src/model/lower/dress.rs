@@ -1,10 +1,11 @@
 //! What a dimension wears: its surrogate key, the view that shows its versions under other names, and columns that tell
 //! of the change. Knows the dimension's own columns and no other relation.
 
-use super::catalog::{Column, Relation, SYS_END, SYS_START, SYSTEM_COLUMNS, Section};
 use super::identity::described;
 use super::names::{self, Namespace};
+use super::relation::{Column, Relation, Section};
 use super::report::Report;
+use super::reserved::{SYS_END, SYS_START, SYSTEM_COLUMNS};
 use super::scope::{ReadColumn, Readable};
 use super::type_name;
 use crate::finding::{Code, Finding};

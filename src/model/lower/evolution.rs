@@ -1,7 +1,8 @@
 //! What the spec says about its own past: what was called otherwise, what may go, where a new column's past
 //! comes from. Knows no earlier spec; what was said of a migration that is long applied does no harm.
 
-use super::catalog::{Catalog, Section};
+use super::catalog::Catalog;
+use super::relation::Section;
 use super::report::Report;
 use crate::finding::{Code, Finding};
 use crate::model::{Evolution, JOURNAL, Name, Writes};

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, Relation};
+use super::catalog::Catalog;
 use super::column_use::own_column;
 use super::names::{self, Namespace};
 use super::order;
+use super::relation::Relation;
 use super::report::Report;
 use super::type_name;
 use crate::finding::{Code, Finding};

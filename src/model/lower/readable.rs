@@ -1,7 +1,8 @@
 //! What marts can read of silver: the columns that the spec names, and those that medallion adds. Knows no mart.
 
-use super::catalog::{ROW_HASH, Relation, SNAPSHOT, SYS_END, SYS_START, Section};
 use super::dress;
+use super::relation::{Relation, Section};
+use super::reserved::{ROW_HASH, SNAPSHOT, SYS_END, SYS_START};
 use super::scope::{ReadColumn, Readable};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Nullability, Read, Schemas};

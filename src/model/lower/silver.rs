@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, ROW_HASH, Relation, SNAPSHOT, SYS_END, SYS_START, Section};
+use super::catalog::Catalog;
 use super::identity::described;
 use super::order;
+use super::relation::{Relation, Section};
 use super::report::Report;
+use super::reserved::{ROW_HASH, SNAPSHOT, SYS_END, SYS_START};
 use super::type_name;
 use super::{column_use, dress, lookup, versions};
 use crate::finding::{Code, Finding};
@@ -232,7 +234,7 @@ fn check_key(relation: &Relation<'_>, report: &mut Report<'_>) {
 }
 
 fn tracking(
-    column: &super::catalog::Column<'_>,
+    column: &super::relation::Column<'_>,
     relation: &Relation<'_>,
     report: &mut Report<'_>,
 ) -> Tracking {

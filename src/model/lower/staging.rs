@@ -1,11 +1,13 @@
 //! Staging views: what their columns are fields of or computed of, and what relations take from them. Each landed row
 //! gives the same values always, wherever and whenever they are computed. Knows landing tables and no silver relation.
 
-use super::catalog::{Catalog, SYSTEM_COLUMNS, Taken, Typed};
+use super::catalog::Catalog;
 use super::expression::{self, Checked, Place, Purpose};
 use super::identity::described;
 use super::names::{self, Namespace};
+use super::relation::{Taken, Typed};
 use super::report::Report;
+use super::reserved::SYSTEM_COLUMNS;
 use super::scope::{ReadColumn, Readable};
 use super::{derived, type_name};
 use crate::finding::{Code, Finding};

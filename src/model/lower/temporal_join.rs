@@ -1,12 +1,14 @@
 //! Joins over time: what is joined to what, by which version, and the columns that the view shows. Knows
 //! silver relations only.
 
-use super::catalog::{Catalog, Relation, SYS_END, SYS_START, SYSTEM_COLUMNS, Section};
+use super::catalog::Catalog;
 use super::column_use::own_column;
 use super::identity::described;
 use super::lookup;
 use super::names::{self, Namespace};
+use super::relation::{Relation, Section};
 use super::report::Report;
+use super::reserved::{SYS_END, SYS_START, SYSTEM_COLUMNS};
 use super::type_name;
 use crate::finding::{Code, Finding};
 use crate::model::{ColumnFrom, JoinedColumn, Lookup, Name, Nullability, Stretch, TemporalJoin};
@@ -203,7 +205,7 @@ impl Join<'_, '_> {
         from: &At<String>,
         (alias, name): (&str, &str),
         report: &mut Report<'_>,
-    ) -> Option<(&super::catalog::Column<'_>, ColumnFrom)> {
+    ) -> Option<(&super::relation::Column<'_>, ColumnFrom)> {
         let joins = || self.written.joins.iter().flat_map(|joins| &joins.value);
         let aliases = || joins().filter_map(|join| join.name.as_ref()).map(|name| name.value.as_str());
         let found = joins().find(|join| join.name.as_ref().is_some_and(|name| name.value == alias));

@@ -1,7 +1,7 @@
 //! How a dimension keeps its versions: whether the database itself refuses overlaps, and where closed ones
 //! stand. Knows the dimension's own columns and no other relation.
 
-use super::catalog::Relation;
+use super::relation::Relation;
 use super::report::Report;
 use super::{silver, type_name};
 use crate::finding::{Code, Finding};

@@ -2,8 +2,8 @@
 
 use super::words::{given, word};
 use crate::finding::{Code, Finding};
-use crate::model::lower::catalog::SYS_END;
 use crate::model::lower::report::Report;
+use crate::model::lower::reserved::SYS_END;
 use crate::model::lower::scope::{ReadColumn, Readable};
 use crate::spec::{At, TestKind};
 
