@@ -120,6 +120,10 @@ fn clause(words: &Words<'_>, start: usize, end: usize, period: Period) -> Result
         return Err(Error::new("a FOR SYSTEM_TIME stands behind no table")
             .remedy("write it right behind the name of a table that FROM or JOIN reads"));
     };
+    if table.start.checked_sub(1).is_some_and(|index| words.is(index, "only")) {
+        return Err(Error::new("ONLY and FOR SYSTEM_TIME cannot be said of one table")
+            .remedy("leave ONLY away: versions are in no table's children"));
+    }
     let name = (table.start..table.end).step_by(2).filter_map(|index| words.name(index)).collect();
     let before = match table.start.checked_sub(1) {
         Some(index) if words.is(index, "table") => Before::Table,

@@ -1,0 +1,1 @@
+SELECT * FROM ONLY dim_customer_hist FOR SYSTEM_TIME AS OF '2025-01-01'
