@@ -266,22 +266,24 @@ async fn what_is_asked_of_bronze_is_asked_over_there() {
     for (asked, over_there) in [
         (
             "SELECT full_row FROM cdc_bronze.br_customer_cdc WHERE lsn > 7 AND lsn <= 9",
-            "((lsn > 7)) AND ((lsn <= 9))",
+            &["((lsn > 7)) AND ((lsn <= 9))"][..],
         ),
         (
             "SELECT lsn FROM cdc_bronze.br_customer_cdc ORDER BY lsn DESC, seq DESC LIMIT 1",
-            "ORDER BY lsn DESC NULLS FIRST, seq DESC NULLS FIRST",
+            &["ORDER BY lsn DESC NULLS FIRST, seq DESC NULLS FIRST"],
         ),
         (
             "SELECT full_row FROM cdc_bronze.br_customer_cdc AS change WHERE (lsn, seq) IN (SELECT lsn, seq FROM late)",
-            "(($1::bigint = lsn)) AND (($2::bigint = seq))",
+            // Which side the parameter stands on is the server's version's.
+            &["WHERE ", "$1::bigint", "$2::bigint"],
         ),
     ] {
         let sql = format!("EXPLAIN (VERBOSE, COSTS OFF) {asked}");
         let plan: Vec<String> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut shop.warehouse).await.unwrap();
         let remote: Vec<&String> = plan.iter().filter(|line| line.contains("Remote SQL")).collect();
-        assert!(remote.len() == 1 && remote[0].contains(over_there), "{plan:#?}");
+        let is_asked = |said: &&str| remote[0].contains(*said);
+        assert!(remote.len() == 1 && over_there.iter().all(is_asked), "{plan:#?}");
     }
     // Nobody lands here by mistake.
     let landed = "INSERT INTO cdc_bronze.br_customer_cdc (lsn, op, full_row, commit_ts, seq) VALUES (1, 'I', '{}', now(), 1)";
