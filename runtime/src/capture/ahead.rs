@@ -22,14 +22,8 @@ use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
 use crate::land;
 
-/// How much of the source's log waits at least, in bytes: less than that is landed at once.
-pub(super) const MUCH: i64 = 32 << 20;
-
-/// How much of it is read at a time at least.
-const STRETCH: i64 = 16 << 20;
-
-/// In how many stretches it is read where each costs the same.
-const STRETCHES: i64 = 6;
+/// How much of the source's log a batch has at least, in bytes: less than that is landed at once.
+pub(super) const STRETCH: i64 = 32 << 20;
 
 /// How much has landed, in bytes of the source's log, when the source may forget it, though more is coming.
 const FORGETS: i64 = 256 << 20;
@@ -52,8 +46,7 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
     let Some(position) = position.filter(|position| position.state == State::Streaming) else {
         return Ok(Ahead::NotNow);
     };
-    let waiting = goal.0 - position.landed_to.0;
-    if waiting < MUCH {
+    if goal.0 - position.landed_to.0 < STRETCH {
         return Ok(Ahead::NotNow);
     }
     let begun = match stream::stand(&mut way.source, warehouse, &position, way.progress).await {
@@ -68,7 +61,10 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         Err(error) => return Err(error),
     };
 
-    let mut beside = beside(way.source_url, name).await;
+    let mut beside = match goal.0 - position.landed_to.0 < 2 * STRETCH {
+        true => None,
+        false => beside(way.source_url, name).await,
+    };
     let mut other = match way.landing {
         Some((database, url)) if !reading.alone => connection::connect(database, url).await.ok(),
         _ => None,
@@ -95,8 +91,8 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
     let (first, turn) = oneshot::channel();
     let read_to = position.landed_to;
     let _ = first.send(Relay { reading: &mut *reading, way_on, position });
-    let plan = Plan { read_to, forgotten: read_to, is_barren: false, turn };
-    let reader = Reader { warehouse, goal, waiting, landed: &landed, plan: Mutex::new(plan) };
+    let plan = Plan { read_to, forgotten: read_to, turn };
+    let reader = Reader { warehouse, goal, landed: &landed, plan: Mutex::new(plan) };
     let read = async {
         match &mut beside {
             None => reader.read(&mut way.source, &copy, send).await,
@@ -180,8 +176,6 @@ async fn let_go(source: &mut PgConnection, copy: &str, beside: Option<(PgConnect
 struct Reader<'a> {
     warehouse: &'a Warehouse,
     goal: Lsn,
-    /// How much there was to read at first, in bytes.
-    waiting: i64,
     landed: &'a AtomicI64,
     plan: Mutex<Plan<'a>>,
 }
@@ -192,8 +186,6 @@ struct Plan<'a> {
     read_to: Lsn,
     /// Up to here the source was allowed to forget.
     forgotten: Lsn,
-    /// Whether nothing committed in a stretch: a transaction that is still open there would be read again with each.
-    is_barren: bool,
     /// Comes when those before have been read.
     turn: oneshot::Receiver<Relay<'a>>,
 }
@@ -245,16 +237,12 @@ impl<'a> Reader<'a> {
         let Ok(Relay { reading, mut way_on, position }) = turn.await else { return Ok(None) };
         let Some(pieces) = Pieces::begin(batches.clone()).await else { return Ok(None) };
         let mut outlet = Outlet::Pieces(pieces);
-        let before = position.last_lsn;
         let (most, care) = (reading::ALL, Care::Usual);
         let batch = reading::Batch { position, upto, most, care, outlet: &mut outlet };
         let read = reading.batch(opened, self.warehouse.captured(), batch, &mut way_on).await?;
         let position = read.position.clone();
         if let Outlet::Pieces(pieces) = outlet {
             pieces.end(read);
-        }
-        if position.last_lsn == before {
-            self.plan.lock().await.is_barren = true;
         }
         Ok(Some(Relay { reading, way_on, position }))
     }
@@ -271,13 +259,7 @@ impl<'a> Reader<'a> {
             slot::advance(source, &self.warehouse.source.slot, landed).await?;
             plan.forgotten = landed;
         }
-        let restart = restart(source, copy).await?;
-        let waiting = self.goal.0 - from.0;
-        // The source decodes each time from where the slot's oldest transaction began, and passes over what lies before
-        // the stretch: that is to stay little beside the stretch itself.
-        let stretch =
-            if plan.is_barren { waiting } else { (self.waiting / STRETCHES).max((from.0 - restart) / 4) };
-        let upto = Lsn(from.0 + stretch.clamp(STRETCH, stream::STRETCH).min(waiting));
+        let upto = upto(source, copy, from, self.goal).await?;
         let (next, after) = oneshot::channel();
         plan.read_to = upto;
         Ok(Some(Stretch { from, upto, turn: std::mem::replace(&mut plan.turn, after), next }))
@@ -293,15 +275,20 @@ impl Taker for Nobody {
     }
 }
 
-/// Where decoding begins for a slot.
-async fn restart(source: &mut PgConnection, copy: &str) -> Result<i64> {
-    sqlx::query_scalar(
+/// Up to where a stretch goes. The source decodes each time from where the slot's oldest transaction began, so that
+/// each further stretch costs it what lies before once more: what waits is read in halves as long as that is little,
+/// and then as a whole.
+async fn upto(source: &mut PgConnection, copy: &str, from: Lsn, goal: Lsn) -> Result<Lsn> {
+    let restart: i64 = sqlx::query_scalar(
         "SELECT (restart_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots WHERE slot_name = $1",
     )
     .bind(copy)
     .fetch_one(source)
     .await
-    .during(|| format!("cannot ask the source for replication slot `{copy}`"))
+    .during(|| format!("cannot ask the source for replication slot `{copy}`"))?;
+    let (again, waiting) = (from.0 - restart, goal.0 - from.0);
+    let stretch = if again < waiting / 3 { waiting / 2 } else { waiting };
+    Ok(Lsn(goal.0.min(from.0 + stretch.clamp(STRETCH, stream::STRETCH))))
 }
 
 /// What whoever lands next goes on from.

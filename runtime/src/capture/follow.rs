@@ -197,7 +197,7 @@ impl Log {
 
     /// Lands a good part of what waits by reading ahead, where that is much.
     async fn reads_ahead(&mut self, way: &mut Way<'_>, upto: Lsn) -> Result<bool> {
-        if upto.0 - self.landed_to.0 < ahead::MUCH {
+        if upto.0 - self.landed_to.0 < ahead::STRETCH {
             return Ok(false);
         }
         let goal = upto.min(Lsn(self.landed_to.0.saturating_add(AT_ONCE)));
