@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::read;
+use super::workspace::Workspace;
+use super::{Error, read};
 use crate::finding::{Colour, Findings};
 use crate::model::{self, Deletes, Gone, Landing, SilverKind, Warehouse};
 use crate::spec::Files;
@@ -62,6 +63,17 @@ pub fn print_findings<'f>(all: impl Iterator<Item = &'f Findings>, format: Forma
     match format {
         Format::Human => all.for_each(|findings| answer(&rendered(findings, colour()))),
         Format::Json => answer(&format!("{:#}\n", json(all))),
+    }
+}
+
+/// The one warehouse that a verb is about; where its spec is wrong that is said, and there is none.
+pub(super) fn model(workspace: &Workspace) -> Result<Option<Warehouse>, Error> {
+    match model::load(&read::warehouse(&workspace.one()?)?) {
+        Ok(warehouse) => Ok(Some(warehouse)),
+        Err(findings) => {
+            print_findings(std::iter::once(&findings), Format::Human);
+            Ok(None)
+        }
     }
 }
 

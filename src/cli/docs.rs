@@ -1,5 +1,5 @@
-//! `medallion docs`: one HTML page that explains the warehouse, or what dbt is told of it. Needs no database; where it is given one, the page
-//! tells of runs and freshness as well, and of the results that `medallion test --results` has left.
+//! `medallion docs`: one HTML page that explains the warehouse, or what dbt is told of it. Needs no database; where it is
+//! given one, the page tells of runs and freshness as well, and of the results that `medallion test --results` has left.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::workspace::Workspace;
-use super::{Error, check, live, read};
+use super::{Error, check, live};
 use crate::emit::dbt;
 use crate::emit::page::{self, Fresh, Observed, Run, TestResult};
-use crate::model::{self, Warehouse};
+use crate::model::Warehouse;
 use crate::output;
 
 /// Write a page that explains the warehouse: lineage, columns, SQL, tests, runs
@@ -67,13 +67,7 @@ impl Docs {
 }
 
 pub(super) fn run(workspace: &Workspace, docs: &Docs) -> Result<ExitCode, Error> {
-    let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
-        Ok(warehouse) => warehouse,
-        Err(findings) => {
-            check::print_findings(std::iter::once(&findings), check::Format::Human);
-            return Ok(ExitCode::from(1));
-        }
-    };
+    let Some(warehouse) = check::model(workspace)? else { return Ok(ExitCode::from(1)) };
     let text = match docs.reader {
         Reader::People => page::page(&warehouse, &observed(workspace, docs, &warehouse)?),
         Reader::Dbt => dbt::schema(&warehouse),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::workspace::Workspace;
-use super::{Error, check, read};
-use crate::{emit, model};
+use super::{Error, check};
+use crate::emit;
 
 /// Where the warehouse's own binary, which knows no spec, finds its unit tests.
 const UNIT_TESTS: &str = "MEDALLION_UNIT_TESTS";
@@ -22,13 +22,7 @@ pub(super) fn run(
     binary: Option<&Path>,
     arguments: &[OsString],
 ) -> Result<ExitCode, Error> {
-    let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
-        Ok(warehouse) => warehouse,
-        Err(findings) => {
-            check::print_findings([&findings].into_iter(), check::Format::Human);
-            return Ok(ExitCode::from(1));
-        }
-    };
+    let Some(warehouse) = check::model(workspace)? else { return Ok(ExitCode::from(1)) };
     let mut command = match binary {
         Some(binary) => Command::new(binary),
         None => built(workspace)?,
@@ -57,7 +51,9 @@ fn unit_tests(spec: &Path) -> PathBuf {
 fn built(workspace: &Workspace) -> Result<Command, Error> {
     let mut build = cargo(workspace, "build");
     let (folder, _) = PROFILE;
-    if workspace.root.join("target").join(folder).join("warehouse").exists() {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), PathBuf::from);
+    if target.join(folder).join("warehouse").exists() {
         build.arg("--quiet");
     } else {
         // Nobody waits for minutes without a word.

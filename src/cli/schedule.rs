@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::workspace::Workspace;
-use super::{Error, check, read};
+use super::{Error, check};
 use crate::emit::schedule::{self, Cron, Job, Scheduler};
-use crate::model;
 use crate::output;
 
 /// Write job definitions for a scheduler
@@ -66,13 +65,7 @@ impl Schedule {
 }
 
 pub(super) fn run(workspace: &Workspace, schedule: &Schedule) -> Result<ExitCode, Error> {
-    let warehouse = match model::load(&read::warehouse(&workspace.one()?)?) {
-        Ok(warehouse) => warehouse,
-        Err(findings) => {
-            check::print_findings(std::iter::once(&findings), check::Format::Human);
-            return Ok(ExitCode::from(1));
-        }
-    };
+    let Some(warehouse) = check::model(workspace)? else { return Ok(ExitCode::from(1)) };
     let scheduler = match schedule.scheduler {
         Known::Airflow => Scheduler::Airflow,
         Known::Dagster => Scheduler::Dagster,
