@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "polling/breaks.rs"]
+mod breaks;
 #[path = "files/bucket.rs"]
 #[allow(dead_code, reason = "the law of files needs more of it")]
 mod bucket;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use breaks::Breaks;
 use bucket::{Bucket, Key};
 use medallion::cli::read;
 use medallion::emit::{self, Workspace};
@@ -26,10 +29,10 @@ use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::capture::extract::{Extractor, To};
-use medallion_runtime::capture::{self, Captured, Point};
+use medallion_runtime::capture::{self, Captured};
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::{Name, Warehouse};
-use medallion_runtime::error::{Error, Result};
+use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::error::Result;
 use medallion_runtime::files::{Feeder, Left, Portion, Storage};
 use medallion_runtime::{apply, verify};
 use medallion_server::Server;
@@ -365,26 +368,6 @@ async fn verified(warehouse: &Warehouse, target: &mut PgConnection) -> Result<()
     }
 }
 
-/// Breaks off after some points.
-struct Breaks(Option<usize>);
-
-impl capture::Progress for Breaks {
-    fn landed(&mut self, _: &Name, _: u64) {}
-
-    fn note(&mut self, _: &str) {}
-
-    fn reached(&mut self, _: Point) -> Result<()> {
-        match &mut self.0 {
-            Some(0) => Err(Error::new("broken off")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 /// Who polls the source, and who reads files.
 struct Specs {
     polled: Files,
@@ -504,7 +487,7 @@ impl Shop {
     async fn poll(&mut self) -> Result<(String, String), String> {
         self.extract(None).await.map_err(|error| format!("{error:?}"))?;
         let polled =
-            capture::capture(&self.polled, &self.source_url, &mut self.poller, &mut Breaks(None)).await;
+            capture::capture(&self.polled, &self.source_url, &mut self.poller, &mut Breaks::default()).await;
         polled.map_err(|error| format!("{error:?}"))?;
         let time = text(&mut self.source, "SELECT clock_timestamp()::text").await;
         let state = text(
@@ -527,7 +510,7 @@ impl Shop {
             }
         };
         let extracted = match Extractor::begin(&self.polled, &self.source_url, to).await {
-            Ok(mut extractor) => extractor.poll(&mut Breaks(after)).await.map(drop),
+            Ok(mut extractor) => extractor.poll(&mut Breaks::after(after)).await.map(drop),
             Err(error) => Err(error),
         };
         if let Some(bucket) = self.bucket {
@@ -597,7 +580,7 @@ impl Shop {
         let storage = Storage::directory(self.lake.path())?;
         // However small the pieces, a batch lands as a whole.
         let mut feeder = Feeder::new(&self.fed, storage, Portion { rows: 2, bytes: 1 << 10 });
-        let (mut breaks, mut captured) = (Breaks(after), Captured::default());
+        let (mut breaks, mut captured) = (Breaks::after(after), Captured::default());
         while feeder.step(&mut self.reader, &mut breaks, &mut captured).await? == Left::Pieces {}
         Ok(captured)
     }

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "polling/breaks.rs"]
+mod breaks;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use breaks::Breaks;
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
@@ -18,10 +21,10 @@ use medallion::spec::Files;
 use medallion_runtime::alert::{self, Known, Measured};
 use medallion_runtime::apply;
 use medallion_runtime::capture::resnapshot::{self, Differences};
-use medallion_runtime::capture::{self, Captured, Point};
+use medallion_runtime::capture::{self, Captured};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Alert, Fed, Gone, Name, Snapshots, Warehouse, Watched};
-use medallion_runtime::error::{Error, Result};
+use medallion_runtime::error::Result;
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -211,32 +214,6 @@ struct Shop {
     target: PgConnection,
 }
 
-/// Breaks off after some points.
-#[derive(Default)]
-struct Breaks {
-    after: Option<usize>,
-    notes: Vec<String>,
-}
-
-impl capture::Progress for Breaks {
-    fn landed(&mut self, _: &Name, _: u64) {}
-
-    fn note(&mut self, text: &str) {
-        self.notes.push(text.to_owned());
-    }
-
-    fn reached(&mut self, _: Point) -> Result<()> {
-        match &mut self.after {
-            Some(0) => Err(Error::new("broken off")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
 impl Shop {
     async fn new(feeds: Feeds) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -324,7 +301,7 @@ impl Shop {
 
     /// As if the process had been killed: its session ends, and another goes on.
     async fn broken(&mut self, after: usize) {
-        let mut breaks = Breaks { after: Some(after), notes: Vec::new() };
+        let mut breaks = Breaks::after(Some(after));
         let _ = capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut breaks).await;
         let url = Server::shared_scratch().unwrap().url(&self.names[1]);
         let next = connection::connect(Database::Warehouse, &url).await.unwrap();

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "polling/breaks.rs"]
+mod breaks;
 #[path = "files/bucket.rs"]
 mod bucket;
 #[path = "evolution/descriptor.rs"]
@@ -20,16 +22,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use breaks::Breaks;
 use bucket::{Bucket, Key};
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
-use medallion_runtime::capture::{self, Captured, Point};
+use medallion_runtime::capture::{self, Captured};
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::{Name, Warehouse};
-use medallion_runtime::error::{Error, Result};
+use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::error::Result;
 use medallion_runtime::files::{Feeder, Left, Portion, Storage};
 use medallion_runtime::{apply, verify};
 use medallion_server::Server;
@@ -398,8 +401,9 @@ fn files_land_beside_the_log_of_a_source() {
             let order =
                 format!("INSERT INTO orders VALUES ({round}, 'a'); UPDATE orders SET product = 'r{round}'");
             source.execute(AssertSqlSafe(order)).await.unwrap();
-            let landed =
-                capture::capture(lake.warehouse, &url, &mut lake.target, &mut Breaks(None)).await.unwrap();
+            let landed = capture::capture(lake.warehouse, &url, &mut lake.target, &mut Breaks::default())
+                .await
+                .unwrap();
             assert!(landed.rows() > 0);
             lake.apply().await.unwrap();
             lake.verified().await.unwrap();
@@ -447,26 +451,6 @@ struct Lake {
     target: PgConnection,
     portion: Portion,
     written: u64,
-}
-
-/// Breaks off after some points.
-struct Breaks(Option<usize>);
-
-impl capture::Progress for Breaks {
-    fn landed(&mut self, _: &Name, _: u64) {}
-
-    fn note(&mut self, _: &str) {}
-
-    fn reached(&mut self, _: Point) -> Result<()> {
-        match &mut self.0 {
-            Some(0) => Err(Error::new("broken off")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 impl Lake {
@@ -523,7 +507,7 @@ impl Lake {
 
     async fn land_from(&mut self, storage: Storage, after: Option<usize>) -> Result<Captured> {
         let mut feeder = Feeder::new(self.warehouse, storage, self.portion);
-        let (mut breaks, mut captured) = (Breaks(after), Captured::default());
+        let (mut breaks, mut captured) = (Breaks::after(after), Captured::default());
         while feeder.step(&mut self.target, &mut breaks, &mut captured).await? == Left::Pieces {}
         Ok(captured)
     }

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "polling/breaks.rs"]
+mod breaks;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
@@ -11,16 +13,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use breaks::Breaks;
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::capture::follow::Follower;
-use medallion_runtime::capture::{self, Point, prepare, readiness, resnapshot};
+use medallion_runtime::capture::{self, prepare, readiness, resnapshot};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Name, Warehouse};
-use medallion_runtime::error::{Error, Result};
+use medallion_runtime::error::Result;
 use medallion_runtime::place::Place;
 use medallion_runtime::{apply, capture::Captured};
 use medallion_server::Server;
@@ -162,7 +165,7 @@ fn a_role_that_polls_may_read_the_tables_and_nothing_else() {
         let plan = prepare::plan(&shop.warehouse, &mut shop.source, None, Some(&role)).await.unwrap();
         expect("prepared.sql", &format!("{};", plan.together.join(";\n").replace(&role, "poller")));
         assert!(plan.slots.is_empty());
-        prepare::prepare(&plan, &mut shop.source, None, &mut Breaks(None)).await.unwrap();
+        prepare::prepare(&plan, &mut shop.source, None, &mut Breaks::default()).await.unwrap();
         shop.write(&Step::Order { id: 1, status: 0 }).await;
         let joint = if shop.source_url.contains('?') { '&' } else { '?' };
         shop.source_url += &format!("{joint}options=-c%20role%3D{role}");
@@ -190,8 +193,9 @@ fn what_polls_have_missed_lands_when_all_of_it_is_read_again() {
             .unwrap();
         assert_eq!(shop.poll().await.unwrap().rows(), 0);
         let url = shop.source_url.clone();
-        let done =
-            resnapshot::resnapshot(&shop.warehouse, &url, &mut shop.target, &mut Breaks(None)).await.unwrap();
+        let done = resnapshot::resnapshot(&shop.warehouse, &url, &mut shop.target, &mut Breaks::default())
+            .await
+            .unwrap();
         let of = |landing: &str| done.differences[&Name::new("bronze", landing)];
         assert_eq!((of("br_orders").new, of("br_orders").changed, of("br_orders").gone), (1, 0, 0));
         assert_eq!((of("br_price").new, of("br_price").changed, of("br_price").gone), (0, 0, 1));
@@ -259,7 +263,7 @@ fn a_watch_polls_again_and_again() {
         for id in 0..30 {
             shop.write(&Step::Order { id, status: 0 }).await;
         }
-        let mut breaks = Breaks(None);
+        let mut breaks = Breaks::default();
         let mut writer = connection::connect(Database::Source, &shop.source_url).await.unwrap();
         let url = server.url(&shop.names[1]);
         let mut landing = connection::connect(Database::Warehouse, &url).await.unwrap();
@@ -303,26 +307,6 @@ struct Shop {
     source_url: String,
     source: PgConnection,
     target: PgConnection,
-}
-
-/// Breaks off after some points.
-struct Breaks(Option<usize>);
-
-impl capture::Progress for Breaks {
-    fn landed(&mut self, _: &Name, _: u64) {}
-
-    fn note(&mut self, _: &str) {}
-
-    fn reached(&mut self, _: Point) -> Result<()> {
-        match &mut self.0 {
-            Some(0) => Err(Error::new("broken off")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 impl Shop {
@@ -387,12 +371,12 @@ impl Shop {
     }
 
     async fn poll(&mut self) -> Result<Captured> {
-        capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut Breaks(None)).await
+        capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut Breaks::default()).await
     }
 
     /// As if the process had been killed: its session ends, and another goes on.
     async fn broken(&mut self, after: usize) {
-        let mut breaks = Breaks(Some(after));
+        let mut breaks = Breaks::after(Some(after));
         let _ = capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut breaks).await;
         let url = Server::shared_scratch().unwrap().url(&self.names[1]);
         let next = connection::connect(Database::Warehouse, &url).await.unwrap();

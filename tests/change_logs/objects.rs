@@ -45,7 +45,7 @@ fn a_batch_that_could_not_be_put_is_put_later_and_once() {
         };
         // What may only list.
         let mut closed = begin(shop.place(), Key::Lists).await.unwrap();
-        let error = closed.poll(&mut Breaks(None)).await.unwrap_err().to_string();
+        let error = closed.poll(&mut Breaks::default()).await.unwrap_err().to_string();
         let said = [
             "cannot write the file `orders/",
             "is closed to this key (AccessDenied)",
