@@ -61,10 +61,10 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         Err(error) => return Err(error),
     };
 
-    let mut beside = match goal.0 - position.landed_to.0 < 2 * STRETCH {
-        true => None,
-        false => beside(way.source_url, name).await,
-    };
+    let mut beside = None;
+    if goal.0 - position.landed_to.0 >= 2 * STRETCH {
+        beside = self::beside(way.source_url, name).await;
+    }
     let mut other = match way.landing {
         Some((database, url)) if !reading.alone => connection::connect(database, url).await.ok(),
         _ => None,
