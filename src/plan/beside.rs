@@ -8,6 +8,7 @@ use super::difference::Step;
 use super::effect::{Action, Lock};
 use super::lock::checksum;
 use super::object::{Catalog, Kind, Object, Unreadable};
+use super::quote::literal;
 use super::rename::Renames;
 use super::table::{Table, unquoted};
 
@@ -274,8 +275,4 @@ fn spelled(index: &str) -> String {
 
 fn dropped(index: &str) -> String {
     format!("DROP INDEX CONCURRENTLY IF EXISTS {index};")
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

@@ -9,6 +9,7 @@ use super::enumeration;
 use super::gone::Gone;
 use super::hazard::Hazard;
 use super::object::{Catalog, Comment, Identity, Kind, Object, Reach, Unreadable};
+use super::quote::literal;
 use super::rename::Renames;
 use super::table::{Alteration, Table, quoted, unquoted};
 use super::{kept, privilege};
@@ -240,7 +241,7 @@ impl Difference<'_> {
             let source = aside(table);
             let (columns, values): (Vec<&str>, Vec<&str>) =
                 filled.iter().map(|(column, value)| (column.as_str(), value.as_str())).unzip();
-            let parting = (self.parting)(table, &format!("'{}'", source.replace('\'', "''")));
+            let parting = (self.parting)(table, &literal(&source));
             let parting = parting
                 .map_or_else(String::new, |parting| format!("    {}\n", parting.replace('\n', "\n    ")));
             let sql = format!(

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::hazard::Hazard;
+use super::quote::identifier;
 
 /// How the values of one type fit another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,8 +132,8 @@ pub(super) fn spelled(data_type: &Value) -> String {
     match (kind, of) {
         ("Array", element) => format!("{}[]", spelled(element)),
         ("Enum", name) => {
-            let part = |word: &str| name[word].as_str().unwrap_or_default().replace('"', "\"\"");
-            format!("\"{}\".\"{}\"", part("schema"), part("name"))
+            let part = |word: &str| identifier(name[word].as_str().unwrap_or_default());
+            format!("{}.{}", part("schema"), part("name"))
         }
         ("BuiltIn", Value::String(name)) if name == "DoublePrecision" => "double precision".to_owned(),
         ("BuiltIn", Value::String(name)) => name.to_lowercase(),

@@ -7,6 +7,7 @@ use super::difference::{ASIDE, Fate, Step};
 use super::effect::Lock;
 use super::hazard::Hazard;
 use super::object::{Catalog, Identity, Kind, Object};
+use super::quote::literal;
 use super::table::quoted;
 
 /// The objects that go, those included that are made anew afterwards.
@@ -185,7 +186,7 @@ fn watchers(block: &str) -> impl Iterator<Item = &str> {
 /// A table makes room for another of its name, with its partitions, those made at run time too.
 fn step_aside(table: &Object, first: bool) -> Vec<Step> {
     let name = &table.identity.name;
-    let literal = format!("'{}'", name.replace('\'', "''"));
+    let literal = literal(name);
     let sql = format!(
         "DO $$\nDECLARE\n    part regclass;\nBEGIN\n    \
          FOR part IN\n        \

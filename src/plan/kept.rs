@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::difference::{Step, column_of};
 use super::object::{Catalog, Comment, Identity, Kind};
+use super::quote::literal;
 use super::table::{quoted, unquoted};
 
 const SECTION: &str = "medallion: what others have granted and said";
@@ -216,10 +217,6 @@ fn unless(comments: &[Comment], relations: &[&Identity]) -> String {
 fn regclass(name: &str) -> String {
     debug_assert!(quoted(name).is_some(), "relations are called by quoted names");
     format!("{}::regclass", literal(name))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -15,6 +15,7 @@ mod kept;
 pub mod lock;
 pub mod object;
 mod privilege;
+pub(crate) mod quote;
 pub mod reading;
 pub mod rename;
 pub mod schema;

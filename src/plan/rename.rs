@@ -7,6 +7,7 @@ use super::difference::Step;
 use super::effect::Lock;
 use super::enumeration::values;
 use super::object::{Catalog, Identity, Kind, Object, Unreadable, tokens_of};
+use super::quote::{identifier, literal};
 use super::schema::Schemas;
 use super::table::{Table, quoted, unquoted};
 
@@ -206,7 +207,6 @@ fn part(relation: &str, name: &str) -> Option<String> {
 /// Renames the partitions that runs have made of a table that has a new name, and what stands on all of them: the next
 /// partition is told from them by its name. What the scripts name is called so already.
 fn partitions(section: &str, before: &str, now: &str, called: &[String]) -> Step {
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let (old, new) = (literal(&unquoted(split(before).1)), literal(&unquoted(split(now).1)));
     let sql = format!(
         "DO $$\n\
@@ -249,9 +249,7 @@ impl Catalog {
         };
         let (schema, old) = split(&before.name);
         let (_, new) = split(&now.name);
-        let sequence = |table: &str, column: &str| {
-            format!("\"{}\"", sequence(&unquoted(table), &unquoted(column)).replace('"', "\"\""))
-        };
+        let sequence = |table: &str, column: &str| identifier(&sequence(&unquoted(table), &unquoted(column)));
         Ok(Table::read(&object.sql)?
             .columns
             .iter()

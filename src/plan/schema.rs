@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::difference::Step;
 use super::object::{Catalog, Kind, Object, Unreadable, tokens_of};
+use super::quote::identifier;
 use super::table::quoted;
 use crate::model::Name;
 
@@ -173,7 +174,7 @@ impl Schemas {
         let mut aside = Vec::new();
         let mut steps = Vec::new();
         for (number, (before, now)) in self.iter().enumerate() {
-            let (mut before, now) = (spelled(before), spelled(now));
+            let (mut before, now) = (identifier(before), identifier(now));
             if meets {
                 let place = format!("\"medallion$schema_{number}\"");
                 aside.push(Step::new(section(&now), format!("ALTER SCHEMA {before} RENAME TO {place};")));
@@ -186,13 +187,9 @@ impl Schemas {
 
     /// A schema's quoted name as it is now.
     fn quoted(&self, name: &str) -> String {
-        let found = self.iter().find(|(before, _)| spelled(before) == name);
-        found.map_or_else(|| name.to_owned(), |(_, now)| spelled(now))
+        let found = self.iter().find(|(before, _)| identifier(before) == name);
+        found.map_or_else(|| name.to_owned(), |(_, now)| identifier(now))
     }
-}
-
-fn spelled(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

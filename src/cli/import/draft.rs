@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::source::{Column, Key, Relation};
 use super::type_word::{self, Word};
 use crate::model;
+use crate::plan::quote;
 
 /// The longest name that others are made of: what follows it has to fit as well.
 const LONGEST: usize = 40;
@@ -517,7 +518,7 @@ fn quoted(text: &str) -> String {
 
 /// An identifier in a remark.
 fn identifier(name: &str) -> String {
-    in_one_line(&format!("\"{}\"", name.replace('"', "\"\"")))
+    in_one_line(&quote::identifier(name))
 }
 
 /// A name in a remark.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::live;
+use crate::plan::quote::literal;
 use crate::plan::{Hazard, Step};
 
 /// Rows and bytes.
@@ -59,9 +60,4 @@ impl Touched {
         let (_, table) = step.locks.first().filter(|_| touches)?;
         self.0.get(table).copied()
     }
-}
-
-fn literal(text: &str) -> String {
-    let text = text.replace('\'', "''");
-    if text.contains('\\') { format!("E'{}'", text.replace('\\', "\\\\")) } else { format!("'{text}'") }
 }

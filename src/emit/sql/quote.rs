@@ -1,17 +1,13 @@
-//! How names, literals, types and remarks are spelled in SQL.
+//! How relations, types and remarks are spelled in SQL, and the names that are made of others.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataType, Name};
+pub(in crate::emit) use crate::plan::quote::{identifier, literal};
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const LONGEST_NAME: usize = 63;
-
-/// An identifier, quoted always.
-pub(in crate::emit) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// A relation's two names.
 pub(in crate::emit) fn relation(name: &Name) -> String {
@@ -22,16 +18,6 @@ pub(in crate::emit) fn relation(name: &Name) -> String {
 pub(super) fn identifiers<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = names.into_iter().map(identifier).collect();
     quoted.join(", ")
-}
-
-/// A string literal. PostgreSQL's text holds no NUL, so that none is written.
-pub(in crate::emit) fn literal(text: &str) -> String {
-    let text = text.replace('\0', "");
-    if text.contains('\\') {
-        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-    } else {
-        format!("'{}'", text.replace('\'', "''"))
-    }
 }
 
 /// A text of the spec within a remark: it cannot end the line.
@@ -103,10 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_do_not_end_what_they_are_in() {
-        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
-        assert_eq!(literal("it's"), "'it''s'");
-        assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
+    fn a_remark_stays_in_its_line() {
         assert_eq!(remark("a\nDROP"), "a DROP");
     }
 
