@@ -23,6 +23,7 @@ pub use data_type::DataType;
 pub use dress::*;
 pub use feed::{Changed, Csv, Feed, FeedFormat};
 pub use lower::{is_aggregate, is_type, load};
+pub(crate) use lower::{meant, parts};
 pub use mart::*;
 pub use snapshot::{Gone, Snapshots};
 pub use source::{Deletes, Plugin, Polling, RemovedPartitions, Source, Watermark};

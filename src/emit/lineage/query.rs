@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
-    NamedWindowDefinition, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    Distinct, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
+    ObjectName, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, Value,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::value::{made, name_of};
 use super::{How, Origin, Origins};
-use crate::model::Name;
+use crate::model::{Name, meant, parts};
 
 /// What can be read in FROM, with where its columns come from.
 #[derive(Clone, Debug, Default)]
@@ -444,17 +444,4 @@ fn named(expression: &Expr) -> Option<String> {
         Expr::Identifier(ident) => Some(meant(ident)),
         _ => None,
     }
-}
-
-/// The name that an identifier means: unquoted ones in lower case.
-pub(super) fn meant(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
-}
-
-/// The identifiers of a name, unless it is made of something else.
-pub(super) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
-    name.0.iter().map(|part| part.as_ident()).collect()
 }

@@ -8,9 +8,9 @@ use sqlparser::ast::{
     Query, Value, Visit, Visitor, WindowSpec, WindowType,
 };
 
-use super::query::{Reader, Scope, indirect, meant, parts};
+use super::query::{Reader, Scope, indirect};
 use super::{How, Origin, Origins};
-use crate::model::is_aggregate;
+use crate::model::{is_aggregate, meant, parts};
 
 impl Reader<'_> {
     /// A column that is shown. One that is the same in each row says that the row is there.

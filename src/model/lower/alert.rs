@@ -26,11 +26,7 @@ pub(super) fn lower(written: &spec::Alerts, report: &mut Report<'_>) -> Vec<Aler
 }
 
 fn duration(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
-    let seconds = match written.trim().split_once(' ') {
-        Some((count, unit)) if matches!(unit.trim(), "second" | "seconds") => count.parse().ok(),
-        _ => identity::seconds(written),
-    };
-    let read = seconds.filter(|seconds| (1..=LONGEST).contains(seconds));
+    let read = identity::whole_seconds(written).filter(|seconds| (1..=LONGEST).contains(seconds));
     if read.is_none() {
         let place = report.at(&written.span);
         let message = format!("`{}` is no time to be behind", written.value);

@@ -220,6 +220,14 @@ fn keep_log(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
     read
 }
 
+/// A number of seconds, minutes, hours or days, in seconds.
+pub(super) fn whole_seconds(written: &str) -> Option<u64> {
+    match written.trim().split_once(' ') {
+        Some((count, unit)) if matches!(unit.trim(), "second" | "seconds") => count.parse().ok(),
+        _ => seconds(written),
+    }
+}
+
 /// A number of minutes, hours or days, in seconds.
 pub(super) fn seconds(written: &str) -> Option<u64> {
     let (count, unit) = written.trim().split_once(' ')?;

@@ -62,6 +62,7 @@ use crate::spec::{self, Files, Parsed};
 use catalog::Catalog;
 pub use function::is_aggregate;
 use report::Report;
+pub(crate) use sql::{meant, parts};
 
 /// Reads a spec and resolves it.
 pub fn load(files: &Files) -> Result<Warehouse, Findings> {

@@ -131,11 +131,7 @@ fn of_the_log(source: &spec::Source) -> Vec<(&'static str, std::ops::Range<usize
 
 /// A number of seconds, minutes, hours, or one day.
 fn duration(written: &At<String>, least: u64, report: &mut Report<'_>) -> Option<u64> {
-    let seconds = match written.trim().split_once(' ') {
-        Some((count, unit)) if matches!(unit.trim(), "second" | "seconds") => count.parse().ok(),
-        _ => identity::seconds(written),
-    };
-    let read = seconds.filter(|seconds| (least..=LONGEST).contains(seconds));
+    let read = identity::whole_seconds(written).filter(|seconds| (least..=LONGEST).contains(seconds));
     if read.is_none() {
         let place = report.at(&written.span);
         let message = format!("`{}` is no time to wait", written.value);

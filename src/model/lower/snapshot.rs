@@ -48,11 +48,7 @@ pub(super) fn feeds(landing: &Landing<'_>, source: &spec::Source) -> bool {
 }
 
 fn duration(written: &At<String>, report: &mut Report<'_>) -> Option<u64> {
-    let seconds = match written.trim().split_once(' ') {
-        Some((count, unit)) if matches!(unit.trim(), "second" | "seconds") => count.parse().ok(),
-        _ => identity::seconds(written),
-    };
-    let read = seconds.filter(|seconds| (1..=LONGEST).contains(seconds));
+    let read = identity::whole_seconds(written).filter(|seconds| (1..=LONGEST).contains(seconds));
     if read.is_none() {
         let place = report.at(&written.span);
         let message = format!("`{}` is no time between two snapshots", written.value);

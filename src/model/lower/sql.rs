@@ -168,7 +168,7 @@ fn lower_case(message: &str) -> String {
 }
 
 /// The name that an identifier means: unquoted ones in lower case.
-pub(super) fn meant(ident: &Ident) -> String {
+pub(crate) fn meant(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -176,7 +176,7 @@ pub(super) fn meant(ident: &Ident) -> String {
 }
 
 /// The identifiers of a name, unless it is made of something else.
-pub(super) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
+pub(crate) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0.iter().map(|part| part.as_ident()).collect()
 }
 
