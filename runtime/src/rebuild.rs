@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 use crate::apply::{self, Applied, Evolved};
 use crate::connection::{self, Database};
 use crate::data_test::{self, Changed, Look, Tested};
-use crate::descriptor::{Name, SilverKind, Storage, Warehouse};
+use crate::descriptor::{Name, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
@@ -105,14 +105,14 @@ pub fn selected(warehouse: &Warehouse, selection: &Selection) -> Result<BTreeSet
 
 /// Every relation that can be computed anew.
 pub fn everything(warehouse: &Warehouse) -> BTreeSet<Name> {
-    let marts = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+    let marts = warehouse.marts.iter().filter(|mart| mart.storage.is_kept());
     let silver = warehouse.silver.iter().map(|silver| &silver.table);
     silver.chain(marts.map(|mart| &mart.table)).cloned().collect()
 }
 
 /// The relations of the names: with their schemas or without, a dimension also by its view.
 fn chosen(warehouse: &Warehouse, names: &[String]) -> Result<BTreeSet<Name>> {
-    let marts = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+    let marts = warehouse.marts.iter().filter(|mart| mart.storage.is_kept());
     let mut known: Vec<(&Name, &Name)> = marts.map(|mart| (&mart.table, &mart.table)).collect();
     for silver in &warehouse.silver {
         known.push((&silver.table, &silver.table));

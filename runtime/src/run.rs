@@ -12,7 +12,7 @@ use crate::apply::Applied;
 use crate::capture;
 use crate::connection::{self, Database};
 use crate::data_test::{self, Status, Tested};
-use crate::descriptor::{Name, Storage, Warehouse};
+use crate::descriptor::{Name, Warehouse};
 use crate::error::{Error, Result};
 use crate::lineage::{Ended, Teller};
 use crate::place::Place;
@@ -297,7 +297,7 @@ impl<'a> Telling<'a> {
     ) -> Self {
         let landing_tables = warehouse.landings.iter().map(|landing| ("landed", &landing.table));
         let silver = warehouse.silver.iter().map(|silver| ("applied", &silver.table));
-        let stored = warehouse.marts.iter().filter(|mart| !matches!(mart.storage, Storage::View));
+        let stored = warehouse.marts.iter().filter(|mart| mart.storage.is_kept());
         let marts = stored.map(|mart| ("refreshed", &mart.table));
         let steps = landing_tables.chain(silver).chain(marts).filter(|(_, name)| own(name)).collect();
         Self { progress, landings, landing_time, steps, told: 0, begun: false }

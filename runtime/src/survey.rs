@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::alert::{self, Known, Measured};
 use crate::capture::Lsn;
 use crate::connection::{self, Database};
-use crate::descriptor::{Name, Storage, Warehouse};
+use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::{apart, migrate, quote};
@@ -326,10 +326,9 @@ async fn relations(
     target: &mut PgConnection,
     mut landing_in: Option<&mut PgConnection>,
 ) -> Result<Vec<Relation>> {
-    let stored = |storage: &Storage| !matches!(storage, Storage::View);
     let bronze = warehouse.landings.iter().map(|landing| ("bronze", &landing.table));
     let silver = warehouse.silver.iter().map(|silver| ("silver", &silver.table));
-    let gold = warehouse.marts.iter().filter(|mart| stored(&mart.storage)).map(|mart| ("gold", &mart.table));
+    let gold = warehouse.marts.iter().filter(|mart| mart.storage.is_kept()).map(|mart| ("gold", &mart.table));
     let mut relations = Vec::new();
     for (layer, name) in bronze.chain(silver).chain(gold) {
         // Where bronze stands apart, it is counted there.

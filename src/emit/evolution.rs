@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::shape::Shape;
 use super::sql::{self, Script, migration};
 use super::{FileSet, Workspace, files, mark, rust, spec_of};
-use crate::model::{Enum, Name, Silver, Storage, TOOL_SCHEMA, Warehouse};
+use crate::model::{Enum, Name, Silver, TOOL_SCHEMA, Warehouse};
 use crate::plan::beside::{self, Beside};
 use crate::plan::decision::{Decisions, Known, Undecided};
 use crate::plan::difference::Failure;
@@ -254,7 +254,7 @@ impl Planned {
         let mut derived: BTreeSet<String> = warehouse
             .marts
             .iter()
-            .filter(|mart| matches!(mart.storage, Storage::Incremental { .. }))
+            .filter(|mart| mart.storage.is_table())
             .map(|mart| sql::relation(&mart.name))
             .collect();
         for name in &decisions.remade {

@@ -82,6 +82,24 @@ pub enum Storage {
     },
 }
 
+impl Storage {
+    /// Whether rows are kept, so that they have to follow what has changed.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Self::View => false,
+            Self::MaterializedView | Self::Incremental { .. } => true,
+        }
+    }
+
+    /// Whether they stand in a table, which the loader writes and the definition is a view beside.
+    pub fn is_table(&self) -> bool {
+        match self {
+            Self::Incremental { .. } => true,
+            Self::View | Self::MaterializedView => false,
+        }
+    }
+}
+
 /// A column of a stored mart's unit of refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnitColumn {

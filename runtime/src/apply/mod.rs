@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 
-use crate::descriptor::{Name, Silver, SilverKind, Storage, Warehouse};
+use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
 use crate::error::{Error, Result};
 use crate::quote;
 use crate::staging::Staging;
@@ -462,10 +462,7 @@ fn is_read_by_changes(warehouse: &Warehouse, silver: &Silver) -> bool {
 }
 
 fn is_followed_by_marts(warehouse: &Warehouse, silver: &Silver) -> bool {
-    warehouse
-        .marts
-        .iter()
-        .any(|mart| matches!(mart.storage, Storage::Incremental { .. }) && mart.reads.contains(&silver.table))
+    warehouse.marts.iter().any(|mart| mart.storage.is_table() && mart.reads.contains(&silver.table))
 }
 
 fn is_looked_up(warehouse: &Warehouse, silver: &Silver) -> bool {

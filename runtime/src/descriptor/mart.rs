@@ -33,6 +33,24 @@ pub enum Storage {
     },
 }
 
+impl Storage {
+    /// Whether rows are kept, so that they have to follow what has changed.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Self::View => false,
+            Self::MaterializedView | Self::Incremental { .. } => true,
+        }
+    }
+
+    /// Whether they stand in a table, which is written by the rows that have changed.
+    pub fn is_table(&self) -> bool {
+        match self {
+            Self::Incremental { .. } => true,
+            Self::View | Self::MaterializedView => false,
+        }
+    }
+}
+
 /// How a stored mart follows what changed.
 #[derive(Clone, Debug)]
 pub enum Refresh {

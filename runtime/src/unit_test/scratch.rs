@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
-use crate::descriptor::{Name, Silver, SilverKind, Storage, Warehouse};
+use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place;
 use crate::{migrate, quote, statement};
@@ -119,7 +119,7 @@ fn nullable(warehouse: &Warehouse) -> String {
         SilverKind::Dimension { .. } => None,
     };
     let silver = warehouse.silver.iter().flat_map(|one| archive(one).into_iter().chain([one.table.clone()]));
-    let stored = warehouse.marts.iter().filter(|mart| matches!(mart.storage, Storage::Incremental { .. }));
+    let stored = warehouse.marts.iter().filter(|mart| mart.storage.is_table());
     let tables: Vec<Name> = silver.chain(stored.map(|mart| mart.table.clone())).collect();
     let tables: Vec<String> = tables.iter().map(|name| quote::literal(&quote::name(name))).collect();
     format!(

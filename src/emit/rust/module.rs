@@ -8,7 +8,7 @@ use super::field::Enums;
 use super::name::{Spelling, spell};
 use super::silver::columns_of;
 use crate::emit::sql;
-use crate::model::{Calendar, Mart, Name, SilverKind, Storage, Warehouse};
+use crate::model::{Calendar, Mart, Name, SilverKind, Warehouse};
 
 /// A layer of the warehouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +107,7 @@ impl<'a> Modules<'a> {
         let mut stored = BTreeSet::new();
         for read in &mart.reads {
             match self.warehouse.marts.iter().find(|other| other.name == read.stored) {
-                Some(view) if view.storage == Storage::View => stored.extend(self.stored_reads(view)),
+                Some(view) if !view.storage.is_kept() => stored.extend(self.stored_reads(view)),
                 _ => {
                     stored.insert(&read.stored);
                 }

@@ -6,7 +6,7 @@ use super::dimension::{LookupIndex, column_definition, lookup_indexes};
 use super::lines::Lines;
 use super::quote::{derived, identifier, identifiers, relation, remark};
 use super::script::{Script, comment, comment_column};
-use crate::model::{Definition, Fact, Mart, Name, Silver, Storage, TRAVEL_SCHEMA};
+use crate::model::{Definition, Fact, Mart, Name, Silver, TRAVEL_SCHEMA};
 
 /// The archive's period: no spec names it.
 pub(in crate::emit) const ARCHIVE_START: &str = "sys_start";
@@ -69,7 +69,7 @@ fn join_indexes(silver: &Silver, marts: &[Mart]) -> Vec<LookupIndex> {
     let mut seen: Vec<Vec<&str>> =
         silver.lookups.iter().map(|lookup| lookup.on.iter().map(|(own, _)| own.as_str()).collect()).collect();
     let mut indexes = Vec::new();
-    for mart in marts.iter().filter(|mart| matches!(mart.storage, Storage::Incremental { .. })) {
+    for mart in marts.iter().filter(|mart| mart.storage.is_table()) {
         let Definition::Declared(declared) = &mart.definition else { continue };
         for source in declared.sources.iter().filter(|source| source.relation == silver.name) {
             for join in &source.joins {

@@ -59,7 +59,7 @@ pub(super) fn script(mart: &Mart, warehouse: &Warehouse) -> Script {
         definition_view: relation(&definition_view),
         groups: groups(mart, time_zone),
         indexes: group_indexes(mart, warehouse),
-        order: (!matches!(mart.storage, Storage::View) && !mart.order.is_empty())
+        order: (mart.storage.is_kept() && !mart.order.is_empty())
             .then(|| (identifier(&derived(&mart.name.name, "order")), order_list(mart).join(", "))),
         travel_view: relation(&travel_view),
         travel_definition: query(mart, time_zone, Binding::Travel),
@@ -102,7 +102,7 @@ fn groups(mart: &Mart, time_zone: &str) -> Option<(String, String)> {
 /// Whether something is made of a stored mart's groups, so that they are a view of their own.
 pub(in crate::emit) fn has_groups(mart: &Mart) -> bool {
     let made = matches!(&mart.definition, Definition::Declared(declared) if !declared.derived.is_empty());
-    made && matches!(mart.storage, Storage::Incremental { .. })
+    made && mart.storage.is_table()
 }
 
 /// The view of a stored mart's groups.
@@ -130,7 +130,7 @@ fn comments(mart: &Mart, definition_view: &Name, travel_view: &Name) -> Vec<Stri
         comments
             .extend(column.description.as_ref().map(|text| comment_column(&mart.name, &column.name, text)));
     }
-    if let Storage::Incremental { .. } = mart.storage {
+    if mart.storage.is_table() {
         let text = format!("The definition of `{}`.", mart.name.name);
         comments.push(comment("VIEW", definition_view, &text));
         if has_groups(mart) {
@@ -146,7 +146,7 @@ fn comments(mart: &Mart, definition_view: &Name, travel_view: &Name) -> Vec<Stri
 fn drops(mart: &Mart, indexes: &[String], definition_view: &Name, travel_view: &Name) -> Vec<String> {
     let mut drops = vec![format!("DROP VIEW {};", relation(travel_view))];
     drops.extend(indexes.iter().map(|index| format!("DROP INDEX {index};")));
-    if let Storage::Incremental { .. } = mart.storage {
+    if mart.storage.is_table() {
         drops.push(format!("DROP VIEW {};", relation(definition_view)));
         if has_groups(mart) {
             drops.push(format!("DROP VIEW {};", relation(&groups_view(mart))));

@@ -47,8 +47,8 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
     let versioned = dimensions(warehouse).filter(|(_, kind)| kind.writes == Writes::Versioned);
     let stored =
         |wanted: fn(&Storage) -> bool| warehouse.marts.iter().filter(move |one| wanted(&one.storage));
-    let tables = || stored(|storage| matches!(storage, Storage::Incremental { .. }));
-    let refreshed = stored(|storage| matches!(storage, Storage::MaterializedView));
+    let tables = || stored(Storage::is_table);
+    let refreshed = stored(|storage| storage.is_kept() && !storage.is_table());
     let grants = vec![
         grant(
             "What has landed is added to, and never changed.",
@@ -112,7 +112,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
                 .map(|(_, kind)| relation(&kind.current_view))
                 .chain(warehouse.stagings.iter().map(|one| relation(&one.name)))
                 .chain(warehouse.calendars.iter().map(|one| relation(&one.name)))
-                .chain(stored(|storage| matches!(storage, Storage::View)).map(|one| relation(&one.name)))
+                .chain(stored(|storage| !storage.is_kept()).map(|one| relation(&one.name)))
                 .collect(),
         ),
         grant(

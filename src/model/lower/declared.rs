@@ -13,12 +13,11 @@ use super::joined::{self, Joined};
 use super::mart::Draft;
 use super::report::Report;
 use super::scope::{ReadColumn, Readable, Scope};
-use super::{mart_order, names, readable, sql, sums, type_name, volatile};
+use super::{mart_order, names, readable, sql, sums, type_name, unit, volatile};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
     DataType, Declared, Definition, GrainValue, Mart, MartColumn, MartSource, Name, Nullability, Reach,
-    Storage,
 };
 use crate::spec::{self, At, BySource};
 
@@ -105,11 +104,7 @@ pub(super) fn lower(
         order: mart_order::lower(draft, report),
         grain,
         measures,
-        storage: match draft.storage() {
-            spec::Storage::View => Storage::View,
-            spec::Storage::MaterializedView => Storage::MaterializedView,
-            spec::Storage::Incremental => Storage::Incremental { unit: Vec::new() },
-        },
+        storage: unit::storage(draft, Vec::new()),
         definition: Definition::Declared(Declared { sources: lowered, derived: layers, reach, sums }),
         reads,
     }
