@@ -131,24 +131,24 @@ fn limits(warehouse: &Warehouse) -> Vec<String> {
         named.map(|landing| format!("`{}`", landing.source.name)).collect::<Vec<_>>().join(", ")
     };
     let mut limits = Vec::new();
-    if !sources(&|one| one.watermark.is_some()).is_empty() {
+    if !sources(&|one| one.watermark().is_some()).is_empty() {
         limits.push(
             "the source is polled: of several changes of a row between two polls only the last one lands"
                 .to_owned(),
         );
     }
-    let ignored = sources(&|one| one.watermark.as_ref().is_some_and(|it| it.deletes == Deletes::Ignored));
+    let ignored = sources(&|one| one.watermark().is_some_and(|it| it.deletes == Deletes::Ignored));
     if !ignored.is_empty() {
         limits.push(format!("deletes of {ignored} are not seen; `deletes = \"compare\"` compares keys"));
     }
-    let copied = sources(&|one| one.snapshots.is_some());
+    let copied = sources(&|one| one.snapshots().is_some());
     if !copied.is_empty() {
         limits.push(format!(
             "{copied}: of several changes of a row between two snapshots only the last one lands, at the time of the \
              second"
         ));
     }
-    let left = sources(&|one| one.snapshots.is_some_and(|it| it.gone != Gone::Closed));
+    let left = sources(&|one| one.snapshots().is_some_and(|it| it.gone != Gone::Closed));
     if !left.is_empty() {
         limits.push(format!(
             "rows of {left} that are deleted stay as they were; `snapshot = {{ deletes = \"close\" }}` ends them"

@@ -21,7 +21,7 @@ pub use composed::Composed;
 pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use dress::*;
-pub use feed::{Changed, Csv, Feed, FeedFormat};
+pub use feed::{Changed, Csv, Fed, Feed, FeedFormat};
 pub use lower::{is_aggregate, is_type, load};
 pub(crate) use lower::{meant, parts};
 pub use mart::*;
@@ -216,22 +216,9 @@ pub struct Landing {
     pub source: Name,
     /// The source's columns that identify a row; never empty.
     pub key: Vec<String>,
-    /// By what its changes are found, where the source is captured by watermark.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<Watermark>,
-    /// How snapshots feed it, where they do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshots: Option<Snapshots>,
-    /// Which files feed it, where they do: then the source is their path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub feed: Option<Feed>,
-}
-
-impl Landing {
-    /// Whether the changes of a source's table feed it, as the source tells them.
-    pub fn is_captured(&self) -> bool {
-        self.snapshots.is_none() && self.feed.is_none()
-    }
+    /// How its rows come. Where they come out of files, the source is their path.
+    #[serde(flatten, skip_serializing_if = "Fed::is_by_log")]
+    pub fed: Fed,
 }
 
 /// A silver relation: rows made from a landing table's changes, with what they look up elsewhere.

@@ -55,10 +55,10 @@ fn landings(model: &model::Warehouse) -> Vec<Landing> {
 fn landing(landing: &model::Landing) -> Landing {
     let key = landing.key.iter().map(String::as_str);
     let plain = Landing::new(name(&landing.name), name(&landing.source), key);
-    match (&landing.snapshots, &landing.feed) {
-        (None, None) => plain,
-        (None, Some(feed)) => plain.by_files(self::feed(feed)),
-        (Some(snapshots), _) => plain.by_snapshots(descriptor::Snapshots {
+    match &landing.fed {
+        model::Fed::Log | model::Fed::Watermark(_) => plain,
+        model::Fed::Files(feed) => plain.by_files(self::feed(feed)),
+        model::Fed::Snapshots(snapshots) => plain.by_snapshots(descriptor::Snapshots {
             every: snapshots.every.map(Duration::from_secs),
             gone: match snapshots.gone {
                 model::Gone::Closed => descriptor::Gone::Closed,
@@ -97,7 +97,7 @@ fn feed(feed: &model::Feed) -> descriptor::Feed {
 /// A descriptor is made for good.
 fn polling(model: &model::Warehouse) -> Option<descriptor::Polling> {
     let polling = model.source.polling.as_ref()?;
-    let watermarks = model.landings.iter().filter_map(|landing| landing.watermark.as_ref());
+    let watermarks = model.landings.iter().filter_map(model::Landing::watermark);
     let watermarks = watermarks.map(|one| descriptor::Watermark {
         column: one.column.clone(),
         deletes: match one.deletes {
@@ -311,7 +311,7 @@ fn stored_reads(mart: &model::Mart, model: &model::Warehouse) -> Vec<Name> {
     let mut stored = Vec::new();
     for read in &mart.reads {
         match model.marts.iter().find(|other| other.name == read.stored) {
-            Some(view) if view.storage == Storage::View => stored.extend(stored_reads(view, model)),
+            Some(view) if !view.storage.is_kept() => stored.extend(stored_reads(view, model)),
             _ => stored.push(name(&read.stored)),
         }
     }

@@ -5,10 +5,10 @@ use super::feed;
 use super::layout::{Expression, array, atom, call, string, structure};
 use crate::emit::sql::LANDING_COLUMNS;
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, Gone, Landing, Nullability, Snapshots};
+use crate::model::{DataType, Fed, Gone, Landing, Nullability, Snapshots};
 
 pub(super) fn entity(landing: &Landing, is_apart: bool) -> Entity<'_> {
-    let doc = landing.description.clone().unwrap_or_else(|| match &landing.feed {
+    let doc = landing.description.clone().unwrap_or_else(|| match landing.feed() {
         None => {
             format!("Every change of `{}.{}`, as it came.", landing.source.schema, landing.source.name)
         }
@@ -39,10 +39,13 @@ fn descriptor(landing: &Landing, is_apart: bool) -> Descriptor {
         "descriptor::Landing::new",
         vec![atom("descriptor::Name::of(Entity)"), call("descriptor::Name::new", source), array(key)],
     );
-    let body = match (&landing.snapshots, &landing.feed) {
-        (Some(snapshots), _) => call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)]),
-        (None, Some(feed)) => call("descriptor::Landing::by_files", vec![plain, feed::descriptor(feed)]),
-        (None, None) => plain,
+    let body = match &landing.fed {
+        // Watermarks are told with the source.
+        Fed::Log | Fed::Watermark(_) => plain,
+        Fed::Snapshots(snapshots) => {
+            call("descriptor::Landing::by_snapshots", vec![plain, described(snapshots)])
+        }
+        Fed::Files(feed) => call("descriptor::Landing::by_files", vec![plain, feed::descriptor(feed)]),
     };
     let body = match is_apart {
         true => call("descriptor::Landing::apart", vec![body]),

@@ -7,7 +7,7 @@ use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
 use crate::model::{
-    Alert, Deletes, DemoAction, DemoStep, Plugin, RemovedPartitions, Scripts, Warehouse, Watched,
+    Alert, Deletes, DemoAction, DemoStep, Landing, Plugin, RemovedPartitions, Scripts, Warehouse, Watched,
 };
 
 #[derive(Template)]
@@ -226,7 +226,7 @@ fn source(warehouse: &Warehouse) -> Expression {
 fn polling(warehouse: &Warehouse) -> Expression {
     let Some(polling) = &warehouse.source.polling else { return atom("None") };
     let seconds = |seconds: u64| call("core::time::Duration::from_secs", vec![atom(seconds.to_string())]);
-    let watermarks = warehouse.landings.iter().filter_map(|landing| landing.watermark.as_ref()).map(|one| {
+    let watermarks = warehouse.landings.iter().filter_map(Landing::watermark).map(|one| {
         let deletes = match one.deletes {
             Deletes::Ignored => "descriptor::Deletes::Ignored",
             Deletes::Compared => "descriptor::Deletes::Compared",

@@ -16,19 +16,19 @@ pub(super) struct LandedFileSql {
 
 impl LandedFileSql {
     pub(super) fn of(warehouse: &Warehouse) -> Self {
-        let mut feeds = warehouse.landings.iter().filter_map(|landing| landing.feed.as_ref());
+        let mut feeds = warehouse.landings.iter().filter_map(Landing::feed);
         Self { has_batches: feeds.any(|feed| feed.format == FeedFormat::ChangeLog) }
     }
 }
 
 /// Whether files feed some landing table.
 pub(super) fn has_any(warehouse: &Warehouse) -> bool {
-    warehouse.landings.iter().any(|landing| landing.feed.is_some())
+    warehouse.landings.iter().any(|landing| landing.feed().is_some())
 }
 
 /// The index that finds what a key was at a time: files come in any order.
 pub(super) fn index(landing: &Landing) -> Option<String> {
-    landing.feed.as_ref()?;
+    landing.feed()?;
     let hash = landing.key.iter().fold("0".to_owned(), |seed, column| {
         format!("hashtextextended(\"full_row\" ->> {}, {seed})", literal(column))
     });

@@ -44,7 +44,7 @@ pub(super) fn script(landing: &Landing) -> Script {
 }
 
 fn comments(landing: &Landing) -> Vec<String> {
-    let source = match &landing.feed {
+    let source = match landing.feed() {
         None => format!("Every change of {}.{}, as it came.", landing.source.schema, landing.source.name),
         Some(feed) => format!("Every row of the files {}, as it came.", feed.path),
     };

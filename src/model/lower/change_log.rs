@@ -18,8 +18,7 @@ pub(super) fn check_time(format: &At<spec::FeedFormat>, time: &At<String>, repor
 
 /// Where a landing table is fed by batches of changes, the batch of a change is the one that they say.
 pub(super) fn name_batches(landings: &[Landing], silver: &mut [Silver]) {
-    let is_log =
-        |landing: &&Landing| landing.feed.as_ref().is_some_and(|feed| feed.format == FeedFormat::ChangeLog);
+    let is_log = |landing: &&Landing| landing.feed().is_some_and(|feed| feed.format == FeedFormat::ChangeLog);
     for landing in landings.iter().filter(is_log) {
         for relation in silver.iter_mut().filter(|relation| relation.feed == landing.name) {
             for column in &mut relation.columns {

@@ -1,13 +1,13 @@
 //! Landing tables: those declared, and those of lookups. Knows no silver relation.
 
-use super::catalog::Catalog;
+use super::catalog::{self, Catalog};
 use super::feed;
 use super::identity::{described, source_table};
 use super::polling;
 use super::report::Report;
 use super::snapshot;
 use crate::finding::{Code, Finding};
-use crate::model::{Landing, Name};
+use crate::model::{Fed, Landing, Name};
 use crate::spec::{self, At};
 
 pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut Report<'_>) -> Vec<Landing> {
@@ -16,10 +16,12 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
     }
     let mut landings = Vec::new();
     for landing in &catalog.landings {
-        let feed = feed::lower(landing, report);
-        let source = match &feed {
-            Some(feed) => Some(Name::new(feed::SCHEMA, &feed.path)),
-            None => landing.from.and_then(|from| source_table(from, &spec.source, report)),
+        let fed = fed(landing, &spec.source, report);
+        let source = match &fed {
+            Fed::Files(feed) => Some(Name::new(feed::SCHEMA, &feed.path)),
+            Fed::Log | Fed::Watermark(_) | Fed::Snapshots(_) => {
+                landing.from.and_then(|from| source_table(from, &spec.source, report))
+            }
         };
         landings.push(Landing {
             name: landing.name.clone(),
@@ -29,13 +31,21 @@ pub(super) fn lower(spec: &spec::Warehouse, catalog: &Catalog<'_>, report: &mut 
                 Some(key) => key,
                 None => landing.key.iter().map(|column| column.value.clone()).collect(),
             },
-            watermark: polling::watermark(landing, &spec.source, report),
-            snapshots: snapshot::lower(landing, &spec.source, report),
-            feed,
+            fed,
         });
     }
     landings.sort_by(|a, b| a.name.cmp(&b.name));
     landings
+}
+
+fn fed(landing: &catalog::Landing<'_>, source: &spec::Source, report: &mut Report<'_>) -> Fed {
+    if let Some(feed) = feed::lower(landing, report) {
+        return Fed::Files(feed);
+    }
+    if let Some(snapshots) = snapshot::lower(landing, source, report) {
+        return Fed::Snapshots(snapshots);
+    }
+    polling::watermark(landing, source, report).map_or(Fed::Log, Fed::Watermark)
 }
 
 /// A lookup names its own columns in its key; the landing table's key is made of the source's.
