@@ -57,7 +57,8 @@ const BAD: &str = "
         (5, 1, 'x', 'large', 200, NULL, NULL, '', '2026-01-01'),
         (6, 1, 'x', 'large', -1, NULL, NULL, '', '2026-01-01');
     INSERT INTO silver.fact_sale (sale_id, sold_at, customer_id, amount, snapshot_ts) VALUES
-        (1, '2026-01-05', 1, 1001, '2026-01-05'), (4, '2026-01-02', 77, 20000, '2026-01-02');
+        (1, '2026-01-05', 1, 1001, '2026-01-05'), (4, '2026-01-02', 77, 20000, '2026-01-02'),
+        (5, '2026-01-06', 1, 900, '2026-01-06');
     INSERT INTO gold.sales_by_customer (customer_id, revenue) VALUES (4, 20000.5);
     COMMIT;";
 
@@ -108,6 +109,8 @@ async fn bad_rows_break_each() {
         ("expression_dim_customer_hist_2", Failed, 2),
         ("freshness_br_sale_commit_ts", Passed, 0),
         ("freshness_dim_customer_hist_born", Passed, 0),
+        ("increasing_fact_sale_amount", Failed, 1),
+        ("increasing_fact_sale_sale_id", Failed, 2),
         ("it's", Failed, 1),
         ("not_null_br_sale_lsn_commit_ts", Proved, 0),
         ("not_null_sales_by_day_day", Passed, 0),
@@ -132,10 +135,12 @@ async fn bad_rows_break_each() {
     let one = |name: &str| tested.iter().find(|one| one.name == name).unwrap();
     assert_eq!(
         one("sum_equals_sales_by_customer_revenue").message.as_deref(),
-        Some("the sum is 20015.5, and should be 21016.00")
+        Some("the sum is 20015.5, and should be 21916.00")
     );
     assert_eq!(one("unique_fact_sale_sale_id").rows, ["{\"m$rows\": 2, \"sale_id\": 1}"]);
     assert_eq!(one("sql_sales_by_customer").rows, ["{\"revenue\": 20000.5, \"customer_id\": 4}"]);
+    let falls = &one("increasing_fact_sale_amount").rows;
+    assert!(falls.len() == 1 && falls[0].contains("\"m$before\": 1001.00"), "{falls:?}");
     let orphan = &one("relationship_fact_sale_customer_id").rows;
     assert!(orphan.len() == 1 && orphan[0].contains("\"customer_id\": 77"), "{orphan:?}");
 }

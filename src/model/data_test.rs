@@ -36,6 +36,15 @@ pub enum Rule {
     Unique(Vec<String>),
     /// This is so of each row.
     Each(Condition),
+    /// A column is never less than in the row before.
+    Increasing {
+        /// The column.
+        column: String,
+        /// The column that says in which order.
+        order_by: String,
+        /// Among the rows that are alike in these.
+        per: Vec<String>,
+    },
     /// Columns are a key of another relation.
     Relationship {
         /// Pairs of the row's own column and the other relation's.

@@ -15,10 +15,14 @@ pub struct DataTest {
     pub test: Option<At<TestKind>>,
     /// What the test is called; made of the relation, the rule and the columns unless said otherwise.
     pub name: Option<At<String>>,
-    /// The column, of `accepted_values`, `range` and `freshness`.
+    /// The column, of `accepted_values`, `range`, `increasing` and `freshness`.
     pub column: Option<At<String>>,
     /// The columns, of `unique`, `not_null` and `relationship`.
     pub columns: Option<At<Vec<At<String>>>>,
+    /// The column that says in which order the rows are looked at, of `increasing`.
+    pub order_by: Option<At<String>>,
+    /// The columns in which rows are alike that are looked at together, of `increasing`; all rows are without.
+    pub per: Option<At<Vec<At<String>>>>,
     /// The values that a column takes, of `accepted_values`.
     pub values: Option<At<Vec<At<Scalar>>>>,
     /// The least value that there is, of `range`; the least number of rows, of `row_count`.
@@ -61,6 +65,8 @@ pub enum TestKind {
     AcceptedValues,
     /// The column's values lie between these, which count; NULL is not looked at.
     Range,
+    /// The column is never less than in the row before, in the order of another one; NULL is not looked at.
+    Increasing,
     /// Each row's columns are a key of the other relation; NULL is not looked at. To a row of a fact or a landing
     /// table any version counts, to others the current one.
     Relationship,

@@ -47,9 +47,11 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
         let kind = match test.rule {
             Rule::Proved(_) => Kind::Proved,
             Rule::Each(_) | Rule::RowCount { .. } | Rule::Freshness { .. } => Kind::Together,
-            Rule::Unique(_) | Rule::Relationship { .. } | Rule::SumEquals { .. } | Rule::Query(_) => {
-                Kind::Alone
-            }
+            Rule::Unique(_)
+            | Rule::Increasing { .. }
+            | Rule::Relationship { .. }
+            | Rule::SumEquals { .. }
+            | Rule::Query(_) => Kind::Alone,
         };
         let joins = |scan: &&mut Scan<'a>| {
             scan.kind == kind && scan.which == which && scan.tests[0].relation == test.relation
@@ -70,7 +72,9 @@ fn changed_rows(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
     let row = row_of(test);
     match &test.rule {
         Rule::Each(_) => own_changes(test, &row, changed),
-        Rule::Unique(columns) => {
+        // Whatever has changed in one of them, its rows follow each other otherwise.
+        Rule::Increasing { per, .. } if per.is_empty() => None,
+        Rule::Unique(columns) | Rule::Increasing { per: columns, .. } => {
             let table = (*changed.relations.get(&test.stored)?)?;
             Some(format!(
                 "({}) IN (SELECT {} FROM {table} AS m$changed)",
@@ -182,6 +186,11 @@ impl<'a> Scan<'a> {
                 "SELECT to_jsonb(m$double.*)::text\nFROM ({}\n    LIMIT {MOST_ROWS}) AS m$double",
                 self.doubles(test, columns, ", count(*) AS m$rows"),
             )),
+            Rule::Increasing { column, order_by, per } => Some(format!(
+                "SELECT to_jsonb(m$fall.*)::text\nFROM ({}\n) AS m$fall\nWHERE m$before > {}\nLIMIT {MOST_ROWS}",
+                self.neighbours(test, column, order_by, per, "*"),
+                quote::identifier(column),
+            )),
             Rule::Relationship { on, relation, .. } => Some(format!(
                 "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
                 from(test),
@@ -204,6 +213,11 @@ impl<'a> Scan<'a> {
                     self.doubles(test, columns, "")
                 )
             }
+            Rule::Increasing { column, order_by, per } => format!(
+                "SELECT count(*)::text, NULL::text\nFROM ({}\n) AS m$fall\nWHERE m$before > {}",
+                self.neighbours(test, column, order_by, per, &quote::identifier(column)),
+                quote::identifier(column),
+            ),
             Rule::Relationship { on, relation, .. } => format!(
                 "SELECT count(*)::text, NULL::text\nFROM {}{}",
                 from(test),
@@ -235,6 +249,30 @@ impl<'a> Scan<'a> {
         let columns = quote::list(&format!("{row}."), columns);
         format!(
             "\n    SELECT {columns}{more}\n    FROM {}{}\n    GROUP BY {columns}\n    HAVING count(*) > 1\n",
+            from(test),
+            self.filter(&known)
+        )
+    }
+
+    /// Rows, each with what the column was in the one before; of several at one place the least comes first.
+    fn neighbours(
+        &self,
+        test: &DataTest,
+        column: &str,
+        order_by: &str,
+        per: &[String],
+        shown: &str,
+    ) -> String {
+        let row = row_of(test);
+        let own = |name: &str| format!("{row}.{}", quote::identifier(name));
+        let (column, order_by) = (own(column), own(order_by));
+        let per: Vec<String> = per.iter().map(|name| own(name)).collect();
+        let among = if per.is_empty() { String::new() } else { format!("PARTITION BY {} ", per.join(", ")) };
+        let known = per.iter().chain([&column, &order_by]).map(|name| format!("{name} IS NOT NULL"));
+        let known: Vec<String> = known.collect();
+        format!(
+            "\n    SELECT {row}.{shown}, lag({column}) OVER ({among}ORDER BY {order_by}, {column}) AS m$before\n    \
+             FROM {}{}",
             from(test),
             self.filter(&known)
         )
@@ -291,6 +329,11 @@ pub(super) fn judge(rule: &Rule, figures: &[Option<String>]) -> (u64, Option<Str
                 groups,
                 (groups > 0).then(|| format!("{} more than once", crate::progress::count(groups, "value"))),
             )
+        }
+        Rule::Increasing { .. } => {
+            let rows = number().unwrap_or_default();
+            let found = || format!("{} with less than the one before", crate::progress::count(rows, "row"));
+            (rows, (rows > 0).then(found))
         }
         Rule::RowCount { min, max } => {
             let rows = number().unwrap_or_default();

@@ -31,7 +31,10 @@ impl DataTest {
     /// failures are put up with, how many there are in all is what counts.
     pub fn follows_changes(&self) -> bool {
         let none_is_put_up_with = self.warn_above == 0 && self.error_above.is_none_or(|above| above == 0);
-        let by_rows = matches!(self.rule, Rule::Each(_) | Rule::Unique(_) | Rule::Relationship { .. });
+        let by_rows = matches!(
+            self.rule,
+            Rule::Each(_) | Rule::Unique(_) | Rule::Increasing { .. } | Rule::Relationship { .. }
+        );
         by_rows && none_is_put_up_with
     }
 }
@@ -45,6 +48,15 @@ pub enum Rule {
     Each(&'static str),
     /// No two rows have the same values in these columns, NULL aside.
     Unique(Vec<String>),
+    /// A column is never less than in the row before, NULL aside.
+    Increasing {
+        /// The column.
+        column: String,
+        /// The column that says in which order.
+        order_by: String,
+        /// Among the rows that are alike in these.
+        per: Vec<String>,
+    },
     /// Columns are a key of another relation, NULL aside.
     Relationship {
         /// Pairs of the row's own column and the other relation's.

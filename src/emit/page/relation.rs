@@ -477,6 +477,10 @@ pub(in crate::emit) fn rule(rule: &Rule) -> String {
             format!("{least}{column}{most}")
         }
         Rule::Each(Condition::Expression(sql)) => sql.clone(),
+        Rule::Increasing { column, order_by, per } => {
+            let among = if per.is_empty() { String::new() } else { format!(" per {}", names(per)) };
+            format!("{column} increasing by {order_by}{among}")
+        }
         Rule::Relationship { on, relation, .. } => {
             let own: Vec<&str> = on.iter().map(|(own, _)| own.as_str()).collect();
             format!("{} found in {}", own.join(", "), relation.name)

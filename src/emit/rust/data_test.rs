@@ -46,6 +46,10 @@ fn rule(test: &DataTest, time_zone: &str) -> Expression {
     match &test.rule {
         Rule::Each(condition) => one("Each", &data_test::condition(condition)),
         Rule::Unique(columns) => call("descriptor::Rule::Unique", vec![names(columns)]),
+        Rule::Increasing { column, order_by, per } => structure(
+            "descriptor::Rule::Increasing",
+            vec![("column", owned(column)), ("order_by", owned(order_by)), ("per", names(per))],
+        ),
         Rule::Relationship { on, relation, stored } => {
             let pairs = on.iter().map(|(own, there)| tuple(vec![owned(own), owned(there)]));
             structure(

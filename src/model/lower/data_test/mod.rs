@@ -1,6 +1,7 @@
 //! Tests of the data: each rule with the relation that it is about, what it names there and elsewhere, and what
 //! proves it without looking. Knows no SQL beyond expressions.
 
+mod rule;
 mod subject;
 mod words;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bound::{Bound, Reader};
 use super::catalog::Catalog;
 use super::expression::{self, Place, Purpose};
-use super::identity::{described, seconds};
+use super::identity::described;
 use super::report::Report;
 use super::scope::{ReadColumn, Readable, Scope};
 use super::{mart, names, query, type_name};
@@ -19,11 +20,9 @@ use crate::model::data_type::BuiltIn;
 use crate::model::{DataTest, DataType, Enum, Mart, Name, Nullability, Storage};
 use crate::spec::{self, At, Files, Scalar, TestKind};
 
+use rule::{bounds, freshness, increasing, is_float, is_number, number, ordered};
 use subject::{Kind, Subject, column, column_of, columns, names_of};
-use words::{check_words, given, listed, missing, severity, word};
-
-/// The longest that data may be old, in seconds.
-const OLDEST: u64 = 36_600 * 86_400;
+use words::{check_words, given, listed, severity, word};
 
 pub(super) fn lower(
     spec: &spec::Warehouse,
@@ -212,15 +211,8 @@ impl<'r> Lowering<'r, '_> {
         match kind.value {
             TestKind::Unique => {
                 let columns = columns(subject, kind, written.columns.as_ref(), report)?;
-                for (name, column) in &columns {
-                    if let Some(data_type) = &column.data_type
-                        && !type_name::is_ordered(data_type)
-                    {
-                        let is = format!("{} has no order", type_name::said(data_type));
-                        let message = format!("`{}` cannot be told to be unique", name.value);
-                        let place = report.at(&name.span);
-                        report.push(Finding::new(Code::UnfitType, message, place).label(is));
-                    }
+                for column in &columns {
+                    ordered(*column, "told to be unique", report);
                 }
                 Some(Rule::Unique(names_of(&columns)))
             }
@@ -228,32 +220,14 @@ impl<'r> Lowering<'r, '_> {
                 let columns = columns(subject, kind, written.columns.as_ref(), report)?;
                 Some(Rule::Each(Condition::NotNull(names_of(&columns))))
             }
-            TestKind::AcceptedValues => {
-                let column = column(subject, kind, written.column.as_ref(), report);
-                let values = given(kind, written.values.as_ref(), "values", report)?;
-                let (name, read) = column?;
-                let literals: Vec<Option<Literal>> =
-                    values.iter().map(|value| self.literal(value, name, read, report)).collect();
-                let literals: Option<Vec<Literal>> = literals.into_iter().collect();
-                if values.is_empty() {
-                    let place = report.at(&values.span);
-                    let message = format!("no value of `{}` is accepted", name.value);
-                    report.push(Finding::new(Code::MissingKey, message, place).label("at least one"));
-                }
-                Some(Rule::Each(Condition::Accepted(name.value.clone(), literals?)))
-            }
+            TestKind::AcceptedValues => self.accepted_values(kind, subject, written, report),
             TestKind::Range => {
                 let (name, read) = column(subject, kind, written.column.as_ref(), report)?;
-                if written.min.is_none() && written.max.is_none() {
-                    missing(kind, "`min` or `max`", report);
-                }
-                let mut bound = |value: &Option<At<Scalar>>| match value {
-                    Some(value) => self.literal(value, name, read, report).map(Some),
-                    None => Some(None),
-                };
-                let (min, max) = (bound(&written.min), bound(&written.max));
-                Some(Rule::Each(Condition::Range { column: name.value.clone(), min: min?, max: max? }))
+                let (min, max) =
+                    bounds(kind, written, |value, report| self.literal(value, name, read, report), report)?;
+                Some(Rule::Each(Condition::Range { column: name.value.clone(), min, max }))
             }
+            TestKind::Increasing => increasing(kind, subject, written, report),
             TestKind::Relationship => self.relationship(kind, subject, written, reads, report),
             TestKind::Expression => {
                 let expression = given(kind, written.expr.as_ref(), "expr", report)?;
@@ -261,42 +235,11 @@ impl<'r> Lowering<'r, '_> {
                 Some(Rule::Each(Condition::Expression(expression.value.clone())))
             }
             TestKind::RowCount => {
-                if written.min.is_none() && written.max.is_none() {
-                    missing(kind, "`min` or `max`", report);
-                }
-                let mut bound = |value: &Option<At<Scalar>>| match value {
-                    Some(value) => number(value, report).map(Some),
-                    None => Some(None),
-                };
-                let (min, max) = (bound(&written.min), bound(&written.max));
-                Some(Rule::RowCount { min: min?, max: max? })
+                let (min, max) = bounds(kind, written, number, report)?;
+                Some(Rule::RowCount { min, max })
             }
             TestKind::SumEquals => self.sum_equals(kind, subject, written, reads, report),
-            TestKind::Freshness => {
-                let column = column(subject, kind, written.column.as_ref(), report);
-                let within = given(kind, written.within.as_ref(), "within", report)?;
-                let read = seconds(within).filter(|seconds| (1..=OLDEST).contains(seconds));
-                if read.is_none() {
-                    let place = report.at(&within.span);
-                    let message = format!("`{}` is no age", within.value);
-                    report.push(
-                        Finding::new(Code::UnfitDuration, message, place)
-                            .label("a number of minutes, hours or days")
-                            .help("write `2 days`"),
-                    );
-                }
-                let (name, read_column) = column?;
-                if let Some(data_type) = &read_column.data_type
-                    && !type_name::is_time(data_type)
-                {
-                    let place = report.at(&name.span);
-                    let message = format!("`{}` is no time", name.value);
-                    let is = format!("it is {}", type_name::said(data_type));
-                    report.push(Finding::new(Code::UnfitType, message, place).label(is));
-                }
-                let data_type = read_column.data_type.clone()?;
-                Some(Rule::Freshness { column: name.value.clone(), data_type, within: read? })
-            }
+            TestKind::Freshness => freshness(kind, subject, written, report),
             TestKind::Sql => {
                 let file = given(kind, written.sql.as_ref(), "sql", report)?;
                 let text = mart::find(file, self.files, report)?;
@@ -312,6 +255,27 @@ impl<'r> Lowering<'r, '_> {
                 Some(Rule::Query(bound.pieces()))
             }
         }
+    }
+
+    fn accepted_values(
+        &self,
+        kind: &At<TestKind>,
+        subject: &Subject<'_>,
+        written: &At<spec::DataTest>,
+        report: &mut Report<'_>,
+    ) -> Option<Rule> {
+        let column = column(subject, kind, written.column.as_ref(), report);
+        let values = given(kind, written.values.as_ref(), "values", report)?;
+        let (name, read) = column?;
+        let literals: Vec<Option<Literal>> =
+            values.iter().map(|value| self.literal(value, name, read, report)).collect();
+        let literals: Option<Vec<Literal>> = literals.into_iter().collect();
+        if values.is_empty() {
+            let place = report.at(&values.span);
+            let message = format!("no value of `{}` is accepted", name.value);
+            report.push(Finding::new(Code::MissingKey, message, place).label("at least one"));
+        }
+        Some(Rule::Each(Condition::Accepted(name.value.clone(), literals?)))
     }
 
     fn relationship(
@@ -552,26 +516,4 @@ impl<'r> Lowering<'r, '_> {
         self.names.insert(name.clone(), None);
         name
     }
-}
-
-fn number(value: &At<Scalar>, report: &mut Report<'_>) -> Option<u64> {
-    let read = match value.value {
-        Scalar::Integer(number) => u64::try_from(number).ok(),
-        _ => None,
-    };
-    if read.is_none() {
-        let place = report.at(&value.span);
-        let message = "this is no number of rows";
-        report.push(Finding::new(Code::WrongShape, message, place).label("0 or more"));
-    }
-    read
-}
-
-fn is_float(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::BuiltIn(BuiltIn::Real | BuiltIn::DoublePrecision))
-}
-
-fn is_number(data_type: &DataType) -> bool {
-    use BuiltIn::{BigInt, Integer, Numeric, SmallInt};
-    is_float(data_type) || matches!(data_type, DataType::BuiltIn(SmallInt | Integer | BigInt | Numeric(_)))
 }
