@@ -88,9 +88,9 @@ pub(crate) async fn is_due(warehouse: &Warehouse, connection: &mut PgConnection)
 impl Due {
     /// Reads it.
     pub async fn read(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Self> {
-        let (to_lsn, to_time) = landed(warehouse, connection).await?;
         let journals = journals(warehouse, connection).await?;
         let marks = marks(connection).await?;
+        let (to_lsn, to_time) = landed(warehouse, &marks, connection).await?;
         let (latest, horizon) = times(warehouse, &marks, &to_time, connection).await?;
         let streamed = streamed(warehouse, connection).await?;
         let evolved = Evolved::read(connection).await?;
@@ -248,7 +248,11 @@ fn is_kept_whole(warehouse: &Warehouse, silver: &Silver) -> bool {
 }
 
 /// How far bronze goes: what was captured, and what others have put into it.
-async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<(i64, String)> {
+async fn landed(
+    warehouse: &Warehouse,
+    marks: &BTreeMap<String, Mark>,
+    connection: &mut PgConnection,
+) -> Result<(i64, String)> {
     let mut ends = vec![format!(
         "SELECT last_lsn AS lsn, last_commit_ts AS commit_ts FROM medallion.source_position \
          WHERE slot = {} AND last_commit_ts IS NOT NULL",
@@ -257,6 +261,15 @@ async fn landed(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<
     let mut feeds: Vec<&Name> = warehouse.silver.iter().map(|silver| &silver.feed).collect();
     feeds.sort();
     feeds.dedup();
+    // What lands last need not be the latest, where rows tell their own time.
+    if warehouse.source.polling.is_some() || warehouse.has_feeds() {
+        let mark = |silver: &Silver| marks.get(&silver.table.to_string()).map_or(-1, |mark| mark.lsn);
+        let after = warehouse.silver.iter().map(mark).min().unwrap_or(-1);
+        ends.extend(feeds.iter().map(|feed| {
+            let feed = quote::name(feed);
+            format!("(SELECT lsn, commit_ts FROM {feed} WHERE lsn > {after} ORDER BY commit_ts DESC LIMIT 1)")
+        }));
+    }
     ends.extend(feeds.into_iter().map(|feed| {
         format!("(SELECT lsn, commit_ts FROM {} ORDER BY lsn DESC, seq DESC LIMIT 1)", quote::name(feed))
     }));
