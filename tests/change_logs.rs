@@ -9,6 +9,8 @@ mod breaks;
 #[path = "files/bucket.rs"]
 #[allow(dead_code, reason = "the law of files needs more of it")]
 mod bucket;
+#[path = "apart/databases.rs"]
+mod databases;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 #[path = "change_logs/objects.rs"]
@@ -22,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use breaks::Breaks;
 use bucket::{Bucket, Key};
+use databases::{APART, Databases, Ends, ends};
 use medallion::cli::read;
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
@@ -34,7 +37,7 @@ use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Warehouse;
 use medallion_runtime::error::Result;
 use medallion_runtime::files::{Feeder, Left, Portion, Storage};
-use medallion_runtime::{apply, verify};
+use medallion_runtime::verify;
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -65,10 +68,10 @@ enum Step {
     Begun { file: usize, name: u8, part: u8 },
     /// What is there lands, and is broken off.
     LandingBroken { after: usize },
-    /// What is there lands.
-    Landed,
+    /// What is there lands: in a run, or in a watch that goes on.
+    Landed { begins: bool },
     /// Silver is brought up.
-    Applied,
+    Applied(Ends),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -85,17 +88,22 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..12_usize, 0..3_u8).prop_map(|(file, name)| Step::Delivered { file, name }),
         2 => (0..12_usize, 0..3_u8, 0..100_u8).prop_map(|(file, name, part)| Step::Begun { file, name, part }),
         2 => (0..6_usize).prop_map(|after| Step::LandingBroken { after }),
-        2 => Just(Step::Landed),
-        2 => Just(Step::Applied),
+        2 => any::<bool>().prop_map(|begins| Step::Landed { begins }),
+        2 => ends().prop_map(Step::Applied),
     ]
 }
 
 #[test]
 fn files_of_changes_tell_what_polls_have_seen() {
-    tell_what_polls_have_seen(5, None);
+    tell_what_polls_have_seen(5, "", None);
 }
 
-fn tell_what_polls_have_seen(usual: u32, bucket: Option<&'static Bucket>) {
+#[test]
+fn files_of_changes_that_land_in_a_database_of_their_own_do_so_too() {
+    tell_what_polls_have_seen(5, APART, None);
+}
+
+fn tell_what_polls_have_seen(usual: u32, bronze: &str, bucket: Option<&'static Bucket>) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
         cases: cases.unwrap_or(usual),
@@ -109,13 +117,13 @@ fn tell_what_polls_have_seen(usual: u32, bucket: Option<&'static Bucket>) {
     };
     runner
         .run(&prop::collection::vec(step(), 10..70), |steps| {
-            block_on(lives(&steps, bucket)).map_err(TestCaseError::fail)
+            block_on(lives(&steps, bronze, bucket)).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), String> {
-    let mut shop = Shop::new(Specs::law(), include_str!("polling/source.sql")).await;
+async fn lives(steps: &[Step], bronze: &str, bucket: Option<&'static Bucket>) -> Result<(), String> {
+    let mut shop = Shop::new(Specs::law(bronze), include_str!("polling/source.sql")).await;
     shop.bucket = bucket;
     // What the source had at each poll.
     let mut polls: Vec<(String, String)> = Vec::new();
@@ -140,10 +148,13 @@ async fn lives(steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), St
             Step::Delivered { file, name } => shop.deliver(*file, *name, 100),
             Step::Begun { file, name, part } => shop.deliver(*file, *name, *part),
             Step::LandingBroken { after } => shop.land_broken(*after).await,
-            Step::Landed => {
+            Step::Landed { begins } => {
+                if *begins {
+                    shop.reader.begin().await;
+                }
                 shop.land(None).await.map_err(|error| format!("{error:?}"))?;
             }
-            Step::Applied => apply(&shop.fed, &mut shop.reader).await?,
+            Step::Applied(ends) => shop.reader.apply(&shop.fed, *ends).await?,
             _ => shop.write(step).await,
         }
     }
@@ -151,17 +162,18 @@ async fn lives(steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), St
     // In the end all of them have come, and what was begun has ended.
     shop.deliver_all();
     shop.land(None).await.map_err(|error| format!("{error:?}"))?;
-    apply(&shop.fed, &mut shop.reader).await?;
-    apply(&shop.polled, &mut shop.poller).await?;
+    shop.reader.apply(&shop.fed, Ends::Well).await?;
+    shop.poller.apply(&shop.polled, Ends::Well).await?;
     for (time, state) in &polls {
-        let was = as_of(&mut shop.reader, time).await;
+        let was = as_of(&mut shop.reader.target, time).await;
         if was != *state {
             return Err(format!("as of {time} the source had\n{state}\nand the files say\n{was}"));
         }
     }
     shop.tells_the_same().await?;
     shop.landed_once().await?;
-    verified(&shop.fed, &mut shop.reader).await?;
+    verified(&shop.fed, &mut shop.reader.target).await?;
+    shop.reader.assert_landed_apart(&shop.fed).await;
     // All of it again, under other names.
     for file in 0..shop.files().len() {
         shop.deliver(file, 7, 100);
@@ -198,7 +210,7 @@ fn the_orders_of_a_morning_are_told_by_files() {
         for file in [1, 0, 1] {
             shop.deliver(file, u8::try_from(file).unwrap(), 100);
             shop.land(None).await.unwrap();
-            apply(&shop.fed, &mut shop.reader).await.unwrap();
+            shop.reader.apply(&shop.fed, Ends::Well).await.unwrap();
         }
         let history = "SELECT concat_ws(' | ', order_key, customer_id, product_id, quantity, unit_price, order_status,
                 to_char(valid_from AT TIME ZONE 'UTC', 'MM-DD HH24:MI'),
@@ -214,8 +226,8 @@ fn the_orders_of_a_morning_are_told_by_files() {
             ]
             .join("\n")
         };
-        assert_eq!(text(&mut shop.reader, history).await, expected(&batches[0], &batches[1]));
-        verified(&shop.fed, &mut shop.reader).await.unwrap();
+        assert_eq!(text(&mut shop.reader.target, history).await, expected(&batches[0], &batches[1]));
+        verified(&shop.fed, &mut shop.reader.target).await.unwrap();
         assert_eq!(shop.land(None).await.unwrap().rows(), 0);
         shop.end().await;
 
@@ -225,12 +237,16 @@ fn the_orders_of_a_morning_are_told_by_files() {
         for (name, content) in [("a", by_hand), ("b", by_hand), ("c", &by_hand.replace("}, {", "},\n{"))] {
             shop.put(&format!("orders/{name}.json"), content.as_bytes());
             shop.land(None).await.unwrap();
-            apply(&shop.fed, &mut shop.reader).await.unwrap();
-            assert_eq!(text(&mut shop.reader, history).await, expected("batch-7", "batch-7"), "{name}");
+            shop.reader.apply(&shop.fed, Ends::Well).await.unwrap();
+            assert_eq!(
+                text(&mut shop.reader.target, history).await,
+                expected("batch-7", "batch-7"),
+                "{name}"
+            );
         }
         let files = "SELECT string_agg(concat_ws(' ', path, state, rows, known, batch_id), ', ' ORDER BY path) FROM medallion.landed_file";
         assert_eq!(
-            text(&mut shop.reader, files).await,
+            text(&mut shop.reader.target, files).await,
             "orders/a.json landed 4 0 batch-7, orders/b.json copy 0 0, orders/c.json landed 0 4 batch-7"
         );
         // An order goes: its key is all that is told.
@@ -240,12 +256,12 @@ fn the_orders_of_a_morning_are_told_by_files() {
             "changes": [{"id": 3, "operation_type": "delete", "cdc_timestamp": "2026-02-01T12:00:00+02:00"}]}"#,
         );
         shop.land(None).await.unwrap();
-        apply(&shop.fed, &mut shop.reader).await.unwrap();
+        shop.reader.apply(&shop.fed, Ends::Well).await.unwrap();
         let gone = "SELECT concat_ws(' ', valid_to AT TIME ZONE 'UTC', batch_id) FROM history.dim_orders_history WHERE order_key = 3";
-        assert_eq!(text(&mut shop.reader, gone).await, "2026-02-01 10:00:00 batch-7");
+        assert_eq!(text(&mut shop.reader.target, gone).await, "2026-02-01 10:00:00 batch-7");
         let row = "SELECT full_row ->> 'product_id' FROM raw.br_orders WHERE op = 'D'";
-        assert_eq!(text(&mut shop.reader, row).await, "203", "the rest is that of the version before");
-        verified(&shop.fed, &mut shop.reader).await.unwrap();
+        assert_eq!(text(&mut shop.reader.target, row).await, "203", "the rest is that of the version before");
+        verified(&shop.fed, &mut shop.reader.target).await.unwrap();
         shop.end().await;
     });
 }
@@ -288,10 +304,11 @@ fn what_waits_and_what_is_wrong_is_told() {
             }
         }
         told += "quarantine\n";
-        told += &text(&mut shop.reader, "SELECT problem FROM medallion.quarantine ORDER BY lsn, seq").await;
+        told += &text(&mut shop.reader.target, "SELECT problem FROM medallion.quarantine ORDER BY lsn, seq")
+            .await;
         expect("told.txt", &told);
-        apply(&shop.fed, &mut shop.reader).await.unwrap();
-        verified(&shop.fed, &mut shop.reader).await.unwrap();
+        shop.reader.apply(&shop.fed, Ends::Well).await.unwrap();
+        verified(&shop.fed, &mut shop.reader.target).await.unwrap();
         shop.end().await;
     });
 }
@@ -350,13 +367,6 @@ async fn as_of(target: &mut PgConnection, time: &str) -> String {
     text(target, &sql).await
 }
 
-async fn apply(warehouse: &Warehouse, target: &mut PgConnection) -> Result<(), String> {
-    let mut transaction = target.begin().await.unwrap();
-    apply::apply(warehouse, &mut transaction, |_| ()).await.map_err(|error| format!("{error:?}"))?;
-    transaction.commit().await.unwrap();
-    Ok(())
-}
-
 /// What stands in silver is what all of bronze tells. Marts are not refreshed here.
 async fn verified(warehouse: &Warehouse, target: &mut PgConnection) -> Result<(), String> {
     let checks = verify::on(warehouse, target, |_| ()).await.map_err(|error| format!("{error:?}"))?;
@@ -375,11 +385,11 @@ struct Specs {
 }
 
 impl Specs {
-    fn law() -> Self {
+    fn law(bronze: &str) -> Self {
         let alone = |text: &str| Files::alone("orders", SourceText::new("spec/orders/spec.toml", text));
         Self {
             polled: alone(include_str!("polling/spec.toml")),
-            fed: alone(include_str!("change_logs/fed.toml")),
+            fed: alone(&format!("{}{bronze}", include_str!("change_logs/fed.toml"))),
         }
     }
 
@@ -399,8 +409,8 @@ struct Shop {
     fed: Warehouse,
     source_url: String,
     source: PgConnection,
-    poller: PgConnection,
-    reader: PgConnection,
+    poller: Databases,
+    reader: Databases,
     written: tempfile::TempDir,
     /// Where files are written to, where it is no directory; then they come to `written` from there.
     bucket: Option<&'static Bucket>,
@@ -419,14 +429,13 @@ impl Shop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let names = ["source", "poller", "reader"].map(|name| format!("told_{name}_{number}"));
         let server = Server::shared_scratch().unwrap();
-        for name in &names {
-            server.ensure_database(name).unwrap();
-        }
-        let [source_url, poller, reader] = names.clone().map(|name| server.url(&name));
+        let [source_name, poller, reader] = &names;
+        server.ensure_database(source_name).unwrap();
+        let source_url = server.url(source_name);
         let mut source = connection::connect(Database::Source, &source_url).await.unwrap();
         source.execute(source_sql).await.unwrap();
-        let (polled, poller) = warehouse(&specs.polled, &poller).await;
-        let (fed, reader) = warehouse(&specs.fed, &reader).await;
+        let (polled, poller) = warehouse(&specs.polled, poller).await;
+        let (fed, reader) = warehouse(&specs.fed, reader).await;
         let [written, said, lake] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         fs::create_dir_all(lake.path().join("orders")).unwrap();
         fs::create_dir_all(lake.path().join("price")).unwrap();
@@ -487,7 +496,8 @@ impl Shop {
     async fn poll(&mut self) -> Result<(String, String), String> {
         self.extract(None).await.map_err(|error| format!("{error:?}"))?;
         let polled =
-            capture::capture(&self.polled, &self.source_url, &mut self.poller, &mut Breaks::default()).await;
+            capture::capture(&self.polled, &self.source_url, &mut self.poller.target, &mut Breaks::default())
+                .await;
         polled.map_err(|error| format!("{error:?}"))?;
         let time = text(&mut self.source, "SELECT clock_timestamp()::text").await;
         let state = text(
@@ -581,30 +591,29 @@ impl Shop {
         // However small the pieces, a batch lands as a whole.
         let mut feeder = Feeder::new(&self.fed, storage, Portion { rows: 2, bytes: 1 << 10 });
         let (mut breaks, mut captured) = (Breaks::after(after), Captured::default());
-        while feeder.step(&mut self.reader, &mut breaks, &mut captured).await? == Left::Pieces {}
+        while feeder.step(self.reader.lands(), &mut breaks, &mut captured).await? == Left::Pieces {}
         Ok(captured)
     }
 
-    /// As if the process had been killed: its session ends, and another goes on.
+    /// As if the process had been killed.
     async fn land_broken(&mut self, after: usize) {
         let _ = self.land(Some(after)).await;
-        let url = Server::shared_scratch().unwrap().url(&self.names[2]);
-        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
-        std::mem::replace(&mut self.reader, next).close().await.unwrap();
+        self.reader.killed().await;
     }
 
     /// The warehouse that polls has the same prices, at the same times. (When an order went each of the two knows by
     /// its own clock.)
     async fn tells_the_same(&mut self) -> Result<(), String> {
         let versions = "SELECT concat_ws(' ', region, product_id, price, sys_start, sys_end) FROM silver.dim_price_hist ORDER BY 1";
-        let (polled, told) = (text(&mut self.poller, versions).await, text(&mut self.reader, versions).await);
+        let (polled, told) =
+            (text(&mut self.poller.target, versions).await, text(&mut self.reader.target, versions).await);
         if polled == told { Ok(()) } else { Err(format!("polls say\n{polled}\nand files\n{told}")) }
     }
 
     /// No change is in bronze twice, and each that a file has landed or was known.
     async fn landed_once(&mut self) -> Result<(), String> {
         let twice = text(
-            &mut self.reader,
+            &mut self.reader.target,
             "SELECT 'twice: ' || (full_row ->> 'order_id') || ' ' || commit_ts FROM bronze.br_orders
             GROUP BY full_row ->> 'order_id', commit_ts, op = 'D' HAVING count(*) > 1
             UNION ALL
@@ -616,27 +625,24 @@ impl Shop {
     }
 
     async fn end(self) {
-        for connection in [self.source, self.poller, self.reader] {
-            connection.close().await.unwrap();
-        }
+        self.source.close().await.unwrap();
+        self.poller.end().await;
+        self.reader.end().await;
         let url = Server::shared_scratch().unwrap().url("postgres");
         let mut admin = connection::connect(Database::Warehouse, &url).await.unwrap();
-        for name in &self.names {
-            admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
-        }
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.names[0]))).await.unwrap();
         admin.close().await.unwrap();
     }
 }
 
 /// A warehouse of a spec, its tables made.
-async fn warehouse(files: &Files, url: &str) -> (Warehouse, PgConnection) {
+async fn warehouse(files: &Files, database: &str) -> (Warehouse, Databases) {
     let model = model::load(files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
     let name = model.name.clone();
     let emitted = emit::emit(&model, &Workspace { warehouses: vec![name.clone()], default: None });
     let lock = Lock::read(emitted.get(&format!("migration/src/{name}/lock.toml")).unwrap()).unwrap();
     let up = emitted.get(&format!("migration/src/{name}/{}/up.sql", lock.migrations[0].name)).unwrap();
-    let mut target = connection::connect(Database::Warehouse, url).await.unwrap();
-    let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
-    target.execute(AssertSqlSafe(up)).await.unwrap();
-    (descriptor::warehouse(&model, &lock, "orders"), target)
+    let warehouse = descriptor::warehouse(&model, &lock, "orders");
+    let databases = Databases::new(&warehouse, database, up).await;
+    (warehouse, databases)
 }

@@ -6,6 +6,8 @@
 
 #[path = "polling/breaks.rs"]
 mod breaks;
+#[path = "apart/databases.rs"]
+mod databases;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
@@ -13,13 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use breaks::Breaks;
+use databases::{APART, Databases, Ends, ends};
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::alert::{self, Known, Measured};
-use medallion_runtime::apply;
 use medallion_runtime::capture::resnapshot::{self, Differences};
 use medallion_runtime::capture::{self, Captured};
 use medallion_runtime::connection::{self, Database};
@@ -128,12 +130,12 @@ enum Step {
     NoPrices,
     /// From here on something else feeds the landing tables.
     Switch(Feeds),
-    /// A run comes to its end.
-    Run,
+    /// A run comes to its end, or what a watch does goes on.
+    Run { begins: bool },
     /// One is broken off at a point.
     Broken { after: usize },
     /// Silver is brought up.
-    Apply,
+    Apply(Ends),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -148,14 +150,23 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::NoPrices),
         3 => (source, any::<bool>(), any::<bool>())
             .prop_map(|(source, orders, prices)| Step::Switch(Feeds { source, orders, prices })),
-        5 => Just(Step::Run),
+        5 => any::<bool>().prop_map(|begins| Step::Run { begins }),
         1 => (0..8_usize).prop_map(|after| Step::Broken { after }),
-        2 => Just(Step::Apply),
+        2 => ends().prop_map(Step::Apply),
     ]
 }
 
 #[test]
 fn whatever_feeds_a_dimension_its_history_is_that_of_the_source() {
+    are_fed("");
+}
+
+#[test]
+fn the_same_where_bronze_stands_in_a_database_of_its_own() {
+    are_fed(APART);
+}
+
+fn are_fed(bronze: &'static str) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
         cases: cases.unwrap_or(12),
@@ -170,26 +181,32 @@ fn whatever_feeds_a_dimension_its_history_is_that_of_the_source() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runner
         .run(&prop::collection::vec(step(), 10..50), |steps| {
-            runtime.block_on(lives(&steps)).map_err(TestCaseError::fail)
+            runtime.block_on(lives(bronze, &steps)).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(steps: &[Step]) -> Result<(), String> {
-    let mut shop = Shop::new(LOGGED).await;
+async fn lives(bronze: &'static str, steps: &[Step]) -> Result<(), String> {
+    let mut shop = Shop::with(bronze, LOGGED).await;
     // What the source had at each run.
     let mut runs: Vec<(String, String)> = Vec::new();
     for step in steps {
         match step {
-            Step::Run => runs.push(shop.recorded().await?),
+            Step::Run { begins } => {
+                if *begins {
+                    shop.databases.begin().await;
+                }
+                runs.push(shop.recorded().await?);
+            }
             Step::Broken { after } => shop.broken(*after).await,
-            Step::Apply => shop.apply().await?,
+            Step::Apply(ends) => shop.databases.apply(&shop.warehouse, *ends).await?,
             Step::Switch(feeds) => shop.warehouse = shop.fed(*feeds),
             _ => shop.write(step).await,
         }
     }
     runs.push(shop.recorded().await?);
     shop.apply().await?;
+    shop.databases.assert_landed_apart(&shop.warehouse).await;
     for (time, state) in &runs {
         let was = shop.as_of(time).await;
         if was != *state {
@@ -211,35 +228,37 @@ struct Shop {
     warehouse: Warehouse,
     source_url: String,
     source: PgConnection,
-    target: PgConnection,
+    databases: Databases,
+    /// What the spec says of bronze.
+    bronze: &'static str,
 }
 
 impl Shop {
     async fn new(feeds: Feeds) -> Self {
+        Self::with("", feeds).await
+    }
+
+    async fn with(bronze: &'static str, feeds: Feeds) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let names = ["source", "warehouse"].map(|name| format!("fed_{name}_{number}"));
-        let model = modelled(&feeds.spec());
+        let model = modelled(&(feeds.spec() + bronze));
         let emitted = emit::emit(&model, &Workspace { warehouses: vec!["orders".to_owned()], default: None });
         let lock = Lock::read(emitted.get("migration/src/orders/lock.toml").unwrap()).unwrap();
         let up = emitted.get(&format!("migration/src/orders/{}/up.sql", lock.migrations[0].name)).unwrap();
         let server = Server::shared_scratch().unwrap();
-        for name in &names {
-            server.ensure_database(name).unwrap();
-        }
-        let [source_url, target_url] = names.clone().map(|name| server.url(&name));
+        server.ensure_database(&names[0]).unwrap();
+        let source_url = server.url(&names[0]);
         let mut source = connection::connect(Database::Source, &source_url).await.unwrap();
-        let mut target = connection::connect(Database::Warehouse, &target_url).await.unwrap();
         source.execute(SOURCE).await.unwrap();
-        let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
-        target.execute(AssertSqlSafe(up)).await.unwrap();
         let warehouse = descriptor::warehouse(&model, &lock, &names[1]);
-        Self { names, lock, warehouse, source_url, source, target }
+        let databases = Databases::new(&warehouse, &names[1], up).await;
+        Self { names, lock, warehouse, source_url, source, databases, bronze }
     }
 
     /// The same warehouse, fed otherwise.
     fn fed(&self, feeds: Feeds) -> Warehouse {
-        descriptor::warehouse(&modelled(&feeds.spec()), &self.lock, &self.names[1])
+        descriptor::warehouse(&modelled(&(feeds.spec() + self.bronze)), &self.lock, &self.names[1])
     }
 
     async fn write(&mut self, step: &Step) {
@@ -266,13 +285,18 @@ impl Shop {
             .bind(product)
             .bind(*price),
             Step::NoPrices => sqlx::query("TRUNCATE price"),
-            Step::Run | Step::Broken { .. } | Step::Apply | Step::Switch(_) => return,
+            Step::Run { .. } | Step::Broken { .. } | Step::Apply(_) | Step::Switch(_) => return,
         };
         query.execute(&mut self.source).await.unwrap();
     }
 
     async fn run(&mut self) -> Result<Captured> {
-        capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut Breaks::default()).await
+        self.run_until(None).await
+    }
+
+    async fn run_until(&mut self, after: Option<usize>) -> Result<Captured> {
+        let lands = self.databases.lands();
+        capture::capture(&self.warehouse, &self.source_url, lands, &mut Breaks::after(after)).await
     }
 
     /// A run, and what the source has by then.
@@ -299,22 +323,14 @@ impl Shop {
         Ok((time, state))
     }
 
-    /// As if the process had been killed: its session ends, and another goes on.
+    /// As if the process had been killed.
     async fn broken(&mut self, after: usize) {
-        let mut breaks = Breaks::after(Some(after));
-        let _ = capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut breaks).await;
-        let url = Server::shared_scratch().unwrap().url(&self.names[1]);
-        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
-        std::mem::replace(&mut self.target, next).close().await.unwrap();
+        let _ = self.run_until(Some(after)).await;
+        self.databases.killed().await;
     }
 
     async fn apply(&mut self) -> Result<(), String> {
-        let mut transaction = self.target.begin().await.unwrap();
-        apply::apply(&self.warehouse, &mut transaction, |_| ())
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        transaction.commit().await.unwrap();
-        Ok(())
+        self.databases.apply(&self.warehouse, Ends::Well).await
     }
 
     async fn as_of(&mut self, time: &str) -> String {
@@ -324,7 +340,7 @@ impl Shop {
             SELECT concat_ws(' ', region, product_id, price) FROM silver.dim_price_as_of('{time}')
             ORDER BY 1"
         );
-        text(&mut self.target, &sql).await
+        text(&mut self.databases.target, &sql).await
     }
 
     async fn end(mut self) {
@@ -337,12 +353,10 @@ impl Shop {
             .await
             .unwrap();
         self.source.close().await.unwrap();
-        self.target.close().await.unwrap();
-        let server = Server::shared_scratch().unwrap();
-        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
-        for name in &self.names {
-            admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
-        }
+        self.databases.end().await;
+        let url = Server::shared_scratch().unwrap().url("postgres");
+        let mut admin = connection::connect(Database::Warehouse, &url).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.names[0]))).await.unwrap();
     }
 }
 
@@ -379,10 +393,10 @@ fn what_the_spec_watches_is_measured() {
             let exceeded = all.into_iter().filter(|one| one.exceeded);
             exceeded.map(|one| format!("{} {}", one.alert, one.value.unwrap().round())).collect::<Vec<_>>()
         };
-        let measured = alert::measure(&shop.warehouse, known, &mut shop.target).await.unwrap();
+        let measured = alert::measure(&shop.warehouse, known, &mut shop.databases.target).await.unwrap();
         assert_eq!(said(measured), ["unapplied 4", "lag_seconds 6"]);
         shop.apply().await.unwrap();
-        shop.target
+        shop.databases.target
             .execute(
                 "INSERT INTO bronze.br_orders (lsn, op, full_row, commit_ts, seq)
                 SELECT lsn + 1, 'U', full_row, commit_ts + interval '1 second', seq FROM bronze.br_orders LIMIT 2;
@@ -390,7 +404,8 @@ fn what_the_spec_watches_is_measured() {
             )
             .await
             .unwrap();
-        let measured = alert::measure(&shop.warehouse, Known::default(), &mut shop.target).await.unwrap();
+        let measured =
+            alert::measure(&shop.warehouse, Known::default(), &mut shop.databases.target).await.unwrap();
         assert_eq!(said(measured), ["duplicates 2", "age_seconds 7200"]);
         shop.end().await;
     });
@@ -412,12 +427,14 @@ fn rows_that_are_gone_are_kept_or_ignored_as_declared() {
             shop.write(&Step::Order { id: 1, status: 1 }).await;
             let mut breaks = Breaks::default();
             let captured =
-                capture::capture(&shop.warehouse, &shop.source_url, &mut shop.target, &mut breaks).await;
+                capture::capture(&shop.warehouse, &shop.source_url, &mut shop.databases.target, &mut breaks)
+                    .await;
             assert_eq!(captured.unwrap().rows(), 1, "{gone:?}");
             assert_eq!(breaks.notes.len(), notes, "{:?}", breaks.notes);
         }
         let deletes =
-            text(&mut shop.target, "SELECT full_row::text FROM bronze.br_orders WHERE op = 'D'").await;
+            text(&mut shop.databases.target, "SELECT full_row::text FROM bronze.br_orders WHERE op = 'D'")
+                .await;
         assert_eq!(deletes, "");
         // Not more often than it says, and then no row is looked at.
         for landing in &mut shop.warehouse.landings {
@@ -461,11 +478,11 @@ fn a_rehearsal_tells_what_copies_would_bring() {
             shop.write(&Step::Price { region: "north", product: 1, price: "2" }).await;
             shop.write(&Step::Price { region: "south", product: 1, price: "2" }).await;
             let landed = "SELECT count(*)::text FROM (SELECT FROM bronze.br_orders UNION ALL SELECT FROM bronze.br_price) AS one";
-            let before = text(&mut shop.target, landed).await;
+            let before = text(&mut shop.databases.target, landed).await;
             let (source, mut quiet) = (shop.source_url.clone(), Breaks::default());
             let rehearsed =
-                resnapshot::rehearse(&shop.warehouse, &source, &mut shop.target, &mut quiet).await;
-            assert_eq!(text(&mut shop.target, landed).await, before, "nothing stays of it");
+                resnapshot::rehearse(&shop.warehouse, &source, &mut shop.databases.target, &mut quiet).await;
+            assert_eq!(text(&mut shop.databases.target, landed).await, before, "nothing stays of it");
             let rehearsed = rehearsed.unwrap().differences;
             let gone = Differences { gone: 1, ..Differences::default() };
             let prices = Differences { new: 1, changed: 1, gone: 0 };
@@ -475,7 +492,9 @@ fn a_rehearsal_tells_what_copies_would_bring() {
                 BTreeMap::from([(of("br_orders"), gone), (of("br_price"), prices)]),
                 "{feeds:?}"
             );
-            let done = resnapshot::resnapshot(&shop.warehouse, &source, &mut shop.target, &mut quiet).await;
+            let done =
+                resnapshot::resnapshot(&shop.warehouse, &source, &mut shop.databases.target, &mut quiet)
+                    .await;
             assert_eq!(done.unwrap().differences, rehearsed, "{feeds:?}");
             shop.end().await;
         }
@@ -495,7 +514,7 @@ fn a_source_without_a_log_is_copied() {
         shop.write(&Step::Order { id: 3, status: 1 }).await;
         assert_eq!(shop.run().await.unwrap().rows(), 3);
         let landed = text(
-            &mut shop.target,
+            &mut shop.databases.target,
             "SELECT concat_ws(' ', op, full_row -> 'order_id') FROM bronze.br_orders ORDER BY lsn, op, 1",
         )
         .await;

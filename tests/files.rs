@@ -8,6 +8,8 @@
 mod breaks;
 #[path = "files/bucket.rs"]
 mod bucket;
+#[path = "apart/databases.rs"]
+mod databases;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 #[path = "files/objects.rs"]
@@ -24,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use breaks::Breaks;
 use bucket::{Bucket, Key};
+use databases::{APART, Databases, Ends, ends};
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
@@ -34,11 +37,11 @@ use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Warehouse;
 use medallion_runtime::error::Result;
 use medallion_runtime::files::{Feeder, Left, Portion, Storage};
-use medallion_runtime::{apply, verify};
+use medallion_runtime::verify;
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 const SPEC: &str = include_str!("files/spec.toml");
 const BESIDE: &str = include_str!("files/beside.toml");
@@ -74,10 +77,10 @@ enum Step {
     Begun { kind: usize, file: usize, name: u8, part: u8 },
     /// Landing is broken off after so many points.
     Broken { after: usize },
-    /// All that is there lands.
-    Landed,
+    /// All that is there lands: in a run, or in a watch that goes on.
+    Landed { begins: bool },
     /// Silver is brought up.
-    Applied,
+    Applied(Ends),
 }
 
 fn line() -> impl Strategy<Value = Line> {
@@ -95,17 +98,22 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..KINDS.len(), 0..3_usize, 0..3_u8, 0..100_u8)
             .prop_map(|(kind, file, name, part)| Step::Begun { kind, file, name, part }),
         3 => (0..6_usize).prop_map(|after| Step::Broken { after }),
-        2 => Just(Step::Landed),
-        2 => Just(Step::Applied),
+        2 => any::<bool>().prop_map(|begins| Step::Landed { begins }),
+        2 => ends().prop_map(Step::Applied),
     ]
 }
 
 #[test]
 fn files_in_any_order_give_the_history_of_their_rows() {
-    in_any_order(6, None);
+    in_any_order(6, SPEC, None);
 }
 
-fn in_any_order(usual: u32, bucket: Option<&'static Bucket>) {
+#[test]
+fn files_that_land_in_a_database_of_their_own_do_so_too() {
+    in_any_order(6, &format!("{SPEC}{APART}"), None);
+}
+
+fn in_any_order(usual: u32, spec: &str, bucket: Option<&'static Bucket>) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
         cases: cases.unwrap_or(usual),
@@ -119,12 +127,19 @@ fn in_any_order(usual: u32, bucket: Option<&'static Bucket>) {
     };
     let drawn = (prop::collection::vec(line(), 1..60), prop::collection::vec(step(), 1..25));
     runner
-        .run(&drawn, |(lines, steps)| block_on(lives(&lines, &steps, bucket)).map_err(TestCaseError::fail))
+        .run(&drawn, |(lines, steps)| {
+            block_on(lives(spec, &lines, &steps, bucket)).map_err(TestCaseError::fail)
+        })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) -> Result<(), String> {
-    let mut lake = Lake::new(Portion { rows: 3, bytes: 1 << 20 }).await;
+async fn lives(
+    spec: &str,
+    lines: &[Line],
+    steps: &[Step],
+    bucket: Option<&'static Bucket>,
+) -> Result<(), String> {
+    let mut lake = Lake::of(spec, Portion { rows: 3, bytes: 1 << 20 }).await;
     lake.bucket = bucket;
     for step in steps {
         match step {
@@ -139,10 +154,13 @@ async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) 
                 lake.put(&path(*kind, *file, *name), &whole[..part]);
             }
             Step::Broken { after } => lake.broken(*after).await,
-            Step::Landed => {
+            Step::Landed { begins } => {
+                if *begins {
+                    lake.databases.begin().await;
+                }
                 lake.land().await.map_err(|error| format!("{error:?}"))?;
             }
-            Step::Applied => lake.apply().await?,
+            Step::Applied(ends) => lake.databases.apply(lake.warehouse, *ends).await?,
         }
     }
     // In the end all of them have come.
@@ -168,6 +186,7 @@ async fn lives(lines: &[Line], steps: &[Step], bucket: Option<&'static Bucket>) 
     lake.counted().await?;
     lake.quarantined(lines).await?;
     lake.verified().await?;
+    lake.databases.assert_landed_apart(lake.warehouse).await;
     lake.end().await;
     Ok(())
 }
@@ -401,9 +420,10 @@ fn files_land_beside_the_log_of_a_source() {
             let order =
                 format!("INSERT INTO orders VALUES ({round}, 'a'); UPDATE orders SET product = 'r{round}'");
             source.execute(AssertSqlSafe(order)).await.unwrap();
-            let landed = capture::capture(lake.warehouse, &url, &mut lake.target, &mut Breaks::default())
-                .await
-                .unwrap();
+            let landed =
+                capture::capture(lake.warehouse, &url, &mut lake.databases.target, &mut Breaks::default())
+                    .await
+                    .unwrap();
             assert!(landed.rows() > 0);
             lake.apply().await.unwrap();
             lake.verified().await.unwrap();
@@ -448,7 +468,7 @@ struct Lake {
     /// Where files are put as well, and read from: below the name.
     bucket: Option<&'static Bucket>,
     warehouse: &'static Warehouse,
-    target: PgConnection,
+    databases: Databases,
     portion: Portion,
     written: u64,
 }
@@ -467,14 +487,10 @@ impl Lake {
         let emitted = emit::emit(&model, &Workspace { warehouses: vec!["shop".to_owned()], default: None });
         let lock = Lock::read(emitted.get("migration/src/shop/lock.toml").unwrap()).unwrap();
         let up = emitted.get(&format!("migration/src/shop/{}/up.sql", lock.migrations[0].name)).unwrap();
-        let server = Server::shared_scratch().unwrap();
-        server.ensure_database(&name).unwrap();
-        let mut target = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();
-        let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
-        target.execute(AssertSqlSafe(up)).await.unwrap();
         let warehouse = Box::leak(Box::new(descriptor::warehouse(&model, &lock, &name)));
+        let databases = Databases::new(warehouse, &name, up).await;
         let directory = tempfile::tempdir().unwrap();
-        Self { name, directory, bucket: None, warehouse, target, portion, written: 0 }
+        Self { name, directory, bucket: None, warehouse, databases, portion, written: 0 }
     }
 
     /// Writes a file, an hour ago or later: each at a time of its own.
@@ -508,23 +524,18 @@ impl Lake {
     async fn land_from(&mut self, storage: Storage, after: Option<usize>) -> Result<Captured> {
         let mut feeder = Feeder::new(self.warehouse, storage, self.portion);
         let (mut breaks, mut captured) = (Breaks::after(after), Captured::default());
-        while feeder.step(&mut self.target, &mut breaks, &mut captured).await? == Left::Pieces {}
+        while feeder.step(self.databases.lands(), &mut breaks, &mut captured).await? == Left::Pieces {}
         Ok(captured)
     }
 
-    /// As if the process had been killed: its session ends, and another goes on.
+    /// As if the process had been killed.
     async fn broken(&mut self, after: usize) {
         let _ = self.land_until(Some(after)).await;
-        let url = Server::shared_scratch().unwrap().url(&self.name);
-        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
-        std::mem::replace(&mut self.target, next).close().await.unwrap();
+        self.databases.killed().await;
     }
 
     async fn apply(&mut self) -> Result<(), String> {
-        let mut transaction = self.target.begin().await.unwrap();
-        apply::apply(self.warehouse, &mut transaction, |_| ()).await.map_err(|error| format!("{error:?}"))?;
-        transaction.commit().await.unwrap();
-        Ok(())
+        self.databases.apply(self.warehouse, Ends::Well).await
     }
 
     async fn history(&mut self, table: &str) -> String {
@@ -581,7 +592,7 @@ impl Lake {
 
     /// What stands is what all of bronze tells.
     async fn verified(&mut self) -> Result<(), String> {
-        let checks = verify::on(self.warehouse, &mut self.target, |_| ()).await;
+        let checks = verify::on(self.warehouse, &mut self.databases.target, |_| ()).await;
         let checks = checks.map_err(|error| format!("{error:?}"))?;
         match checks.iter().find(|check| check.broken > 0 || check.waits.is_some()) {
             None => Ok(()),
@@ -590,7 +601,7 @@ impl Lake {
     }
 
     async fn text(&mut self, sql: &str) -> String {
-        let rows = self.target.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
+        let rows = self.databases.target.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
         let lines: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
         lines.join("\n")
     }
@@ -608,9 +619,6 @@ impl Lake {
     }
 
     async fn end(self) {
-        self.target.close().await.unwrap();
-        let server = Server::shared_scratch().unwrap();
-        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
-        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.name))).await.unwrap();
+        self.databases.end().await;
     }
 }

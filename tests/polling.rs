@@ -6,6 +6,8 @@
 
 #[path = "polling/breaks.rs"]
 mod breaks;
+#[path = "apart/databases.rs"]
+mod databases;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
@@ -14,18 +16,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use breaks::Breaks;
+use databases::{Databases, Ends, ends};
 use medallion::emit::{self, Workspace};
 use medallion::finding::{Colour, SourceText};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
+use medallion_runtime::capture::Captured;
 use medallion_runtime::capture::follow::Follower;
 use medallion_runtime::capture::{self, prepare, readiness, resnapshot};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Name, Warehouse};
 use medallion_runtime::error::Result;
 use medallion_runtime::place::Place;
-use medallion_runtime::{apply, capture::Captured};
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -47,12 +50,12 @@ enum Step {
     Gone { id: i32 },
     /// A row of a table with a key of two columns, one of them text.
     Price { region: &'static str, product: i32, price: i32 },
-    /// A poll comes to its end.
-    Poll,
+    /// A poll comes to its end: of a run, or of a watch that goes on.
+    Poll { begins: bool },
     /// One is broken off at a point.
     Broken { after: usize },
     /// Silver is brought up.
-    Apply,
+    Apply(Ends),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -63,14 +66,23 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..40, 0..3_u8, 1..20_u8).prop_map(|(id, status, seconds)| Step::Late { id, status, seconds }),
         1 => (0..40).prop_map(|id| Step::Gone { id }),
         3 => (region, 0..4, 0..5).prop_map(|(region, product, price)| Step::Price { region, product, price }),
-        3 => Just(Step::Poll),
+        3 => any::<bool>().prop_map(|begins| Step::Poll { begins }),
         1 => (0..8_usize).prop_map(|after| Step::Broken { after }),
-        2 => Just(Step::Apply),
+        2 => ends().prop_map(Step::Apply),
     ]
 }
 
 #[test]
 fn what_is_polled_is_what_the_source_had() {
+    polls(SPEC);
+}
+
+#[test]
+fn what_is_polled_into_a_database_of_its_own_is_what_the_source_had() {
+    polls(&format!("{SPEC}{}", databases::APART));
+}
+
+fn polls(spec: &str) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let config = Config {
         cases: cases.unwrap_or(12),
@@ -85,24 +97,27 @@ fn what_is_polled_is_what_the_source_had() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runner
         .run(&prop::collection::vec(step(), 10..60), |steps| {
-            runtime.block_on(lives(&steps)).map_err(TestCaseError::fail)
+            runtime.block_on(lives(spec, &steps)).map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn lives(steps: &[Step]) -> Result<(), String> {
-    let mut shop = Shop::new().await;
+async fn lives(spec: &str, steps: &[Step]) -> Result<(), String> {
+    let mut shop = Shop::of(spec).await;
     // What the source had at each poll.
     let mut polls: Vec<(String, String)> = Vec::new();
     for step in steps {
         match step {
-            Step::Poll => {
+            Step::Poll { begins } => {
+                if *begins {
+                    shop.databases.begin().await;
+                }
                 shop.poll().await.map_err(|error| format!("{error:?}"))?;
                 shop.landed().await?;
                 polls.push((shop.clock().await, shop.state().await));
             }
             Step::Broken { after } => shop.broken(*after).await,
-            Step::Apply => shop.apply().await?,
+            Step::Apply(ends) => shop.databases.apply(&shop.warehouse, *ends).await?,
             Step::Late { seconds, .. } => {
                 let since = shop.ago(*seconds).await;
                 polls.retain(|(time, _)| *time < since);
@@ -114,13 +129,14 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
     shop.poll().await.map_err(|error| format!("{error:?}"))?;
     shop.landed().await?;
     polls.push((shop.clock().await, shop.state().await));
-    shop.apply().await?;
+    shop.databases.apply(&shop.warehouse, Ends::Well).await?;
     for (time, state) in &polls {
         let was = shop.as_of(time).await;
         if was != *state {
             return Err(format!("as of {time} the source had\n{state}\nand the warehouse says\n{was}"));
         }
     }
+    shop.databases.assert_landed_apart(&shop.warehouse).await;
     shop.end().await;
     Ok(())
 }
@@ -128,7 +144,7 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
 /// What a look at the source says.
 async fn said(shop: &mut Shop) -> String {
     let readiness =
-        readiness::check(&shop.warehouse, &shop.source_url, Some(&mut shop.target)).await.unwrap();
+        readiness::check(&shop.warehouse, &shop.source_url, Some(&mut shop.databases.target)).await.unwrap();
     let facts = readiness.facts.iter().skip(1).map(|fact| format!("ok {fact}"));
     let findings =
         readiness.findings.iter().map(|one| format!("{:?} {}\n  = {}", one.severity, one.what, one.remedy));
@@ -193,9 +209,10 @@ fn what_polls_have_missed_lands_when_all_of_it_is_read_again() {
             .unwrap();
         assert_eq!(shop.poll().await.unwrap().rows(), 0);
         let url = shop.source_url.clone();
-        let done = resnapshot::resnapshot(&shop.warehouse, &url, &mut shop.target, &mut Breaks::default())
-            .await
-            .unwrap();
+        let done =
+            resnapshot::resnapshot(&shop.warehouse, &url, &mut shop.databases.target, &mut Breaks::default())
+                .await
+                .unwrap();
         let of = |landing: &str| done.differences[&Name::new("bronze", landing)];
         assert_eq!((of("br_orders").new, of("br_orders").changed, of("br_orders").gone), (1, 0, 0));
         assert_eq!((of("br_price").new, of("br_price").changed, of("br_price").gone), (0, 0, 1));
@@ -221,7 +238,8 @@ fn what_jsonb_cannot_hold_is_kept_aside_once_while_the_rest_lands() {
         assert_eq!((captured.rows(), captured.findings.len()), (2, 1), "{:?}", captured.findings);
         assert_eq!(shop.poll().await.unwrap().rows(), 0);
         let kept =
-            text(&mut shop.target, "SELECT concat_ws(' ', landing, key) FROM medallion.quarantine").await;
+            text(&mut shop.databases.target, "SELECT concat_ws(' ', landing, key) FROM medallion.quarantine")
+                .await;
         assert_eq!(kept, "bronze.br_orders {\"order_id\": 2}");
         shop.source
             .execute("UPDATE orders SET details = '{}', last_updated = clock_timestamp()")
@@ -306,32 +324,32 @@ struct Shop {
     warehouse: Warehouse,
     source_url: String,
     source: PgConnection,
-    target: PgConnection,
+    databases: Databases,
 }
 
 impl Shop {
     async fn new() -> Self {
+        Self::of(SPEC).await
+    }
+
+    async fn of(spec: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let names = ["source", "warehouse"].map(|name| format!("polled_{name}_{number}"));
-        let files = Files::alone("orders", SourceText::new("spec/orders/spec.toml", SPEC));
+        let files = Files::alone("orders", SourceText::new("spec/orders/spec.toml", spec));
         let model =
             model::load(&files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
         let emitted = emit::emit(&model, &Workspace { warehouses: vec!["orders".to_owned()], default: None });
         let lock = Lock::read(emitted.get("migration/src/orders/lock.toml").unwrap()).unwrap();
         let up = emitted.get(&format!("migration/src/orders/{}/up.sql", lock.migrations[0].name)).unwrap();
         let server = Server::shared_scratch().unwrap();
-        for name in &names {
-            server.ensure_database(name).unwrap();
-        }
-        let [source_url, target_url] = names.clone().map(|name| server.url(&name));
+        server.ensure_database(&names[0]).unwrap();
+        let source_url = server.url(&names[0]);
         let mut source = connection::connect(Database::Source, &source_url).await.unwrap();
-        let mut target = connection::connect(Database::Warehouse, &target_url).await.unwrap();
         source.execute(SOURCE).await.unwrap();
-        let up = format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}");
-        target.execute(AssertSqlSafe(up)).await.unwrap();
         let warehouse = descriptor::warehouse(&model, &lock, "orders");
-        Self { names, warehouse, source_url, source, target }
+        let databases = Databases::new(&warehouse, &names[1], up).await;
+        Self { names, warehouse, source_url, source, databases }
     }
 
     async fn write(&mut self, step: &Step) {
@@ -365,31 +383,24 @@ impl Shop {
             .bind(*region)
             .bind(product)
             .bind(price),
-            Step::Poll | Step::Broken { .. } | Step::Apply => return,
+            Step::Poll { .. } | Step::Broken { .. } | Step::Apply(_) => return,
         };
         query.execute(&mut self.source).await.unwrap();
     }
 
     async fn poll(&mut self) -> Result<Captured> {
-        capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut Breaks::default()).await
+        self.poll_until(None).await
     }
 
-    /// As if the process had been killed: its session ends, and another goes on.
+    async fn poll_until(&mut self, after: Option<usize>) -> Result<Captured> {
+        let lands = self.databases.lands();
+        capture::capture(&self.warehouse, &self.source_url, lands, &mut Breaks::after(after)).await
+    }
+
+    /// As if the process had been killed.
     async fn broken(&mut self, after: usize) {
-        let mut breaks = Breaks::after(Some(after));
-        let _ = capture::capture(&self.warehouse, &self.source_url, &mut self.target, &mut breaks).await;
-        let url = Server::shared_scratch().unwrap().url(&self.names[1]);
-        let next = connection::connect(Database::Warehouse, &url).await.unwrap();
-        std::mem::replace(&mut self.target, next).close().await.unwrap();
-    }
-
-    async fn apply(&mut self) -> Result<(), String> {
-        let mut transaction = self.target.begin().await.unwrap();
-        apply::apply(&self.warehouse, &mut transaction, |_| ())
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        transaction.commit().await.unwrap();
-        Ok(())
+        let _ = self.poll_until(Some(after)).await;
+        self.databases.killed().await;
     }
 
     /// What the source's orders and prices are, as text.
@@ -411,7 +422,7 @@ impl Shop {
             SELECT concat_ws(' ', region, product_id, price) FROM silver.dim_price_as_of('{time}')
             ORDER BY 1"
         );
-        text(&mut self.target, &sql).await
+        text(&mut self.databases.target, &sql).await
     }
 
     async fn clock(&mut self) -> String {
@@ -440,7 +451,7 @@ impl Shop {
                 WHERE op <> 'D'
                 ORDER BY 1"
             );
-            let landed = text(&mut self.target, &latest).await;
+            let landed = text(&mut self.databases.target, &latest).await;
             let there = format!("SELECT to_jsonb(t.*)::text FROM {table} AS t ORDER BY 1");
             let there = text(&mut self.source, &there).await;
             if landed != there {
@@ -459,7 +470,7 @@ impl Shop {
                 OR op = 'U' AND (op_before IS NULL OR op_before = 'D' OR before = full_row)
                 OR op = 'D' AND (op_before IS NULL OR op_before = 'D' OR before <> full_row)"
             );
-            let wrong = text(&mut self.target, &wrong).await;
+            let wrong = text(&mut self.databases.target, &wrong).await;
             if !wrong.is_empty() {
                 return Err(format!("in `{landing}`: {wrong}"));
             }
@@ -469,12 +480,10 @@ impl Shop {
 
     async fn end(self) {
         self.source.close().await.unwrap();
-        self.target.close().await.unwrap();
-        let server = Server::shared_scratch().unwrap();
-        let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
-        for name in &self.names {
-            admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
-        }
+        self.databases.end().await;
+        let url = Server::shared_scratch().unwrap().url("postgres");
+        let mut admin = connection::connect(Database::Warehouse, &url).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.names[0]))).await.unwrap();
     }
 }
 

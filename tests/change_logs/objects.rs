@@ -8,12 +8,12 @@ use medallion_runtime::error::Result;
 use medallion_runtime::files::{Pattern, Storage};
 
 use crate::bucket::{Bucket, Key};
-use crate::{Breaks, Shop, Specs, apply, block_on, tell_what_polls_have_seen, verified};
+use crate::{Breaks, Ends, Shop, Specs, block_on, tell_what_polls_have_seen, verified};
 
 #[test]
 fn objects_of_changes_tell_what_polls_have_seen() {
     if let Some(bucket) = Bucket::shared() {
-        tell_what_polls_have_seen(3, Some(bucket));
+        tell_what_polls_have_seen(3, "", Some(bucket));
     }
 }
 
@@ -72,8 +72,8 @@ fn a_batch_that_could_not_be_put_is_put_later_and_once() {
 
         shop.deliver_all();
         assert_eq!(shop.land(None).await.unwrap().rows(), 1);
-        apply(&shop.fed, &mut shop.reader).await.unwrap();
-        verified(&shop.fed, &mut shop.reader).await.unwrap();
+        shop.reader.apply(&shop.fed, Ends::Well).await.unwrap();
+        verified(&shop.fed, &mut shop.reader.target).await.unwrap();
         shop.end().await;
     });
 }

@@ -49,7 +49,11 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
 fn landings(model: &model::Warehouse) -> Vec<Landing> {
     let (changes, copies): (Vec<_>, Vec<_>) =
         model.landings.iter().partition(|landing| landing.is_captured());
-    changes.into_iter().chain(copies).map(landing).collect()
+    let all = changes.into_iter().chain(copies).map(landing);
+    match model.is_bronze_apart {
+        true => all.map(Landing::apart).collect(),
+        false => all.collect(),
+    }
 }
 
 fn landing(landing: &model::Landing) -> Landing {

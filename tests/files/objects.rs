@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use medallion_runtime::files::{Pattern, Storage};
 
 use crate::bucket::{Bucket, Key};
-use crate::{Lake, Portion, block_on, expect, in_any_order};
+use crate::{Lake, Portion, SPEC, block_on, expect, in_any_order};
 
 #[test]
 fn objects_in_any_order_give_the_history_of_their_rows() {
     if let Some(bucket) = Bucket::shared() {
-        in_any_order(3, Some(bucket));
+        in_any_order(3, SPEC, Some(bucket));
     }
 }
 
