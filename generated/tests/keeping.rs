@@ -82,7 +82,7 @@ async fn keep_since(shop: &mut Shop, time: &str) -> String {
     // Whole days: rounded, it would be the day before in the afternoon.
     let days = format!("SELECT floor(extract(epoch FROM medallion.now() - '{time}') / 86400)::integer");
     let days = compare::value(&mut shop.warehouse, &days).await;
-    let function = "pg_get_functiondef('medallion.retain()'::regprocedure)";
+    let function = "pg_get_functiondef('medallion.kept_since()'::regprocedure)";
     let changed = format!("replace({function}, '''10 years''', '''{days} days''')");
     compare::execute(&mut shop.warehouse, &format!("DO $do$BEGIN EXECUTE {changed}; END$do$")).await;
     let horizon = format!("date_trunc('day', medallion.now() AT TIME ZONE 'UTC' - interval '{days} days')");

@@ -1,16 +1,18 @@
 //! Keeps the past for as long as the spec says: asks the warehouse to fold what is older. The policy, and all
 //! that it takes away, stands in a function there that is its owner's; here is when it is called, and what is
-//! told of it. Marts that are defined over the versions that go are refreshed.
+//! told of it. Marts that are defined over the versions that go are refreshed. Where bronze stands apart, the warehouse
+//! goes first: what bronze has beyond the horizon changes nothing from there on, and is folded at any time after.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::apply::Applied;
-use crate::descriptor::{Storage, Warehouse};
-use crate::error::{During as _, Result};
-use crate::{quote, refresh, statement};
+use crate::descriptor::{Name, Storage, Warehouse};
+use crate::error::{During as _, Error, Result};
+use crate::{apart, quote, refresh, statement};
 
 /// What went, and from when on everything is still known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +30,111 @@ impl Retained {
     }
 }
 
-/// Moves the horizon where the policy moves it by now, in one transaction; nothing where it does not.
-pub async fn retain(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<Retained>> {
-    let failed = || "cannot fold what is older than the spec keeps".to_owned();
+/// Moves the horizon where the policy moves it by now; nothing where it does not. Bronze follows, where it stands apart;
+/// there it may be behind since a run that was killed.
+pub async fn retain(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: Option<&mut PgConnection>,
+) -> Result<Option<Retained>> {
+    let mut retained = move_horizon(warehouse, target).await?;
+    if let Some(bronze) = bronze
+        && let Some(there) = fold_apart(target, bronze).await?
+    {
+        retained
+            .get_or_insert_with(|| Retained { gone: BTreeMap::new(), ..there.clone() })
+            .gone
+            .extend(there.gone);
+    }
+    Ok(retained)
+}
+
+/// Folds bronze up to the warehouse's horizon.
+async fn fold_apart(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<Option<Retained>> {
+    let Some((horizon, lsn)) = horizon(target).await? else { return Ok(None) };
+    if self::horizon(bronze).await?.is_some_and(|(folded, _)| folded == horizon) {
+        return Ok(None);
+    }
+    apart::tell(target, bronze).await?;
+    let rows = sqlx::query("SELECT pruned_from, pruned_rows FROM medallion.fold_apart($1::timestamptz, $2)")
+        .bind(&horizon)
+        .bind(lsn)
+        .fetch_all(bronze)
+        .await
+        .during(failed)?;
+    Ok((!rows.is_empty()).then(|| Retained { horizon, gone: gone(&rows) }))
+}
+
+/// Refuses a warehouse that knows of an older horizon than its bronze: that does not have any more what this would ask
+/// it for.
+pub async fn refuse_older(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: &mut PgConnection,
+) -> Result<()> {
+    if check_younger(target, bronze).await.is_ok() {
+        return Ok(());
+    }
+    // Rebuilt, it may have come as far by the policy.
+    move_horizon(warehouse, target).await?;
+    check_younger(target, bronze).await
+}
+
+/// The same, where nothing may be written.
+pub(crate) async fn check_younger(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
+    let Some((folded, _)) = horizon(bronze).await? else { return Ok(()) };
+    let is_younger = "SELECT EXISTS (SELECT FROM medallion.horizon WHERE \"time\" >= $1::timestamptz)";
+    match sqlx::query_scalar(is_younger).bind(&folded).fetch_one(target).await.during(failed)? {
+        true => Ok(()),
+        false => Err(Error::new(format!(
+            "the bronze database is folded up to {folded}, and the warehouse as it is seen here does not know of it"
+        ))
+        .remedy(
+            "where it was folded just now, try again; where the warehouse was restored from a backup, restore one that \
+             is younger, or, where nobody writes past its feeds, `medallion rebuild` brings silver to what bronze says",
+        )),
+    }
+}
+
+/// The tables that take what is pruned, by the table that it is pruned from.
+pub(crate) async fn archives(connection: &mut PgConnection) -> Result<BTreeMap<Name, Name>> {
+    let rows = sqlx::query(
+        "SELECT of_schema.nspname::text, of.relname::text, at_schema.nspname::text, at.relname::text \
+         FROM medallion.pruned() AS pruned \
+         JOIN pg_class AS of ON of.oid = pruned.pruned_from \
+         JOIN pg_namespace AS of_schema ON of_schema.oid = of.relnamespace \
+         JOIN pg_class AS at ON at.oid = pruned.archive \
+         JOIN pg_namespace AS at_schema ON at_schema.oid = at.relnamespace",
+    )
+    .fetch_all(connection)
+    .await
+    .during(|| "cannot tell where what was pruned went".to_owned())?;
+    let name = |row: &PgRow, at: usize| Name::new(row.get::<String, _>(at), row.get::<String, _>(at + 1));
+    Ok(rows.iter().map(|row| (name(row, 0), name(row, 2))).collect())
+}
+
+/// The horizon of a database, its time as PostgreSQL writes it and its position.
+async fn horizon(connection: &mut PgConnection) -> Result<Option<(String, i64)>> {
+    let row = sqlx::query("SELECT \"time\"::text, lsn FROM medallion.horizon")
+        .fetch_optional(connection)
+        .await
+        .during(failed)?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+fn failed() -> String {
+    "cannot fold what is older than the spec keeps".to_owned()
+}
+
+fn gone(rows: &[PgRow]) -> BTreeMap<String, u64> {
+    rows.iter()
+        .map(|row| (row.get::<String, _>(0), u64::try_from(row.get::<i64, _>(1)).unwrap_or_default()))
+        .filter(|(_, rows)| *rows > 0)
+        .collect()
+}
+
+/// Folds what is in the warehouse, in one transaction; nothing where the horizon stays.
+async fn move_horizon(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Option<Retained>> {
     let mut transaction = connection.begin().await.during(failed)?;
     let rows = sqlx::query("SELECT pruned_from, pruned_rows FROM medallion.retain()")
         .fetch_all(&mut *transaction)
@@ -39,19 +143,11 @@ pub async fn retain(warehouse: &Warehouse, connection: &mut PgConnection) -> Res
     if rows.is_empty() {
         return Ok(None);
     }
-    let gone: BTreeMap<String, u64> = rows
-        .iter()
-        .map(|row| (row.get::<String, _>(0), u64::try_from(row.get::<i64, _>(1)).unwrap_or_default()))
-        .filter(|(_, rows)| *rows > 0)
-        .collect();
+    let gone = gone(&rows);
     refresh_readers(warehouse, &gone, &mut transaction).await?;
-    let horizon = sqlx::query("SELECT \"time\"::text FROM medallion.horizon")
-        .fetch_one(&mut *transaction)
-        .await
-        .during(failed)?
-        .get(0);
+    let horizon = horizon(&mut transaction).await?;
     transaction.commit().await.during(failed)?;
-    Ok(Some(Retained { horizon, gone }))
+    Ok(horizon.map(|(horizon, _)| Retained { horizon, gone }))
 }
 
 /// A mart may be defined over versions, of which some have gone.

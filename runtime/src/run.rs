@@ -177,6 +177,7 @@ async fn attempt(
     migrate::check(warehouse, &mut target).await?;
     let mut bronze = apart::open(warehouse, place).await?;
     if let Some(bronze) = &mut bronze {
+        retain::refuse_older(warehouse, &mut target, bronze).await?;
         forget::finish(warehouse, &mut target, bronze).await?;
         apart::tell(&mut target, bronze).await?;
     }
@@ -250,7 +251,7 @@ async fn pipeline(
     for finding in &findings {
         progress.warn(finding);
     }
-    let retained = retain::retain(warehouse, target).await?;
+    let retained = retain::retain(warehouse, target, bronze).await?;
     if let Some(retained) = &retained {
         let rows = count(retained.rows(), "row");
         progress.note(&format!("folded what is older than {}: {rows} went", retained.horizon));

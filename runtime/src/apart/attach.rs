@@ -12,7 +12,7 @@ use super::{names, parted};
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
-use crate::{quote, statement};
+use crate::{quote, retain, statement};
 
 /// The schema of what stands there.
 pub const SCHEMA: &str = "medallion_bronze";
@@ -95,7 +95,11 @@ pub async fn attach(warehouse: &Warehouse, url: &str, target: &mut PgConnection)
     give(url, &mut transaction).await?;
     sqlx::raw_sql(SERVER).execute(&mut *transaction).await.during(failed)?;
     sqlx::raw_sql(REFUSAL).execute(&mut *transaction).await.during(failed)?;
-    let there = standing(warehouse, &mut transaction).await?;
+    let mut there = standing(warehouse, &mut transaction).await?;
+    // What retention prunes of them goes where they stand.
+    let pruned = retain::archives(&mut transaction).await?.into_iter();
+    let pruned = pruned.filter(|(from, _)| super::stands_there(warehouse, from));
+    there.extend(pruned.map(|(_, archive)| (archive.schema, archive.table)));
     for (number, (schema, table)) in (1..).zip(there) {
         let name = format!("{}.{}", quote::identifier(&schema), quote::identifier(&table));
         let sql = format!(

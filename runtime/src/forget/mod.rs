@@ -17,7 +17,7 @@ use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
-use crate::{apart, apply, lock, migrate, quote, refresh, statement};
+use crate::{apart, apply, lock, migrate, quote, refresh, retain, statement};
 use announced::Staged;
 pub use subject::Subject;
 use sweep::{LANDED, Sweep};
@@ -70,6 +70,7 @@ pub async fn forget(
     migrate::check(warehouse, &mut target).await?;
     let mut bronze = apart::open(warehouse, place).await?;
     if let Some(bronze) = &mut bronze {
+        retain::refuse_older(warehouse, &mut target, bronze).await?;
         finish(warehouse, &mut target, bronze).await?;
     }
 
@@ -248,13 +249,40 @@ async fn clean(
     connection: &mut PgConnection,
     bronze: Option<&mut PgConnection>,
 ) -> Result<()> {
-    let is_there = |name: &&Name| bronze.is_some() && apart::stands_there(warehouse, name);
+    let archives = retain::archives(connection).await?;
+    let lands = |name: &Name| apart::stands_there(warehouse, name);
+    let is_there = |name: &&Name| {
+        let pruned = archives.iter().any(|(from, archive)| archive == *name && lands(from));
+        bronze.is_some() && (pruned || lands(name))
+    };
     let (there, here): (Vec<&Name>, Vec<&Name>) = written.iter().partition(is_there);
+    for table in &there {
+        analyze_again(table, connection).await?;
+    }
     if let Some(bronze) = bronze {
         announced::clean(there.into_iter(), bronze).await?;
     }
     for table in here {
         statement::execute(connection, &format!("VACUUM (ANALYZE) {}", quote::name(table))).await?;
+    }
+    Ok(())
+}
+
+/// What stands over there may have been sampled here.
+async fn analyze_again(table: &Name, connection: &mut PgConnection) -> Result<()> {
+    let sampled: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT known.relation::text
+        FROM pg_stats AS statistic
+        CROSS JOIN LATERAL (SELECT format('%I.%I', statistic.schemaname, statistic.tablename)::regclass) AS known (relation)
+        WHERE known.relation = $1::regclass
+        OR known.relation IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = $1::regclass)",
+    )
+    .bind(quote::name(table))
+    .fetch_all(&mut *connection)
+    .await
+    .during(|| format!("cannot tell what the planner knows of `{table}`"))?;
+    for relation in sampled {
+        statement::execute(connection, &format!("ANALYZE {relation}")).await?;
     }
     Ok(())
 }

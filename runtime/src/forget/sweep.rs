@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use super::announced::Staged;
 use super::subject::{self, Subject, field, sql_type};
 use crate::descriptor::{ColumnFrom, Name, Silver, SilverKind, Warehouse};
-use crate::error::{During as _, Error, Result};
-use crate::quote;
-use crate::statement;
+use crate::error::{Error, Result};
+use crate::{quote, retain, statement};
 
 /// The table of the keys by which the subject's rows had landed, each as a JSON array.
 pub const LANDED: &str = "pg_temp.forgotten_landed";
@@ -37,7 +36,7 @@ impl<'a> Sweep<'a> {
         connection: &mut PgConnection,
     ) -> Result<Self> {
         subject.stage(connection).await?;
-        let archives = archives(connection).await?;
+        let archives = retain::archives(connection).await?;
         let columns = BTreeMap::new();
         let mut sweep = Self { warehouse, subject, archives, columns, gone: BTreeMap::new() };
         for (number, silver) in sweep.fed() {
@@ -400,23 +399,4 @@ fn composed_of(silver: &Silver, copied: &[String]) -> Vec<String> {
         _ => false,
     });
     columns.map(|column| column.name.clone()).collect()
-}
-
-/// The tables that take what retention prunes.
-async fn archives(connection: &mut PgConnection) -> Result<BTreeMap<Name, Name>> {
-    let rows = sqlx::query(
-        "SELECT of_schema.nspname::text, of.relname::text, at_schema.nspname::text, at.relname::text \
-         FROM medallion.pruned() AS pruned \
-         JOIN pg_class AS of ON of.oid = pruned.pruned_from \
-         JOIN pg_namespace AS of_schema ON of_schema.oid = of.relnamespace \
-         JOIN pg_class AS at ON at.oid = pruned.archive \
-         JOIN pg_namespace AS at_schema ON at_schema.oid = at.relnamespace",
-    )
-    .fetch_all(connection)
-    .await
-    .during(|| "cannot tell where what was pruned went".to_owned())?;
-    let name = |row: &sqlx::postgres::PgRow, at: usize| {
-        Name::new(row.get::<String, _>(at), row.get::<String, _>(at + 1))
-    };
-    Ok(rows.iter().map(|row| (name(row, 0), name(row, 2))).collect())
 }

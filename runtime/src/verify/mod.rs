@@ -23,7 +23,7 @@ use crate::error::{During as _, Result};
 use crate::place::Place;
 use crate::select::Selected;
 use crate::staging::Staging;
-use crate::{apart, migrate, round, statement};
+use crate::{apart, migrate, retain, round, statement};
 
 /// One law on one relation.
 #[derive(Clone, Debug, Serialize)]
@@ -126,6 +126,10 @@ async fn all(
         done(check(&landing.table, "is kept by its triggers", broken, started));
     }
     let due = Due::read(warehouse, connection).await?;
+    if let Some(bronze) = &mut bronze {
+        // The snapshot of bronze is younger, and it may be folded further.
+        retain::check_younger(connection, bronze).await?;
+    }
     let mut waiting = Waiting::new();
     // What is computed anew, and what looks that up.
     let mut anew = due.left(warehouse);

@@ -191,6 +191,7 @@ impl Watch<'_> {
             let (landing, asking) = match &mut bronze {
                 None => (&mut own, None),
                 Some(bronze) => {
+                    retain::refuse_older(self.warehouse, &mut publishing, bronze).await?;
                     forget::finish(self.warehouse, &mut publishing, bronze).await?;
                     apart::tell(&mut publishing, bronze).await?;
                     (bronze, Some(&mut own))
@@ -431,7 +432,12 @@ impl Watch<'_> {
 
     /// Folding can wait; where it fails, it is told and tried again the next time.
     async fn retain(&self, target: &mut PgConnection) -> Result<()> {
-        match retain::retain(self.warehouse, target).await {
+        let folded = async {
+            // What lands goes on beside it.
+            let mut bronze = apart::look(self.warehouse, self.place).await?;
+            retain::retain(self.warehouse, target, bronze.as_mut()).await
+        };
+        match folded.await {
             Ok(None) => {}
             Ok(Some(retained)) => {
                 let rows = count(retained.rows(), "row");

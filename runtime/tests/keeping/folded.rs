@@ -21,15 +21,8 @@ use crate::folded_histories_warehouse::warehouse;
 
 /// Folds what is older than the test says, instead of a day.
 const POLICY: &str = "
-    DO $do$
-    BEGIN
-        EXECUTE regexp_replace(
-            pg_get_functiondef('medallion.retain()'::regprocedure),
-            'moved_to CONSTANT timestamptz := \\(.*?\\n    \\);',
-            'moved_to CONSTANT timestamptz := current_setting(''keeping.horizon'')::timestamptz;'
-        );
-    END
-    $do$;
+    CREATE OR REPLACE FUNCTION medallion.kept_since() RETURNS timestamptz LANGUAGE sql STABLE
+    AS $$SELECT current_setting('keeping.horizon')::timestamptz$$;
     CREATE SCHEMA whole;
     CREATE VIEW whole.br_item_cdc AS SELECT lsn, op, full_row, commit_ts, seq FROM bronze.br_item_cdc;
     CREATE VIEW whole.dim_item_hist_journal AS TABLE medallion.dim_item_hist_journal;
@@ -46,13 +39,25 @@ const POLICY: &str = "
     FROM medallion.dim_customer_hist_journal_pruned;
 ";
 
-/// Makes the warehouse as new; the owner may.
-const EMPTY: &str = "
-    BEGIN;
-    SELECT medallion.prune(), medallion.backfill();
+/// Makes bronze as new, and then what is made of it; the owner may.
+const EMPTY: [&str; 2] = [
+    "BEGIN;
+    SELECT medallion.prune();
     DELETE FROM bronze.br_item_cdc;
     DELETE FROM bronze.br_customer_cdc;
     DELETE FROM bronze.br_sale_cdc;
+    DELETE FROM medallion.late_change;
+    DELETE FROM medallion.watermark;
+    DELETE FROM medallion.horizon;
+    DELETE FROM medallion.erasure;
+    DELETE FROM medallion.br_customer_cdc_pruned;
+    DELETE FROM medallion.br_sale_cdc_pruned;
+    DELETE FROM medallion.source_position;
+    INSERT INTO medallion.source_position (slot, state, system_identifier, database)
+    VALUES ('medallion_folded_histories', 'streaming', '', '');
+    COMMIT;",
+    "BEGIN;
+    SELECT medallion.backfill();
     DELETE FROM silver.dim_item_hist;
     DELETE FROM silver.dim_customer_hist;
     DELETE FROM medallion.dim_item_hist_journal;
@@ -62,19 +67,20 @@ const EMPTY: &str = "
     DELETE FROM gold.sales_by_store;
     DELETE FROM gold.customers_by_note;
     DELETE FROM medallion.watermark;
-    DELETE FROM medallion.late_change;
     DELETE FROM medallion.horizon;
     DELETE FROM medallion.erasure;
-    DELETE FROM medallion.br_customer_cdc_pruned;
-    DELETE FROM medallion.br_sale_cdc_pruned;
     DELETE FROM medallion.dim_customer_hist_journal_pruned;
     DELETE FROM medallion.dim_customer_hist_pruned;
     DELETE FROM medallion.fact_sale_history_pruned;
-    DELETE FROM medallion.source_position;
-    INSERT INTO medallion.source_position (slot, state, system_identifier, database)
-    VALUES ('medallion_folded_histories', 'streaming', '', '');
-    COMMIT;
-";
+    DO $$
+    BEGIN
+        IF to_regnamespace('medallion_bronze') IS NOT NULL THEN
+            DELETE FROM medallion_bronze.late_taken;
+        END IF;
+    END
+    $$;
+    COMMIT;",
+];
 
 /// What happens, one thing after the other.
 #[derive(Clone, Debug)]
@@ -87,8 +93,10 @@ enum Act {
     /// Somebody writes to the dimensions, in one transaction.
     Write(Vec<Statement>),
     Apply,
-    /// What is older is folded.
-    Fold,
+    /// What is older is folded; the process may be killed before bronze is that stands apart.
+    Fold {
+        killed: bool,
+    },
     /// A key of a relation is forgotten.
     Forget(usize, i64),
 }
@@ -108,7 +116,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(changes, delay)| Act::Source { changes, delay: delay.saturating_sub(2) }),
         4 => prop::collection::vec(statement, 1..3).prop_map(Act::Write),
         2 => Just(Act::Apply),
-        2 => Just(Act::Fold),
+        2 => any::<bool>().prop_map(|killed| Act::Fold { killed }),
         1 => (0..3_usize, 1..4_i64).prop_map(|(relation, key)| Act::Forget(relation, key)),
     ]
 }
@@ -118,6 +126,8 @@ struct Bench {
     warehouse: Warehouse,
     place: Place,
     connection: PgConnection,
+    /// Where changes land, if bronze stands apart.
+    bronze: Option<PgConnection>,
     /// How many rows were folded, and how many subjects erased, in all cases.
     folded: u64,
     erased: u64,
@@ -134,14 +144,52 @@ impl Bench {
         migrate::up(&warehouse, &place).await.unwrap_or_else(|error| panic!("{error}"));
         let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
         connection.execute(POLICY).await.unwrap();
-        Self { warehouse, place, connection, folded: 0, erased: 0 }
+        Self { warehouse, place, connection, bronze: None, folded: 0, erased: 0 }
+    }
+
+    /// The same with bronze in a database of its own.
+    async fn apart(name: &str) -> Self {
+        let server = Server::shared_scratch().unwrap();
+        let [name, there] = ["", "_bronze"].map(|end| format!("folded_apart_{name}{end}"));
+        for name in [&name, &there] {
+            server.ensure_database(name).unwrap();
+        }
+        let mut warehouse = warehouse();
+        for landing in &mut warehouse.landings {
+            landing.is_apart = true;
+        }
+        let [url, there] = [&name, &there].map(|name| server.url(name));
+        let place = Place {
+            source: url.clone(),
+            warehouse: url.clone(),
+            bronze: Some(there.clone()),
+            embedded: None,
+        };
+        migrate::up(&warehouse, &place).await.unwrap_or_else(|error| panic!("{error}"));
+        let mut connection = connection::connect(Database::Warehouse, &url).await.unwrap();
+        let mut bronze = connection::connect(Database::Bronze, &there).await.unwrap();
+        connection.execute(POLICY).await.unwrap();
+        bronze.execute(POLICY).await.unwrap();
+        Self { warehouse, place, connection, bronze: Some(bronze), folded: 0, erased: 0 }
     }
 }
 
 #[test]
 fn from_the_horizon_on_silver_is_what_it_would_be() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = RefCell::new(runtime.block_on(Bench::new("law")));
+    let bench = runtime.block_on(Bench::new("law"));
+    is_what_it_would_be(&runtime, bench);
+}
+
+#[test]
+fn the_same_where_bronze_stands_apart_and_is_folded_by_itself() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = runtime.block_on(Bench::apart("law"));
+    is_what_it_would_be(&runtime, bench);
+}
+
+fn is_what_it_would_be(runtime: &tokio::runtime::Runtime, bench: Bench) {
+    let bench = RefCell::new(bench);
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 150, ..Config::default() };
     // The same each time; others where `PROPTEST_CASES` asks for more.
@@ -160,18 +208,36 @@ fn from_the_horizon_on_silver_is_what_it_would_be() {
 #[tokio::test]
 async fn the_past_is_folded_and_a_subject_erased() {
     let named = |number| Act::Source { changes: vec![(1, 1, 4, number, 1)], delay: 0 };
-    let acts = [named(0), named(1), named(2), Act::Apply, Act::Fold, named(3), Act::Forget(1, 1)];
-    let mut bench = Bench::new("certain").await;
-    bench.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
-    assert!(bench.folded > 0, "nothing was folded");
-    assert_eq!(bench.erased, 1, "nobody was erased");
+    let fold = |killed| Act::Fold { killed };
+    let acts = [
+        named(0),
+        named(1),
+        named(2),
+        Act::Apply,
+        fold(true),
+        named(3),
+        Act::Apply,
+        fold(false),
+        Act::Forget(1, 1),
+    ];
+    for mut bench in [Bench::new("certain").await, Bench::apart("certain").await] {
+        bench.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(bench.folded > 0, "nothing was folded");
+        assert_eq!(bench.erased, 1, "nobody was erased");
+        if let Some(bronze) = &mut bench.bronze {
+            let left = "SELECT (SELECT count(*) FROM bronze.br_customer_cdc WHERE op <> 'T')
+                + (SELECT count(*) FROM medallion.br_customer_cdc_pruned WHERE op <> 'T')";
+            let left: i64 = sqlx::query_scalar(left).fetch_one(bronze).await.unwrap();
+            assert_eq!(left, 0, "bronze has the subject still");
+        }
+    }
 }
 
 /// A relation of which nothing is left but the end of all its keys.
 #[tokio::test]
 async fn the_last_key_of_a_relation_is_forgotten() {
     let source = |key, what| Act::Source { changes: vec![(0, key, what, 0, 0)], delay: 0 };
-    let acts = [source(3, 4), source(3, 0), source(1, 0), Act::Fold, Act::Forget(0, 3)];
+    let acts = [source(3, 4), source(3, 0), source(1, 0), Act::Fold { killed: false }, Act::Forget(0, 3)];
     Bench::new("last_key").await.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -192,7 +258,8 @@ struct Landing {
 
 impl Bench {
     async fn check(&mut self, acts: &[Act]) -> Result<(), String> {
-        self.run(EMPTY).await?;
+        self.land(EMPTY[0]).await?;
+        self.run(EMPTY[1]).await?;
         let mut waiting: Vec<Landing> = Vec::new();
         let mut lsn = 0;
         for (number, act) in acts.iter().enumerate() {
@@ -207,7 +274,7 @@ impl Bench {
                 }
                 Act::Write(statements) => self.write(statements).await?,
                 Act::Apply => drop(self.apply().await?),
-                Act::Fold => self.fold().await?,
+                Act::Fold { killed } => self.fold(*killed).await?,
                 Act::Forget(relation, key) => self.forget(RELATIONS[*relation], *key).await?,
             }
             // What the horizon has passed comes too late: what it was part of is folded.
@@ -218,12 +285,12 @@ impl Bench {
             for at in (0..waiting.len()).rev() {
                 if waiting[at].after <= number {
                     let sql = waiting.remove(at).sql;
-                    self.run(&sql).await?;
+                    self.land(&sql).await?;
                 }
             }
         }
         for Landing { sql, .. } in waiting {
-            self.run(&sql).await?;
+            self.land(&sql).await?;
         }
         self.holds().await
     }
@@ -261,15 +328,19 @@ impl Bench {
     }
 
     /// Folds all but what is very young: a writer's stamp is never older than the horizon.
-    async fn fold(&mut self) -> Result<(), String> {
+    async fn fold(&mut self, killed: bool) -> Result<(), String> {
         self.holds().await.map_err(|error| format!("before it is folded: {error}"))?;
-        let sql = "SELECT set_config('keeping.horizon', least(max(system_time), clock_timestamp() - interval '5 ms')::text, false)
-            FROM medallion.watermark";
-        self.run(sql).await?;
+        let horizon =
+            "SELECT least(max(system_time), clock_timestamp() - interval '5 ms') FROM medallion.watermark";
+        let horizon = self.value(&format!("SELECT coalesce(({horizon})::text, '')")).await?;
+        let sql = format!("SELECT set_config('keeping.horizon', '{horizon}', false)");
+        self.run(&sql).await?;
+        self.land(&sql).await?;
         if self.value("SELECT count(*) FROM medallion.watermark").await? == "0" {
             return Ok(());
         }
-        let retained = retain::retain(&self.warehouse, &mut self.connection).await;
+        let bronze = self.bronze.as_mut().filter(|_| !killed);
+        let retained = retain::retain(&self.warehouse, &mut self.connection, bronze).await;
         self.folded += retained.map_err(|error| error.to_string())?.map_or(0, |retained| retained.rows());
         self.holds().await
     }
@@ -308,7 +379,7 @@ impl Bench {
 
     async fn apply(&mut self) -> Result<usize, String> {
         let text = |error: medallion_runtime::error::Error| error.to_string();
-        self.run(
+        self.land(
             "UPDATE medallion.source_position SET (last_lsn, last_commit_ts) = (
                 SELECT greatest(max(lsn), last_lsn), greatest(max(commit_ts), last_commit_ts)
                 FROM (TABLE whole.br_item_cdc UNION ALL TABLE whole.br_customer_cdc UNION ALL TABLE whole.br_sale_cdc) AS landed
@@ -325,6 +396,13 @@ impl Bench {
 
     async fn run(&mut self, sql: &str) -> Result<(), String> {
         let done = self.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        done.map(drop).map_err(|error| format!("{sql}: {error}"))
+    }
+
+    /// Where changes land.
+    async fn land(&mut self, sql: &str) -> Result<(), String> {
+        let Some(bronze) = &mut self.bronze else { return self.run(sql).await };
+        let done = bronze.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         done.map(drop).map_err(|error| format!("{sql}: {error}"))
     }
 

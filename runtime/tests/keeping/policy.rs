@@ -198,6 +198,25 @@ async fn what_is_folded_changes_nothing_from_the_horizon_on() {
     }
 }
 
+/// Files tell times in any order: of a key that stays which was so last, and not which landed last.
+#[tokio::test]
+async fn what_was_told_late_does_not_take_the_place_of_what_was_so_after() {
+    let (_, mut owner) = warehouse("told_late").await;
+    owner
+        .execute(
+            "INSERT INTO bronze.br_sale_cdc (lsn, op, full_row, commit_ts, seq)
+            VALUES (300, 'U', '{\"sale_id\": 77, \"amount\": 2}', '2025-02-01', 9),
+                (301, 'U', '{\"sale_id\": 77, \"amount\": 1}', '2025-01-15', 9),
+                (302, 'D', '{\"sale_id\": 78}', '2025-01-15', 9),
+                (303, 'U', '{\"sale_id\": 78, \"amount\": 1}', '2025-01-14', 9)",
+        )
+        .await
+        .unwrap();
+    owner.execute("SELECT medallion.retain()").await.unwrap();
+    let kept = "SELECT lsn FROM bronze.br_sale_cdc WHERE (full_row ->> 'sale_id')::integer > 70";
+    assert_eq!(rows(&mut owner, kept).await, ["(300)"]);
+}
+
 #[tokio::test]
 async fn the_horizon_moves_once_a_day_of_system_time() {
     let (_, mut owner) = warehouse("daily").await;

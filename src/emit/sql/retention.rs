@@ -30,7 +30,9 @@ struct RetentionSql {
     time_zone: String,
     keep: String,
     landings: Vec<String>,
-    prunes: Vec<PruneSql>,
+    journals: Vec<PruneSql>,
+    landed: Vec<PruneSql>,
+    ended: Vec<PruneSql>,
 }
 
 struct ArchiveSql {
@@ -46,9 +48,18 @@ struct PrunedSql {
 }
 
 struct PruneSql {
+    of: Of,
     why: &'static str,
     label: String,
     statement: String,
+}
+
+/// What is pruned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Journals,
+    Landed,
+    Ended,
 }
 
 #[derive(Template)]
@@ -103,18 +114,32 @@ impl Pruned<'_> {
     }
 }
 
+/// Every function, a caller before what it calls.
+const FUNCTIONS: [(&str, &str); 6] = [
+    ("\"medallion\".\"pruned\"()", "The tables that take what is pruned."),
+    (
+        "\"medallion\".\"fold_apart\"(timestamptz, bigint)",
+        "Folds bronze where it stands by itself; for the loader.",
+    ),
+    (FUNCTION, "Folds what is older than the policy keeps; for the loader."),
+    ("\"medallion\".\"fold_landed\"(bigint)", "Folds what landed up to a position."),
+    (
+        "\"medallion\".\"last_landed\"(timestamptz)",
+        "The last position at or before a time that has been applied.",
+    ),
+    ("\"medallion\".\"kept_since\"()", "From when on the policy keeps all."),
+];
+
 /// The script of retention. The tables that take what is pruned belong to the relations that it is pruned from, and
 /// are renamed and altered with them.
 pub(super) fn script(warehouse: &Warehouse, others: &mut [Script]) -> Script {
-    let pruned = "\"medallion\".\"pruned\"()";
-    let drop = [format!("DROP FUNCTION {pruned};"), format!("DROP FUNCTION {FUNCTION};")];
-    let said = |text: &str| {
-        let pruned = format!("COMMENT ON FUNCTION {pruned} IS 'The tables that take what is pruned.';");
-        vec![format!("COMMENT ON FUNCTION {FUNCTION} IS {};", literal(text)), pruned]
-    };
     let Retention::Since { count, unit, older } = warehouse.retention else {
-        let text = "Folds nothing: all of the past is kept.";
-        return own(super::render(&WholeSql), said(text), drop.to_vec());
+        let whole = [
+            FUNCTIONS[0],
+            (FUNCTIONS[1].0, "Folds nothing: all of the past is kept."),
+            (FUNCTION, "Folds nothing: all of the past is kept."),
+        ];
+        return own(super::render(&WholeSql), &whole);
     };
     let policy = Policy { warehouse, older, exempt: warehouse.kept_whole() };
     let mut archives = Vec::new();
@@ -140,19 +165,26 @@ pub(super) fn script(warehouse: &Warehouse, others: &mut [Script]) -> Script {
             archive_literal: literal(&relation(&archive)),
         });
     });
-    let comments = said("Folds what is older than the policy keeps; for the loader.");
+    let (journals, rest): (Vec<_>, Vec<_>) = prunes.into_iter().partition(|one| one.of == Of::Journals);
+    let (landed, ended) = rest.into_iter().partition(|one| one.of == Of::Landed);
     let definition = RetentionSql {
         archives,
         exempt: policy.exempt.iter().map(|name| remark(&name.name)).collect(),
         time_zone: literal(&warehouse.time_zone),
         keep: literal(&format!("{count} {}", word(unit))),
         landings: warehouse.landings.iter().map(|landing| relation(&landing.name)).collect(),
-        prunes,
+        journals,
+        landed,
+        ended,
     };
-    own(super::render(&definition), comments, drop.to_vec())
+    own(super::render(&definition), &FUNCTIONS)
 }
 
-fn own(definition: String, comments: Vec<String>, drops: Vec<String>) -> Script {
+fn own(definition: String, functions: &[(&str, &str)]) -> Script {
+    let comment =
+        |(function, says): &(&str, &str)| format!("COMMENT ON FUNCTION {function} IS {};", literal(says));
+    let drops = functions.iter().map(|(function, _)| format!("DROP FUNCTION {function};")).collect();
+    let comments = functions.iter().rev().map(comment).collect();
     Script {
         folder: FOLDER,
         object: "retention".to_owned(),
@@ -175,22 +207,23 @@ impl Policy<'_> {
     fn prunes(&self, mut archived: impl FnMut(&Pruned<'_>)) -> Vec<PruneSql> {
         let silver = || self.warehouse.silver.iter().filter(|silver| !self.exempt.contains(&silver.name));
         let mut prunes = Vec::new();
-        let mut add = |why, table: Pruned<'_>, statement: &dyn Fn(&Pruned<'_>, Option<String>) -> String| {
-            let archive = (self.older == Older::Archived).then(|| {
-                archived(&table);
-                relation(&archive(&table.name))
-            });
-            let label = literal(&format!("{}.{}", table.name.schema, table.name.name));
-            let statement = statement(&table, archive).trim().to_owned();
-            prunes.push(PruneSql { why, label, statement });
-        };
+        let mut add =
+            |of, why, table: Pruned<'_>, statement: &dyn Fn(&Pruned<'_>, Option<String>) -> String| {
+                let archive = (self.older == Older::Archived).then(|| {
+                    archived(&table);
+                    relation(&archive(&table.name))
+                });
+                let label = literal(&format!("{}.{}", table.name.schema, table.name.name));
+                let statement = statement(&table, archive).trim().to_owned();
+                prunes.push(PruneSql { of, why, label, statement });
+            };
         for silver in silver() {
             if let SilverKind::Dimension(dimension) = &silver.kind
                 && dimension.writes == Writes::Versioned
             {
                 let why =
                     "Of a key's writes past the feed the last one stays, unless a change came after it.";
-                add(why, journal_table(silver, dimension), &|table, archive| {
+                add(Of::Journals, why, journal_table(silver, dimension), &|table, archive| {
                     journal(silver, dimension, table, archive)
                 });
             }
@@ -204,7 +237,7 @@ impl Policy<'_> {
                 landing::COLUMNS.iter().zip(LANDED).map(|((name, _), data_type)| typed(name, data_type));
             let table = Pruned { name: landing.name.clone(), of: &landing.name, columns: columns.collect() };
             let why = "Of a key's changes the last one stays, unless the row was gone after it.";
-            add(why, table, &|table, archive| changes(landing, table, archive));
+            add(Of::Landed, why, table, &|table, archive| changes(landing, table, archive));
         }
         for silver in silver() {
             let (name, end, added) = match &silver.kind {
@@ -216,14 +249,16 @@ impl Policy<'_> {
             };
             let columns = surrogate(silver).into_iter().chain(columns(silver)).chain(added).collect();
             let table = Pruned { name: name.clone(), of: name, columns };
-            add("Versions that ended by then go.", table, &|table, archive| closed(table, end, archive));
+            add(Of::Ended, "Versions that ended by then go.", table, &|table, archive| {
+                closed(table, end, archive)
+            });
         }
         for silver in silver() {
             let SilverKind::Fact(fact) = &silver.kind else { continue };
             let period = [super::ARCHIVE_START, super::ARCHIVE_END].map(|name| typed(name, "timestamptz"));
             let columns = columns(silver).chain(period).collect();
             let table = Pruned { name: fact.archive.clone(), of: &silver.name, columns };
-            add("States that ended by then go.", table, &|table, archive| {
+            add(Of::Ended, "States that ended by then go.", table, &|table, archive| {
                 closed(table, super::ARCHIVE_END, archive)
             });
         }

@@ -141,6 +141,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
                 "analyze\"(regclass)",
                 "refresh\"(regclass)",
                 "retain\"()",
+                "fold_apart\"(timestamptz, bigint)",
             ]
             .iter()
             .map(|function| format!("{}.\"{function}", identifier(TOOL_SCHEMA)))

@@ -4,7 +4,6 @@
 
 mod alert;
 mod bound;
-mod bronze;
 mod calendar;
 mod catalog;
 mod change_log;
@@ -113,7 +112,9 @@ pub fn lower(parsed: &Parsed<spec::Warehouse>, files: &Files) -> Result<Warehous
         retention,
         alerts: alert::lower(&parsed.value.alerts, &mut report),
         enums: catalog.enums().to_vec(),
-        is_bronze_apart: bronze::is_apart(&parsed.value, &mut report),
+        is_bronze_apart: parsed.value.bronze.database.as_ref().is_some_and(|one| match one.value {
+            spec::BronzeDatabase::Apart => true,
+        }),
         landings,
         stagings,
         calendars,

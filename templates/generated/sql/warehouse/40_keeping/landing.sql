@@ -3,9 +3,10 @@
             change."lsn",
             change."seq",
             change."op",
+            change."commit_ts",
             row_number() OVER (
                 PARTITION BY {{ key }}
-                ORDER BY change."lsn" DESC, change."seq" DESC
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
             ) AS "place"
         FROM {{ name }} AS change
         WHERE change."lsn" <= latest
@@ -17,11 +18,11 @@
     AND (
         ranked."place" > 1
         OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
             FROM ranked AS emptied
             WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
             LIMIT 1
         )
     )
