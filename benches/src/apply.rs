@@ -233,6 +233,7 @@ fn warehouse() -> Warehouse {
         }],
         marts: Vec::new(),
         migrations: Vec::new,
+        calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",

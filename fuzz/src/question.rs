@@ -154,6 +154,7 @@ fn warehouse() -> Warehouse {
         silver: vec![dimension("d", "h"), dimension("dim x", "dim \"x\""), fact],
         marts: Vec::new(),
         migrations: Vec::new,
+        calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",

@@ -81,6 +81,33 @@ fn words_mean_what_dbts_mean() {
     }
 }
 
+/// Of a warehouse whose calendar has tests.
+#[test]
+fn a_calendar_is_meant_by_its_name() {
+    let warehouse = warehouse::ecommerce::warehouse();
+    let words = [
+        "dim_date",
+        "silver.dim_da*",
+        "kind:calendar",
+        "path:generated/sql/ecommerce/20_silver/dim_date.sql",
+        "layer:silver,dim_date",
+    ];
+    for word in words {
+        assert_eq!(meant(&warehouse, &[word], &[]), Ok(vec!["dim_date".to_owned()]), "{word}");
+    }
+    let selection = |select: &[&str], exclude: &[&str]| Selection {
+        select: select.iter().map(|&word| word.to_owned()).collect(),
+        exclude: exclude.iter().map(|&word| word.to_owned()).collect(),
+    };
+    let tests = |meant: &Selection| select::tests(&warehouse, meant).unwrap().into_iter().collect::<Vec<_>>();
+    let both = ["row_count_dim_date", "unique_dim_date_date_key"];
+    assert_eq!(tests(&selection(&["dim_date"], &[])), both);
+    let without = tests(&selection(&[], &["dim_date"]));
+    assert_eq!(without.len() + both.len(), warehouse.tests.len());
+    let rebuilt = medallion_runtime::rebuild::selected(&warehouse, &selection(&["dim_date"], &[]));
+    assert!(rebuilt.unwrap_err().to_string().contains("nothing that is selected could be rebuilt"));
+}
+
 /// A selection with its neighbours has the selection; what both sides of a comma mean is in either.
 #[test]
 fn reaching_further_loses_nothing() {

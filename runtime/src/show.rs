@@ -115,6 +115,10 @@ async fn read(
         if let Storage::Incremental { definition, .. } = &mart.storage {
             asked = definition.clone();
         }
+    } else {
+        shown.strategy.push("one row a day; computed when it is asked".to_owned());
+    }
+    if matches!(node.kind, Kind::Mart | Kind::Calendar) {
         let sql = format!("SELECT pg_get_viewdef({}::regclass, true)", quote::literal(&quote::name(&asked)));
         let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *connection).await;
         let sql: String = row.during(|| format!("cannot read the definition of `{name}`"))?.get(0);

@@ -41,6 +41,8 @@ pub struct Warehouse {
     pub landings: Vec<Landing>,
     /// Dimensions and facts.
     pub silver: Vec<Silver>,
+    /// Calendars.
+    pub calendars: Vec<Name>,
     /// Marts.
     pub marts: Vec<Mart>,
     /// What the relations' rows are held to.

@@ -55,6 +55,8 @@ pub enum Kind {
     Dimension,
     /// A fact.
     Fact,
+    /// Days, computed as they are asked for.
+    Calendar,
     /// A mart.
     Mart,
 }
@@ -67,6 +69,7 @@ impl Kind {
             Self::Lookup => "lookup",
             Self::Dimension => "dimension",
             Self::Fact => "fact",
+            Self::Calendar => "calendar",
             Self::Mart => "mart",
         }
     }
@@ -75,7 +78,7 @@ impl Kind {
     pub fn layer(self) -> &'static str {
         match self {
             Self::Landing => "bronze",
-            Self::Lookup | Self::Dimension | Self::Fact => "silver",
+            Self::Lookup | Self::Dimension | Self::Fact | Self::Calendar => "silver",
             Self::Mart => "gold",
         }
     }
@@ -138,6 +141,17 @@ impl<'a> Graph<'a> {
         }
         for silver in &warehouse.silver {
             nodes.insert(&silver.table, of_silver(silver, &tags, &files));
+        }
+        for calendar in &warehouse.calendars {
+            let node = Node {
+                kind: Kind::Calendar,
+                storage: None,
+                tags: tags(calendar),
+                aliases: Vec::new(),
+                reads: Vec::new(),
+                files: files(Kind::Calendar, calendar),
+            };
+            nodes.insert(calendar, node);
         }
         for mart in &warehouse.marts {
             let node = Node {

@@ -34,7 +34,7 @@ pub(super) enum Method<'a> {
     /// A relation's name, with its schema or without.
     Name(Pattern),
     Tag(Pattern),
-    /// landing, lookup, dimension, fact, mart.
+    /// landing, lookup, dimension, fact, calendar, mart.
     Kind(&'a str),
     /// bronze, silver, gold.
     Layer(&'a str),

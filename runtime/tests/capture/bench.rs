@@ -152,6 +152,7 @@ impl Bench {
             silver: vec![],
             marts: vec![],
             migrations: Vec::new,
+            calendars: Vec::new(),
             refused: &[],
             tags: Vec::new(),
             lineage: "[]",

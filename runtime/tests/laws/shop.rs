@@ -122,6 +122,7 @@ pub fn warehouse() -> Warehouse {
         ],
         marts: marts(),
         migrations: Vec::new,
+        calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),
         lineage: "[]",

@@ -7,7 +7,8 @@ use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
 use crate::model::{
-    Alert, Deletes, DemoAction, DemoStep, Landing, Plugin, RemovedPartitions, Scripts, Warehouse, Watched,
+    Alert, Deletes, DemoAction, DemoStep, Landing, Name, Plugin, RemovedPartitions, Scripts, Warehouse,
+    Watched,
 };
 
 #[derive(Template)]
@@ -154,6 +155,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("source", source(warehouse)),
             ("landings", vector(landings.collect())),
             ("silver", vector(silver.collect())),
+            ("calendars", vector(warehouse.calendars.iter().map(|one| named(&one.name)).collect())),
             ("marts", vector(marts.collect())),
             ("tests", vector(tests.collect())),
             ("tags", vector(warehouse.tags.iter().map(tagged).collect())),
@@ -180,6 +182,10 @@ fn alert(alert: &Alert) -> Expression {
     structure("descriptor::Alert", vec![("of", of), ("most", atom(alert.most.to_string()))])
 }
 
+fn named(name: &Name) -> Expression {
+    call("descriptor::Name::new", vec![atom(string(&name.schema)), atom(string(&name.name))])
+}
+
 /// A relation's name, and the words to choose it by.
 fn tagged((name, tags): (&String, &Vec<String>)) -> Expression {
     let tags: Vec<String> = tags.iter().map(|tag| string(tag)).collect();
@@ -188,13 +194,8 @@ fn tagged((name, tags): (&String, &Vec<String>)) -> Expression {
 
 fn source(warehouse: &Warehouse) -> Expression {
     let source = &warehouse.source;
-    let recorded_log = source.recorded_log.as_ref().map_or_else(
-        || atom("None"),
-        |name| {
-            let parts = vec![atom(string(&name.schema)), atom(string(&name.name))];
-            call("Some", vec![call("descriptor::Name::new", parts)])
-        },
-    );
+    let recorded_log =
+        source.recorded_log.as_ref().map_or_else(|| atom("None"), |name| call("Some", vec![named(name)]));
     let keep_log = source.keep_log.map_or_else(
         || atom("None"),
         |seconds| {
