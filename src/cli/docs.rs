@@ -24,7 +24,8 @@ use crate::output;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     medallion docs\n  \
-    medallion docs --output public/index.html")]
+    medallion docs --output public/index.html\n  \
+    medallion docs --for dbt --output models/sources.yml")]
 pub(super) struct Docs {
     /// Who reads it
     #[arg(long = "for", value_enum, value_name = "READER", default_value_t)]
