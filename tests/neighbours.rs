@@ -14,7 +14,8 @@ use medallion::cli::read;
 use medallion::emit::schedule::{self, Job, Scheduler};
 use medallion::emit::{FileSet, dbt};
 use medallion::finding::Colour;
-use medallion::model::{self, Warehouse};
+use medallion::model::{self, Warehouse, Watched};
+use medallion_runtime::descriptor;
 
 const ALL: [(Scheduler, &str); 5] = [
     (Scheduler::Airflow, "airflow"),
@@ -25,10 +26,17 @@ const ALL: [(Scheduler, &str); 5] = [
 ];
 
 /// A warehouse that says what it was asked, to the file LOG; `test` tells of each test that it was asked for, and that FAILED
-/// has failed. It ends with STATUS.
+/// has failed; `status` that of all that is watched EXCEEDED has gone too far. It ends with STATUS.
 const PROGRAM: &str = r#"#!/bin/sh
 if [ -n "$LOG" ]; then echo "$*" >> "$LOG"; fi
 case " $* " in
+*" status --format json "*)
+    exceeded=false
+    if [ "$EXCEEDED" = unapplied ]; then exceeded=true; fi
+    printf '{"alerts": ['
+    printf '{"alert": "unapplied", "value": 4.0, "most": 3, "exceeded": %s}, ' "$exceeded"
+    printf '{"alert": "lag_seconds", "value": null, "most": 60, "exceeded": false}]}\n'
+    ;;
 *" --format json "*)
     comma=
     printf '{"results": ['
@@ -62,11 +70,18 @@ fn loaded(folder: &Path) -> Warehouse {
 fn specs() -> Vec<Warehouse> {
     let folders = ["spec", "tests/cases/generate"];
     let folders = folders.into_iter().flat_map(|folder| read::warehouses(&root().join(folder)).unwrap());
-    folders.map(|folder| loaded(&folder)).collect()
+    folders.map(|folder| loaded(&folder)).chain([watched()]).collect()
 }
 
 fn pagila() -> Warehouse {
     loaded(&root().join("spec/pagila"))
+}
+
+/// The same with thresholds.
+fn watched() -> Warehouse {
+    let alerts =
+        [(Watched::Unapplied, 3), (Watched::Lag, 60)].map(|(of, most)| model::Alert { of, most }).to_vec();
+    Warehouse { name: "watched".to_owned(), alerts, ..pagila() }
 }
 
 fn job(program: &str) -> Job {
@@ -174,6 +189,42 @@ fn every_spec_has_the_same_jobs_each_time() {
                 );
             }
         }
+    }
+}
+
+/// Each scheduler asks what is watched, by the verb that says it and the names that it has there.
+#[test]
+fn thresholds_are_asked_behind_the_run() {
+    let asked = [
+        ("airflow", "watched.py", "publish >> Warehouse(task_id=\"alerts\", verb=[\"status\"])"),
+        ("dagster", "watched.py", "\"unapplied\": dg.AssetCheckSpec(\n        \"alert_unapplied\","),
+        (
+            "cron",
+            "watched.crontab",
+            "--warehouse watched test 2>&1 && warehouse --warehouse watched status 2>&1",
+        ),
+        ("systemd", "medallion-watched-alerts.service", "ExecStart=warehouse --warehouse watched status\n"),
+        ("systemd", "medallion-watched.service", "OnSuccess=medallion-watched-alerts.service\n"),
+        ("kubernetes", "watched.yaml", "command: [\"warehouse\", \"--warehouse\", \"watched\", \"status\"]"),
+    ];
+    for (scheduler, file, says) in asked {
+        let (scheduler, _) = ALL.into_iter().find(|(_, name)| *name == scheduler).unwrap();
+        let files = schedule::schedule(&watched(), scheduler, &job("warehouse"));
+        assert!(files.get(file).is_some_and(|text| text.contains(says)), "{file} does not say {says}");
+        for (file, text) in schedule::schedule(&pagila(), scheduler, &job("warehouse")).iter() {
+            assert!(!text.contains("alert"), "{file}");
+        }
+    }
+    let names = [
+        (Watched::Lag, descriptor::Watched::Lag),
+        (Watched::Backlog, descriptor::Watched::Backlog),
+        (Watched::Unapplied, descriptor::Watched::Unapplied),
+        (Watched::Duplicates, descriptor::Watched::Duplicates),
+        (Watched::Quarantined, descriptor::Watched::Quarantined),
+        (Watched::Age, descriptor::Watched::Age),
+    ];
+    for (here, there) in names {
+        assert_eq!(here.name(), there.name());
     }
 }
 

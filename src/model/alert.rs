@@ -27,3 +27,17 @@ pub enum Watched {
     /// Seconds since a table was polled or copied.
     Age,
 }
+
+impl Watched {
+    /// What `status` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lag => "lag_seconds",
+            Self::Backlog => "backlog_bytes",
+            Self::Unapplied => "unapplied",
+            Self::Duplicates => "duplicates",
+            Self::Quarantined => "quarantined",
+            Self::Age => "age_seconds",
+        }
+    }
+}

@@ -62,7 +62,7 @@ class Warehouse(BaseOperator):
     def execute(self, context):
         ended = self.process.run_command([*COMMAND, *self.verb], env=dict(os.environ))
         if ended.exit_code == 1:
-            raise AirflowFailException("a test has found what may not be: the lines above say which rows")
+            raise AirflowFailException("it has found what may not be: the lines above say what")
         if ended.exit_code != 0:
             raise AirflowException(f"it could not run: {ended.output}")
 
@@ -87,6 +87,10 @@ with DAG(
     tags=["medallion"],
 ) as dag:
     publish = Warehouse(task_id="run", verb=[{{ run }}])
+{%- if let Some(look) = look %}
+    # Whether something has gone beyond a threshold of the spec's. No relation waits for it.
+    publish >> Warehouse(task_id="alerts", verb=[{{ look }}])
+{%- endif %}
     groups = {layer: TaskGroup(layer) for layer in dict.fromkeys(relation.layer for relation in RELATIONS)}
     tasks = {}
     for relation in RELATIONS:

@@ -41,6 +41,20 @@ TESTS = {
 {%- endfor %}
 }
 {%- endif %}
+{%- if !alerts.is_empty() %}
+
+# Thresholds of the spec's, about all that lands, by the names that `status` has for them.
+ALERTS = {
+{%- for alert in alerts %}
+    {{ alert.name }}: dg.AssetCheckSpec(
+        {{ alert.check }},
+        asset=[{{ alert.key }}],
+        blocking={{ alert.blocking }},
+        description={{ alert.doc }},
+    ),
+{%- endfor %}
+}
+{%- endif %}
 
 # What could not run is tried again.
 AGAIN = dg.RetryPolicy(max_retries={{ retries }}, delay=60, backoff=dg.Backoff.EXPONENTIAL)
@@ -82,14 +96,32 @@ def look(context: dg.AssetCheckExecutionContext):
             metadata={"failures": one["failures"]},
         )
 {%- endif %}
+{%- if !alerts.is_empty() %}
+
+
+@dg.multi_asset_check(name={{ measure }}, specs=list(ALERTS.values()), can_subset=True)
+def measure(context: dg.AssetCheckExecutionContext):
+    """Holds what is measured to its thresholds."""
+    measured = json.loads(ask(["status", "--format", "json"], well=(0, 1), stdout=subprocess.PIPE, text=True))
+    ended = {one["alert"]: one for one in measured["alerts"]}
+    for name, spec in ALERTS.items():
+        if spec.key in context.selected_asset_check_keys:
+            one = ended[name]
+            yield dg.AssetCheckResult(
+                asset_key=spec.asset_key,
+                check_name=spec.name,
+                passed=not one["exceeded"],
+                metadata={"most": one["most"], **({} if one["value"] is None else {"value": one["value"]})},
+            )
+{%- endif %}
 
 
 job = dg.define_asset_job({{ name }}, dg.AssetSelection.assets(*[relation.key for relation in RELATIONS]))
 
 defs = dg.Definitions(
     assets=[publish],
-{%- if !tests.is_empty() %}
-    asset_checks=[look],
+{%- if !tests.is_empty() || !alerts.is_empty() %}
+    asset_checks=[{% if !tests.is_empty() %}look{% if !alerts.is_empty() %}, {% endif %}{% endif %}{% if !alerts.is_empty() %}measure{% endif %}],
 {%- endif %}
     jobs=[job],
     schedules=[

@@ -18,7 +18,7 @@ def loaded(path):
 
 modules = [loaded(path) for path in sys.argv[1:]]
 # All are loaded; these are looked at.
-SHOWN = ["ecommerce", "pagila"]
+SHOWN = ["ecommerce", "pagila", "watched"]
 for name, module in modules:
     if name not in SHOWN:
         continue
@@ -35,9 +35,9 @@ name, module = modules[0]
 resolve = module.defs.resolve_job_def
 
 
-def ended(status, failed=""):
-    os.environ.update(STATUS=status, FAILED=failed)
-    result = resolve(name).execute_in_process(raise_on_error=False)
+def ended(status, failed="", exceeded="", job=name, resolve=resolve):
+    os.environ.update(STATUS=status, FAILED=failed, EXCEEDED=exceeded)
+    result = resolve(job).execute_in_process(raise_on_error=False)
     materialized = len(result.get_asset_materialization_events())
     failing = sorted(one.check_name for one in result.get_asset_check_evaluations() if not one.passed)
     retried = sum(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
@@ -47,3 +47,6 @@ def ended(status, failed=""):
 ended("0")
 ended("0", "range_fact_payment_amount")
 ended("1")
+watched = dict(modules)["watched"].defs.resolve_job_def
+ended("0", job="watched", resolve=watched)
+ended("0", exceeded="unapplied", job="watched", resolve=watched)

@@ -22,6 +22,7 @@ struct Dag<'a> {
     time_zone: String,
     retries: u32,
     run: String,
+    look: Option<String>,
     prefix: String,
 }
 
@@ -58,6 +59,7 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
         time_zone: quoted(&warehouse.time_zone),
         retries: RETRIES,
         run: listed(run().iter().map(String::as_str)),
+        look: super::look(warehouse).map(listed),
         prefix: quoted(&format!("{}.", warehouse.name)),
     };
     files.add(format!("{name}.py"), render(&dag));

@@ -12,6 +12,7 @@ struct Crontab {
     description: Option<String>,
     zone: String,
     cron: String,
+    looks: bool,
     line: String,
 }
 
@@ -24,6 +25,9 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     if tasks.iter().any(|task| !task.tests.is_empty()) {
         verbs += &format!(" && {command} test 2>&1");
     }
+    if let Some(look) = super::look(warehouse) {
+        verbs += &format!(" && {command} {} 2>&1", look.join(" "));
+    }
     let line = format!(
         "set -a; . \"$HOME/.config/medallion/{name}.env\"; said=$({verbs}) || printf '%s\\n' \"$said\""
     );
@@ -34,6 +38,7 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
             zone => format!(", which need not be {zone}"),
         },
         cron: job.cron.to_string(),
+        looks: super::look(warehouse).is_some(),
         // Cron ends a command at a percent sign.
         line: line.replace('%', "\\%"),
     };

@@ -17,10 +17,12 @@ struct Definitions<'a> {
     command: String,
     relations: Vec<Relation>,
     tests: Vec<Test>,
+    alerts: Vec<Test>,
     retries: u32,
     name: String,
     publish: String,
     look: String,
+    measure: String,
     run: String,
     prefix: String,
     cron: String,
@@ -71,15 +73,32 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
         blocking: if test.error_above.is_some() { "True" } else { "False" },
         doc: quoted(&test.description.clone().unwrap_or_else(|| rule(&test.rule))),
     });
+    let tests: Vec<Test> = tests.collect();
+    // They are about all that lands: their checks stand at the first landing table.
+    let first =
+        tasks.iter().zip(&keys).find(|(task, _)| task.layer == "bronze").or(tasks.iter().zip(&keys).next());
+    let alerts = warehouse.alerts.iter().zip(std::iter::repeat(first)).filter_map(|(alert, first)| {
+        let name = alert.of.name();
+        Some(Test {
+            name: quoted(name),
+            check: quoted(&checks.make(&format!("alert_{name}"))),
+            key: first?.1.clone(),
+            blocking: "False",
+            doc: quoted(&format!("At most {}.", alert.most)),
+        })
+    });
+    let alerts = alerts.collect();
     let definitions = Definitions {
         description: warehouse.description.as_deref().map(super::remarked),
         program: &job.program,
         command: listed(super::command(warehouse, job)),
         relations: relations.collect(),
-        tests: tests.collect(),
+        tests,
+        alerts,
         retries: RETRIES,
         publish: quoted(&format!("{name}_publish")),
         look: quoted(&format!("{name}_tests")),
+        measure: quoted(&format!("{name}_alerts")),
         name: quoted(&name),
         run: listed(run().iter().map(String::as_str)),
         prefix: quoted(&format!("test.{}.", warehouse.name)),

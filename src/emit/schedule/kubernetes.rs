@@ -38,7 +38,8 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     };
     let publish = container("run", &run.each_ref().map(String::as_str));
     let tested = tasks.iter().filter(|task| !task.tests.is_empty());
-    let tests: Vec<Container> = tested.map(|task| container(&task.relation.name, &task.test())).collect();
+    let mut tests: Vec<Container> = tested.map(|task| container(&task.relation.name, &task.test())).collect();
+    tests.extend(super::look(warehouse).map(|look| container("alerts", &look)));
     let (first, containers) = match tests.is_empty() {
         true => (Vec::new(), vec![publish]),
         false => (vec![publish], tests),

@@ -1,5 +1,5 @@
 //! Definitions of jobs for schedulers of others: a task publishes, one a relation holds its rows to the tests that the spec
-//! declares, after those of what it reads. A run publishes all relations together, so that no task computes one alone. Pure:
+//! declares, after those of what it reads, and one looks at the thresholds of `[alerts]`. A run publishes all relations together, so that no task computes one alone. Pure:
 //! no secret is asked for and none is written. Knows no scheduler's program, and no disk.
 
 mod airflow;
@@ -75,7 +75,7 @@ struct Task<'a> {
     /// What its rows are held to.
     tests: Vec<&'a DataTest>,
     /// What selects these tests.
-    selectors: Vec<String>,
+    selector: String,
 }
 
 /// The relations that a run lands, applies and refreshes, each after those that it reads; then calendars that are tested,
@@ -112,15 +112,10 @@ fn tasks(warehouse: &Warehouse) -> Vec<Task<'_>> {
             let calendar = warehouse.calendars.iter().find(|one| one.name == test.relation);
             let description = calendar.and_then(|one| one.description.as_deref());
             places.insert(&test.relation, tasks.len());
-            tasks.push(Task { selectors: Vec::new(), ..Task::of(&test.relation, "silver", description) });
+            tasks.push(Task::of(&test.relation, "silver", description));
             tasks.len() - 1
         });
-        let task = &mut tasks[place];
-        // A calendar is none of the relations that a selection finds by their names.
-        if warehouse.calendars.iter().any(|one| one.name == *task.relation) {
-            task.selectors.push(format!("test:{}", pattern(&test.name)));
-        }
-        task.tests.push(test);
+        tasks[place].tests.push(test);
     }
     tasks
 }
@@ -133,8 +128,8 @@ fn after<'a>(reads: impl Iterator<Item = &'a Name>, places: &BTreeMap<&Name, usi
 
 impl<'a> Task<'a> {
     fn of(relation: &'a Name, layer: &'static str, description: Option<&'a str>) -> Self {
-        let selectors = vec![format!("{}.{}", pattern(&relation.schema), pattern(&relation.name))];
-        Self { relation, layer, description, after: Vec::new(), tests: Vec::new(), selectors }
+        let selector = format!("{}.{}", pattern(&relation.schema), pattern(&relation.name));
+        Self { relation, layer, description, after: Vec::new(), tests: Vec::new(), selector }
     }
 
     /// What the relation is called in full.
@@ -149,15 +144,19 @@ impl<'a> Task<'a> {
     }
 
     /// The verb that holds the relation to its tests.
-    fn test(&self) -> Vec<&str> {
-        let selectors = self.selectors.iter().map(String::as_str);
-        ["test", "--select"].into_iter().chain(selectors).collect()
+    fn test(&self) -> [&str; 3] {
+        ["test", "--select", &self.selector]
     }
 }
 
 /// The verb that publishes.
 fn run() -> [String; 3] {
     ["run".to_owned(), "--wait".to_owned(), PATIENCE.to_string()]
+}
+
+/// The verb that says whether something has gone beyond a threshold of the spec's, where it has any.
+fn look(warehouse: &Warehouse) -> Option<[&'static str; 1]> {
+    (!warehouse.alerts.is_empty()).then_some(["status"])
 }
 
 /// The binary, and the warehouse that is meant.

@@ -29,6 +29,14 @@ struct Run<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "schedule/systemd/alerts.service", escape = "none")]
+struct Look<'a> {
+    warehouse: String,
+    file: &'a str,
+    command: String,
+}
+
+#[derive(Template)]
 #[template(path = "schedule/systemd/test.service", escape = "none")]
 struct Test<'a> {
     unit: &'a str,
@@ -59,13 +67,24 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     };
     files.add(format!("{name}.timer"), render(&timer));
     let tested = || tasks.iter().zip(&units).filter(|(task, _)| !task.tests.is_empty());
+    let look = super::look(warehouse).map(|look| {
+        let unit = format!("{name}-{}.service", names.make("alerts"));
+        (unit, Look { warehouse: text(&warehouse.name), file: &file, command: command(&look) })
+    });
     let run = Run {
         warehouse: text(&warehouse.name),
-        gates: tested().map(|(_, unit)| unit.as_str()).collect(),
+        gates: tested()
+            .map(|(_, unit)| unit)
+            .chain(look.iter().map(|(unit, _)| unit))
+            .map(String::as_str)
+            .collect(),
         file: &file,
         command: command(&run().each_ref().map(String::as_str)),
     };
     files.add(format!("{name}.service"), render(&run));
+    if let Some((unit, look)) = &look {
+        files.add(unit.clone(), render(look));
+    }
     for (task, unit) in tested() {
         let after: Vec<&str> =
             tested_before(tasks, &task.after).into_iter().map(|place| units[place].as_str()).collect();

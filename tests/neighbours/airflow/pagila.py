@@ -258,7 +258,7 @@ class Warehouse(BaseOperator):
     def execute(self, context):
         ended = self.process.run_command([*COMMAND, *self.verb], env=dict(os.environ))
         if ended.exit_code == 1:
-            raise AirflowFailException("a test has found what may not be: the lines above say which rows")
+            raise AirflowFailException("it has found what may not be: the lines above say what")
         if ended.exit_code != 0:
             raise AirflowException(f"it could not run: {ended.output}")
 
