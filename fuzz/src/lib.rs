@@ -3,8 +3,10 @@
 
 mod pgoutput;
 mod question;
+#[cfg(feature = "spec")]
 mod spec;
 
 pub use pgoutput::pgoutput;
 pub use question::question;
+#[cfg(feature = "spec")]
 pub use spec::spec;
