@@ -110,7 +110,7 @@ impl Pulse {
     pub fn landed(&self, rows: &BTreeMap<Name, u64>) {
         self.batches.inc();
         for (table, rows) in rows {
-            self.landed.get_or_create(&vec![("table", table.to_string())]).inc_by(*rows);
+            self.landed.get_or_create(&label("table", &table.to_string())).inc_by(*rows);
         }
     }
 
@@ -138,7 +138,7 @@ impl Pulse {
     pub fn changed(&self, relations: impl IntoIterator<Item = (String, u64)>) {
         self.rounds.inc();
         for (relation, rows) in relations {
-            self.changed.get_or_create(&vec![("relation", relation)]).inc_by(rows);
+            self.changed.get_or_create(&label("relation", &relation)).inc_by(rows);
         }
     }
 
@@ -155,13 +155,13 @@ impl Pulse {
 
     /// A step failed and is tried again.
     pub fn retried(&self, step: &str) {
-        self.retries.get_or_create(&vec![("step", step.to_owned())]).inc();
+        self.retries.get_or_create(&label("step", step)).inc();
     }
 
     /// What the spec watches was measured.
     pub fn measured(&self, all: &[Measured]) {
         for one in all {
-            let label = vec![("alert", one.alert.to_owned())];
+            let label = label("alert", one.alert);
             self.alerts.get_or_create(&label).set(i64::from(one.exceeded));
             self.most.get_or_create(&label).set(i64::try_from(one.most).unwrap_or(i64::MAX));
             if let Some(value) = one.value {
@@ -192,7 +192,7 @@ impl Pulse {
     /// How many rows have landed.
     pub fn rows(&self, landings: impl IntoIterator<Item = Name>) -> u64 {
         let of = |table: Name| {
-            self.landed.get(&vec![("table", table.to_string())]).map_or(0, |counter| counter.get())
+            self.landed.get(&label("table", &table.to_string())).map_or(0, |counter| counter.get())
         };
         landings.into_iter().map(of).sum()
     }
@@ -255,5 +255,34 @@ impl Pulse {
         // Nobody panics with the lock held; and if, the figures are still good.
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         read(&mut state)
+    }
+}
+
+/// A label, as Prometheus reads it: the encoder writes a value as it is.
+fn label(name: &'static str, value: &str) -> Label {
+    vec![(name, value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_holds_any_name() {
+        let pulse = Pulse::default();
+        let table = Name::new("bronze", "a\"} 1\nmedallion_forged{x=\"\\");
+        pulse.landed(&BTreeMap::from([(table.clone(), 3)]));
+        pulse.changed([(table.to_string(), 5)]);
+        let text = pulse.text().expect("it can be written");
+        let said: Vec<&str> = text.lines().filter(|line| line.contains("forged")).collect();
+        let label = r#"bronze.a\"} 1\nmedallion_forged{x=\"\\"#;
+        assert_eq!(
+            said,
+            [
+                format!("medallion_landed_rows_total{{table=\"{label}\"}} 3"),
+                format!("medallion_changed_rows_total{{relation=\"{label}\"}} 5"),
+            ]
+        );
+        assert_eq!(pulse.rows([table]), 3);
     }
 }
