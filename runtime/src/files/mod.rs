@@ -176,7 +176,8 @@ impl<'w> Feeder<'w> {
         for landing in &self.warehouse.landings {
             let Some(feed) = landing.feed() else { continue };
             let known = registry::known(target, landing).await?;
-            let mut listed = self.storage.list(&Pattern::new(&feed.path)).await?;
+            let (mut listed, passed_by) = self.storage.list(&Pattern::new(&feed.path)).await?;
+            passed_by.into_iter().for_each(|said| captured.finding(said));
             listed.sort_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)));
             for file in listed {
                 let known = known.get(&file.path);

@@ -71,7 +71,7 @@ pub async fn there(
     let mut facts = Vec::new();
     for landing in &warehouse.landings {
         let Some(feed) = landing.feed() else { continue };
-        let listed = storage.list(&Pattern::new(&feed.path)).await?;
+        let (listed, _) = storage.list(&Pattern::new(&feed.path)).await?;
         let files = count(listed.len() as u64, "file");
         let mut fact = format!("`{}`: {files} `{}` in `{}`", landing.table, feed.path, storage.shown());
         if let Some(target) = target.as_deref_mut() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -122,26 +122,63 @@ impl Storage {
         &self.shown
     }
 
-    /// The files that a pattern means, by their paths.
-    pub async fn list(&self, pattern: &Pattern) -> Result<Vec<Listed>> {
+    /// The files that a pattern means, by their paths; and what is said of files that are passed by.
+    pub async fn list(&self, pattern: &Pattern) -> Result<(Vec<Listed>, Vec<String>)> {
         let unlisted = || format!("cannot list the files in `{}`", self.shown);
         let folder = Location::parse(pattern.folder()).during(unlisted)?;
-        let mut metas = match &self.place {
-            Place::Directory(store) => store.list(Some(&folder)),
-            Place::Bucket(bucket) => bucket.store.list(Some(&folder)),
+        let (metas, passed_by) = match &self.place {
+            Place::Directory(store) => self.below(store, folder).await?,
+            Place::Bucket(bucket) => {
+                let metas = bucket.store.list(Some(&folder)).try_collect().await;
+                (metas.map_err(|error| bucket.explain(unlisted(), &error))?, Vec::new())
+            }
         };
-        let mut listed = Vec::new();
-        while let Some(meta) = metas.try_next().await.map_err(|error| match &self.place {
-            Place::Directory(_) => Error::new(unlisted()).because(error),
-            Place::Bucket(bucket) => bucket.explain(unlisted(), &error),
-        })? {
-            let path = meta.location.as_ref().to_owned();
-            if let Some(fields) = pattern.fields(&path) {
-                listed.push(Listed::of(path, fields, meta));
+        let mut listed: Vec<Listed> = metas
+            .into_iter()
+            .filter_map(|meta: ObjectMeta| {
+                let path = meta.location.as_ref().to_owned();
+                pattern.fields(&path).map(|fields| Listed::of(path, fields, meta))
+            })
+            .collect();
+        listed.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok((listed, passed_by))
+    }
+
+    /// What is below a folder. Whoever may put a file there may call it what no file is called here: it is told of, and
+    /// keeps nobody from the others. Within the runtime the listing would end with it, so this has a thread of its own.
+    async fn below(
+        &self,
+        store: &Arc<LocalFileSystem>,
+        folder: Location,
+    ) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
+        let unlisted = || format!("cannot list the files in `{}`", self.shown);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let store = Arc::clone(store);
+        std::thread::spawn(move || {
+            let listing = store.list(Some(&folder)).collect::<Vec<_>>().now_or_never();
+            // Nobody listens any more where the run was ended.
+            let _ = tell.send(listing.expect("off the runtime nothing is waited for"));
+        });
+        let (mut metas, mut passed_by) = (Vec::new(), Vec::new());
+        for meta in told.await.during(unlisted)? {
+            match meta {
+                Ok(meta) => metas.push(meta),
+                Err(object_store::Error::InvalidPath { source }) => passed_by.push(self.passed_by(&source)),
+                Err(error) => return Err(Error::new(unlisted()).because(error)),
             }
         }
-        listed.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(listed)
+        Ok((metas, passed_by))
+    }
+
+    fn passed_by(&self, error: &object_store::path::Error) -> String {
+        let named = match error {
+            object_store::path::Error::BadSegment { path, .. } => format!(" `{}`", path.escape_debug()),
+            _ => String::new(),
+        };
+        format!(
+            "a file{named} in `{}` is passed by: its name, or that of a folder, has control characters, or is no UTF-8",
+            self.shown
+        )
     }
 
     /// Fetches a file, if it is still the one that was listed when all of it has come; none where somebody is at it,
