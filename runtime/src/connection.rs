@@ -69,6 +69,10 @@ pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
     if !matches!(scheme.as_deref(), Some("postgres" | "postgresql")) {
         return Err(malformed());
     }
+    if medallion_server::is_cut_short(url) {
+        return Err(Error::new(format!("`{}` is not a PostgreSQL URL", database.variable()))
+            .remedy(medallion_server::CUT_SHORT));
+    }
     let options = PgConnectOptions::from_str(url).map_err(|_| malformed())?;
     Ok(options.application_name("medallion").options(SESSION.iter().copied()).disable_statement_logging())
 }
@@ -156,4 +160,25 @@ fn tls_remedy(variable: &str, cause: &sqlx::Error) -> Option<String> {
     }
     matches!(cause, sqlx::Error::Tls(_) | sqlx::Error::Configuration(_))
         .then(|| format!("check sslmode, sslrootcert, sslcert and sslkey in {variable}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_piece_of_a_password_is_taken_for_a_name() {
+        for password in ["12/secret", "/secret", "12?secret", "12#secret", "a@1/secret", "a@b?secret"] {
+            let url = format!("postgresql://keeper:{password}@shop.example:5432/shop");
+            let error = options(Database::Warehouse, &url).expect_err("it cannot be read");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+        for url in [
+            "postgresql://keeper:a@b@shop.example:5432/shop",
+            "postgresql://keeper:%2F%3F%23%40@shop.example/a%40b?sslmode=require",
+            "postgresql:///shop?host=/run/postgresql&user=a@b&password=c@d",
+        ] {
+            options(Database::Warehouse, url).expect("it can be read");
+        }
+    }
 }

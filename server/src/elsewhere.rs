@@ -9,6 +9,21 @@ use crate::{BINARIES_VARIABLE, Error, client};
 const SESSION: &str =
     "-c default_transaction_read_only=on -c statement_timeout=0 -c client_min_messages=warning";
 
+/// What to do about a URL that is cut short.
+pub const CUT_SHORT: &str =
+    "write `/`, `?`, `#` and `@` of a user, a password or a database as %2F, %3F, %23 and %40";
+
+/// Whether a password seems to end before its time, at a character that ends the host's name: what is left of it would be
+/// taken for the name of a database, shown, and told to everybody on the machine.
+pub fn is_cut_short(url: &str) -> bool {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let (place, fragment) = place.split_once('#').unwrap_or((place, ""));
+    let (place, settings) = place.split_once('?').unwrap_or((place, ""));
+    let database = place.split_once('/').map_or("", |(_, database)| database);
+    let mut names = settings.split('&').map(|setting| setting.split('=').next().unwrap_or_default());
+    database.contains('@') || fragment.contains('@') || names.any(|name| name.contains('@'))
+}
+
 /// Runs a script on the database and returns the rows that it gives, a line each; or what was said against it, by
 /// the server or by `psql`.
 ///
@@ -19,6 +34,13 @@ pub fn ask(url: &str, sql: &str) -> Result<Result<String, String>, Error> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     if !matches!(scheme, Some("postgres" | "postgresql")) {
         return Ok(Err("its URL is not one of PostgreSQL's".to_owned()));
+    }
+    if is_cut_short(url) {
+        return Ok(Err(format!("its URL is not one of PostgreSQL's: {CUT_SHORT}")));
+    }
+    // It goes by no variable of the environment.
+    if url.split(['?', '&']).any(|setting| setting.starts_with("sslpassword=")) {
+        return Ok(Err("its URL has `sslpassword`, which all would see: take it off the key".to_owned()));
     }
     let (url, password) = apart(url);
     let named = std::env::var_os(BINARIES_VARIABLE).map(|folder| std::path::Path::new(&folder).join("psql"));
@@ -38,8 +60,8 @@ pub fn ask(url: &str, sql: &str) -> Result<Result<String, String>, Error> {
 fn apart(url: &str) -> (String, Option<String>) {
     let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), None) };
     let (rest, in_query) = without_parameter(rest);
-    let authority = rest.find('/').unwrap_or(rest.len());
-    let Some(at) = rest[..authority].find('@') else { return (format!("{scheme}://{rest}"), in_query) };
+    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some(at) = rest[..authority].rfind('@') else { return (format!("{scheme}://{rest}"), in_query) };
     let (user, password) = match rest[..at].split_once(':') {
         Some((user, password)) => (user, Some(decoded(password))),
         None => (&rest[..at], None),
@@ -103,7 +125,9 @@ mod tests {
             ),
             ("postgresql://a:1@shop/db?password=2", "postgresql://a@shop/db", Some("2")),
             ("postgresql://a:100%@shop", "postgresql://a@shop", Some("100%")),
-            ("postgresql:///db@home", "postgresql:///db@home", None),
+            ("postgresql://ann:a@b@shop/db", "postgresql://ann@shop/db", Some("a@b")),
+            ("postgresql://shop?user=a@b", "postgresql://shop?user=a@b", None),
+            ("postgresql:///db%40home", "postgresql:///db%40home", None),
         ] {
             assert_eq!(apart(url), (kept.to_owned(), password.map(str::to_owned)), "{url}");
         }
@@ -112,5 +136,11 @@ mod tests {
     #[test]
     fn what_is_no_address_is_said_without_repeating_it() {
         assert_eq!(ask("secret", "SELECT 1").unwrap(), Err("its URL is not one of PostgreSQL's".to_owned()));
+        for rest in
+            ["ann:12/secret@shop/db", "ann:?secret@shop", "ann:12#secret@shop", "shop/db?sslpassword=secret"]
+        {
+            let refused = ask(&format!("postgresql://{rest}"), "SELECT 1").unwrap().unwrap_err();
+            assert!(refused.contains("its URL") && !refused.contains("secret"), "{refused}");
+        }
     }
 }

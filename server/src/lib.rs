@@ -23,7 +23,7 @@ mod scratch;
 mod server;
 mod socket;
 
-pub use elsewhere::ask;
+pub use elsewhere::{CUT_SHORT, ask, is_cut_short};
 pub use error::Error;
 pub use options::{BINARIES_VARIABLE, DIRECTORY_VARIABLE, Durability, Options, SOCKET_VARIABLE};
 pub use scratch::Scratch;
