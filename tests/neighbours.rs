@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "hostile/said.rs"]
+mod said;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -70,7 +73,12 @@ fn loaded(folder: &Path) -> Warehouse {
 fn specs() -> Vec<Warehouse> {
     let folders = ["spec", "tests/cases/generate"];
     let folders = folders.into_iter().flat_map(|folder| read::warehouses(&root().join(folder)).unwrap());
-    folders.map(|folder| loaded(&folder)).chain([watched()]).collect()
+    let mixes = (0..said::MIXES).map(|number| {
+        let mix = said::load(&said::mixed(number), "hostile", said::Fed::ByAll);
+        let mix = mix.unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
+        Warehouse { name: format!("hostile_{number}"), ..mix }
+    });
+    folders.map(|folder| loaded(&folder)).chain(mixes).chain([watched()]).collect()
 }
 
 fn pagila() -> Warehouse {
@@ -338,8 +346,17 @@ fn dbt_takes_the_sources() {
     let Some(python) = python("dbt") else { return };
     let folder = tempfile::tempdir().unwrap();
     // It takes seconds for each.
-    const TAKEN: [&str; 6] =
-        ["data_tests", "ecommerce", "every_type", "keywords_as_names", "orders", "pagila"];
+    const TAKEN: [&str; 9] = [
+        "data_tests",
+        "ecommerce",
+        "every_type",
+        "hostile_0",
+        "hostile_2",
+        "hostile_3",
+        "keywords_as_names",
+        "orders",
+        "pagila",
+    ];
     for warehouse in specs().into_iter().filter(|one| TAKEN.contains(&one.name.as_str())) {
         let project = folder.path().join(&warehouse.name);
         fs::create_dir_all(project.join("models")).unwrap();

@@ -80,9 +80,10 @@ pub fn schema(warehouse: &Warehouse) -> String {
         .collect();
     let marts = warehouse.marts.iter().filter(|mart| !mart.is_shown());
     let known: BTreeSet<Name> = relations(warehouse).into_iter().map(|(name, ..)| name).collect();
+    let mut taken = BTreeSet::new();
     let schema = Schema {
         warehouse: quoted(&plain(&warehouse.name)),
-        exposures: marts.map(|mart| exposure(mart, &known)).collect(),
+        exposures: marts.map(|mart| exposure(mart, &known, &mut taken)).collect(),
         sources,
     };
     render(&schema).trim_end().to_owned() + "\n"
@@ -136,6 +137,10 @@ fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<
         columns: columns.iter().map(column).collect(),
     };
     for test in warehouse.tests.iter().filter(|test| test.relation == *name) {
+        if !is_askable(name) {
+            table.other.push(other(test));
+            continue;
+        }
         let mut on = |name: &str, test: Test| match columns.iter().position(|one| one.name == *name) {
             Some(place) => table.columns[place].tests.push(test),
             None => table.tests.push(test),
@@ -172,7 +177,7 @@ fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<
                 let arguments = vec![("values", values), ("quote", quote.to_owned())];
                 on(column, of("accepted_values", test, arguments));
             }
-            Rule::Relationship { on: pairs, relation, .. } if pairs.len() == 1 => {
+            Rule::Relationship { on: pairs, relation, .. } if pairs.len() == 1 && is_askable(relation) => {
                 let (own, there) = &pairs[0];
                 let to = quoted(&plain(&reference(relation)));
                 on(
@@ -187,10 +192,20 @@ fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<
             Rule::Freshness { column, data_type, within } if table.freshness.is_none() => {
                 table.freshness = Some(freshness(warehouse, test, column, data_type, *within));
             }
-            rule => table.other.push(quoted(&plain(&format!("{}: {}", test.name, page::rule(rule))))),
+            _ => table.other.push(other(test)),
         }
     }
     table
+}
+
+/// What dbt has no test for.
+fn other(test: &DataTest) -> String {
+    quoted(&plain(&format!("{}: {}", test.name, page::rule(&test.rule))))
+}
+
+/// Whether dbt can test a relation: for that it puts the names into a template, between quotes, as they are.
+fn is_askable(name: &Name) -> bool {
+    ![&name.schema, &name.name].iter().any(|part| part.contains(['\'', '\\']))
 }
 
 fn column(column: &page::Column) -> Column {
@@ -245,13 +260,17 @@ fn freshness(
     }
 }
 
-fn exposure(mart: &Mart, known: &BTreeSet<Name>) -> Exposure {
+fn exposure(mart: &Mart, known: &BTreeSet<Name>, taken: &mut BTreeSet<String>) -> Exposure {
     let reads: BTreeSet<&Name> =
         mart.reads.iter().map(|read| &read.name).filter(|name| known.contains(name)).collect();
+    // dbt takes nothing else for the name of an exposure.
     let word = |one: char| if one.is_ascii_alphanumeric() { one } else { '_' };
+    let mut name: String = mart.name.name.chars().map(word).collect();
+    while !taken.insert(name.clone()) {
+        name.push('_');
+    }
     Exposure {
-        // dbt takes nothing else for the name of an exposure.
-        name: quoted(&mart.name.name.chars().map(word).collect::<String>()),
+        name: quoted(&name),
         description: mart.description.as_deref().map(|said| quoted(&plain(said))),
         reads: reads.into_iter().map(|name| quoted(&plain(&reference(name)))).collect(),
     }
@@ -265,5 +284,26 @@ fn reference(name: &Name) -> String {
 
 /// A text that dbt's templates leave alone.
 fn plain(text: &str) -> String {
-    text.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
+    let mut plain = String::new();
+    for one in text.chars() {
+        if plain.ends_with('{') && "{%#".contains(one) {
+            plain.push(' ');
+        }
+        plain.push(one);
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn no_text_is_a_template() {
+        for text in ["{{ x }}", "{{{ x }}}", "{{%", "{%- x %}", "a{#{#{{{{"] {
+            let plain = plain(text);
+            assert!(!["{{", "{%", "{#"].iter().any(|begin| plain.contains(begin)), "{plain}");
+            assert_eq!(plain.replace(' ', ""), text.replace(' ', ""));
+        }
+    }
 }

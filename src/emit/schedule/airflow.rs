@@ -11,9 +11,9 @@ const LONGEST: usize = 200;
 
 #[derive(Template)]
 #[template(path = "schedule/airflow.py", escape = "none")]
-struct Dag<'a> {
+struct Dag {
     description: Option<String>,
-    program: &'a str,
+    program: String,
     command: String,
     relations: Vec<Relation>,
     dag: String,
@@ -50,7 +50,7 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     let name = Names::new('_', LONGEST).make(&warehouse.name);
     let dag = Dag {
         description: warehouse.description.as_deref().map(super::remarked),
-        program: &job.program,
+        program: super::aside(&job.program),
         command: listed(super::command(warehouse, job)),
         relations: relations.collect(),
         dag: quoted(&name),

@@ -11,9 +11,9 @@ const LONGEST: usize = 200;
 
 #[derive(Template)]
 #[template(path = "schedule/dagster.py", escape = "none")]
-struct Definitions<'a> {
+struct Definitions {
     description: Option<String>,
-    program: &'a str,
+    program: String,
     command: String,
     relations: Vec<Relation>,
     tests: Vec<Test>,
@@ -90,7 +90,7 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     let alerts = alerts.collect();
     let definitions = Definitions {
         description: warehouse.description.as_deref().map(super::remarked),
-        program: &job.program,
+        program: super::aside(&job.program),
         command: listed(super::command(warehouse, job)),
         relations: relations.collect(),
         tests,

@@ -13,7 +13,9 @@ const LONGEST: (usize, usize) = (63, 52);
 #[template(path = "schedule/kubernetes.yaml", escape = "none")]
 struct CronJob {
     description: Option<String>,
+    /// Plain, but YAML has words of its own.
     name: String,
+    quoted: String,
     image: String,
     cron: String,
     time_zone: String,
@@ -28,13 +30,19 @@ struct Container {
     command: String,
 }
 
+/// A container's command, in which `$(NAME)` would be a variable, and `$$` is one sign.
+fn command<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.map(|word| word.replace('$', "$$")).collect();
+    listed(words.iter().map(String::as_str))
+}
+
 pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files: &mut FileSet) {
     let name = Names::new('-', LONGEST.1).make(&warehouse.name);
     let run = run();
     let mut names = Names::new('-', LONGEST.0);
     let mut container = |name: &str, verb: &[&str]| Container {
-        name: names.make(name),
-        command: listed(super::command(warehouse, job).chain(verb.iter().copied())),
+        name: quoted(&names.make(name)),
+        command: command(super::command(warehouse, job).chain(verb.iter().copied())),
     };
     let publish = container("run", &run.each_ref().map(String::as_str));
     let tested = tasks.iter().filter(|task| !task.tests.is_empty());
@@ -50,6 +58,7 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
         cron: quoted(&job.cron.to_string()),
         time_zone: quoted(&warehouse.time_zone),
         retries: RETRIES,
+        quoted: quoted(&name),
         name: name.clone(),
         first,
         containers,

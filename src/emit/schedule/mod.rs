@@ -166,7 +166,12 @@ fn command<'a>(warehouse: &'a Warehouse, job: &'a Job) -> impl Iterator<Item = &
 
 /// A text of the spec as a line of remark.
 fn remarked(text: &str) -> String {
-    format!("# {}", remark(text).replace(['\u{2028}', '\u{2029}'], " "))
+    format!("# {}", aside(text))
+}
+
+/// A text as a part of a line of remark.
+fn aside(text: &str) -> String {
+    remark(text).replace(turns, " ").replace(['\u{feff}', '\u{fffe}', '\u{ffff}'], " ")
 }
 
 /// A name as a selection takes it: what has a meaning there stands for any character.
@@ -214,13 +219,22 @@ pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::new();
     for one in json.chars() {
         match one {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(one)));
-            }
+            // And what YAML does not take, or would show the rest of a line in another order.
+            '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => quoted.push_str(&numbered(one)),
+            one if turns(one) => quoted.push_str(&numbered(one)),
             _ => quoted.push(one),
         }
     }
     quoted
+}
+
+fn numbered(one: char) -> String {
+    format!("\\u{:04x}", u32::from(one))
+}
+
+/// Whether a character ends a line for some readers, or turns what follows it around.
+fn turns(one: char) -> bool {
+    matches!(one, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Texts in double quotes, between commas.
@@ -249,5 +263,6 @@ mod tests {
     #[test]
     fn a_quoted_text_stays_on_its_line() {
         assert_eq!(quoted("a\"b\\c\n\u{85}\u{2028}'"), r#""a\"b\\c\n\u0085\u2028'""#);
+        assert_eq!(quoted("\u{202e}\u{ffff}é💥"), r#""\u202e\uffffé💥""#);
     }
 }

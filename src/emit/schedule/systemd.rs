@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 
-use super::{Job, Names, Task, remark, render, run};
+use super::{Job, Names, Task, aside, remark, render, run};
 use crate::emit::FileSet;
 use crate::model::Warehouse;
 
@@ -113,7 +113,7 @@ fn tested_before(tasks: &[Task<'_>], places: &[usize]) -> BTreeSet<usize> {
 
 /// A text in which nothing stands for anything else.
 fn text(text: &str) -> String {
-    let text = remark(text).replace('%', "%%");
+    let text = aside(text).replace('%', "%%");
     // At the end it would join the next line.
     match text.ends_with('\\') {
         true => text + ".",
