@@ -171,7 +171,7 @@ impl Medallion {
             };
         };
         if named.contains("://") || named.starts_with("git@") {
-            return Ok(Self::Repository(named.to_owned()));
+            return repository(named);
         }
         let folder = Path::new(named);
         match fs::canonicalize(folder) {
@@ -191,6 +191,28 @@ impl Medallion {
         };
         format!("{{ {word} = {} }}", toml::Value::String(place))
     }
+}
+
+/// A git repository by its URL, which stands in files that are committed.
+fn repository(url: &str) -> Result<Medallion, Error> {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let login =
+        place.split(['/', '?', '#']).next().and_then(|host| host.rsplit_once('@')).map(|(login, _)| login);
+    let is_secret = login.is_some_and(|login| login.contains(':') || url.starts_with("http"));
+    if is_secret {
+        return Err(Error::new(
+            "the URL of the git repository has a login, which would stand in files that are committed",
+            "leave it away: git asks whoever keeps your passwords",
+        ));
+    }
+    let plain = |one: char| one.is_ascii_alphanumeric() || "-._~:/@%+,=".contains(one);
+    if !url.chars().all(plain) {
+        return Err(Error::new(
+            "the URL of the git repository has characters that no URL has",
+            "write them with percent signs: a blank is %20",
+        ));
+    }
+    Ok(Medallion::Repository(url.to_owned()))
 }
 
 /// What every project has, but for its spec.
@@ -215,8 +237,7 @@ fn project(warehouse: &str, medallion: &Medallion, sample: bool) -> Vec<(String,
 
 /// The workflow, with the tool installed from where it is.
 fn workflow(url: &str) -> String {
-    let install =
-        format!("cargo install --locked --git '{}' --root target/tool medallion", url.replace('\'', "'\\''"));
+    let install = format!("cargo install --locked --git '{url}' --root target/tool medallion");
     WORKFLOW
         .replace(BUILT[0], "MEDALLION: target/tool/bin/medallion")
         .replace(BUILT[1], &install)
@@ -242,7 +263,13 @@ fn rendered(template: &impl Template) -> String {
 }
 
 fn next(path: &Path, drawn_up: bool, medallion: &Medallion) -> String {
-    let mut steps = format!("\nNext:\n    cd {}\n", path.display());
+    let folder = path.display().to_string();
+    let plain = |one: char| one.is_alphanumeric() || "-._~/".contains(one);
+    let folder = match folder.chars().all(plain) {
+        true => folder,
+        false => format!("'{}'", folder.replace('\'', "'\\''")),
+    };
+    let mut steps = format!("\nNext:\n    cd {folder}\n");
     steps.push_str(if drawn_up {
         "    medallion source check    # what the source lacks\n    medallion migrate up && medallion run"
     } else {
