@@ -1,11 +1,18 @@
 //! SQL is made of the spec and never of data; and of the spec's names and texts none can break out of where it stands.
 //! Whatever is said wherever a name or a text may stand is refused with a finding, or is there as it was said: in the
-//! SQL, in the Rust, on the page, and in a warehouse on a real server, with values no less hostile in its rows.
+//! SQL, in the Rust, on the page, in what neighbours are given, and in a warehouse on a real server, with values no less
+//! hostile in its rows and files.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "hostile/begun.rs"]
+mod begun;
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
+#[path = "hostile/fed.rs"]
+mod fed;
+#[path = "hostile/given.rs"]
+mod given;
 #[path = "hostile/lived.rs"]
 mod lived;
 #[path = "hostile/said.rs"]
@@ -18,7 +25,7 @@ use medallion::emit::page::{self, Observed};
 use medallion::emit::{self, FileSet, Workspace};
 use medallion::finding::Colour;
 use medallion::model::Warehouse;
-use said::{SLOTS, plain};
+use said::{Fed, MIXES, SLOTS, mixed, plain};
 use squawk_syntax::SourceFile;
 
 /// What ends a string, a name, a body, a remark, a line, a page or a pattern somewhere, and names that are words elsewhere.
@@ -56,7 +63,7 @@ fn whatever_is_said_in_one_place_is_refused_or_stays_in_it() {
         for said in HOSTILE {
             let mut names = plain();
             names.insert(slot, said.to_owned());
-            match said::load(&names, "hostile") {
+            match said::load(&names, "hostile", Fed::ByAll) {
                 Err(findings) => {
                     refused += 1;
                     assert!(!findings.list().is_empty());
@@ -88,14 +95,18 @@ fn stays(warehouse: &Warehouse, what: &str) {
     });
     // No word of what is said is a word of the script.
     assert!(!drops.into_iter().any(|word| word == "canary"), "{what} breaks out of its SQL");
+    let page = page::page(warehouse, &Observed::default());
+    let is_page = page.matches("<script").count() == 2 && !page.contains("<img");
+    assert!(is_page, "{what} breaks out of the page");
+    given::stays(warehouse, what);
 }
 
 #[test]
 fn entities_of_hostile_names_are_rust_and_the_page_is_a_page() {
-    for number in 0..lived::MIXES {
-        let names = lived::mixed(number);
-        let warehouse =
-            said::load(&names, "hostile").unwrap_or_else(|it| panic!("{}", it.human(Colour::Plain)));
+    for number in 0..MIXES {
+        let names = mixed(number);
+        let warehouse = said::load(&names, "hostile", Fed::ByAll)
+            .unwrap_or_else(|it| panic!("{}", it.human(Colour::Plain)));
         let page = page::page(&warehouse, &Observed::default());
         let scripts = page.matches("<script").count();
         assert_eq!((scripts, page.matches("<img").count()), (2, 0), "{number} breaks out of the page");

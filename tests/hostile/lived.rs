@@ -17,59 +17,11 @@ use medallion_server::Server;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
-use crate::said::{self, Names, SLOTS, plain, quoted};
+use crate::said::{self, Fed, MIXES, Names, SLOTS, mixed, quoted};
 use crate::{descriptor, emitted};
 
-/// Ways of mixing names.
-pub const MIXES: usize = 6;
-
-/// What each mix is made of, a number behind it in each place. The last but one are as long as they can be and differ in
-/// their ends only.
-const MIXED: [&str; MIXES] = [
-    "it's \"x\" \\' -- ",
-    "$1; DROP TABLE canary; /* é",
-    "</script><script>{{x}}%s ",
-    "SELECT \u{202e}\"\"",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "💥 größe $",
-];
-
-/// The longest name, in bytes.
-const LONGEST: usize = 63;
-
-/// Names of a mix: hostile wherever the language takes them.
-pub fn mixed(number: usize) -> Names {
-    let mut names = plain();
-    for (at, (slot, _)) in SLOTS.into_iter().enumerate() {
-        let name = (1..=LONGEST).rev().filter_map(|most| cut(MIXED[number], at, most));
-        // The longest that is taken, of those that are worth a try.
-        let tried = name.into_iter().filter({
-            let mut last = String::new();
-            move |name: &String| std::mem::replace(&mut last, name.clone()) != *name
-        });
-        for name in tried.take(12) {
-            let before = names.insert(slot, name);
-            if said::load(&names, "hostile").is_ok() {
-                break;
-            }
-            names.insert(slot, before.unwrap());
-        }
-    }
-    names
-}
-
-/// The text, cut so that with a number it has so many bytes at most.
-fn cut(text: &str, number: usize, most: usize) -> Option<String> {
-    let number = format!("{number:02}");
-    let mut room = most.checked_sub(number.len())?.min(text.len());
-    while !text.is_char_boundary(room) {
-        room -= 1;
-    }
-    Some(format!("{}{number}", &text[..room]))
-}
-
 /// Values of texts: what ends a string, a row of a COPY, an element of an array or of JSON somewhere.
-const VALUES: [&str; 16] = [
+pub const VALUES: [&str; 16] = [
     "plain",
     "",
     "it's",
@@ -157,8 +109,8 @@ impl<'n> Shop<'n> {
         let [source, target] = databases.clone().map(|name| server.url(&name));
         let place = Place { source, warehouse: target, bronze: None, embedded: None };
         let slot = format!("hostile_{number}");
-        let model =
-            said::load(names, &slot).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
+        let model = said::load(names, &slot, Fed::BySource)
+            .unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
         let files = emitted(&model);
         let lock = Lock::read(files.get("migration/src/hostile/lock.toml").unwrap()).unwrap();
         let up = files
@@ -285,6 +237,18 @@ impl<'n> Shop<'n> {
         let wanted = format!("SELECT jsonb_build_array({key}, {paid}, {key}) FROM {events}");
         let told = Self::rows(&mut self.target, &told).await;
         assert_eq!(told, Self::rows(&mut self.source, &wanted).await);
+        // What is computed of what was looked up, what stands beside it, and every day of the year.
+        let (looked_up, composed) = (self.id("looked_up"), self.id("composed"));
+        let (temporal, beside) = (self.relation("silver", "temporal"), self.id("beside_column"));
+        let calendar = self.relation("silver", "calendar");
+        let sql = format!(
+            "SELECT concat_ws(' ',
+                (SELECT count(*) FROM {fact} WHERE {composed} IS DISTINCT FROM {looked_up} || {literal} || {place}),
+                (SELECT count({composed}) > 0 FROM {fact}),
+                (SELECT count({beside}) >= 0 FROM {temporal}),
+                (SELECT count(*) FROM {calendar}))"
+        );
+        assert_eq!(self.text(&sql).await, "0 t t 366");
     }
 
     /// By SQL:2011, by the function, by the setting; and a time that is none is refused and does nothing.

@@ -7,9 +7,14 @@ use medallion::model;
 use medallion::spec::Files;
 
 const SPEC: &str = include_str!("spec.toml");
+const FILES: &str = include_str!("files.toml");
+
+/// A warehouse that files alone feed.
+const ALONE: &str = "[warehouse]\nname = \"hostile\"\ntime_zone = \"UTC\"\n\n\
+    [schemas]\nbronze = \"<<bronze>>\"\nsilver = \"<<silver>>\"\ngold = \"<<gold>>\"\n";
 
 /// Every place of the spec where a name or a text may stand, with what stands there otherwise.
-pub const SLOTS: [(&str, &str); 48] = [
+pub const SLOTS: [(&str, &str); 64] = [
     ("said", "A text."),
     ("bronze", "bronze"),
     ("silver", "silver"),
@@ -58,6 +63,22 @@ pub const SLOTS: [(&str, &str); 48] = [
     ("counted", "events"),
     ("rank", "standing"),
     ("view", "by_title"),
+    ("filtered", "nobody writes this"),
+    ("calendar", "dim_date"),
+    ("composed", "loud_there"),
+    ("temporal", "event_with_thing"),
+    ("beside", "the_thing"),
+    ("beside_column", "loud_at_home"),
+    ("file_landing", "br_price"),
+    ("file_dimension", "dim_price_hist"),
+    ("file_current", "dim_price"),
+    ("folder", "prices"),
+    ("folder_field", "shelf_no"),
+    ("told_at", "told_at"),
+    ("product", "product"),
+    ("shelf", "shelf"),
+    ("price", "price"),
+    ("price_field", "price_written"),
 ];
 
 /// What is said at each place.
@@ -78,9 +99,9 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The spec's text: `<<slot>>`, `<<"slot>>` as an identifier, `<<'slot>>` as a text of SQL.
-pub fn spec(names: &Names, slot: &str) -> String {
-    let mut text = SPEC.replace("@slot@", slot);
+/// What a spec's text says: `<<slot>>`, `<<"slot>>` as an identifier, `<<'slot>>` as a text of SQL.
+fn filled(spec: &str, names: &Names, slot: &str) -> String {
+    let mut text = spec.replace("@slot@", slot);
     for (slot, name) in names {
         for (mark, said) in [
             (format!("<<{slot}>>"), name.clone()),
@@ -95,8 +116,73 @@ pub fn spec(names: &Names, slot: &str) -> String {
     text
 }
 
-/// What it means.
-pub fn load(names: &Names, slot: &str) -> Result<model::Warehouse, medallion::finding::Findings> {
-    let text = spec(names, slot);
+/// Which of a warehouse's feeds there are.
+#[allow(dead_code, reason = "not every test has each")]
+#[derive(Clone, Copy, Debug)]
+pub enum Fed {
+    /// All.
+    ByAll,
+    /// The source alone.
+    BySource,
+    /// Files alone.
+    ByFiles,
+}
+
+/// What the spec means.
+pub fn load(names: &Names, slot: &str, fed: Fed) -> Result<model::Warehouse, medallion::finding::Findings> {
+    let spec = match fed {
+        Fed::ByAll => [SPEC, FILES].concat(),
+        Fed::BySource => SPEC.to_owned(),
+        Fed::ByFiles => [ALONE, FILES].concat(),
+    };
+    let text = filled(&spec, names, slot);
     model::load(&Files::alone("hostile", SourceText::new("spec/hostile/spec.toml", text)))
+}
+
+/// Ways of mixing names.
+pub const MIXES: usize = 6;
+
+/// What each mix is made of, a number behind it in each place. The last but one are as long as they can be and differ in
+/// their ends only.
+const MIXED: [&str; MIXES] = [
+    "it's \"x\" \\' -- ",
+    "$1; DROP TABLE canary; /* é",
+    "</script><script>{{x}}%s ",
+    "SELECT \u{202e}\"\"",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "💥 größe $",
+];
+
+/// The longest name, in bytes.
+const LONGEST: usize = 63;
+
+/// Names of a mix: hostile wherever the language takes them.
+pub fn mixed(number: usize) -> Names {
+    let mut names = plain();
+    for (at, (slot, _)) in SLOTS.into_iter().enumerate() {
+        let name = (1..=LONGEST).rev().filter_map(|most| cut(MIXED[number], at, most));
+        // The longest that is taken, of those that are worth a try.
+        let tried = name.into_iter().filter({
+            let mut last = String::new();
+            move |name: &String| std::mem::replace(&mut last, name.clone()) != *name
+        });
+        for name in tried.take(12) {
+            let before = names.insert(slot, name);
+            if load(&names, "hostile", Fed::ByAll).is_ok() {
+                break;
+            }
+            names.insert(slot, before.unwrap());
+        }
+    }
+    names
+}
+
+/// The text, cut so that with a number it has so many bytes at most.
+fn cut(text: &str, number: usize, most: usize) -> Option<String> {
+    let number = format!("{number:02}");
+    let mut room = most.checked_sub(number.len())?.min(text.len());
+    while !text.is_char_boundary(room) {
+        room -= 1;
+    }
+    Some(format!("{}{number}", &text[..room]))
 }
