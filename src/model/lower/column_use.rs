@@ -229,7 +229,11 @@ pub(super) fn check_reference(
     let name = &column.name.value;
     if target.is_fact() {
         let message = format!("`{}` is a fact, and `{name}` refers to a dimension", reference.value);
-        report.push(Finding::new(Code::WrongRelation, message, place).label("no dimension"));
+        report.push(
+            Finding::new(Code::WrongRelation, message, place)
+                .label("no dimension")
+                .help("leave `references` out, and let a test `relationship` hold it to the fact"),
+        );
         return;
     }
     let Some(key) = target.key.filter(|key| !key.is_empty()) else { return };

@@ -89,7 +89,8 @@ fn check(column: &Column<'_>, expr: &At<String>, relation: &Relation<'_>, report
         report.push(
             Finding::new(Code::UnfitNull, message, place)
                 .label("what is looked up for it may not be there")
-                .help("add `null = true`"),
+                .help("add `null = true`")
+                .help("what is computed of the row's own fields alone can be in a `[[staging]]` view, and take none"),
         );
     }
     for lookup in relation.lookups {

@@ -461,7 +461,10 @@ impl Resolving<'_, '_> {
             .from
             .as_ref()
             .is_some_and(|from| from.keys().any(|declared| declared.value == alias));
-        if index.is_none() && !declared {
+        // What is joined under that name has been told of.
+        let mut joined = self.draft.spec.joins.iter().filter_map(|one| one.name.as_ref());
+        let joined = joined.any(|joined| joined.value == alias);
+        if index.is_none() && !declared && !joined {
             let owner = &self.draft.name.value;
             let message = format!("`{owner}` reads nothing by the name of `{alias}`");
             let finding = Finding::new(Code::UnknownInMart, message, place)

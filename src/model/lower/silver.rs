@@ -149,7 +149,11 @@ fn fact(relation: &Relation<'_>, partition: Option<&At<spec::Partition>>, report
         } else if column.nullability == crate::model::Nullability::Nullable {
             let place = report.at(&by.span);
             let message = format!("`{}` cannot be partitioned by `{name}`", relation.declared.value);
-            report.push(Finding::new(Code::UnfitNull, message, place).label("takes NULL"));
+            report.push(
+                Finding::new(Code::UnfitNull, message, place)
+                    .label("takes NULL")
+                    .help("take a time that each row has; rows without one make a `[[dimension]]`"),
+            );
         }
     }
     let every = partition.and_then(|partition| partition.every.as_ref());
