@@ -27,6 +27,17 @@ pub(super) fn unable(unable: Unable) -> Error {
     }
 }
 
+/// So many findings are those of a draft that is put right, rather than of one thing that changes.
+const MANY: usize = 5;
+
+/// What is said behind many findings, which one word may answer.
+pub(super) fn anew<'f>(all: impl IntoIterator<Item = &'f Findings>) -> Option<&'static str> {
+    let count: usize = all.into_iter().map(|findings| findings.list().len()).sum();
+    (count >= MANY).then_some(
+        "where no database has the warehouse yet, `medallion generate --squash` begins anew and asks none of this",
+    )
+}
+
 /// So many names are shown that something may be called by now.
 const LIKELY: usize = 3;
 
@@ -207,7 +218,19 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{Code, Finding, Findings, Span, anew, nearest};
+
+    #[test]
+    fn beginning_anew_is_the_way_out_of_a_draft_that_is_put_right() {
+        let gone = |count: usize| {
+            let one = |number| {
+                Finding::new(Code::UnallowedDrop, format!("{number}"), Span::new("spec.toml".into(), 0..0))
+            };
+            Findings::new((0..count).map(one).collect(), [])
+        };
+        assert_eq!(anew(&[gone(4)]), None);
+        assert!(anew(&[gone(2), gone(3)]).is_some());
+    }
 
     #[test]
     fn of_many_names_the_likeliest_are_shown() {

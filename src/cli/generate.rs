@@ -77,6 +77,9 @@ pub(super) fn run(workspace: &Workspace, generate: &Generate) -> Result<ExitCode
     let (generated, undecided) = emit(workspace, &warehouses, &specs, generate)?;
     if !undecided.is_empty() {
         check::print_findings(undecided.iter(), generate.format);
+        if let Some(anew) = evolution::anew(&undecided) {
+            eprintln!("{anew}");
+        }
         return Ok(ExitCode::from(1));
     }
     if generate.check { compare(&generated) } else { write(&generated) }

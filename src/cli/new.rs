@@ -118,7 +118,7 @@ pub(super) fn run(new: &New) -> Result<ExitCode, Error> {
     if let Some(said) = &said {
         eprintln!("{spec}/spec.toml: {said}");
     }
-    println!("{}", next(&new.path, said.is_some(), &medallion));
+    println!("{}", next(&new.path, said.is_some().then_some(&*spec), &medallion));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -262,7 +262,8 @@ fn rendered(template: &impl Template) -> String {
     text
 }
 
-fn next(path: &Path, drawn_up: bool, medallion: &Medallion) -> String {
+/// What to do next, with the folder of a spec that was drawn up: it is a draft.
+fn next(path: &Path, drawn_up: Option<&str>, medallion: &Medallion) -> String {
     let folder = path.display().to_string();
     let plain = |one: char| one.is_alphanumeric() || "-._~/".contains(one);
     let folder = match folder.chars().all(plain) {
@@ -270,11 +271,19 @@ fn next(path: &Path, drawn_up: bool, medallion: &Medallion) -> String {
         false => format!("'{}'", folder.replace('\'', "'\\''")),
     };
     let mut steps = format!("\nNext:\n    cd {folder}\n");
-    steps.push_str(if drawn_up {
-        "    medallion source check    # what the source lacks\n    medallion migrate up && medallion run"
-    } else {
-        "    medallion demo"
-    });
+    match drawn_up {
+        Some(spec) => {
+            let remarked = [
+                (format!("$EDITOR {spec}/spec.toml"), "a draft: what it ought to say is yours to decide"),
+                ("medallion generate --squash".to_owned(), "again, as long as no database has it"),
+                ("medallion source check".to_owned(), "what the source lacks, with the SQL"),
+            ];
+            let width = remarked.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+            steps.extend(remarked.map(|(command, why)| format!("    {command:width$}    # {why}\n")));
+            steps.push_str("    medallion migrate up && medallion run");
+        }
+        None => steps.push_str("    medallion demo"),
+    }
     if matches!(medallion, Medallion::Folder(_)) {
         steps.push_str(
             "\n\nCargo.toml names medallion's code by its folder. For others to build it, name a git repository there; \

@@ -53,6 +53,7 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Error>
     let loaded: Vec<Result<Warehouse, Findings>> = specs.iter().map(model::load).collect();
     let mut findings: Vec<Findings> = loaded.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
     let mut plans = Vec::new();
+    let mut undecided = Vec::new();
     for (warehouse, files) in
         loaded.iter().zip(&specs).filter_map(|(one, files)| Some((one.as_ref().ok()?, files)))
     {
@@ -65,7 +66,7 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Error>
             None => Vec::new(),
             Some(past) => match emit::plan(warehouse, &past) {
                 Err(Unable::Undecided(list)) => {
-                    findings.push(evolution::findings(&list, files));
+                    undecided.push(evolution::findings(&list, files));
                     continue;
                 }
                 planned => planned.map_err(evolution::unable)?,
@@ -73,9 +74,14 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan) -> Result<ExitCode, Error>
         };
         plans.push((warehouse, planned, is_begun));
     }
+    let anew = evolution::anew(&undecided);
+    findings.extend(undecided);
     if !findings.is_empty() {
         let reader = if plan.format == Format::Json { check::Format::Json } else { check::Format::Human };
         check::print_findings(findings.iter(), reader);
+        if let Some(anew) = anew {
+            eprintln!("{anew}");
+        }
         return Ok(ExitCode::from(1));
     }
     let database = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
