@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -59,6 +61,9 @@ impl Project {
         let project = Self { folder, source, warehouse: server.url(&database), _temporary: temporary };
         let begun = project.tool(project._temporary.path(), &["new", name]);
         assert_eq!(begun.status.code(), Some(0), "{begun:?}");
+        // A spec that was drawn up is a draft.
+        let told = String::from_utf8_lossy(&begun.stdout);
+        assert_eq!(told.contains("medallion generate --squash"), tables.is_some(), "{told}");
         project
     }
 
@@ -265,6 +270,32 @@ fn a_project_without_tables_has_a_sample_and_its_demo() {
     let told = shop.does(&["demo"]);
     assert!(told.contains("Ada    Braga") && told.contains("1372.00"), "{told}");
     shop.does(&["db", "stop"]);
+}
+
+#[test]
+fn a_build_that_takes_its_time_is_told() {
+    let folder = TempDir::new().unwrap();
+    let begun = tool(folder.path(), &["new", "shop"]).output().unwrap();
+    assert_eq!(begun.status.code(), Some(0), "{begun:?}");
+    let shop = folder.path().join("shop");
+    // It has been built before; what stands for cargo builds until its input ends.
+    fs::create_dir_all(shop.join("target/debug")).unwrap();
+    fs::write(shop.join("target/debug/warehouse"), "").unwrap();
+    let cargo = folder.path().join("cargo");
+    fs::write(&cargo, "#!/bin/sh\nread -r _\nexit 1\n").unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut status = tool(&shop, &["status"])
+        .env("CARGO", &cargo)
+        .env_remove("CARGO_TARGET_DIR")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(status.stderr.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "building the warehouse anew");
+    drop(status.stdin.take());
+    assert_eq!(said.next().unwrap().unwrap(), "error: the warehouse does not build");
+    assert_eq!(status.wait().unwrap().code(), Some(2));
 }
 
 #[test]

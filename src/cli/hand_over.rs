@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use super::workspace::Workspace;
 use super::{Error, check};
@@ -16,6 +19,9 @@ const UNIT_TESTS: &str = "MEDALLION_UNIT_TESTS";
 /// Below which folder cargo puts what it builds, and by which profile: the tool's own. Who tries it from a checkout has
 /// most of it compiled then and does not wait for it to be optimised; who has installed the tool runs what is.
 const PROFILE: (&str, &str) = if cfg!(debug_assertions) { ("debug", "dev") } else { ("release", "release") };
+
+/// So long nobody wonders.
+const MOMENT: Duration = Duration::from_secs(2);
 
 pub(super) fn run(
     workspace: &Workspace,
@@ -53,13 +59,15 @@ fn built(workspace: &Workspace) -> Result<Command, Error> {
     let (folder, _) = PROFILE;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), PathBuf::from);
-    if target.join(folder).join("warehouse").exists() {
+    // Nobody waits for minutes without a word.
+    let status = if target.join(folder).join("warehouse").exists() {
         build.arg("--quiet");
+        told_of(|| build.status())
     } else {
-        // Nobody waits for minutes without a word.
         eprintln!("building the warehouse: the first time takes a few minutes");
-    }
-    match build.status() {
+        build.status()
+    };
+    match status {
         Ok(status) if status.success() => {}
         Ok(_) => {
             return Err(Error::new(
@@ -77,6 +85,20 @@ fn built(workspace: &Workspace) -> Result<Command, Error> {
     let mut command = cargo(workspace, "run");
     command.args(["--quiet", "--"]);
     Ok(command)
+}
+
+/// Says what is waited for, where that takes longer than a moment: the spec has changed since it was built.
+fn told_of<T>(build: impl FnOnce() -> T) -> T {
+    let (finished, waiting) = mpsc::channel::<()>();
+    let teller = thread::spawn(move || {
+        if waiting.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("building the warehouse anew");
+        }
+    });
+    let built = build();
+    drop(finished);
+    let _ = teller.join();
+    built
 }
 
 fn cargo(workspace: &Workspace, verb: &str) -> Command {
