@@ -84,13 +84,14 @@ impl Shown<'_> {
             text.push_str("No hazards.\n");
         }
         if !risky.is_empty() {
-            text.push_str("| hazard | lock | touches | statement |\n| --- | --- | --- | --- |\n");
+            text.push_str("| of | hazard | lock | touches | statement |\n| --- | --- | --- | --- | --- |\n");
             for step in risky {
                 let hazards: Vec<&str> = step.hazards.iter().map(|hazard| hazard.name()).collect();
                 let lock = self.strongest(step).map_or("", Lock::name);
                 let size = self.touched.of(step).map_or_else(String::new, |size| size.to_string());
                 let statement = first_line(&step.sql).replace('|', "\\|");
-                let _ = writeln!(text, "| {} | {lock} | {size} | `{statement}` |", hazards.join(", "));
+                let (of, hazards) = (step.section.replace('|', "\\|"), hazards.join(", "));
+                let _ = writeln!(text, "| {of} | {hazards} | {lock} | {size} | `{statement}` |");
             }
             text.push('\n');
         }
