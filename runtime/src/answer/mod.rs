@@ -1,6 +1,7 @@
 //! Questions to the warehouse and their answers: read only, within a time limit, as of any time. Values are
 //! shown as PostgreSQL writes them.
 
+mod meant;
 mod print;
 
 use std::io::Write;
@@ -72,7 +73,9 @@ pub async fn ask<W: Write>(
         .during(|| "cannot set up the session".to_owned())?;
     set_time(&mut transaction, settings, &question).await?;
     let asked = fetch(&mut transaction, &question.sql, printer).await;
-    asked.map_err(|error| timed_out(error, began.elapsed(), settings.timeout))?;
+    asked
+        .map_err(|error| timed_out(error, began.elapsed(), settings.timeout))
+        .map_err(|error| meant::told(warehouse, sql, error))?;
     // Whoever has gone waits for no rest either: the session ends.
     if printer.is_gone() {
         return Ok(());

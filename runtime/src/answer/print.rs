@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 pub use medallion_verbs::query::Format;
+use unicode_width::UnicodeWidthStr;
 
 use crate::error::{Error, Result};
 
@@ -125,8 +126,38 @@ impl<W: Write> Printer<W> {
         self.rows
     }
 
-    /// The rows held, as a table: the first ones decide how wide the columns of all are, at least.
+    /// The rows held: a line each, or where a line of the terminal does not take so many columns, a line a column.
     fn print_held(&mut self) -> Result<()> {
+        if self.is_narrow() && !self.held.is_empty() { self.print_apart() } else { self.print_table() }
+    }
+
+    /// Whether the terminal is too narrow for the columns to be read beside each other.
+    fn is_narrow(&self) -> bool {
+        self.width.is_some_and(|width| usize::from(width) < self.columns.len() * NARROW)
+    }
+
+    /// Each row by itself, below its number.
+    fn print_apart(&mut self) -> Result<()> {
+        self.widths.get_or_insert_default();
+        let names = self.columns.iter().map(|(name, _)| UnicodeWidthStr::width(name.as_str()));
+        let width = names.max().unwrap_or_default();
+        let first = self.rows - self.held.len() as u64 + 1;
+        let mut text = String::new();
+        for (number, row) in (first..).zip(std::mem::take(&mut self.held)) {
+            text.push_str(&format!(" row {number}\n{}\n", "─".repeat(width + 2)));
+            for ((name, _), value) in self.columns.iter().zip(&row) {
+                let pad = " ".repeat(width - UnicodeWidthStr::width(name.as_str()));
+                let line = format!(" {name}{pad}   {}", value.as_deref().unwrap_or(""));
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+        self.write(&text)
+    }
+
+    /// The rows held, as a table: the first ones decide how wide the columns of all are, at least.
+    fn print_table(&mut self) -> Result<()> {
         let mut table = Table::new();
         table.load_style(STYLE);
         if self.widths.is_none() {
@@ -135,9 +166,8 @@ impl<W: Write> Printer<W> {
         for row in self.held.drain(..) {
             table.add_row(row.iter().map(|value| value.as_deref().unwrap_or("")));
         }
-        let readable = self.columns.len() * NARROW;
         match self.width {
-            Some(width) if usize::from(width) >= readable => {
+            Some(width) if !self.is_narrow() => {
                 table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
             }
             _ => {
@@ -306,6 +336,22 @@ mod tests {
         let widest = |text: String| text.lines().map(|line| line.chars().count()).max();
         assert!(widest(print(Format::Table, Some(60), &columns, &rows)) <= Some(60));
         assert!(print(Format::Table, None, &columns, &rows).contains(long.trim_end()));
+    }
+
+    #[test]
+    fn a_row_with_more_columns_than_the_terminal_takes_stands_by_itself() {
+        let columns = [("id", Kind::Number), ("full_name", Kind::Text), ("town", Kind::Text)];
+        let rows: [&[Option<&str>]; 2] =
+            [&[Some("1"), Some("Noor Ruud"), None], &[Some("2"), Some("Ann"), Some("Split")]];
+        let expected = concat!(
+            " row 1\n───────────\n id          1\n full_name   Noor Ruud\n town\n\n",
+            " row 2\n───────────\n id          2\n full_name   Ann\n town        Split\n\n",
+            " (2 rows)\n",
+        );
+        assert_eq!(print(Format::Table, Some(20), &columns, &rows), expected);
+        // Nothing to show is a header still, and elsewhere than on a terminal there is room.
+        assert!(print(Format::Table, Some(20), &columns, &[]).contains("(0 rows)"));
+        assert!(print(Format::Table, None, &columns, &rows).starts_with(" id   full_name   town\n"));
     }
 
     /// A pipe whose reader has left.
