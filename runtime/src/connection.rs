@@ -73,8 +73,34 @@ pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
         return Err(Error::new(format!("`{}` is not a PostgreSQL URL", database.variable()))
             .remedy(medallion_server::CUT_SHORT));
     }
-    let options = PgConnectOptions::from_str(url).map_err(|_| malformed())?;
+    let options = match with_host(url) {
+        None => PgConnectOptions::from_str(url).map_err(|_| malformed())?,
+        Some(url) => {
+            let options = PgConnectOptions::from_str(&url).map_err(|_| malformed())?;
+            // What the environment or the driver takes where nothing is said.
+            match options.get_socket().is_none() && options.get_host() == NOWHERE {
+                true => {
+                    let host = PgConnectOptions::new_without_pgpass().get_host().to_owned();
+                    options.host(&host)
+                }
+                false => options,
+            }
+        }
+    };
     Ok(options.application_name("medallion").options(SESSION.iter().copied()).disable_statement_logging())
+}
+
+/// Stands for a host that is not said. No name ends so.
+const NOWHERE: &str = "nowhere.invalid";
+
+/// The URL with a host, where there is none behind a user: libpq takes `postgresql://user@/database?host=/socket`, the
+/// driver does not.
+fn with_host(url: &str) -> Option<String> {
+    let begin = url.find("://")? + 3;
+    let length = url[begin..].find(['/', '?', '#']).unwrap_or(url.len() - begin);
+    let host = begin + url[begin..begin + length].rfind('@')? + 1;
+    let has_none = host == begin + length || url[host..].starts_with(':');
+    has_none.then(|| format!("{}{NOWHERE}{}", &url[..host], &url[host..]))
 }
 
 /// Opens a connection.
@@ -164,7 +190,7 @@ fn tls_remedy(variable: &str, cause: &sqlx::Error) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Database, NOWHERE, options};
 
     #[test]
     fn no_piece_of_a_password_is_taken_for_a_name() {
@@ -180,5 +206,18 @@ mod tests {
         ] {
             options(Database::Warehouse, url).expect("it can be read");
         }
+    }
+
+    #[test]
+    fn a_host_may_be_left_out_as_libpq_has_it() {
+        let read = |url: &str| options(Database::Source, url).unwrap();
+        let socket = read("postgresql://ann:p%40ss@/shop?host=/run/sockets");
+        assert_eq!(socket.get_socket().unwrap().to_str(), Some("/run/sockets"));
+        assert_eq!((socket.get_username(), socket.get_database()), ("ann", Some("shop")));
+        assert_eq!(read("postgresql://ann@/shop?host=db.example").get_host(), "db.example");
+        assert_eq!(read("postgresql://ann@:5433/shop?host=db.example").get_port(), 5433);
+        assert_ne!(read("postgresql://ann@/shop").get_host(), NOWHERE);
+        assert_eq!(read("postgresql://ann@db.example/shop?options=a@").get_host(), "db.example");
+        assert!(options(Database::Source, "mysql://ann@/shop").is_err());
     }
 }
