@@ -81,7 +81,7 @@ pub async fn rebuild(
     if outcome.is_held() {
         transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;
         data_test::keep_held(warehouse, "rebuild", &outcome.tested, &mut target).await?;
-        progress.note("`medallion.failed_row` has the rows that are wrong");
+        progress.note(data_test::WRONG);
         progress.note("not published: silver and gold are as they were");
         return Ok(outcome);
     }

@@ -345,7 +345,7 @@ impl<'a> Telling<'a> {
     /// A test has refused it, and all but what landed is undone.
     fn held(self, tested: &[Tested]) {
         tell_tests(tested, self.progress);
-        self.progress.note("`medallion.failed_row` has the rows that are wrong");
+        self.progress.note(data_test::WRONG);
         self.progress.note("not published: silver and gold are as they were");
     }
 

@@ -10,6 +10,10 @@ use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::record::{self, Record};
 
+/// How to see the rows because of which nothing was published.
+pub(crate) const WRONG: &str =
+    "the rows that are wrong: SELECT test, full_row FROM medallion.failed_row WHERE status = 'failed'";
+
 /// Keeps the rows of the tests that did not pass, in the place of what they found before.
 pub(crate) async fn keep(tested: &[Tested], record: Record, connection: &mut PgConnection) -> Result<()> {
     let wrong = tested.iter().filter(|one| !matches!(one.status, Status::Proved | Status::Passed));

@@ -21,7 +21,7 @@ use crate::refresh::Refreshed;
 use crate::select::Selected;
 use crate::statement;
 
-pub(crate) use keep::{keep, keep_held};
+pub(crate) use keep::{WRONG, keep, keep_held};
 pub use report::{junit, run_results};
 use scan::Scan;
 
