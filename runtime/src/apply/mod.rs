@@ -329,8 +329,8 @@ fn explained(error: Error, silver: &Silver) -> Error {
     match error.sqlstate().as_deref() {
         Some(state) if state.starts_with("22") && silver.is_composed() => error.remedy(
             "a value cannot be computed, or does not fit its column: let the `expr` say what becomes of such a row \
-             (`nullif(…, 0)`, `CASE WHEN … END`), or give the column a type that takes it, in the spec, then \
-             `medallion generate` and `medallion migrate up`",
+             (`nullif(…, 0)`, `CASE WHEN … END`), compute it in a `[[staging]]` view, which leaves such a change out, or give \
+             the column a type that takes it, in the spec, then `medallion generate` and `medallion migrate up`",
         ),
         Some(state) if state.starts_with("22") || state == "23502" => error.remedy(
             "a landed value does not fit its column: give the column a type that takes it (or `null = true`) \

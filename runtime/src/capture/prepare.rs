@@ -307,7 +307,7 @@ async fn place_slot(
         return Err(slot::gone(name));
     }
     plan.notes.push(format!(
-        "from slot `{name}` on the source keeps its log: `medallion run` next, or `medallion source drop`"
+        "with slot `{name}` the source keeps its log until it is read: `medallion run` next, or `medallion source drop`"
     ));
     plan.slots.push(name.clone());
     plan.plugin = warehouse.source.plugin;

@@ -344,7 +344,10 @@ async fn slots(
         text("database")?,
         text("role")?
     ));
-    readiness.facts.push(format!("`wal_level` is `{}`", text("wal_level")?));
+    // Another one stops it, and is told there.
+    if text("wal_level")? == "logical" {
+        readiness.facts.push("`wal_level` is `logical`".to_owned());
+    }
     readiness.facts.push(match row.try_get::<Option<String>, _>("plugins").during(unasked)? {
         Some(plugins) => format!("plugin `pgoutput` is built in; others allowed: `{plugins}`"),
         None => "plugin `pgoutput` is built in".to_owned(),
