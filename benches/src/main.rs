@@ -11,6 +11,7 @@ mod latency;
 mod machine;
 mod made;
 mod marts;
+mod memory;
 mod neighbours;
 mod one_row;
 mod orders;
@@ -47,7 +48,7 @@ struct Benchmark {
     measure: fn(Scale) -> Measuring,
 }
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     Benchmark {
         name: "landing",
         title: "Landing changes",
@@ -57,6 +58,11 @@ const BENCHMARKS: [Benchmark; 11] = [
         name: "snapshot",
         title: "Landing a snapshot",
         measure: |scale| Box::pin(snapshot::measure(scale)),
+    },
+    Benchmark {
+        name: "memory",
+        title: "What the largest take of memory",
+        measure: |scale| Box::pin(memory::measure(scale)),
     },
     Benchmark {
         name: "latency",

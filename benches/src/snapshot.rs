@@ -16,15 +16,18 @@ use crate::record::{Goal, Line, Record, float};
 use crate::scale::{Scale, Size};
 use crate::stopwatch::{self, Measured};
 
-/// The source's rows.
-const ROWS: &str = "
+/// The source's table.
+pub const TABLE: &str = "
     CREATE TABLE customer (
         customer_id integer PRIMARY KEY, store_id integer, first_name text, last_name text, email text, active boolean,
         last_update timestamptz NOT NULL
-    );
+    )";
+
+/// Its rows.
+pub const ROWS: &str = "
     INSERT INTO customer
     SELECT id, id % 500, 'first ' || id % 5000, 'last ' || id % 50000, 'mail' || id || '@example.com', id % 9 > 0, '2025-01-01'
-    FROM generate_series(1, {rows}) AS id";
+    FROM generate_series({first}, {last}) AS id";
 
 const OUT: &str = "COPY (
         SELECT 1, 'I', to_jsonb(customer), timestamptz '2025-01-01', row_number() OVER () FROM customer
@@ -38,7 +41,8 @@ pub async fn measure(scale: Scale) -> Result<Record, Error> {
     server.ensure_database("shop")?;
     let source = server.url("shop");
     let mut shop = session(&source).await?;
-    execute(&ROWS.replace("{rows}", &rows.to_string()), &mut shop).await?;
+    execute(TABLE, &mut shop).await?;
+    execute(&ROWS.replace("{first}", "1").replace("{last}", &rows.to_string()), &mut shop).await?;
     execute("VACUUM ANALYZE customer", &mut shop).await?;
     let (mut ours, mut piped) = (Vec::new(), Vec::new());
     let before = stopwatch::peak_memory();
@@ -113,7 +117,7 @@ async fn pipe(source: &mut PgConnection, target: &mut PgConnection) -> Result<Me
     Ok(running.stop_on(target).await?)
 }
 
-struct Quiet;
+pub struct Quiet;
 
 impl capture::Progress for Quiet {
     fn landed(&mut self, _: &Name, _: u64) {}
