@@ -35,7 +35,7 @@ use clap::Parser;
 use comfy_table::{Table, TableStyle};
 
 use crate::record::Record;
-use crate::report::{Ran, Results};
+use crate::report::{Measured, Ran, Results};
 use crate::scale::{Scale, Size};
 
 type Error = Box<dyn std::error::Error>;
@@ -161,19 +161,16 @@ fn all(arguments: &Arguments) -> Result<ExitCode, Error> {
         [] => BENCHMARKS.iter().collect(),
         names => names.iter().map(|name| named(name)).collect::<Result<_, _>>()?,
     };
-    let mut results = Results {
+    let measured = Measured {
         machine: machine::described(),
         day: arguments.day.clone().map_or_else(machine::today, Ok)?,
-        benchmarks: Vec::new(),
     };
-    if let Some(folder) = &arguments.to {
-        results.benchmarks = before(&results, folder);
-    }
-    println!("{}\n", results.machine);
+    let mut results = Results { benchmarks: arguments.to.as_deref().map(before).unwrap_or_default() };
+    println!("{}\n", measured.machine);
     let mut has_failed = false;
     for benchmark in wanted {
         println!("{}", benchmark.title);
-        let ran = run(benchmark, arguments)?;
+        let ran = run(benchmark, &measured, arguments)?;
         show(&ran);
         has_failed |= ran.failed.is_some();
         results.benchmarks.retain(|one| one.name != ran.name);
@@ -186,16 +183,15 @@ fn all(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(if has_failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// What the folder has of the same machine, for what is not measured now.
-fn before(now: &Results, folder: &Path) -> Vec<Ran> {
+/// What the folder has, for what is not measured now.
+fn before(folder: &Path) -> Vec<Ran> {
     let there = fs::read(folder.join("results.json")).ok();
     let there: Option<Results> = there.and_then(|text| serde_json::from_slice(&text).ok());
-    let of_here = there.filter(|there| there.machine == now.machine);
     let known = |ran: &Ran| BENCHMARKS.iter().any(|one| one.name == ran.name);
-    of_here.map(|there| there.benchmarks.into_iter().filter(known).collect()).unwrap_or_default()
+    there.map(|there| there.benchmarks.into_iter().filter(known).collect()).unwrap_or_default()
 }
 
-fn run(benchmark: &Benchmark, arguments: &Arguments) -> Result<Ran, Error> {
+fn run(benchmark: &Benchmark, measured: &Measured, arguments: &Arguments) -> Result<Ran, Error> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--alone", benchmark.name, "--size", &arguments.size.to_string()])
         .args(["--runs", &arguments.runs.to_string()])
@@ -210,7 +206,7 @@ fn run(benchmark: &Benchmark, arguments: &Arguments) -> Result<Ran, Error> {
     };
     let (name, title) = (benchmark.name.to_owned(), benchmark.title.to_owned());
     let size = arguments.size.to_string();
-    Ok(Ran { name, title, size, record: record.unwrap_or_default(), failed })
+    Ok(Ran { name, title, size, measured: measured.clone(), record: record.unwrap_or_default(), failed })
 }
 
 fn show(ran: &Ran) {

@@ -5,12 +5,9 @@ use std::fmt::Write as _;
 use crate::curve::{count, duration, short};
 use crate::record::{Goal, Line, Record, Spread, float};
 
-/// All that was found, and on what.
+/// All that was found.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct Results {
-    pub machine: String,
-    /// The day, `2026-03-01`.
-    pub day: String,
     /// The benchmarks that ran: name, title, what they found; or why one failed.
     pub benchmarks: Vec<Ran>,
 }
@@ -22,24 +19,33 @@ pub struct Ran {
     pub title: String,
     /// How large it was.
     pub size: String,
+    /// On what, and when.
+    #[serde(flatten)]
+    pub measured: Measured,
     pub record: Record,
     pub failed: Option<String>,
+}
+
+/// On what something was measured, and when.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct Measured {
+    pub machine: String,
+    /// The day, `2026-03-01`.
+    pub day: String,
 }
 
 /// The page for the record.
 #[must_use]
 pub fn markdown(results: &Results) -> String {
     let mut page = String::from("# What it costs\n\n");
-    let _ = writeln!(
-        page,
-        "Written by `make bench`, last on {}: {}. Ours and the baseline run on the same server by turns, after a\n\
-         warm-up; a ratio is that of runs that went next to each other: the median, and in brackets the least and the\n\
-         most. The servers are the benchmarks' own and force nothing to disk. Another machine has other times; ratios\n\
-         travel better.\n",
-        results.day, results.machine
+    page.push_str(
+        "Written by `make bench`. Ours and the baseline run on the same server by turns, after a warm-up; a ratio is that\n\
+         of runs that went next to each other: the median, and in brackets the least and the most. The servers are the\n\
+         benchmarks' own and force nothing to disk. Another machine has other times; ratios travel better.\n\n",
     );
     for ran in &results.benchmarks {
-        let _ = writeln!(page, "## {}\n\n`make bench ONLY={} SIZE={}`\n", ran.title, ran.name, ran.size);
+        let Ran { title, name, size, measured: Measured { machine, day }, .. } = ran;
+        let _ = writeln!(page, "## {title}\n\n`make bench ONLY={name} SIZE={size}`, {day}: {machine}\n");
         if let Some(why) = &ran.failed {
             let _ = writeln!(page, "FAILED: {why}\n");
         }
@@ -124,7 +130,7 @@ fn memory(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ran, Results, markdown};
+    use super::{Measured, Ran, Results, markdown};
     use crate::record::{Curve, Goal, Line, Record};
 
     #[test]
@@ -147,24 +153,29 @@ mod tests {
             }],
             notes: vec!["dbt was passed by: no network.".into()],
         };
-        let ran = Ran { name: "one".into(), title: "One".into(), size: "large".into(), record, failed: None };
+        let measured =
+            Measured { machine: "2 × processor, PostgreSQL 15.1".into(), day: "2026-03-01".into() };
+        let ran = Ran {
+            name: "one".into(),
+            title: "One".into(),
+            size: "large".into(),
+            measured: measured.clone(),
+            record,
+            failed: None,
+        };
         let other = Ran {
             name: "two".into(),
             title: "Two".into(),
             size: "small".into(),
+            measured: Measured { day: "2026-03-02".into(), ..measured },
             record: Record::default(),
             failed: Some("the server is gone".into()),
         };
-        let results = Results {
-            machine: "2 × processor, PostgreSQL 15.1".into(),
-            day: "2026-03-01".into(),
-            benchmarks: vec![ran, other],
-        };
-        let page = markdown(&results);
+        let page = markdown(&Results { benchmarks: vec![ran, other] });
         let wanted = "\
 ## One
 
-`make bench ONLY=one SIZE=large`
+`make bench ONLY=one SIZE=large`, 2026-03-01: 2 × processor, PostgreSQL 15.1
 
 | what | medallion | baseline | ratio | goal | |
 | --- | ---: | --- | ---: | --- | --- |
@@ -177,7 +188,7 @@ dbt was passed by: no network.
 
 ## Two
 
-`make bench ONLY=two SIZE=small`
+`make bench ONLY=two SIZE=small`, 2026-03-02: 2 × processor, PostgreSQL 15.1
 
 FAILED: the server is gone
 ";

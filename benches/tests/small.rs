@@ -25,7 +25,7 @@ fn each_benchmark_runs_and_tells() {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let page = std::fs::read_to_string(folder.path().join("RESULTS.md")).unwrap();
-    assert!(page.contains("by `make bench`, last on 2026-03-01"), "{page}");
+    assert!(page.contains("SIZE=small`, 2026-03-01: "), "{page}");
     assert!(!page.contains("FAILED"), "{page}");
     let all = titles(folder.path());
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).count();
