@@ -58,6 +58,40 @@ fn the_committed_schema_is_current() {
     compare(Path::new("spec/spec.schema.json"), &schema::text()).expect("run with MEDALLION_UPDATE=1");
 }
 
+/// What an editor that has the schema says of a spec.
+fn of_an_editor(spec: &str) -> Vec<String> {
+    let schema: serde_json::Value = serde_json::from_str(&schema::text()).expect("it is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    let spec: toml::Table = spec.parse().expect("it is TOML");
+    let spec = serde_json::to_value(spec).expect("it can be said in JSON");
+    validator.iter_errors(&spec).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn an_editor_has_nothing_against_what_check_accepts() {
+    let folders = ["spec", "tests/cases/generate"].map(|folder| fs::read_dir(folder).expect("it is there"));
+    let folders = folders.into_iter().flatten().map(|entry| entry.expect("it can be listed").path());
+    let folders: Vec<PathBuf> = folders.filter(|folder| folder.is_dir()).chain(cases()).collect();
+    let accepted = folders
+        .iter()
+        .filter(|folder| read::warehouse(folder).is_ok_and(|files| model::load(&files).is_ok()));
+    let specs =
+        accepted.map(|folder| fs::read_to_string(folder.join("spec.toml")).expect("a spec can be read"));
+    let specs: Vec<String> = specs.collect();
+    assert!(specs.len() > 10, "{}", specs.len());
+    assert_eq!(specs.iter().flat_map(|spec| of_an_editor(spec)).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn an_editor_sees_what_is_misspelt_or_of_another_type() {
+    let said =
+        of_an_editor("[warehouse]\nname = 3\ntime_zoen = 'UTC'\n[[landing]]\nname = 'br'\nkey = 'id'\n");
+    let places = ["/warehouse: ", "/warehouse/name: ", "/landing/0: ", "/landing/0/key: "];
+    for place in places {
+        assert!(said.iter().any(|one| one.starts_with(place)), "nothing about {place} in {said:#?}");
+    }
+}
+
 #[test]
 fn findings_can_be_read_by_a_program() {
     let case = Path::new("tests/cases/check/everything_at_once");
