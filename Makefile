@@ -4,6 +4,7 @@
 
 ## Five minutes: a source, a warehouse, time travel, on a private PostgreSQL
 demo: setup
+	cargo build
 	cargo run --quiet -- demo
 
 ## Every test, on real servers that the tests start themselves

@@ -40,10 +40,23 @@ impl Workspace {
 
     /// The warehouse that is meant when none is named.
     pub(super) fn default(&self) -> Option<String> {
+        let settings = self.cargo_settings()?;
+        let metadata = settings.get("metadata")?.get("medallion")?;
+        Some(metadata.get("default-warehouse")?.as_str()?.to_owned())
+    }
+
+    /// Whether cargo builds a package, by its folder, where none is named.
+    pub(super) fn builds_by_default(&self, folder: &str) -> bool {
+        let settings = self.cargo_settings();
+        let members = settings.as_ref().and_then(|settings| settings.get("default-members")?.as_array());
+        members.is_some_and(|members| members.iter().any(|member| member.as_str() == Some(folder)))
+    }
+
+    /// What its manifest says of the whole workspace.
+    fn cargo_settings(&self) -> Option<toml::Table> {
         let manifest = fs::read_to_string(self.root.join("Cargo.toml")).ok()?;
         let manifest: toml::Table = manifest.parse().ok()?;
-        let metadata = manifest.get("workspace")?.get("metadata")?.get("medallion")?;
-        Some(metadata.get("default-warehouse")?.as_str()?.to_owned())
+        manifest.get("workspace")?.as_table().cloned()
     }
 
     /// The folder of the one warehouse that a verb works on: the one asked for, the default, or the only one.
