@@ -3545,6 +3545,480 @@ COMMENT ON VIEW "as_of"."vw_top_titles" IS '`vw_top_titles` as of the setting `m
 
 -- medallion: retention
 
+-- From when on the policy keeps all, by the system time last applied.
+CREATE FUNCTION "medallion"."kept_since"() RETURNS timestamptz
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT date_trunc('day', max(mark."system_time") AT TIME ZONE 'UTC' - interval '10 years')
+        AT TIME ZONE 'UTC'
+    FROM "medallion"."watermark" AS mark;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."kept_since"() FROM PUBLIC;
+
+-- The last position at or before a time, of those that have been applied: times rise with positions, so that the
+-- first change after it is found by reading what goes, and not what stays.
+CREATE FUNCTION "medallion"."last_landed"("until" timestamptz) RETURNS bigint
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT least(
+        coalesce(min(after."lsn") - 1, (SELECT max("last_lsn") FROM "medallion"."source_position")),
+        (SELECT min(mark."lsn") FROM "medallion"."watermark" AS mark)
+    )
+    FROM (SELECT coalesce(max(horizon."lsn"), -1) FROM "medallion"."horizon" AS horizon) AS folded ("lsn")
+    CROSS JOIN LATERAL (
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_customer_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_payment_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "cdc_bronze"."br_rental_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_address_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_category_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_film_category_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_film_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_inventory_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_language_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_staff_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_store_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+    ) AS after ("lsn")
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
+
+-- Folds what landed up to a position.
+CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM "medallion"."prune"();
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_customer_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'customer_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_customer_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_customer_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_payment_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'payment_id', change."full_row" -> 'payment_date'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_payment_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_payment_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'cdc_bronze.br_rental_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'rental_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "cdc_bronze"."br_rental_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "cdc_bronze"."br_rental_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_address_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'address_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_address_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_address_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_category_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'category_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_category_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_category_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_film_category_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'film_id', change."full_row" -> 'category_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_film_category_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_film_category_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_film_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'film_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_film_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_film_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_language_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'language_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_language_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_language_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_staff_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'staff_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_staff_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_staff_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'medallion.lookup_store_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'store_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "medallion"."lookup_store_cdc" AS change
+        WHERE change."lsn" <= latest
+    )
+    DELETE FROM "medallion"."lookup_store_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    );
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    PERFORM set_config('medallion.prune', '', true);
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
 -- Kept whole, for others look it up at a time of their own, or what it looks up: lookup_inventory_hist.
@@ -3555,124 +4029,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    moved_to CONSTANT timestamptz := (
-        SELECT date_trunc('day', max(mark."system_time") AT TIME ZONE 'UTC' - interval '10 years')
-            AT TIME ZONE 'UTC'
-        FROM "medallion"."watermark" AS mark
-    );
+    moved_to CONSTANT timestamptz := "medallion"."kept_since"();
     moved_from CONSTANT timestamptz := (SELECT horizon."time" FROM "medallion"."horizon");
-    folded_to bigint := coalesce((SELECT horizon."lsn" FROM "medallion"."horizon"), -1);
     latest bigint;
 BEGIN
     IF moved_to IS NULL OR moved_to <= moved_from THEN
         RETURN;
     END IF;
 
-    -- The last position at or before the horizon: times rise with positions, so that the first change after
-    -- it is found by reading what goes, and not what stays.
-    SELECT min(after."lsn") - 1
-    INTO latest
-    FROM (
-        SELECT (
-            SELECT change."lsn"
-            FROM "cdc_bronze"."br_customer_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "cdc_bronze"."br_payment_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "cdc_bronze"."br_rental_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_address_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_category_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_film_category_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_film_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_inventory_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_language_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_staff_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_store_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-    ) AS after ("lsn");
-    latest := coalesce(latest, (SELECT max("last_lsn") FROM "medallion"."source_position"));
+    latest := "medallion"."last_landed"(moved_to);
     -- Before the first change there is nothing to fold, and no question to refuse.
     IF moved_from IS NULL AND NOT EXISTS (
         SELECT
@@ -3722,328 +4087,14 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM "medallion"."prune"();
     PERFORM "medallion"."backfill"();
 
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'cdc_bronze.br_customer_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'customer_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "cdc_bronze"."br_customer_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "cdc_bronze"."br_customer_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'cdc_bronze.br_payment_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'payment_id', change."full_row" -> 'payment_date'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "cdc_bronze"."br_payment_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "cdc_bronze"."br_payment_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'cdc_bronze.br_rental_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'rental_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "cdc_bronze"."br_rental_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "cdc_bronze"."br_rental_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_address_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'address_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_address_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_address_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_category_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'category_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_category_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_category_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_film_category_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'film_id', change."full_row" -> 'category_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_film_category_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_film_category_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_film_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'film_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_film_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_film_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_language_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'language_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_language_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_language_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_staff_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'staff_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_staff_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_staff_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'medallion.lookup_store_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'store_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "medallion"."lookup_store_cdc" AS change
-        WHERE change."lsn" <= latest
-    )
-    DELETE FROM "medallion"."lookup_store_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    );
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
+    -- Where bronze stands in another database, it is folded there when this has committed.
+    IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
+        RETURN QUERY
+        SELECT *
+        FROM "medallion"."fold_landed"(latest);
+    END IF;
 
     -- Versions that ended by then go.
     "pruned_from" := 'medallion.lookup_address_hist';
@@ -4122,7 +4173,6 @@ BEGIN
     GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
     RETURN NEXT;
 
-    PERFORM set_config('medallion.prune', '', true);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -4131,6 +4181,42 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+-- Folds bronze in a database of its own, up to the warehouse's horizon and no further than the policy goes. As often
+-- as it is asked: what is folded is folded.
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    moved_to CONSTANT timestamptz := least(horizon_time, "medallion"."kept_since"());
+    latest bigint;
+BEGIN
+    IF horizon_time IS NULL OR horizon_lsn IS NULL OR "medallion"."kept_since"() IS NULL
+        OR moved_to <= (SELECT horizon."time" FROM "medallion"."horizon") THEN
+        RETURN;
+    END IF;
+
+    latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
+    RETURN QUERY
+    SELECT *
+    FROM "medallion"."fold_landed"(latest);
+    INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
+    VALUES (moved_to, latest)
+    ON CONFLICT ("id") DO UPDATE
+    SET "time" = excluded."time", "lsn" = greatest(horizon."lsn", excluded."lsn");
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
 
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
@@ -4143,7 +4229,11 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
+COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
+COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -4422,7 +4512,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "pagila_loader";
 
 -- reader: pagila_reader
@@ -4512,5 +4603,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '83ef118b1ae6041baf98255c881904cb1e256b091b5a74e9651d2713610b127c'
+    '7aac070e90b930894fe10d40d2fa70effa97c4d68d1863c835bda5a0f55a041f'
 );
