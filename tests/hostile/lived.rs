@@ -21,7 +21,7 @@ use crate::said::{self, Fed, MIXES, Names, SLOTS, mixed, quoted};
 use crate::{descriptor, emitted};
 
 /// Values of texts: what ends a string, a row of a COPY, an element of an array or of JSON somewhere.
-pub const VALUES: [&str; 16] = [
+const VALUES: [&str; 16] = [
     "plain",
     "",
     "it's",
