@@ -61,7 +61,7 @@ fn whatever_is_said_in_one_place_is_refused_or_stays_in_it() {
         for (number, said) in HOSTILE.into_iter().enumerate() {
             let mut names = plain();
             names.insert(slot, said.to_owned());
-            match said::load(&names, "hostile", Fed::ByAll) {
+            match said::load(&names, "hostile", Fed::All) {
                 Err(findings) => {
                     refused += 1;
                     assert!(!findings.list().is_empty());
@@ -112,7 +112,7 @@ fn is_given(warehouse: &Warehouse, what: &str) {
 fn entities_of_hostile_names_are_rust_and_the_page_is_a_page() {
     for number in 0..MIXES {
         let names = mixed(number);
-        let warehouse = said::load(&names, "hostile", Fed::ByAll)
+        let warehouse = said::load(&names, "hostile", Fed::All)
             .unwrap_or_else(|it| panic!("{}", it.human(Colour::Plain)));
         let page = page::page(&warehouse, &Observed::default());
         let scripts = page.matches("<script").count();

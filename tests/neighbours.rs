@@ -74,7 +74,7 @@ fn specs() -> Vec<Warehouse> {
     let folders = ["spec", "tests/cases/generate"];
     let folders = folders.into_iter().flat_map(|folder| read::warehouses(&root().join(folder)).unwrap());
     let mixes = (0..said::MIXES).map(|number| {
-        let mix = said::load(&said::mixed(number), "hostile", said::Fed::ByAll);
+        let mix = said::load(&said::mixed(number), "hostile", said::Fed::All);
         let mix = mix.unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
         Warehouse { name: format!("hostile_{number}"), ..mix }
     });

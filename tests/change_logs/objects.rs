@@ -19,7 +19,8 @@ fn objects_of_changes_tell_what_polls_have_seen() {
 
 /// Copies what is in a bucket into a directory.
 pub async fn fetch(bucket: &Storage, directory: &Path) -> Result<()> {
-    for listed in bucket.list(&Pattern::new("*/*")).await? {
+    let (all, _) = bucket.list(&Pattern::new("*/*")).await?;
+    for listed in all {
         let path = directory.join(&listed.path);
         assert!(listed.path.ends_with(".json"), "no object that is no batch: {}", listed.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -20,7 +20,7 @@ const ENDS: [char; 12] = [
 
 static PLAIN: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
     given(
-        &said::load(&plain(), "hostile", Fed::ByAll).unwrap_or_else(|_| panic!("plain names are fine")),
+        &said::load(&plain(), "hostile", Fed::All).unwrap_or_else(|_| panic!("plain names are fine")),
         "plain",
     )
 });

@@ -109,7 +109,7 @@ impl<'n> Shop<'n> {
         let [source, target] = databases.clone().map(|name| server.url(&name));
         let place = Place { source, warehouse: target, bronze: None, embedded: None };
         let slot = format!("hostile_{number}");
-        let model = said::load(names, &slot, Fed::BySource)
+        let model = said::load(names, &slot, Fed::Source)
             .unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)));
         let files = emitted(&model);
         let lock = Lock::read(files.get("migration/src/hostile/lock.toml").unwrap()).unwrap();

@@ -121,19 +121,19 @@ fn filled(spec: &str, names: &Names, slot: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 pub enum Fed {
     /// All.
-    ByAll,
+    All,
     /// The source alone.
-    BySource,
+    Source,
     /// Files alone.
-    ByFiles,
+    Files,
 }
 
 /// What the spec means.
 pub fn load(names: &Names, slot: &str, fed: Fed) -> Result<model::Warehouse, medallion::finding::Findings> {
     let spec = match fed {
-        Fed::ByAll => [SPEC, FILES].concat(),
-        Fed::BySource => SPEC.to_owned(),
-        Fed::ByFiles => [ALONE, FILES].concat(),
+        Fed::All => [SPEC, FILES].concat(),
+        Fed::Source => SPEC.to_owned(),
+        Fed::Files => [ALONE, FILES].concat(),
     };
     let text = filled(&spec, names, slot);
     model::load(&Files::alone("hostile", SourceText::new("spec/hostile/spec.toml", text)))
@@ -168,7 +168,7 @@ pub fn mixed(number: usize) -> Names {
         });
         for name in tried.take(12) {
             let before = names.insert(slot, name);
-            if load(&names, "hostile", Fed::ByAll).is_ok() {
+            if load(&names, "hostile", Fed::All).is_ok() {
                 break;
             }
             names.insert(slot, before.unwrap());

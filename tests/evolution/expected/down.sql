@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'c3534a050ef323c35681e2d95251ed0d9a4e110e3aa94294b2edf3eec8d08ad7',
+    "objects_hash" = '1ae09950db52e449339bdd12288968619cb164e1eebf99f16a41ad0da893627b',
     "migrated_at" = now();

@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '7cbee2d70b326e9b0100068c0527ad12f487c6dfa826559881ee439537608ae5',
+    "objects_hash" = '067ab396989f34731d5f003cceecb0021b32ef07e3932cdff26573eaa08a2298',
     "migrated_at" = now();

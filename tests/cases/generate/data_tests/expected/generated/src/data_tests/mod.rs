@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "08565a1755b8d1c59097be84e2d2353357154e6251bff94bb781a4983bd134ae";
+pub const SPEC_HASH: &str = "dec2b0c1d0e4414457025a6fa61603284eb59c2459925452f2b9ca1cbb457609";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "d6fb0ade5aa642fee8636a4aab0a3fc9ffecfa40c0e496924730be6a73e7f30e";
+pub const OBJECTS_HASH: &str = "08dd995a2406d7c233cfee3883d50d2887d99eae367ab957a2d88d0443811e67";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -42,6 +42,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             silver::fact_sale::Entity::silver(),
             silver::shop_hist::Entity::silver(),
         ],
+        calendars: vec![],
         marts: vec![gold::sales_by_customer::Entity::mart(), gold::sales_by_day::Entity::mart()],
         tests: vec![
             descriptor::DataTest {
@@ -294,6 +295,36 @@ WHERE mart.revenue > 10000 AND EXISTS (SELECT FROM \"bronze\".\"br_sale\" WHERE 
                 rule: descriptor::Rule::Unique(descriptor::names(["email"])),
                 warn_above: 2,
                 error_above: Some(10),
+            },
+            descriptor::DataTest {
+                name: "increasing_fact_sale_amount",
+                description: None,
+                relation: descriptor::Name::new("silver", "fact_sale"),
+                stored: descriptor::Name::new("silver", "fact_sale"),
+                key: descriptor::names(["sale_id"]),
+                reads: vec![descriptor::Name::new("silver", "fact_sale")],
+                rule: descriptor::Rule::Increasing {
+                    column: "amount".to_owned(),
+                    order_by: "sold_at".to_owned(),
+                    per: descriptor::names(["customer_id"]),
+                },
+                warn_above: 0,
+                error_above: Some(0),
+            },
+            descriptor::DataTest {
+                name: "increasing_fact_sale_sale_id",
+                description: None,
+                relation: descriptor::Name::new("silver", "fact_sale"),
+                stored: descriptor::Name::new("silver", "fact_sale"),
+                key: descriptor::names(["sale_id"]),
+                reads: vec![descriptor::Name::new("silver", "fact_sale")],
+                rule: descriptor::Rule::Increasing {
+                    column: "sale_id".to_owned(),
+                    order_by: "sold_at".to_owned(),
+                    per: descriptor::names([]),
+                },
+                warn_above: 0,
+                error_above: Some(0),
             },
             descriptor::DataTest {
                 name: "range_fact_sale_amount",

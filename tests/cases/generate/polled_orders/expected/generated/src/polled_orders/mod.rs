@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "7667b6c32881cedb9709e4eae8bc3bec0b5e0f2507244dc429c4977daf8defc3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "6b4ad1ffa377d1d9075b1470bb4b900853b5e6be9d11b0f0f65444df65e11e8a";
+pub const OBJECTS_HASH: &str = "6ed8fbcd6b8c927472d88e30dd4fb8c5a86fb454bc347fc423514f1c62962375";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -50,6 +50,7 @@ pub fn warehouse() -> descriptor::Warehouse {
         },
         landings: vec![bronze::br_orders::Entity::landing(), bronze::br_price::Entity::landing()],
         silver: vec![silver::dim_orders_hist::Entity::silver(), silver::dim_price_hist::Entity::silver()],
+        calendars: vec![],
         marts: vec![],
         tests: vec![],
         tags: vec![],

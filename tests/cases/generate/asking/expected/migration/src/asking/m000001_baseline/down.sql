@@ -12,6 +12,7 @@ DROP FUNCTION "medallion"."guards"(oid);
 DROP FUNCTION "medallion"."note_switch"(oid, text);
 DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
+DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."visit_with_owner";
 DROP VIEW "silver"."visit_with_owner";

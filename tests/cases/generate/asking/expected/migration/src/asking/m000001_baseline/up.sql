@@ -2146,6 +2146,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -2158,6 +2174,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -2377,5 +2394,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'd795d4dcc0508cc4672a6fcc3d63054b57345393315c3cbb81d0e5b7e7becd7c'
+    'fc0315965a1bb6d0e2aaa2302115a77f7817ddcc124f0144e9e1141212e9ffdd'
 );

@@ -1330,6 +1330,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1342,6 +1358,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -1578,7 +1595,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "apart_loader";
 
 -- From here on the warehouse is what its binary expects.
@@ -1586,5 +1604,5 @@ TO "apart_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'bronze_apart',
-    '57b746901afea0d2d6ff66fc2fb9d967438ca5566746d20fd6ae8e26f14c8b78'
+    'c1c8f66f87e9be6697f6bb7de1a3fef5672f00a91afb016c950e346656daf2ef'
 );

@@ -12,6 +12,7 @@ DROP FUNCTION "medallion"."guards"(oid);
 DROP FUNCTION "medallion"."note_switch"(oid, text);
 DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
+DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."visits_by_day_of_week";
 DROP VIEW "medallion"."visits_by_day_of_week_definition";

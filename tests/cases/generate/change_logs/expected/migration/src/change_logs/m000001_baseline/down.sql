@@ -13,6 +13,7 @@ DROP FUNCTION "medallion"."guards"(oid);
 DROP FUNCTION "medallion"."note_switch"(oid, text);
 DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
+DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
 DROP VIEW "as_of"."orders_by_status";
 DROP VIEW "medallion"."orders_by_status_definition";

@@ -1431,6 +1431,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1443,6 +1459,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -1688,7 +1705,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "orders_loader";
 
 -- reader: orders_reader
@@ -1732,5 +1750,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'change_logs',
-    'd10ef8c05d648318054f23cdc949937323b01ecd830f62f17e92ec0b4a097b9c'
+    'bbc9bfb90e6bdab8b88450cb325a2773411039666bcf641a0ce424875bd1f238'
 );

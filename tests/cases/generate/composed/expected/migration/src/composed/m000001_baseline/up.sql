@@ -1765,6 +1765,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1777,6 +1793,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -1942,5 +1959,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'composed',
-    '2a02d52a7c57184f7cbf09a1dc24459a154135f9e70dd8c1425bc0b0a2a76955'
+    '4c7066a0287afad62290fc119000f053fa470eb7133ff504a1a3e9e722233b95'
 );

@@ -11,6 +11,7 @@ DROP FUNCTION "medallion"."guards"(oid);
 DROP FUNCTION "medallion"."note_switch"(oid, text);
 DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
+DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
 DROP FUNCTION "silver"."by_uuid_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."by_uuid_history"(uuid);

@@ -1555,6 +1555,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1567,6 +1583,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -1815,7 +1832,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "select";
 
 -- reader: it's a "group"
@@ -1867,5 +1885,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '65cebcbcc0cc45382a285d7a400aa8973a3c7baf7c721f50752f242a603fb456'
+    'be9a1e6bdf4897fbb1796dedf1d8de9a8604afa971b39070dc8ba7daa221ce1f'
 );

@@ -13,6 +13,7 @@ DROP FUNCTION "medallion"."guards"(oid);
 DROP FUNCTION "medallion"."note_switch"(oid, text);
 DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
+DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
 DROP FUNCTION "silver"."dim_customer_changes"(timestamptz, timestamptz);
 DROP FUNCTION "silver"."dim_customer_history"(text, integer);

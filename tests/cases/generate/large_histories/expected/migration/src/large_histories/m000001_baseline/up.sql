@@ -1802,6 +1802,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1814,6 +1830,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -2048,7 +2065,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "large_histories_loader";
 
 -- reader: large_histories_reader
@@ -2092,5 +2110,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '506535c4da6d71ad9a3c43824a870c809584b9b3dc3e60077fea20910358aa33'
+    '627fbd12f8273c23bf27d755842ea7b3d78ac292c0940f7ca3537c43aa0c161f'
 );

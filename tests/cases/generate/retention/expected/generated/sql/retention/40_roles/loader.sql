@@ -82,5 +82,6 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "retention_loader";

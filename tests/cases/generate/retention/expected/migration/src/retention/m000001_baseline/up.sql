@@ -1854,6 +1854,192 @@ COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 
 -- medallion: retention
 
+-- From when on the policy keeps all, by the system time last applied.
+CREATE FUNCTION "medallion"."kept_since"() RETURNS timestamptz
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT date_trunc('day', max(mark."system_time") AT TIME ZONE 'Europe/Berlin' - interval '2 months')
+        AT TIME ZONE 'Europe/Berlin'
+    FROM "medallion"."watermark" AS mark;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."kept_since"() FROM PUBLIC;
+
+-- The last position at or before a time, of those that have been applied: times rise with positions, so that the
+-- first change after it is found by reading what goes, and not what stays.
+CREATE FUNCTION "medallion"."last_landed"("until" timestamptz) RETURNS bigint
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT least(
+        coalesce(min(after."lsn") - 1, (SELECT max("last_lsn") FROM "medallion"."source_position")),
+        (SELECT min(mark."lsn") FROM "medallion"."watermark" AS mark)
+    )
+    FROM (SELECT coalesce(max(horizon."lsn"), -1) FROM "medallion"."horizon" AS horizon) AS folded ("lsn")
+    CROSS JOIN LATERAL (
+        SELECT (
+            SELECT change."lsn"
+            FROM "bronze"."br_customer_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "bronze"."br_sale_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT change."lsn"
+            FROM "medallion"."lookup_item_cdc" AS change
+            WHERE change."lsn" > folded."lsn"
+            AND change."commit_ts" > last_landed."until"
+            ORDER BY change."lsn"
+            LIMIT 1
+        )
+    ) AS after ("lsn")
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
+
+-- Folds what landed up to a position.
+CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM "medallion"."prune"();
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'bronze.br_customer_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'region', change."full_row" -> 'customer_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "bronze"."br_customer_cdc" AS change
+        WHERE change."lsn" <= latest
+    ), gone AS (
+    DELETE FROM "bronze"."br_customer_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    )
+    RETURNING
+        change."lsn",
+        change."op",
+        change."full_row",
+        change."load_ts",
+        change."commit_ts",
+        change."seq"
+    )
+    INSERT INTO "medallion"."br_customer_cdc_pruned" (
+        "lsn",
+        "op",
+        "full_row",
+        "load_ts",
+        "commit_ts",
+        "seq"
+    )
+    SELECT
+        gone."lsn",
+        gone."op",
+        gone."full_row",
+        gone."load_ts",
+        gone."commit_ts",
+        gone."seq"
+    FROM gone;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    -- Of a key's changes the last one stays, unless the row was gone after it.
+    "pruned_from" := 'bronze.br_sale_cdc';
+    WITH ranked AS (
+        SELECT
+            change."lsn",
+            change."seq",
+            change."op",
+            change."commit_ts",
+            row_number() OVER (
+                PARTITION BY change."full_row" -> 'sale_id'
+                ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
+            ) AS "place"
+        FROM "bronze"."br_sale_cdc" AS change
+        WHERE change."lsn" <= latest
+    ), gone AS (
+    DELETE FROM "bronze"."br_sale_cdc" AS change
+    USING ranked
+    WHERE change."lsn" = ranked."lsn"
+    AND change."seq" = ranked."seq"
+    AND (
+        ranked."place" > 1
+        OR ranked."op" IN ('D', 'T')
+        OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
+            SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
+            FROM ranked AS emptied
+            WHERE emptied."op" = 'T'
+            ORDER BY emptied."commit_ts" DESC, emptied."lsn" DESC, emptied."seq" DESC
+            LIMIT 1
+        )
+    )
+    RETURNING
+        change."lsn",
+        change."op",
+        change."full_row",
+        change."load_ts",
+        change."commit_ts",
+        change."seq"
+    )
+    INSERT INTO "medallion"."br_sale_cdc_pruned" (
+        "lsn",
+        "op",
+        "full_row",
+        "load_ts",
+        "commit_ts",
+        "seq"
+    )
+    SELECT
+        gone."lsn",
+        gone."op",
+        gone."full_row",
+        gone."load_ts",
+        gone."commit_ts",
+        gone."seq"
+    FROM gone;
+    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
+    RETURN NEXT;
+
+    PERFORM set_config('medallion.prune', '', true);
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
 -- Kept whole, for others look it up at a time of their own, or what it looks up: lookup_item_hist.
@@ -1864,52 +2050,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    moved_to CONSTANT timestamptz := (
-        SELECT date_trunc('day', max(mark."system_time") AT TIME ZONE 'Europe/Berlin' - interval '2 months')
-            AT TIME ZONE 'Europe/Berlin'
-        FROM "medallion"."watermark" AS mark
-    );
+    moved_to CONSTANT timestamptz := "medallion"."kept_since"();
     moved_from CONSTANT timestamptz := (SELECT horizon."time" FROM "medallion"."horizon");
-    folded_to bigint := coalesce((SELECT horizon."lsn" FROM "medallion"."horizon"), -1);
     latest bigint;
 BEGIN
     IF moved_to IS NULL OR moved_to <= moved_from THEN
         RETURN;
     END IF;
 
-    -- The last position at or before the horizon: times rise with positions, so that the first change after
-    -- it is found by reading what goes, and not what stays.
-    SELECT min(after."lsn") - 1
-    INTO latest
-    FROM (
-        SELECT (
-            SELECT change."lsn"
-            FROM "bronze"."br_customer_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "bronze"."br_sale_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-        UNION ALL
-        SELECT (
-            SELECT change."lsn"
-            FROM "medallion"."lookup_item_cdc" AS change
-            WHERE change."lsn" > folded_to
-            AND change."commit_ts" > moved_to
-            ORDER BY change."lsn"
-            LIMIT 1
-        )
-    ) AS after ("lsn");
-    latest := coalesce(latest, (SELECT max("last_lsn") FROM "medallion"."source_position"));
+    latest := "medallion"."last_landed"(moved_to);
     -- Before the first change there is nothing to fold, and no question to refuse.
     IF moved_from IS NULL AND NOT EXISTS (
         SELECT
@@ -1927,7 +2076,6 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM "medallion"."prune"();
     PERFORM "medallion"."backfill"();
 
     -- Of a key's writes past the feed the last one stays, unless a change came after it.
@@ -2004,117 +2152,12 @@ BEGIN
     GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
     RETURN NEXT;
 
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'bronze.br_customer_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'region', change."full_row" -> 'customer_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "bronze"."br_customer_cdc" AS change
-        WHERE change."lsn" <= latest
-    ), gone AS (
-    DELETE FROM "bronze"."br_customer_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    )
-    RETURNING
-        change."lsn",
-        change."op",
-        change."full_row",
-        change."load_ts",
-        change."commit_ts",
-        change."seq"
-    )
-    INSERT INTO "medallion"."br_customer_cdc_pruned" (
-        "lsn",
-        "op",
-        "full_row",
-        "load_ts",
-        "commit_ts",
-        "seq"
-    )
-    SELECT
-        gone."lsn",
-        gone."op",
-        gone."full_row",
-        gone."load_ts",
-        gone."commit_ts",
-        gone."seq"
-    FROM gone;
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
-
-    -- Of a key's changes the last one stays, unless the row was gone after it.
-    "pruned_from" := 'bronze.br_sale_cdc';
-    WITH ranked AS (
-        SELECT
-            change."lsn",
-            change."seq",
-            change."op",
-            row_number() OVER (
-                PARTITION BY change."full_row" -> 'sale_id'
-                ORDER BY change."lsn" DESC, change."seq" DESC
-            ) AS "place"
-        FROM "bronze"."br_sale_cdc" AS change
-        WHERE change."lsn" <= latest
-    ), gone AS (
-    DELETE FROM "bronze"."br_sale_cdc" AS change
-    USING ranked
-    WHERE change."lsn" = ranked."lsn"
-    AND change."seq" = ranked."seq"
-    AND (
-        ranked."place" > 1
-        OR ranked."op" IN ('D', 'T')
-        OR (ranked."lsn", ranked."seq") < (
-            SELECT emptied."lsn", emptied."seq"
-            FROM ranked AS emptied
-            WHERE emptied."op" = 'T'
-            ORDER BY emptied."lsn" DESC, emptied."seq" DESC
-            LIMIT 1
-        )
-    )
-    RETURNING
-        change."lsn",
-        change."op",
-        change."full_row",
-        change."load_ts",
-        change."commit_ts",
-        change."seq"
-    )
-    INSERT INTO "medallion"."br_sale_cdc_pruned" (
-        "lsn",
-        "op",
-        "full_row",
-        "load_ts",
-        "commit_ts",
-        "seq"
-    )
-    SELECT
-        gone."lsn",
-        gone."op",
-        gone."full_row",
-        gone."load_ts",
-        gone."commit_ts",
-        gone."seq"
-    FROM gone;
-    GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
-    RETURN NEXT;
+    -- Where bronze stands in another database, it is folded there when this has committed.
+    IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
+        RETURN QUERY
+        SELECT *
+        FROM "medallion"."fold_landed"(latest);
+    END IF;
 
     -- Versions that ended by then go.
     "pruned_from" := 'silver.dim_customer_hist';
@@ -2183,7 +2226,6 @@ BEGIN
     GET DIAGNOSTICS "pruned_rows" = ROW_COUNT;
     RETURN NEXT;
 
-    PERFORM set_config('medallion.prune', '', true);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -2192,6 +2234,42 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
+
+-- Folds bronze in a database of its own, up to the warehouse's horizon and no further than the policy goes. As often
+-- as it is asked: what is folded is folded.
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    moved_to CONSTANT timestamptz := least(horizon_time, "medallion"."kept_since"());
+    latest bigint;
+BEGIN
+    IF horizon_time IS NULL OR horizon_lsn IS NULL OR "medallion"."kept_since"() IS NULL
+        OR moved_to <= (SELECT horizon."time" FROM "medallion"."horizon") THEN
+        RETURN;
+    END IF;
+
+    latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
+    RETURN QUERY
+    SELECT *
+    FROM "medallion"."fold_landed"(latest);
+    INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
+    VALUES (moved_to, latest)
+    ON CONFLICT ("id") DO UPDATE
+    SET "time" = excluded."time", "lsn" = greatest(horizon."lsn", excluded."lsn");
+END
+$$;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
 
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
@@ -2211,7 +2289,11 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
+COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
+COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -2456,7 +2538,8 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."index_versions"(regclass, name, text[]),
     "medallion"."analyze"(regclass),
     "medallion"."refresh"(regclass),
-    "medallion"."retain"()
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint)
 TO "retention_loader";
 
 -- From here on the warehouse is what its binary expects.
@@ -2464,5 +2547,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    'b2d8b2bf7f0715dcbb6e3bce36efc433bb27b64e2e648f65dc0e42fb8978d90c'
+    '2f395618eda83f7d1aca66cc08601132a6702f293125b3e15f725de967cccff6'
 );

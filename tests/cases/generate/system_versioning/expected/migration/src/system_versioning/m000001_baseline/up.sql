@@ -1569,6 +1569,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -1581,6 +1597,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -1746,5 +1763,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'system_versioning',
-    '6c40ce2dc757c8d5c74109ac5a4164058d15d4627520a7916f6b46eccaaf9a03'
+    'a71634ce03f6569ba558ff350e5cf7bdcc735340432de57a153883a8e60a9729'
 );

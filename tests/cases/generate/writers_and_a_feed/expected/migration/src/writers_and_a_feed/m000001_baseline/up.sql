@@ -2310,6 +2310,22 @@ END;
 
 REVOKE ALL ON FUNCTION "medallion"."retain"() FROM PUBLIC;
 
+CREATE FUNCTION "medallion"."fold_apart"(
+    "horizon_time" timestamptz,
+    "horizon_lsn" bigint,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
+RETURNS SETOF record
+LANGUAGE sql
+STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::bigint
+    WHERE false;
+END;
+
+REVOKE ALL ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) FROM PUBLIC;
+
 -- Where what was pruned went: erasure looks there too.
 CREATE FUNCTION "medallion"."pruned"() RETURNS TABLE ("pruned_from" regclass, "archive" regclass)
 LANGUAGE sql
@@ -2322,6 +2338,7 @@ END;
 REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds nothing: all of the past is kept.';
+COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds nothing: all of the past is kept.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
 
 -- medallion: guard_switch
@@ -2487,5 +2504,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'writers_and_a_feed',
-    'c9725d78f9fbdb6f5d5dee6a9e99c3299e3e02f552506ad499fde4dc66bc79b8'
+    '12b3dc8cc6d9370b689a445b1d3bad27fe1471cb8d437b13fff2aa8feb6252c4'
 );
