@@ -65,7 +65,7 @@ fn built(workspace: &Workspace) -> Result<Command, Error> {
     let (folder, _) = PROFILE;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), PathBuf::from);
-    build.stderr(Stdio::inherit());
+    build.stdin(Stdio::inherit()).stderr(Stdio::inherit());
     // Nobody waits for minutes without a word.
     let output = if target.join(folder).join(BINARY).exists() {
         build.arg("--quiet");
