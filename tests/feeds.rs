@@ -4,33 +4,25 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
-#[path = "polling/breaks.rs"]
-mod breaks;
-#[path = "apart/databases.rs"]
-mod databases;
-#[path = "evolution/descriptor.rs"]
-mod descriptor;
+mod fed;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use breaks::Breaks;
-use databases::{APART, Databases, Ends, ends};
-use medallion::emit::{self, Workspace};
-use medallion::finding::{Colour, SourceText};
-use medallion::model;
+use fed::breaks::Breaks;
+use fed::databases::{APART, Databases, Ends, ends};
+use fed::descriptor;
+use fed::law::{block_on, runner};
+use fed::orders::{Source, Written, as_of, written};
+use fed::warehouse::{Made, make, model, number, spec, text};
 use medallion::plan::lock::Lock;
-use medallion::spec::Files;
 use medallion_runtime::alert::{self, Known, Measured};
 use medallion_runtime::capture::resnapshot::{self, Differences};
 use medallion_runtime::capture::{self, Captured};
-use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{Alert, Fed, Gone, Name, Snapshots, Warehouse, Watched};
 use medallion_runtime::error::Result;
-use medallion_server::Server;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use proptest::test_runner::TestCaseError;
+use sqlx::Executor as _;
 
 const SOURCE: &str = include_str!("feeds/source.sql");
 
@@ -118,14 +110,8 @@ impl Feeds {
 /// What happens at the source, or is asked of it.
 #[derive(Clone, Debug)]
 enum Step {
-    /// An order comes, or changes.
-    Order { id: i32, status: u8 },
-    /// Several orders change in one statement.
-    Orders { below: i32, status: u8 },
-    /// An order goes.
-    Gone { id: i32 },
-    /// A price comes, or changes: perhaps in its digits alone.
-    Price { region: &'static str, product: i32, price: &'static str },
+    /// Something is written.
+    Written(Written),
     /// All prices go.
     NoPrices,
     /// From here on something else feeds the landing tables.
@@ -139,14 +125,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let region = prop::sample::select(vec!["north", "it's", "\"süd\"", "", "a\\b"]);
-    let price = prop::sample::select(vec!["1", "1.0", "1.00", "2", "3.5"]);
     let source = prop::sample::select(vec!["logical", "watermark", "snapshot"]);
     prop_oneof![
-        5 => (0..20, 0..3_u8).prop_map(|(id, status)| Step::Order { id, status }),
-        1 => (0..20, 0..3_u8).prop_map(|(below, status)| Step::Orders { below, status }),
-        1 => (0..20).prop_map(|id| Step::Gone { id }),
-        3 => (region, 0..3, price).prop_map(|(region, product, price)| Step::Price { region, product, price }),
+        10 => written(20).prop_map(Step::Written),
         1 => Just(Step::NoPrices),
         3 => (source, any::<bool>(), any::<bool>())
             .prop_map(|(source, orders, prices)| Step::Switch(Feeds { source, orders, prices })),
@@ -167,19 +148,8 @@ fn the_same_where_bronze_stands_in_a_database_of_its_own() {
 }
 
 fn are_fed(bronze: &'static str) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
-    let config = Config {
-        cases: cases.unwrap_or(12),
-        failure_persistence: None,
-        max_shrink_iters: 60,
-        ..Config::default()
-    };
-    let mut runner = match cases {
-        Some(_) => TestRunner::new(config),
-        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
-    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runner
+    runner(12, 60)
         .run(&prop::collection::vec(step(), 10..50), |steps| {
             runtime.block_on(lives(bronze, &steps)).map_err(TestCaseError::fail)
         })
@@ -201,14 +171,17 @@ async fn lives(bronze: &'static str, steps: &[Step]) -> Result<(), String> {
             Step::Broken { after } => shop.broken(*after).await,
             Step::Apply(ends) => shop.databases.apply(&shop.warehouse, *ends).await?,
             Step::Switch(feeds) => shop.warehouse = shop.fed(*feeds),
-            _ => shop.write(step).await,
+            Step::Written(written) => shop.source.write(written).await,
+            Step::NoPrices => {
+                shop.source.session.execute("TRUNCATE price").await.unwrap();
+            }
         }
     }
     runs.push(shop.recorded().await?);
     shop.apply().await?;
     shop.databases.assert_landed_apart(&shop.warehouse).await;
     for (time, state) in &runs {
-        let was = shop.as_of(time).await;
+        let was = as_of(&mut shop.databases.target, time).await;
         if was != *state {
             return Err(format!("as of {time} the source had\n{state}\nand the warehouse says\n{was}"));
         }
@@ -217,17 +190,11 @@ async fn lives(bronze: &'static str, steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(future)
-}
-
 /// A source and its warehouse.
 struct Shop {
-    names: [String; 2],
     lock: Lock,
     warehouse: Warehouse,
-    source_url: String,
-    source: PgConnection,
+    source: Source,
     databases: Databases,
     /// What the spec says of bronze.
     bronze: &'static str,
@@ -239,55 +206,18 @@ impl Shop {
     }
 
     async fn with(bronze: &'static str, feeds: Feeds) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let names = ["source", "warehouse"].map(|name| format!("fed_{name}_{number}"));
-        let model = modelled(&(feeds.spec() + bronze));
-        let emitted = emit::emit(&model, &Workspace { warehouses: vec!["orders".to_owned()], default: None });
-        let lock = Lock::read(emitted.get("migration/src/orders/lock.toml").unwrap()).unwrap();
-        let up = emitted.get(&format!("migration/src/orders/{}/up.sql", lock.migrations[0].name)).unwrap();
-        let server = Server::shared_scratch().unwrap();
-        server.ensure_database(&names[0]).unwrap();
-        let source_url = server.url(&names[0]);
-        let mut source = connection::connect(Database::Source, &source_url).await.unwrap();
-        source.execute(SOURCE).await.unwrap();
-        let warehouse = descriptor::warehouse(&model, &lock, &names[1]);
-        let databases = Databases::new(&warehouse, &names[1], up).await;
-        Self { names, lock, warehouse, source_url, source, databases, bronze }
+        let number = number();
+        let source = Source::new(format!("fed_source_{number}"), SOURCE).await;
+        let name = format!("fed_warehouse_{number}");
+        let Made { warehouse, lock, databases } =
+            make(&spec("orders", &(feeds.spec() + bronze)), &name, &name).await;
+        Self { lock, warehouse, source, databases, bronze }
     }
 
     /// The same warehouse, fed otherwise.
     fn fed(&self, feeds: Feeds) -> Warehouse {
-        descriptor::warehouse(&modelled(&(feeds.spec() + self.bronze)), &self.lock, &self.names[1])
-    }
-
-    async fn write(&mut self, step: &Step) {
-        const STATUS: [&str; 3] = ["placed", "confirmed", "sent"];
-        let query = match step {
-            Step::Order { id, status } => sqlx::query(
-                "INSERT INTO orders (order_id, status, note) VALUES ($1, $2, repeat('x', $1))
-                ON CONFLICT (order_id) DO UPDATE SET status = $2, last_updated = clock_timestamp()",
-            )
-            .bind(id)
-            .bind(STATUS[usize::from(*status)]),
-            Step::Orders { below, status } => sqlx::query(
-                "UPDATE orders SET status = $2, last_updated = clock_timestamp() WHERE order_id < $1",
-            )
-            .bind(below)
-            .bind(STATUS[usize::from(*status)]),
-            Step::Gone { id } => sqlx::query("DELETE FROM orders WHERE order_id = $1").bind(id),
-            Step::Price { region, product, price } => sqlx::query(
-                "INSERT INTO price (region, product_id, price) VALUES ($1, $2, $3::numeric)
-                ON CONFLICT (region, product_id) DO UPDATE
-                SET price = excluded.price, changed_at = clock_timestamp()",
-            )
-            .bind(*region)
-            .bind(product)
-            .bind(*price),
-            Step::NoPrices => sqlx::query("TRUNCATE price"),
-            Step::Run { .. } | Step::Broken { .. } | Step::Apply(_) | Step::Switch(_) => return,
-        };
-        query.execute(&mut self.source).await.unwrap();
+        let files = spec("orders", &(feeds.spec() + self.bronze));
+        descriptor::warehouse(&model(&files), &self.lock, &self.databases.name)
     }
 
     async fn run(&mut self) -> Result<Captured> {
@@ -296,7 +226,7 @@ impl Shop {
 
     async fn run_until(&mut self, after: Option<usize>) -> Result<Captured> {
         let lands = self.databases.lands();
-        capture::capture(&self.warehouse, &self.source_url, lands, &mut Breaks::after(after)).await
+        capture::capture(&self.warehouse, &self.source.url, lands, &mut Breaks::after(after)).await
     }
 
     /// A run, and what the source has by then.
@@ -305,22 +235,13 @@ impl Shop {
         if self.warehouse.reads_log() {
             let listed = "SELECT tablename::text FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1";
             let listed = sqlx::query_scalar(listed).bind(&self.warehouse.source.publication);
-            let published: Vec<String> = listed.fetch_all(&mut self.source).await.unwrap();
+            let published: Vec<String> = listed.fetch_all(&mut self.source.session).await.unwrap();
             let captured = self.warehouse.captured().iter().map(|landing| landing.source.table.clone());
             if captured.collect::<Vec<_>>() != published {
                 return Err(format!("the publication has {published:?}"));
             }
         }
-        let time = text(&mut self.source, "SELECT clock_timestamp()::text").await;
-        let state = text(
-            &mut self.source,
-            "SELECT concat_ws(' ', order_id, status) FROM orders
-            UNION ALL
-            SELECT concat_ws(' ', region, product_id, price) FROM price
-            ORDER BY 1",
-        )
-        .await;
-        Ok((time, state))
+        Ok((self.source.clock().await, self.source.state().await))
     }
 
     /// As if the process had been killed.
@@ -333,43 +254,10 @@ impl Shop {
         self.databases.apply(&self.warehouse, Ends::Well).await
     }
 
-    async fn as_of(&mut self, time: &str) -> String {
-        let sql = format!(
-            "SELECT concat_ws(' ', order_id, status) FROM silver.dim_orders_as_of('{time}')
-            UNION ALL
-            SELECT concat_ws(' ', region, product_id, price) FROM silver.dim_price_as_of('{time}')
-            ORDER BY 1"
-        );
-        text(&mut self.databases.target, &sql).await
-    }
-
-    async fn end(mut self) {
-        self.source
-            .execute(
-                "SELECT pg_drop_replication_slot(slot_name)
-                FROM pg_replication_slots
-                WHERE database = current_database()",
-            )
-            .await
-            .unwrap();
-        self.source.close().await.unwrap();
+    async fn end(self) {
+        self.source.end().await;
         self.databases.end().await;
-        let url = Server::shared_scratch().unwrap().url("postgres");
-        let mut admin = connection::connect(Database::Warehouse, &url).await.unwrap();
-        admin.execute(AssertSqlSafe(format!("DROP DATABASE {}", self.names[0]))).await.unwrap();
     }
-}
-
-fn modelled(spec: &str) -> model::Warehouse {
-    let files = Files::alone("orders", SourceText::new("spec/orders/spec.toml", spec));
-    model::load(&files).unwrap_or_else(|findings| panic!("{}", findings.human(Colour::Plain)))
-}
-
-/// The rows of a query of one column, a line each.
-async fn text(connection: &mut PgConnection, sql: &str) -> String {
-    let rows = connection.fetch_all(AssertSqlSafe(sql.to_owned())).await.unwrap();
-    let lines: Vec<String> = rows.iter().map(|row| row.get::<String, _>(0)).collect();
-    lines.join("\n")
 }
 
 #[test]
@@ -386,7 +274,7 @@ fn what_the_spec_watches_is_measured() {
         shop.warehouse.alerts = watched.to_vec();
         let known = Known { lag: Some(6.0), backlog: None };
         for id in 0..4 {
-            shop.write(&Step::Order { id, status: 0 }).await;
+            shop.source.write(&Written::Order { id, status: 0 }).await;
         }
         shop.run().await.unwrap();
         let said = |all: Vec<Measured>| {
@@ -416,18 +304,18 @@ fn rows_that_are_gone_are_kept_or_ignored_as_declared() {
     block_on(async {
         let mut shop = Shop::new(COPIED).await;
         for id in 0..3 {
-            shop.write(&Step::Order { id, status: 0 }).await;
+            shop.source.write(&Written::Order { id, status: 0 }).await;
         }
         for (gone, notes) in [(Gone::Kept, 1), (Gone::Ignored, 0)] {
             for landing in &mut shop.warehouse.landings {
                 landing.fed = Fed::Snapshots(Snapshots { every: None, gone });
             }
             shop.run().await.unwrap();
-            shop.write(&Step::Gone { id: 0 }).await;
-            shop.write(&Step::Order { id: 1, status: 1 }).await;
+            shop.source.write(&Written::Gone { id: 0 }).await;
+            shop.source.write(&Written::Order { id: 1, status: 1 }).await;
             let mut breaks = Breaks::default();
             let captured =
-                capture::capture(&shop.warehouse, &shop.source_url, &mut shop.databases.target, &mut breaks)
+                capture::capture(&shop.warehouse, &shop.source.url, &mut shop.databases.target, &mut breaks)
                     .await;
             assert_eq!(captured.unwrap().rows(), 1, "{gone:?}");
             assert_eq!(breaks.notes.len(), notes, "{:?}", breaks.notes);
@@ -450,11 +338,12 @@ fn rows_that_are_gone_are_kept_or_ignored_as_declared() {
 fn a_view_is_copied_as_long_as_its_key_finds_one_row() {
     block_on(async {
         let mut shop = Shop::new(COPIED).await;
-        shop.source.execute("CREATE VIEW ordered AS SELECT * FROM orders").await.unwrap();
+        shop.source.session.execute("CREATE VIEW ordered AS SELECT * FROM orders").await.unwrap();
         shop.warehouse.landings[0].source = Name::new("public", "ordered");
-        shop.write(&Step::Order { id: 1, status: 0 }).await;
+        shop.source.write(&Written::Order { id: 1, status: 0 }).await;
         assert_eq!(shop.run().await.unwrap().rows(), 1);
         shop.source
+            .session
             .execute("CREATE OR REPLACE VIEW ordered AS SELECT * FROM orders UNION ALL SELECT * FROM orders")
             .await
             .unwrap();
@@ -470,16 +359,16 @@ fn a_rehearsal_tells_what_copies_would_bring() {
         for feeds in [Feeds { prices: true, ..LOGGED }, COPIED] {
             let mut shop = Shop::new(feeds).await;
             for id in 0..3 {
-                shop.write(&Step::Order { id, status: 0 }).await;
-                shop.write(&Step::Price { region: "north", product: id, price: "1" }).await;
+                shop.source.write(&Written::Order { id, status: 0 }).await;
+                shop.source.write(&Written::Price { region: "north", product: id, price: "1" }).await;
             }
             shop.run().await.unwrap();
-            shop.write(&Step::Gone { id: 0 }).await;
-            shop.write(&Step::Price { region: "north", product: 1, price: "2" }).await;
-            shop.write(&Step::Price { region: "south", product: 1, price: "2" }).await;
+            shop.source.write(&Written::Gone { id: 0 }).await;
+            shop.source.write(&Written::Price { region: "north", product: 1, price: "2" }).await;
+            shop.source.write(&Written::Price { region: "south", product: 1, price: "2" }).await;
             let landed = "SELECT count(*)::text FROM (SELECT FROM bronze.br_orders UNION ALL SELECT FROM bronze.br_price) AS one";
             let before = text(&mut shop.databases.target, landed).await;
-            let (source, mut quiet) = (shop.source_url.clone(), Breaks::default());
+            let (source, mut quiet) = (shop.source.url.clone(), Breaks::default());
             let rehearsed =
                 resnapshot::rehearse(&shop.warehouse, &source, &mut shop.databases.target, &mut quiet).await;
             assert_eq!(text(&mut shop.databases.target, landed).await, before, "nothing stays of it");
@@ -505,13 +394,13 @@ fn a_rehearsal_tells_what_copies_would_bring() {
 fn a_source_without_a_log_is_copied() {
     block_on(async {
         let mut shop = Shop::new(COPIED).await;
-        shop.write(&Step::Order { id: 1, status: 0 }).await;
-        shop.write(&Step::Order { id: 2, status: 0 }).await;
+        shop.source.write(&Written::Order { id: 1, status: 0 }).await;
+        shop.source.write(&Written::Order { id: 2, status: 0 }).await;
         assert_eq!(shop.run().await.unwrap().rows(), 2);
         assert_eq!(shop.run().await.unwrap().rows(), 0);
-        shop.write(&Step::Order { id: 2, status: 1 }).await;
-        shop.write(&Step::Gone { id: 1 }).await;
-        shop.write(&Step::Order { id: 3, status: 1 }).await;
+        shop.source.write(&Written::Order { id: 2, status: 1 }).await;
+        shop.source.write(&Written::Gone { id: 1 }).await;
+        shop.source.write(&Written::Order { id: 3, status: 1 }).await;
         assert_eq!(shop.run().await.unwrap().rows(), 3);
         let landed = text(
             &mut shop.databases.target,

@@ -8,7 +8,12 @@ use medallion_runtime::error::Result;
 use medallion_runtime::files::{Pattern, Storage};
 
 use crate::bucket::{Bucket, Key};
-use crate::{Breaks, Ends, Shop, Specs, block_on, tell_what_polls_have_seen, verified};
+use crate::fed::breaks::Breaks;
+use crate::fed::databases::Ends;
+use crate::fed::law::block_on;
+use crate::fed::warehouse::verified;
+use crate::shop::{Shop, Specs};
+use crate::tell_what_polls_have_seen;
 
 #[test]
 fn objects_of_changes_tell_what_polls_have_seen() {
@@ -38,8 +43,8 @@ fn a_batch_that_could_not_be_put_is_put_later_and_once() {
         shop.bucket = Some(bucket);
         let insert = "INSERT INTO orders (customer_id, product_id, quantity, unit_price, total_amount, last_updated) \
             VALUES (102, 202, 1, 49.50, 49.50, '2026-02-01 09:15+00')";
-        sqlx::Executor::execute(&mut shop.source, insert).await.unwrap();
-        let (polled, url, state) = (&shop.polled, &shop.source_url, shop.state());
+        sqlx::Executor::execute(&mut shop.source.session, insert).await.unwrap();
+        let (polled, url, state) = (&shop.polled, &shop.source.url, shop.state());
         let begin = |place: String, key| async move {
             let bucket = bucket.storage(&place, key).unwrap();
             Extractor::begin(polled, url, To::Bucket { bucket, state }).await

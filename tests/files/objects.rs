@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use medallion_runtime::files::{Pattern, Storage};
+use medallion_runtime::files::{Pattern, Portion, Storage};
 
 use crate::bucket::{Bucket, Key};
-use crate::{Lake, Portion, SPEC, block_on, expect, in_any_order};
+use crate::fed::law::block_on;
+use crate::in_any_order;
+use crate::lake::{Lake, SPEC, expect};
 
 #[test]
 fn objects_in_any_order_give_the_history_of_their_rows() {

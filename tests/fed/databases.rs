@@ -34,7 +34,7 @@ pub fn ends() -> impl Strategy<Value = Ends> {
 
 /// Where silver stands, and where changes land if that is another database.
 pub struct Databases {
-    name: String,
+    pub name: String,
     pub target: PgConnection,
     bronze: Option<PgConnection>,
 }
@@ -119,11 +119,15 @@ impl Databases {
             bronze.close().await.unwrap();
             names.push(bronze_of(&names[0]));
         }
-        let mut admin = session("postgres").await;
         for name in names {
-            admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
+            drop_database(&name).await;
         }
     }
+}
+
+pub async fn drop_database(name: &str) {
+    let mut admin = session("postgres").await;
+    admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
 }
 
 async fn made(name: &str, up: &str) -> PgConnection {
