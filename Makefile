@@ -10,19 +10,15 @@ demo: setup
 ## Every test, on real servers that the tests start themselves
 test: setup
 	@scripts/wal2json
-	cargo test --workspace --no-fail-fast
+	scripts/tests
 
 # What is told in the same words whatever the server, and has been asked once.
 SAME := demo:: differed:: large:: lineage:: neighbours:: notebook:: prompt:: refusals:: selected:: unit_tested::
 
 ## The tests that a server's version can change, on PostgreSQL 18
 test-18: setup
-	bin=$$(scripts/postgres-18) && export MEDALLION_POSTGRES_BIN=$$bin && \
-		failed=0; \
-		cargo test --no-fail-fast -p medallion-server -p medallion-runtime -p warehouse -- \
-			$(addprefix --skip ,$(SAME)) || failed=1; \
-		cargo test --no-fail-fast -p medallion --test evolution || failed=1; \
-		exit $$failed
+	bin=$$(scripts/postgres-18) && MEDALLION_POSTGRES_BIN=$$bin \
+		scripts/tests server/ runtime/ generated/ evolution -- $(addprefix --skip ,$(SAME))
 
 ## The loader between two servers, of which anything dies: KILLS times, in an order that SEED decides
 chaos: setup
