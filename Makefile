@@ -40,13 +40,14 @@ bench: setup
 	cargo build --release -p medallion -p warehouse
 	cargo run --release -p medallion-bench -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(TO),--to $(TO))
 
-## What must hold before a commit: format, lints, licences, generated files up to date
+## What must hold before a commit: format, lints, licences, generated files up to date; TOOL= for one that is built
+TOOL ?= cargo run --quiet --
 check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	scripts/deny || [ $$? = 2 ]
-	cargo run --quiet -- check
-	cargo run --quiet -- generate --check
+	$(TOOL) check
+	$(TOOL) generate --check
 
 ## Writes entities, SQL and migrations from the specs; until 0.1 one migration makes all of the default warehouse
 generate:
