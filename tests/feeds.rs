@@ -114,6 +114,8 @@ enum Step {
     Written(Written),
     /// All prices go.
     NoPrices,
+    /// Somebody lands by hand what an order, or a price, was right before all that is known of it.
+    Late { key: String, changed: &'static str },
     /// From here on something else feeds the landing tables.
     Switch(Feeds),
     /// A run comes to its end, or what a watch does goes on.
@@ -129,11 +131,23 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => written(20).prop_map(Step::Written),
         1 => Just(Step::NoPrices),
+        1 => late(),
         3 => (source, any::<bool>(), any::<bool>())
             .prop_map(|(source, orders, prices)| Step::Switch(Feeds { source, orders, prices })),
         5 => any::<bool>().prop_map(|begins| Step::Run { begins }),
         1 => (0..8_usize).prop_map(|after| Step::Broken { after }),
         2 => ends().prop_map(Step::Apply),
+    ]
+}
+
+fn late() -> impl Strategy<Value = Step> {
+    let orders = vec![r#"{"status": "placed"}"#, r#"{"status": "sent"}"#];
+    let prices = vec![r#"{"price": 1}"#, r#"{"price": 1.0}"#];
+    prop_oneof![
+        (0..20, prop::sample::select(orders))
+            .prop_map(|(id, changed)| Step::Late { key: format!("{{\"order_id\": {id}}}"), changed }),
+        (0..3, prop::sample::select(prices))
+            .prop_map(|(id, changed)| Step::Late { key: format!("{{\"product_id\": {id}}}"), changed }),
     ]
 }
 
@@ -170,6 +184,7 @@ async fn lives(bronze: &'static str, steps: &[Step]) -> Result<(), String> {
             }
             Step::Broken { after } => shop.broken(*after).await,
             Step::Apply(ends) => shop.databases.apply(&shop.warehouse, *ends).await?,
+            Step::Late { key, changed } => shop.land_late(key, changed).await,
             Step::Switch(feeds) => shop.warehouse = shop.fed(*feeds),
             Step::Written(written) => shop.source.write(written).await,
             Step::NoPrices => {
@@ -218,6 +233,22 @@ impl Shop {
     fn fed(&self, feeds: Feeds) -> Warehouse {
         let files = spec("orders", &(feeds.spec() + self.bronze));
         descriptor::warehouse(&model(&files), &self.lock, &self.databases.name)
+    }
+
+    async fn land_late(&mut self, key: &str, changed: &str) {
+        for landing in &self.warehouse.landings {
+            let sql = format!(
+                "INSERT INTO {table} (lsn, op, full_row, commit_ts, seq)
+                SELECT (SELECT max(lsn) + 1 FROM {table}), 'U', full_row || $2::jsonb, commit_ts - interval '1 microsecond', 1
+                FROM {table}
+                WHERE full_row @> $1::jsonb
+                ORDER BY commit_ts
+                LIMIT 1",
+                table = landing.table
+            );
+            let lands = self.databases.lands();
+            sqlx::query(AssertSqlSafe(sql)).bind(key).bind(changed).execute(lands).await.unwrap();
+        }
     }
 
     async fn run(&mut self) -> Result<Captured> {

@@ -109,19 +109,26 @@ fn statement(landing: &Landing, gone: Gone) -> String {
     let lands = if gone == Gone::Closed { "true" } else { "op <> 'D'" };
     format!(
         "WITH last_truncate AS (
-            SELECT coalesce(max(ARRAY[lsn, seq]), ARRAY[0, 0]::bigint[]) AS place
+            SELECT commit_ts, lsn, seq
             FROM {table}
             WHERE op = 'T'
+            ORDER BY commit_ts DESC, lsn DESC, seq DESC
+            LIMIT 1
         ),
         landed AS (
-            SELECT {values}, op, full_row, lsn, seq
-            FROM {table}, last_truncate
-            WHERE op <> 'T' AND ARRAY[lsn, seq] > place
+            SELECT {values}, landed.op, landed.full_row, landed.commit_ts, landed.lsn, landed.seq
+            FROM {table} AS landed
+            LEFT JOIN last_truncate AS emptied ON true
+            WHERE landed.op <> 'T'
+            AND coalesce(
+                (landed.commit_ts, landed.lsn, landed.seq) > (emptied.commit_ts, emptied.lsn, emptied.seq),
+                true
+            )
         ),
         latest AS (
             SELECT DISTINCT ON ({keys}) *
             FROM landed
-            ORDER BY {keys}, lsn DESC, seq DESC
+            ORDER BY {keys}, commit_ts DESC, lsn DESC, seq DESC
         ),
         live AS (
             SELECT *

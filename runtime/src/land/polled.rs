@@ -70,7 +70,7 @@ pub async fn finish(
         -- What jsonb takes for the same may be written otherwise: 1.0 and 1.00.
         OR before.full_row::text COLLATE \"C\" <> staged.full_row::text COLLATE \"C\"
         RETURNING lsn, {time} AS time",
-        before = stage.of_version_before(&["op", "full_row", "commit_ts"], "staged"),
+        before = stage.version_last(&["op", "full_row", "commit_ts"], "staged"),
         time = SystemTime::of_sql("commit_ts"),
     );
     let landed = counted(target, &sql, |query| query.bind(stage.place), || stage.failed()).await?;
@@ -138,7 +138,7 @@ pub async fn delete_missing(
         "WITH latest AS (
             SELECT DISTINCT ON ({names}) *
             FROM (SELECT {values}, op, full_row, commit_ts, lsn, seq FROM {table} WHERE op <> 'T') AS landed
-            ORDER BY {names}, lsn DESC, seq DESC
+            ORDER BY {names}, commit_ts DESC, lsn DESC, seq DESC
         ),
         gone AS (
             SELECT full_row, commit_ts
@@ -175,17 +175,17 @@ pub async fn delete_truncated(
     let keys = keys.join(", ");
     let sql = format!(
         "WITH truncated AS (
-            SELECT lsn, seq
+            SELECT commit_ts, lsn, seq
             FROM {table}
             WHERE op = 'T'
-            ORDER BY lsn DESC, seq DESC
+            ORDER BY commit_ts DESC, lsn DESC, seq DESC
             LIMIT 1
         ),
         latest AS (
             SELECT DISTINCT ON ({keys}) op, full_row, commit_ts, lsn, seq
             FROM {table}
             WHERE op <> 'T' AND EXISTS (SELECT FROM truncated)
-            ORDER BY {keys}, lsn DESC, seq DESC
+            ORDER BY {keys}, commit_ts DESC, lsn DESC, seq DESC
         )
         INSERT INTO {table} (lsn, op, full_row, commit_ts, seq)
         SELECT
@@ -195,7 +195,8 @@ pub async fn delete_truncated(
             {at},
             1
         FROM latest
-        JOIN truncated ON (latest.lsn, latest.seq) < (truncated.lsn, truncated.seq)
+        JOIN truncated
+            ON (latest.commit_ts, latest.lsn, latest.seq) < (truncated.commit_ts, truncated.lsn, truncated.seq)
         WHERE latest.op <> 'D'
         RETURNING lsn, {time} AS time",
         at = SystemTime::to_sql("$2::bigint"),

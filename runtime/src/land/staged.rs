@@ -281,7 +281,12 @@ impl Stage<'_> {
                         ELSE 'the version before is in quarantine'
                     END AS problem
                 FROM (
-                    SELECT staged.lsn, staged.seq, staged.op, coalesce(before.key, staged.key) AS key
+                    SELECT
+                        staged.lsn,
+                        staged.seq,
+                        staged.commit_ts,
+                        staged.op,
+                        coalesce(before.key, staged.key) AS key
                     FROM pg_temp.medallion_staged AS staged
                     LEFT JOIN pg_temp.medallion_staged AS before
                         ON staged.moved
@@ -291,18 +296,23 @@ impl Stage<'_> {
                     WHERE staged.landing = $1 AND staged.missing <> '{{}}' AND staged.problem IS NULL
                 ) AS partial
                 CROSS JOIN LATERAL (
-                    SELECT quarantine.lsn, quarantine.seq, quarantine.problem
+                    SELECT quarantine.lsn, quarantine.seq, quarantine.commit_ts, quarantine.problem
                     FROM medallion.quarantine AS quarantine
                     WHERE quarantine.landing = $2
                     AND quarantine.key = partial.key
-                    AND (quarantine.lsn, quarantine.seq) < (partial.lsn, partial.seq)
-                    ORDER BY quarantine.lsn DESC, quarantine.seq DESC
+                    AND (quarantine.commit_ts, quarantine.lsn, quarantine.seq)
+                        < (partial.commit_ts, partial.lsn, partial.seq)
+                    ORDER BY quarantine.commit_ts DESC, quarantine.lsn DESC, quarantine.seq DESC
                     LIMIT 1
                 ) AS quarantined
                 LEFT JOIN LATERAL ({}) AS landed ON true
                 WHERE CASE partial.op
                     WHEN 'D' THEN coalesce(landed.op = 'D', true)
-                    ELSE coalesce((landed.lsn, landed.seq) < (quarantined.lsn, quarantined.seq), true)
+                    ELSE coalesce(
+                        (landed.commit_ts, landed.lsn, landed.seq)
+                            < (quarantined.commit_ts, quarantined.lsn, quarantined.seq),
+                        true
+                    )
                 END
             ) AS followed
             WHERE staged.landing = $1 AND staged.lsn = followed.lsn AND staged.seq = followed.seq",
@@ -330,12 +340,14 @@ impl Stage<'_> {
                     row_number() OVER (ORDER BY staged.lsn, staged.seq) AS number,
                     staged.lsn,
                     staged.seq,
+                    staged.commit_ts,
                     staged.op,
                     staged.moved,
                     staged.key,
                     staged.missing,
                     before.lsn AS before_lsn,
-                    before.seq AS before_seq
+                    before.seq AS before_seq,
+                    before.commit_ts AS before_time
                 FROM pg_temp.medallion_staged AS staged
                 LEFT JOIN LATERAL ({}) AS before ON NOT staged.moved AND before.op <> 'D'
                 WHERE staged.landing = $1 AND staged.missing <> '{{}}' AND staged.problem IS NULL
@@ -346,7 +358,8 @@ impl Stage<'_> {
                     moved
                         OR lag(number) OVER own IS NULL
                         OR coalesce(
-                            (before_lsn, before_seq) > (lag(lsn) OVER own, lag(seq) OVER own),
+                            (before_time, before_lsn, before_seq)
+                                > (lag(commit_ts) OVER own, lag(lsn) OVER own, lag(seq) OVER own),
                             false
                         ) AS is_first
                 FROM partial
@@ -458,13 +471,21 @@ impl Stage<'_> {
         self.run(target, &sql).await
     }
 
-    /// The last change of a row's key that landed before it; by its index, one row for one.
-    pub fn version_before(&self, row: &str) -> String {
-        self.of_version_before(&["lsn", "seq", "op"], row)
+    /// The change of a row's key that comes right before it, in the order in which silver takes them: by system time,
+    /// for what lands late stands above what it comes before. By its index, one row for one.
+    fn version_before(&self, row: &str) -> String {
+        let bound = format!(
+            "AND (landed.commit_ts, landed.lsn, landed.seq) < ({row}.commit_ts, {row}.lsn, {row}.seq)\n            "
+        );
+        self.of_last_version(&["lsn", "seq", "commit_ts", "op"], row, &bound)
     }
 
-    /// Some of its columns.
-    pub fn of_version_before(&self, told: &[&str], row: &str) -> String {
+    /// Some columns of the change of a row's key that comes last of all that have landed.
+    pub fn version_last(&self, told: &[&str], row: &str) -> String {
+        self.of_last_version(told, row, "")
+    }
+
+    fn of_last_version(&self, told: &[&str], row: &str, bound: &str) -> String {
         let told: Vec<String> = told.iter().map(|column| format!("landed.{column}")).collect();
         let columns = self.landing.key.iter().map(|column| quote::literal(column));
         let equal: Vec<String> =
@@ -474,8 +495,7 @@ impl Stage<'_> {
             FROM {} AS landed
             WHERE {} = {}
             AND {}
-            AND (landed.lsn, landed.seq) < ({row}.lsn, {row}.seq)
-            ORDER BY landed.lsn DESC, landed.seq DESC
+            {bound}ORDER BY landed.commit_ts DESC, landed.lsn DESC, landed.seq DESC
             LIMIT 1",
             told.join(", "),
             quote::name(&self.landing.table),

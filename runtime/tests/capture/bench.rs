@@ -36,6 +36,9 @@ const KEPT: [&str; 6] = [
     include_str!("../../../templates/generated/sql/warehouse/00_medallion/index_versions.sql"),
 ];
 
+/// When rows were so that land late: before all else.
+const LATE: &str = "2000-01-01 00:00:00+00";
+
 /// Keeps every change of the tables it is put on, in the order of each transaction.
 const AUDIT: &str = "
     CREATE TABLE audit (
@@ -271,11 +274,14 @@ impl Bench {
                     "SELECT coalesce(array_agg(full_row::text ORDER BY full_row::text COLLATE \"C\"), '{{}}')
                     FROM (
                         SELECT DISTINCT ON ({keys}) op, full_row
-                        FROM bronze.\"{table}\"
-                        WHERE op <> 'T' AND ARRAY[lsn, seq] > (
-                            SELECT coalesce(max(ARRAY[lsn, seq]), '{{0,0}}') FROM bronze.\"{table}\" WHERE op = 'T'
+                        FROM bronze.\"{table}\" AS landed
+                        WHERE op <> 'T' AND NOT EXISTS (
+                            SELECT
+                            FROM bronze.\"{table}\" AS emptied
+                            WHERE emptied.op = 'T'
+                            AND (emptied.commit_ts, emptied.lsn, emptied.seq) > (landed.commit_ts, landed.lsn, landed.seq)
                         )
-                        ORDER BY {keys}, lsn DESC, seq DESC
+                        ORDER BY {keys}, commit_ts DESC, lsn DESC, seq DESC
                     ) AS latest
                     WHERE op <> 'D'"
                 ),
@@ -361,6 +367,19 @@ impl Bench {
         assert_eq!(wrong, 0, "system times rise");
     }
 
+    /// Somebody lands what a row was before all that is known of it, above all that has landed.
+    pub async fn land_late(&mut self, table: &str, id: i64, changed: &str) {
+        self.on_target(&format!(
+            "INSERT INTO bronze.\"{table}\" (lsn, op, full_row, commit_ts, seq)
+            SELECT (SELECT max(lsn) + 1 FROM bronze.\"{table}\"), 'U', full_row || '{changed}', '{LATE}', 1
+            FROM bronze.\"{table}\"
+            WHERE full_row ->> 'id' = '{id}'
+            ORDER BY commit_ts
+            LIMIT 1"
+        ))
+        .await;
+    }
+
     /// All landed rows, with their table's name.
     pub fn all_landed(&self) -> String {
         let tables: Vec<String> = self
@@ -370,7 +389,8 @@ impl Bench {
             .map(|landing| {
                 let table = &landing.source.table;
                 format!(
-                    "SELECT '{table}' AS relation, lsn, seq, op, full_row, commit_ts FROM bronze.\"{table}\""
+                    "SELECT '{table}' AS relation, lsn, seq, op, full_row, commit_ts FROM bronze.\"{table}\"
+                    WHERE commit_ts <> '{LATE}'"
                 )
             })
             .collect();

@@ -70,7 +70,7 @@ async fn values_left_alone_are_filled_under_every_identity() {
     }
 }
 
-/// Any changes of a few keys, in any batches, stopped anywhere.
+/// Any changes of a few keys, in any batches, stopped anywhere, while somebody lands by hand what rows were before.
 #[tokio::test]
 async fn any_changes_in_any_batches_land_whole() {
     let mut bench = bench("any_batches", "").await;
@@ -100,6 +100,9 @@ async fn any_changes_in_any_batches_land_whole() {
             });
         }
         bench.on_source(&sql).await;
+        if roll(2) == 0 {
+            bench.land_late("item", roll(5) as i64, "{\"note\": \"late\", \"extra\": \"late\"}").await;
+        }
         match roll(5) {
             0 => bench.capture_until(Point::BatchCopied).await,
             1 => bench.capture_until(Point::BatchLanded).await,
