@@ -22,7 +22,7 @@ use medallion_runtime::descriptor::{Alert, Fed, Gone, Name, Snapshots, Warehouse
 use medallion_runtime::error::Result;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _};
 
 const SOURCE: &str = include_str!("feeds/source.sql");
 

@@ -18,6 +18,8 @@ mod objects;
 mod parquet;
 #[path = "files/told.rs"]
 mod told;
+#[path = "files/untimed.rs"]
+mod untimed;
 
 use bucket::Bucket;
 use drawn::{KINDS, Line, content, line, path, wanted};

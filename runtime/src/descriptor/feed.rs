@@ -38,6 +38,11 @@ impl FeedFormat {
 }
 
 impl Feed {
+    /// Whether the first line of each file says what its fields are called.
+    pub fn begins_with_names(&self) -> bool {
+        matches!(&self.format, FeedFormat::Csv(csv) if csv.columns.is_empty())
+    }
+
     /// The field that tells since when a row is as it is; none where the file's own time does.
     pub fn time_field(&self) -> Option<&str> {
         match self.format {

@@ -37,7 +37,7 @@ use crate::error::{During as _, Result};
 use crate::land;
 use piece::{Checks, Piece, Stage};
 use read::{From, Records, Whole};
-use registry::{Known, Moved, State};
+use registry::{Known, Moved, State, signed};
 
 /// A file is left alone until nobody has written to it for so long.
 pub const SETTLES_IN: Duration = Duration::from_secs(1);
@@ -94,6 +94,9 @@ struct Open<'w> {
     content: Content,
     /// Which batch it says it is, where it does: then it lands as a whole.
     batch_id: Option<String>,
+    /// Whether another version of it has landed, and its rows go by their order: then it lands as a whole too, for
+    /// between two pieces its keys would be what they were some rows before.
+    is_reread: bool,
     records: Box<dyn Records>,
     at: From,
     to: u64,
@@ -265,7 +268,20 @@ impl<'w> Feeder<'w> {
         let batch_id = read::batch_id(feed, &mut fetched.file)?;
         let records = read::records(feed, &listed.fields, fetched.file, at, to)?;
         let content = Content::Whole(fetched.content);
-        Ok(Some(Open { landing, checks, listed, version, begun, content, batch_id, records, at, to }))
+        let is_reread = version > 1 && checks.go_by_order();
+        Ok(Some(Open {
+            landing,
+            checks,
+            listed,
+            version,
+            begun,
+            content,
+            batch_id,
+            is_reread,
+            records,
+            at,
+            to,
+        }))
     }
 
     fn wait(&mut self, landing: &Landing, listed: Listed, what: &str, captured: &mut Captured) {
@@ -287,17 +303,20 @@ impl<'w> Feeder<'w> {
         let mut target = target.begin().await.during(unlanded)?;
         land::late::begin(&mut target).await?;
         let lsn = capture::beside::take(self.warehouse, &mut target).await?;
+        let mut passed = 0;
         if !open.begun {
             let content = open.content.checksum();
             registry::begin(&mut target, landing, &open.listed, open.version, &content).await?;
+            passed =
+                open.at.lines.saturating_sub(u64::from(landing.feed().is_some_and(Feed::begins_with_names)));
         }
-        let portion = match &open.batch_id {
-            Some(batch_id) => {
-                let path = &open.listed.path;
-                change_log::name_batch(&mut target, landing, path, open.version, batch_id).await?;
-                Portion { rows: u64::MAX, bytes: u64::MAX }
-            }
-            None => self.portion,
+        if let Some(batch_id) = &open.batch_id {
+            let path = &open.listed.path;
+            change_log::name_batch(&mut target, landing, path, open.version, batch_id).await?;
+        }
+        let portion = match open.batch_id.is_some() || open.is_reread {
+            true => Portion { rows: u64::MAX, bytes: u64::MAX },
+            false => self.portion,
         };
         let (mut read, mut bytes, mut ended) = (0, 0, false);
         let mut stage = Stage::begin(&mut target).await?;
@@ -314,7 +333,8 @@ impl<'w> Feeder<'w> {
         stage.finish().await?;
         let path = open.listed.path.as_str();
         let time = SystemTime::of(open.listed.modified).0;
-        let piece = Piece { landing, checks: &open.checks, path, time, lsn };
+        let is_reread = open.is_reread;
+        let piece = Piece { landing, checks: &open.checks, path, time, lsn, is_reread };
         let landed = match read {
             0 => piece::Landed::default(),
             _ => piece.land(&mut target).await?,
@@ -327,7 +347,7 @@ impl<'w> Feeder<'w> {
             position: open.at.position,
             lines: open.at.lines,
             rows: landed.rows,
-            known: landed.known,
+            known: landed.known + passed,
             quarantined: landed.quarantined,
             lsn,
         };
@@ -354,7 +374,8 @@ impl<'w> Feeder<'w> {
 }
 
 /// What is to be landed of a file that grows: what it has behind where it ended. A file that does not begin as it did
-/// is another one: logs are moved away and begun anew.
+/// is another one: logs are moved away and begun anew. One that begins as another had landed was moved away with
+/// lines that nobody had read.
 #[expect(clippy::too_many_arguments, reason = "all that is known of a file")]
 async fn grown<'w>(
     landing: &'w Landing,
@@ -382,20 +403,29 @@ async fn grown<'w>(
             From { position: known.position, lines: known.lines }
         }
         None => {
+            let mut from = From::default();
             content.begin_again(&listed);
+            for end in registry::ends(target, landing, &listed.path, to).await? {
+                content.move_to(end.position)?;
+                if content.checksum() == end.content {
+                    from = From { position: end.position, lines: end.lines };
+                }
+            }
             content.move_to(to)?;
-            let whole = content.checksum();
-            if let Some(from) = registry::twin(target, landing, &listed.path, &whole).await? {
-                registry::begin_copy(target, landing, &listed, version, &whole, from).await?;
+            if from.position == to && to > 0 {
+                let lines = (signed(from.position), signed(from.lines));
+                registry::begin_copy(target, landing, &listed, version, &content.checksum(), lines).await?;
                 return Ok(None);
             }
             content.begin_again(&listed);
-            From::default()
+            content.move_to(from.position)?;
+            from
         }
     };
     let records = read::records(feed, &listed.fields, fetched.file, at, to)?;
     let begun = goes_on.is_some();
-    Ok(Some(Open { landing, checks, listed, version, begun, content, batch_id: None, records, at, to }))
+    let (batch_id, is_reread) = (None, false);
+    Ok(Some(Open { landing, checks, listed, version, begun, content, batch_id, is_reread, records, at, to }))
 }
 
 /// Bytes as they are shown.

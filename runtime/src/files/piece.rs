@@ -91,6 +91,11 @@ impl Checks {
         problem.push_str("\nEND");
         Ok(Self { reads, problem, time, is_timed: time_field.is_some(), is_log })
     }
+
+    /// Whether a row is what its key is after the row before it, for rows say no time.
+    pub fn go_by_order(&self) -> bool {
+        !self.is_timed && !self.is_log
+    }
 }
 
 /// A field as a time: text as PostgreSQL reads it, a number as seconds since 1970, or as milliseconds where it would be
@@ -230,6 +235,8 @@ pub struct Piece<'a> {
     pub time: i64,
     /// The position in bronze that its rows take.
     pub lsn: i64,
+    /// Whether it is all of a file that has landed as it was before, and whose rows say no time.
+    pub is_reread: bool,
 }
 
 impl Piece<'_> {
@@ -303,7 +310,8 @@ impl Piece<'_> {
     }
 
     /// Lands each row that says something else than what landed of its key: at the same time, where rows tell their
-    /// time, for what comes in between may still come; else last.
+    /// time, for what comes in between may still come; else last. Of a file that is read once more, a key's rows up
+    /// to the one that landed last have landed; where that one is gone, the last of them is what the key is now.
     async fn land_new(&self, target: &mut PgConnection) -> Result<(u64, u64)> {
         let table = quote::name(&self.landing.table);
         let key = |row: &str| -> Vec<String> {
@@ -334,6 +342,23 @@ impl Piece<'_> {
             ),
         };
         let text = |row: &str| format!("{row}::text COLLATE \"C\"");
+        let (row_before, row, landed) = (text("read.row_before"), text("read.row"), text("before.full_row"));
+        let last_known = format!("max(read.line) FILTER (WHERE {landed} = {row}) OVER of_key");
+        let is_known = match self.is_reread {
+            false => format!(
+                "CASE
+                        WHEN read.row_before IS NOT NULL THEN {row_before} = {row}
+                        ELSE coalesce(before.op <> 'D' {is_same_time} AND {landed} = {row}, false)
+                    END"
+            ),
+            true => format!(
+                "CASE
+                        WHEN coalesce(before.op = 'D', true) THEN coalesce({row_before} = {row}, false)
+                        WHEN {last_known} IS NULL THEN read.line < max(read.line) OVER of_key
+                        ELSE read.line <= {last_known} OR {row_before} = {row}
+                    END"
+            ),
+        };
         let sql = format!(
             "WITH read AS (
                 SELECT
@@ -351,10 +376,7 @@ impl Piece<'_> {
                     read.row,
                     {time} AS commit_ts,
                     read.follows OR coalesce(before.op <> 'D', false) AS is_there,
-                    CASE
-                        WHEN read.row_before IS NOT NULL THEN {row_before} = {row}
-                        ELSE coalesce(before.op <> 'D' {is_same_time} AND {landed} = {row}, false)
-                    END AS is_known
+                    {is_known} AS is_known
                 FROM read
                 LEFT JOIN LATERAL (
                     SELECT landed.op, landed.full_row, landed.commit_ts
@@ -364,6 +386,7 @@ impl Piece<'_> {
                     ORDER BY landed.commit_ts DESC, landed.lsn DESC, landed.seq DESC
                     LIMIT 1
                 ) AS before ON true
+                WINDOW of_key AS (PARTITION BY {key})
             ),
             landed AS (
                 INSERT INTO {table} (lsn, op, full_row, commit_ts, seq)
@@ -375,9 +398,6 @@ impl Piece<'_> {
             )
             SELECT (SELECT count(*) FROM landed), (SELECT count(*) FROM compared WHERE is_known)",
             key = key("read.row").join(", "),
-            row_before = text("read.row_before"),
-            row = text("read.row"),
-            landed = text("before.full_row"),
             hash_landed = hash("landed.full_row"),
             hash_read = hash("read.row"),
             equal = equal.join("\n"),

@@ -138,6 +138,39 @@ pub async fn twin(
     .during(unread)
 }
 
+/// How far a version of a file that grows has landed.
+pub struct End {
+    /// How many bytes.
+    pub position: u64,
+    /// How many lines.
+    pub lines: u64,
+    /// The checksum of these bytes.
+    pub content: Vec<u8>,
+}
+
+/// How far other files of the landing table that grow have landed, up to so many bytes; the shortest first.
+pub async fn ends(target: &mut PgConnection, landing: &Landing, path: &str, most: u64) -> Result<Vec<End>> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT position, lines, content
+        FROM medallion.landed_file
+        WHERE landing = $1 AND path <> $2 AND position BETWEEN 1 AND $3
+        ORDER BY position",
+    )
+    .bind(landing.table.to_string())
+    .bind(path)
+    .bind(signed(most))
+    .fetch_all(target)
+    .await
+    .during(unread)?;
+    let end = |row: &PgRow| {
+        let number =
+            |name: &str| row.try_get::<i64, _>(name).map(|number| u64::try_from(number).unwrap_or(0));
+        let (position, lines) = (number("position")?, number("lines")?);
+        Ok(End { position, lines, content: row.try_get("content")? })
+    };
+    rows.iter().map(end).collect::<Result<_, sqlx::Error>>().during(unread)
+}
+
 /// Writes down a version of a file of which nothing has landed so far.
 pub async fn begin(
     target: &mut PgConnection,
@@ -292,6 +325,6 @@ pub async fn move_on(
     Ok(())
 }
 
-fn signed(number: u64) -> i64 {
+pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
