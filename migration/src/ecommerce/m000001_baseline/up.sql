@@ -874,7 +874,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -3138,5 +3138,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    '925bc42c7802d0a3b17f01d84e2102547f177034cb41cba9a3161b5b6b4f384b'
+    '033a4e34050389e8375402ed10a10bb7787db06ffd81a06258d244408fc9a075'
 );

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1840,5 +1840,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'orders',
-    'e55baa624276ec5d28eeb2df3bb5456b4762127aea9e96c86ad492be4b5144f7'
+    '1ec5ff991a20881c8f88dbb93e04d9bc8d8fb4214025106ac4425a097280521b'
 );

@@ -838,7 +838,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -4603,5 +4603,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '7aac070e90b930894fe10d40d2fa70effa97c4d68d1863c835bda5a0f55a041f'
+    '37a118b8bc595b04c9504e82ccec238a878f2de3071685f2caad4c718476ec50'
 );

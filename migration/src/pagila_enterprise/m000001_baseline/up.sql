@@ -838,7 +838,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -5561,5 +5561,5 @@ TO "pagila_enterprise_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila_enterprise',
-    '6ca28c0e467a2ae706649ae18d24c0573c7ccd2199172130c1e917d07261ab72'
+    '319840c3b9ba3740858c7bf51db59f877d9a9f59f5665484549a5a703e78b209'
 );
