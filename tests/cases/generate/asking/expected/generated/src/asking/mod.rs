@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "fc0315965a1bb6d0e2aaa2302115a77f7817ddcc124f0144e9e1141212e9ffdd";
+pub const OBJECTS_HASH: &str = "1f8b0ec30a3cfca7c841f7f699e182d3f405ff92742b85c20b45fb1d74a0c087";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

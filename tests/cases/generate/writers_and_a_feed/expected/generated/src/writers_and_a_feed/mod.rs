@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "2e12e2351f6ec6f0cc8306ef2d59421133a232caac26eb0c2917749a6c9f649d";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "12b3dc8cc6d9370b689a445b1d3bad27fe1471cb8d437b13fff2aa8feb6252c4";
+pub const OBJECTS_HASH: &str = "21c1c97297b2cc71e86bcd6d495557fe5e3ffa2f458c89dcfd7cf6d2ee80dd37";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2394,5 +2394,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    'fc0315965a1bb6d0e2aaa2302115a77f7817ddcc124f0144e9e1141212e9ffdd'
+    '1f8b0ec30a3cfca7c841f7f699e182d3f405ff92742b85c20b45fb1d74a0c087'
 );

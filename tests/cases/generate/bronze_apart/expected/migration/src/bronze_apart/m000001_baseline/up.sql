@@ -874,7 +874,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1604,5 +1604,5 @@ TO "apart_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'bronze_apart',
-    'c1c8f66f87e9be6697f6bb7de1a3fef5672f00a91afb016c950e346656daf2ef'
+    '15bc293b12b9d7ea2e0774234ce0c3a9835123c7c06f40d78a0aacce387cafb5'
 );

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1578,5 +1578,5 @@ TO "calendar_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'calendar',
-    'd566b27fa6b222e725df91e10cc4a2a9eb44418c66bc8accdf1eedcff85a3879'
+    'feea91a235fd04a2eadb09b2f630ac1013477d0be9d51bfc37edca71385ce4bc'
 );

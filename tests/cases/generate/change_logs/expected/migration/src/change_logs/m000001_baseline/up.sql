@@ -877,7 +877,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1750,5 +1750,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'change_logs',
-    'bbc9bfb90e6bdab8b88450cb325a2773411039666bcf641a0ce424875bd1f238'
+    '18aed9a51734b74712940ad73333459cc65f07194832d381762b13f065dc7372'
 );

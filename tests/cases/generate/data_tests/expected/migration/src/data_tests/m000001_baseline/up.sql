@@ -835,7 +835,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1725,5 +1725,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'data_tests',
-    '08dd995a2406d7c233cfee3883d50d2887d99eae367ab957a2d88d0443811e67'
+    '598b3935968405f6d7967aa690b6ae848d8a5cbe52ddbd9eabaa3170c93e486a'
 );

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2258,5 +2258,5 @@ TO "dressed_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'dressed',
-    '716877a0f224cce8ff3ec97fc7debf4a05d90f91ab244e49b01cf575e1f0d994'
+    '3a79561af67cdaeca8de7c5b2c0d562e0e71fe7d8259e37e58468c64651a3d55'
 );

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1610,5 +1610,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    'ef839a3e66a574388384a946732fc64b1c313c69eb301059824fb1f1f322fa4c'
+    '3f5d89d7edc8bc86508033ecbea1b7a31fc49eb1e7c95b0f32051dd58adbe274'
 );

@@ -844,7 +844,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1885,5 +1885,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'be9a1e6bdf4897fbb1796dedf1d8de9a8604afa971b39070dc8ba7daa221ce1f'
+    'ff716e8eae16a28959ff047afcd393146e2e37e452d8bf0101b08f8f2b2054f1'
 );

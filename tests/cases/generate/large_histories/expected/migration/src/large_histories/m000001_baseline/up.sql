@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2110,5 +2110,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '627fbd12f8273c23bf27d755842ea7b3d78ac292c0940f7ca3537c43aa0c161f'
+    '004d55bb1e3b8fd05b5df64fee99c9e202cd147fbaf4960fd924d066efda67f4'
 );

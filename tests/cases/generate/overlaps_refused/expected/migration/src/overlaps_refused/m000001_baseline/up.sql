@@ -844,7 +844,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -1948,5 +1948,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    '434ddc6196f2a74480ad62ea190393eb98ee276b0ef0d074199451fd03d3df3e'
+    'e31baa4528e55c12ca790301ab985b7cc7c81fb20b562a0b863b21e734bfa5f6'
 );

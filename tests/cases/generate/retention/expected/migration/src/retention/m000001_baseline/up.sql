@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2547,5 +2547,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '2f395618eda83f7d1aca66cc08601132a6702f293125b3e15f725de967cccff6'
+    '26831fcd7f57c14fa25af89836e1ad6a2df23e6c563be88702f641266993f517'
 );

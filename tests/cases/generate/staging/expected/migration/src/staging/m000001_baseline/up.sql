@@ -835,7 +835,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2064,5 +2064,5 @@ TO "staging_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    '7e1d169570b366133c961299e91fca0d23a30887c15dcbe92d9a428f173dae1c'
+    'b608aed0d24d0db05b1b1faaea064eb99e4847f4281089f40a9a8d64158566b1'
 );

@@ -827,7 +827,7 @@ BEGIN
     FOREACH key_column IN ARRAY key LOOP
         hash := format('hashtextextended("full_row" ->> %L, %s)', key_column, hash);
     END LOOP;
-    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "lsn", "seq")', index, landing, hash);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s ((%s), "commit_ts", "lsn", "seq")', index, landing, hash);
 END
 $$;
 
@@ -2504,5 +2504,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'writers_and_a_feed',
-    '12b3dc8cc6d9370b689a445b1d3bad27fe1471cb8d437b13fff2aa8feb6252c4'
+    '21c1c97297b2cc71e86bcd6d495557fe5e3ffa2f458c89dcfd7cf6d2ee80dd37'
 );
