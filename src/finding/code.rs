@@ -118,6 +118,8 @@ codes! {
     UnknownFunction = "M0510",
     /// A value that hangs on the order of rows where rows are kept.
     OrderInMart = "M0511",
+    /// A column and what stands beside it that PostgreSQL would not compare.
+    UnfitComparison = "M0512",
     /// A name of before that something else has now.
     UnfitRename = "M0601",
     /// Something that may go and is still there.

@@ -26,6 +26,7 @@ pub(super) fn source(
         stored: true,
         time_zone: &catalog.time_zone,
         grain: Vec::new(),
+        enums: catalog.enums(),
     };
     let nothing = || ColumnFrom::Composed(Composed { of: Vec::new(), sql: "NULL".to_owned() });
     let Some(parsed) = expression::parse(expr, report) else { return Some(nothing()) };

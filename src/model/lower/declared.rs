@@ -17,7 +17,7 @@ use super::{mart_order, names, readable, sql, sums, type_name, unit, volatile};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
 use crate::model::{
-    DataType, Declared, Definition, GrainValue, Mart, MartColumn, MartSource, Name, Nullability, Reach,
+    DataType, Declared, Definition, Enum, GrainValue, Mart, MartColumn, MartSource, Name, Nullability, Reach,
 };
 use crate::spec::{self, At, BySource};
 
@@ -47,7 +47,8 @@ pub(super) fn lower(
     let all_known = sources.len() == written.len();
     joined::lower(draft, &mut sources, scope, report);
     let (time_zone, gold) = (&catalog.time_zone, &catalog.schemas.gold);
-    let resolving = Resolving { draft, sources: &sources, all_known, time_zone, gold };
+    let enums = catalog.enums();
+    let resolving = Resolving { draft, sources: &sources, all_known, time_zone, gold, enums };
     let mut lowered = sources.iter().map(|source| resolving.source_of(source)).collect::<Vec<_>>();
 
     let mut grain = Vec::new();
@@ -189,6 +190,7 @@ pub(super) struct Resolving<'r, 'a> {
     all_known: bool,
     pub time_zone: &'r str,
     gold: &'r str,
+    enums: &'r [Enum],
 }
 
 impl Resolving<'_, '_> {
@@ -365,6 +367,7 @@ impl Resolving<'_, '_> {
                 stored: self.draft.stored(),
                 time_zone: self.time_zone,
                 grain: grain.iter().map(|column| column.name.as_str()).collect(),
+                enums: self.enums,
             };
             let checked = expression::check(written, Purpose::Derived, &place, report);
             let said = measure.data_type.as_ref().and_then(|written| catalog.data_type(written, report));
@@ -450,6 +453,7 @@ impl Resolving<'_, '_> {
             stored: self.draft.stored(),
             time_zone: self.time_zone,
             grain: Vec::new(),
+            enums: self.enums,
         }
     }
 

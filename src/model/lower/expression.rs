@@ -10,10 +10,10 @@ use sqlparser::ast::{
 use super::report::Report;
 use super::scope::{ReadColumn, Readable};
 use super::sql::{self, Clock, Places};
-use super::{function, reproducible, type_name, unit, volatile, window, zone};
+use super::{compared, function, reproducible, type_name, unit, volatile, window, zone};
 use crate::finding::{Code, Finding};
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataType, Nullability};
+use crate::model::{DataType, Enum, Nullability};
 use crate::spec::At;
 
 /// What an expression is for.
@@ -52,6 +52,8 @@ pub(super) struct Place<'a> {
     pub time_zone: &'a str,
     /// The columns that tell a row from all others, where they are known.
     pub grain: Vec<&'a str>,
+    /// The enumerated types of the warehouse.
+    pub enums: &'a [Enum],
 }
 
 impl<'a> Place<'a> {
@@ -430,6 +432,10 @@ impl Visitor for Reading<'_, '_, '_> {
             });
         }
         self.check_zone(expression);
+        for unfit in compared::unfit(expression, self.place) {
+            let span = self.report.within(self.written, self.places.range(unfit.span));
+            self.report.push(unfit.finding(span));
+        }
         if let Expr::Function(called) = expression {
             self.check_call(called);
             self.check_order(called);

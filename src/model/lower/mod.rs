@@ -8,6 +8,7 @@ mod calendar;
 mod catalog;
 mod change_log;
 mod column_use;
+mod compared;
 mod composed;
 mod data_test;
 mod declared;

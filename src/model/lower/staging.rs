@@ -213,6 +213,7 @@ fn computed(
         stored: true,
         time_zone: &catalog.time_zone,
         grain: Vec::new(),
+        enums: catalog.enums(),
     };
     let Some(parsed) = expression::parse(expr, report) else { return nothing() };
     let checked = expression::check_parsed(expr, &parsed, Purpose::Computed, &place, report);

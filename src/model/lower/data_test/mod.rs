@@ -400,7 +400,13 @@ impl<'r> Lowering<'r, '_> {
     ) {
         let alias = &relation.read.name.name;
         let relations = vec![(alias.as_str(), relation)];
-        let place = Place { relations, stored: false, time_zone: &self.catalog.time_zone, grain: Vec::new() };
+        let place = Place {
+            relations,
+            stored: false,
+            time_zone: &self.catalog.time_zone,
+            grain: Vec::new(),
+            enums: self.enums,
+        };
         expression::check(written, purpose, &place, report);
     }
 
