@@ -92,6 +92,16 @@ fn watched() -> Warehouse {
     Warehouse { name: "watched".to_owned(), alerts, ..pagila() }
 }
 
+/// The same with tests that are called as dbt calls none, and as one another.
+fn called_oddly() -> Warehouse {
+    let mut warehouse = Warehouse { name: "called_oddly".to_owned(), ..pagila() };
+    for (number, test) in warehouse.tests.iter_mut().enumerate() {
+        let name = ["how it is", "how_it_is", "How it is?", "\u{e9}"][number % 4];
+        test.name = format!("{name}{}", " ".repeat(number / 4));
+    }
+    warehouse
+}
+
 fn job(program: &str) -> Job {
     Job {
         cron: "*/15 * * * *".parse().unwrap(),
@@ -348,7 +358,8 @@ fn dbt_takes_the_sources() {
     // It takes seconds for each.
     const TAKEN: [&str; 6] =
         ["data_tests", "ecommerce", "every_type", "keywords_as_names", "orders", "pagila"];
-    for warehouse in specs().into_iter().filter(|one| TAKEN.contains(&one.name.as_str())) {
+    let taken = specs().into_iter().filter(|one| TAKEN.contains(&one.name.as_str()));
+    for warehouse in taken.chain([called_oddly()]) {
         let project = folder.path().join(&warehouse.name);
         fs::create_dir_all(project.join("models")).unwrap();
         fs::write(project.join("models/sources.yml"), dbt::schema(&warehouse)).unwrap();

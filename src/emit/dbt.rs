@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::lineage::{self, Layer};
 use super::page::{self, Observed};
-use super::schedule::quoted;
+use super::schedule::{Names, quoted};
 use super::sql::{self, identifier, render};
 use crate::model::data_test::{Condition, DataTest, Literal, Rule};
 use crate::model::data_type::BuiltIn;
@@ -69,21 +69,25 @@ struct Exposure {
     reads: Vec<String>,
 }
 
+/// dbt calls files after tests.
+const LONGEST: usize = 200;
+
 /// The properties of the sources: a file for the models of a dbt project.
 pub fn schema(warehouse: &Warehouse) -> String {
+    let mut names = Names::new('_', LONGEST);
     let sources: Vec<Source> = [&warehouse.schemas.silver, &warehouse.schemas.gold]
         .into_iter()
         .collect::<BTreeSet<_>>()
         .into_iter()
-        .map(|schema| source(warehouse, schema))
+        .map(|schema| source(warehouse, schema, &mut names))
         .filter(|source| !source.tables.is_empty())
         .collect();
     let marts = warehouse.marts.iter().filter(|mart| !mart.is_shown());
     let known: BTreeSet<Name> = relations(warehouse).into_iter().map(|(name, ..)| name).collect();
-    let mut taken = BTreeSet::new();
+    let mut exposures = Names::new('_', LONGEST);
     let schema = Schema {
         warehouse: quoted(&plain(&warehouse.name)),
-        exposures: marts.map(|mart| exposure(mart, &known, &mut taken)).collect(),
+        exposures: marts.map(|mart| exposure(mart, &known, &mut exposures)).collect(),
         sources,
     };
     render(&schema).trim_end().to_owned() + "\n"
@@ -116,18 +120,24 @@ fn relations(warehouse: &Warehouse) -> Vec<(Name, Option<String>, Vec<page::Colu
     relations
 }
 
-fn source(warehouse: &Warehouse, schema: &str) -> Source {
+fn source(warehouse: &Warehouse, schema: &str, names: &mut Names) -> Source {
     let tables = relations(warehouse).into_iter().filter(|(name, ..)| name.schema == schema);
     let layer = if schema == warehouse.schemas.gold { "gold" } else { "silver" };
     let about = warehouse.description.as_ref().map_or(String::new(), |said| format!(": {said}"));
     Source {
         name: quoted(&plain(schema)),
         description: quoted(&plain(&format!("The {layer} of warehouse {}{about}", warehouse.name))),
-        tables: tables.map(|(name, said, columns)| table(warehouse, &name, said, columns)).collect(),
+        tables: tables.map(|(name, said, columns)| table(warehouse, &name, said, columns, names)).collect(),
     }
 }
 
-fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<page::Column>) -> Table {
+fn table(
+    warehouse: &Warehouse,
+    name: &Name,
+    said: Option<String>,
+    columns: Vec<page::Column>,
+    names: &mut Names,
+) -> Table {
     let mut table = Table {
         name: quoted(&plain(&name.name)),
         description: said.map(|said| quoted(&plain(&said))),
@@ -147,20 +157,20 @@ fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<
         };
         match &test.rule {
             Rule::Unique(columns) => match columns.as_slice() {
-                [column] => on(column, of("unique", test, Vec::new())),
+                [column] => on(column, of("unique", names.make(&test.name), test, Vec::new())),
                 several => {
                     let row: Vec<String> = several.iter().map(|column| identifier(column)).collect();
                     let row = quoted(&plain(&format!("({})", row.join(", "))));
-                    table.tests.push(of("unique", test, vec![("column_name", row)]));
+                    table.tests.push(of("unique", names.make(&test.name), test, vec![("column_name", row)]));
                 }
             },
             Rule::Each(Condition::NotNull(columns)) => {
                 for column in columns {
-                    let mut one = of("not_null", test, Vec::new());
-                    if columns.len() > 1 {
-                        one.name = quoted(&plain(&format!("{}_{column}", test.name)));
-                    }
-                    on(column, one);
+                    let name = match columns.len() {
+                        1 => names.make(&test.name),
+                        _ => names.make(&format!("{}_{column}", test.name)),
+                    };
+                    on(column, of("not_null", name, test, Vec::new()));
                 }
             }
             Rule::Each(Condition::Accepted(column, values)) => {
@@ -175,19 +185,13 @@ fn table(warehouse: &Warehouse, name: &Name, said: Option<String>, columns: Vec<
                 });
                 let values = format!("[{}]", values.collect::<Vec<_>>().join(", "));
                 let arguments = vec![("values", values), ("quote", quote.to_owned())];
-                on(column, of("accepted_values", test, arguments));
+                on(column, of("accepted_values", names.make(&test.name), test, arguments));
             }
             Rule::Relationship { on: pairs, relation, .. } if pairs.len() == 1 && is_askable(relation) => {
                 let (own, there) = &pairs[0];
                 let to = quoted(&plain(&reference(relation)));
-                on(
-                    own,
-                    of(
-                        "relationships",
-                        test,
-                        vec![("to", to), ("field", quoted(&plain(&identifier(there))))],
-                    ),
-                );
+                let arguments = vec![("to", to), ("field", quoted(&plain(&identifier(there))))];
+                on(own, of("relationships", names.make(&test.name), test, arguments));
             }
             Rule::Freshness { column, data_type, within } if table.freshness.is_none() => {
                 table.freshness = Some(freshness(warehouse, test, column, data_type, *within));
@@ -218,7 +222,8 @@ fn column(column: &page::Column) -> Column {
     }
 }
 
-fn of(kind: &'static str, test: &DataTest, arguments: Vec<(&'static str, String)>) -> Test {
+/// A test of a kind, by a name that dbt takes.
+fn of(kind: &'static str, name: String, test: &DataTest, arguments: Vec<(&'static str, String)>) -> Test {
     let above = |most: u64| quoted(&format!(">{most}"));
     let mut config = Vec::new();
     match test.error_above {
@@ -231,7 +236,7 @@ fn of(kind: &'static str, test: &DataTest, arguments: Vec<(&'static str, String)
     }
     Test {
         kind,
-        name: quoted(&plain(&test.name)),
+        name: quoted(&name),
         description: test.description.as_deref().map(|said| quoted(&plain(said))),
         arguments,
         config,
@@ -260,17 +265,11 @@ fn freshness(
     }
 }
 
-fn exposure(mart: &Mart, known: &BTreeSet<Name>, taken: &mut BTreeSet<String>) -> Exposure {
+fn exposure(mart: &Mart, known: &BTreeSet<Name>, names: &mut Names) -> Exposure {
     let reads: BTreeSet<&Name> =
         mart.reads.iter().map(|read| &read.name).filter(|name| known.contains(name)).collect();
-    // dbt takes nothing else for the name of an exposure.
-    let word = |one: char| if one.is_ascii_alphanumeric() { one } else { '_' };
-    let mut name: String = mart.name.name.chars().map(word).collect();
-    while !taken.insert(name.clone()) {
-        name.push('_');
-    }
     Exposure {
-        name: quoted(&name),
+        name: quoted(&names.make(&mart.name.name)),
         description: mart.description.as_deref().map(|said| quoted(&plain(said))),
         reads: reads.into_iter().map(|name| quoted(&plain(&reference(name)))).collect(),
     }

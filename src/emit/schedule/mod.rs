@@ -180,7 +180,7 @@ fn pattern(name: &str) -> String {
 }
 
 /// Names of another kind, made of ours.
-struct Names {
+pub(super) struct Names {
     /// What stands for a character that such a name does not take.
     other: char,
     longest: usize,
@@ -188,12 +188,12 @@ struct Names {
 }
 
 impl Names {
-    fn new(other: char, longest: usize) -> Self {
+    pub fn new(other: char, longest: usize) -> Self {
         Self { other, longest, taken: BTreeSet::new() }
     }
 
     /// A name of small letters, digits and the other character, that no other has.
-    fn make(&mut self, name: &str) -> String {
+    pub fn make(&mut self, name: &str) -> String {
         let plain =
             |one: char| if one.is_ascii_alphanumeric() { one.to_ascii_lowercase() } else { self.other };
         let made: String = name.chars().map(plain).collect();
