@@ -46,6 +46,36 @@ fn objects_that_have_landed_are_not_read_again() {
     });
 }
 
+/// Whoever may put an object may call it anything.
+#[test]
+fn objects_that_no_file_is_called_like_are_told_and_passed_by() {
+    let Some(bucket) = Bucket::shared() else { return };
+    block_on(async {
+        let mut lake = Lake::new(Portion::default()).await;
+        lake.bucket = Some(bucket);
+        let odd = ["fixed/a\u{1}.csv", "fixed//b.csv", "fixed/../c.csv", "logs/\t/d.log", "\u{7f}"];
+        for number in 0..9 {
+            lake.put(&format!("fixed/{number}.csv"), format!("{number};a\n"));
+            lake.put(
+                &format!("logs/{number}.log"),
+                format!("{{\"id\": {number}, \"at\": \"2026-01-01\"}}\n"),
+            );
+        }
+        let file = lake.directory.path().join("fixed/0.csv");
+        for name in odd {
+            bucket.put(&format!("{}/{name}", lake.name), &file);
+        }
+        let captured = lake.land().await.unwrap();
+        assert_eq!(captured.rows(), 18);
+        for name in odd {
+            let named = format!("a file `{}` in `s3://lake/{}` is passed by", name.escape_debug(), lake.name);
+            let is_told = captured.findings.iter().any(|finding| finding.starts_with(&named));
+            assert!(is_told, "{named}: {:?}", captured.findings);
+        }
+        lake.end().await;
+    });
+}
+
 #[test]
 fn a_bucket_that_cannot_be_read_is_told() {
     let Some(bucket) = Bucket::shared() else { return };

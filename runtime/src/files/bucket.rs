@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::HttpError;
-use object_store::path::Path as Location;
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
+use object_store::path::{self, Path as Location};
 use object_store::prefix::PrefixStore;
-use object_store::{GetOptions, ObjectStore, RetryConfig};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, RetryConfig};
 
 use super::http::Connector;
 use super::storage::{Listed, VARIABLE};
@@ -18,6 +19,9 @@ use crate::error::{Error, Result, Unanswered};
 
 /// So much of an object is asked for at once.
 pub(super) const PART: u64 = 8 << 20;
+
+/// So many objects are told of at once, as the storages have it.
+const PAGE: usize = 1_000;
 
 /// Variables that name credentials; one of them has to be there.
 const CREDENTIALS: [&str; 6] = [
@@ -46,6 +50,9 @@ const BUSY: [&str; 3] = ["InternalError", "ServiceUnavailable", "SlowDown"];
 /// A bucket, as it is reached.
 pub(super) struct Bucket {
     pub store: Arc<dyn ObjectStore>,
+    /// The same without the prefix.
+    whole: AmazonS3,
+    prefix: Location,
     name: String,
     /// Whether another server than Amazon's has been named.
     is_elsewhere: bool,
@@ -89,7 +96,63 @@ impl Bucket {
             builder.with_bucket_name(name).with_http_connector(connector).build().map_err(|error| {
                 Error::new(unreached).because(said(&error)).remedy("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY both, and look at the other variables AWS_*")
             })?;
-        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), name: name.to_owned(), is_elsewhere })
+        Ok(Self {
+            store: Arc::new(PrefixStore::new(store.clone(), prefix.clone())),
+            whole: store,
+            prefix,
+            name: name.to_owned(),
+            is_elsewhere,
+        })
+    }
+
+    /// Tells of each object below a folder; gives the names of those that no file is called like here. For a page with
+    /// such a name there comes an error, and none of the page's objects: those before it are asked for in smaller pages,
+    /// down to the one object that has the name, and then those behind it.
+    pub async fn list(
+        &self,
+        folder: &Location,
+        mut each: impl FnMut(ObjectMeta) + Send,
+    ) -> object_store::Result<Vec<String>> {
+        let below: Location = self.prefix.parts().chain(folder.parts()).collect();
+        let below = Some(below).filter(|below| !below.as_ref().is_empty()).map(|below| format!("{below}/"));
+        let (mut unfit, mut met): (Vec<String>, Option<String>) = (Vec::new(), None);
+        let (mut from, mut most) = (PaginatedListOptions::default(), PAGE);
+        loop {
+            let page = PaginatedListOptions { max_keys: Some(most), ..from.clone() };
+            let error = match self.whole.list_paginated(below.as_deref(), page).await {
+                Ok(page) => {
+                    for mut meta in page.result.objects {
+                        // Somebody has taken it away meanwhile.
+                        if met.as_deref().is_some_and(|met| met < meta.location.as_ref()) {
+                            (met, most) = (None, PAGE);
+                        }
+                        let within: Option<Location> =
+                            meta.location.prefix_match(&self.prefix).map(Iterator::collect);
+                        meta.location = within.unwrap_or(meta.location);
+                        each(meta);
+                    }
+                    let Some(token) = page.page_token else {
+                        let prefix = format!("{}/", self.prefix);
+                        let named = |key: &String| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
+                        return Ok(unfit.iter().map(named).collect());
+                    };
+                    from = PaginatedListOptions { page_token: Some(token), ..Default::default() };
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let Some(key) = unfit_key(&error).filter(|key| unfit.last().is_none_or(|last| last != key))
+            else {
+                return Err(error);
+            };
+            if most > 1 {
+                (met, most) = (Some(key.to_owned()), most / 2);
+                continue;
+            }
+            unfit.push(key.to_owned());
+            (met, most) = (None, PAGE);
+            from = PaginatedListOptions { offset: Some(key.to_owned()), ..Default::default() };
+        }
     }
 
     /// A part of an object, as it was listed; none where it is another one by now, or gone.
@@ -164,6 +227,16 @@ impl Bucket {
             ),
         };
         Error::new(what).because(because).remedy(remedy)
+    }
+}
+
+/// The key that is no path of a file here.
+fn unfit_key(error: &object_store::Error) -> Option<&str> {
+    match error {
+        object_store::Error::InvalidPath {
+            source: path::Error::BadSegment { path, .. } | path::Error::EmptySegment { path },
+        } => Some(path),
+        _ => None,
     }
 }
 

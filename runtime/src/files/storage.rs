@@ -129,8 +129,10 @@ impl Storage {
         let (metas, passed_by) = match &self.place {
             Place::Directory(store) => self.below(store, folder).await?,
             Place::Bucket(bucket) => {
-                let metas = bucket.store.list(Some(&folder)).try_collect().await;
-                (metas.map_err(|error| bucket.explain(unlisted(), &error))?, Vec::new())
+                let mut metas = Vec::new();
+                let unfit = bucket.list(&folder, |meta| metas.push(meta)).await;
+                let unfit = unfit.map_err(|error| bucket.explain(unlisted(), &error))?;
+                (metas, unfit.iter().map(|name| self.passed_by(Some(name))).collect())
             }
         };
         let mut listed: Vec<Listed> = metas
@@ -163,20 +165,20 @@ impl Storage {
         for meta in told.await.during(unlisted)? {
             match meta {
                 Ok(meta) => metas.push(meta),
-                Err(object_store::Error::InvalidPath { source }) => passed_by.push(self.passed_by(&source)),
+                Err(object_store::Error::InvalidPath { source }) => passed_by.push(match &source {
+                    object_store::path::Error::BadSegment { path, .. } => self.passed_by(Some(path)),
+                    _ => self.passed_by(None),
+                }),
                 Err(error) => return Err(Error::new(unlisted()).because(error)),
             }
         }
         Ok((metas, passed_by))
     }
 
-    fn passed_by(&self, error: &object_store::path::Error) -> String {
-        let named = match error {
-            object_store::path::Error::BadSegment { path, .. } => format!(" `{}`", path.escape_debug()),
-            _ => String::new(),
-        };
+    fn passed_by(&self, name: Option<&str>) -> String {
+        let named = name.map(|name| format!(" `{}`", name.escape_debug())).unwrap_or_default();
         format!(
-            "a file{named} in `{}` is passed by: its name, or that of a folder, has control characters, or is no UTF-8",
+            "a file{named} in `{}` is passed by: its name, or that of a folder, is empty, has control characters, or is no UTF-8",
             self.shown
         )
     }
