@@ -253,21 +253,21 @@ async fn landed(
     marks: &BTreeMap<String, Mark>,
     connection: &mut PgConnection,
 ) -> Result<(i64, String)> {
-    let mut ends = vec![format!(
+    let mut ends = vec![
         "SELECT last_lsn AS lsn, last_commit_ts AS commit_ts FROM medallion.source_position \
-         WHERE slot = {} AND last_commit_ts IS NOT NULL",
-        quote::literal(&warehouse.source.slot)
-    )];
+         WHERE slot = $1 AND last_commit_ts IS NOT NULL"
+            .to_owned(),
+    ];
     let mut feeds: Vec<&Name> = warehouse.silver.iter().map(|silver| &silver.feed).collect();
     feeds.sort();
     feeds.dedup();
+    let mark = |silver: &Silver| marks.get(&silver.table.to_string()).map_or(-1, |mark| mark.lsn);
+    let after = warehouse.silver.iter().map(mark).min().unwrap_or(-1);
     // What lands last need not be the latest, where rows tell their own time.
     if warehouse.source.polling.is_some() || warehouse.has_feeds() {
-        let mark = |silver: &Silver| marks.get(&silver.table.to_string()).map_or(-1, |mark| mark.lsn);
-        let after = warehouse.silver.iter().map(mark).min().unwrap_or(-1);
         ends.extend(feeds.iter().map(|feed| {
             let feed = quote::name(feed);
-            format!("(SELECT lsn, commit_ts FROM {feed} WHERE lsn > {after} ORDER BY commit_ts DESC LIMIT 1)")
+            format!("(SELECT lsn, commit_ts FROM {feed} WHERE lsn > $2 ORDER BY commit_ts DESC LIMIT 1)")
         }));
     }
     ends.extend(feeds.into_iter().map(|feed| {
@@ -278,6 +278,8 @@ async fn landed(
         ends.join("\nUNION ALL\n")
     );
     let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(&warehouse.source.slot)
+        .bind(after)
         .fetch_one(connection)
         .await
         .during(|| "cannot read what has landed".to_owned())?;
@@ -318,13 +320,15 @@ async fn times(
 ) -> Result<(String, Option<String>)> {
     let mut latest =
         vec!["(SELECT max(greatest(system_time, journal_time)) FROM medallion.watermark)".to_owned()];
+    let mut counted = Vec::new();
     for silver in &warehouse.silver {
         if let SilverKind::Dimension { start, journal: Some(journal), .. } = &silver.kind {
             let start = quote::identifier(start);
-            let counted = marks.get(&silver.table.to_string()).map_or(0, |mark| mark.journal_id);
+            counted.push(marks.get(&silver.table.to_string()).map_or(0, |mark| mark.journal_id));
             latest.push(format!(
-                "(SELECT max({start}) FROM {} WHERE journal_id > {counted})",
-                quote::name(journal)
+                "(SELECT max({start}) FROM {} WHERE journal_id > ($1::bigint[])[{}])",
+                quote::name(journal),
+                counted.len()
             ));
         }
     }
@@ -333,6 +337,7 @@ async fn times(
         latest.join(", ")
     );
     let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(counted)
         .fetch_one(connection)
         .await
         .during(|| format!("cannot tell what is stored up to {to_time}"))?;
