@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::future::ready;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,45 +127,43 @@ impl Storage {
     pub async fn list(&self, pattern: &Pattern) -> Result<(Vec<Listed>, Vec<String>)> {
         let unlisted = || format!("cannot list the files in `{}`", self.shown);
         let folder = Location::parse(pattern.folder()).during(unlisted)?;
-        let (metas, passed_by) = match &self.place {
-            Place::Directory(store) => self.below(store, folder).await?,
+        let (mut listed, passed_by) = match &self.place {
+            Place::Directory(store) => self.below(store, folder, pattern).await?,
             Place::Bucket(bucket) => {
-                let mut metas = Vec::new();
-                let unfit = bucket.list(&folder, |meta| metas.push(meta)).await;
+                let mut listed = Vec::new();
+                let unfit = bucket.list(&folder, |meta| listed.extend(Listed::of(pattern, meta))).await;
                 let unfit = unfit.map_err(|error| bucket.explain(unlisted(), &error))?;
-                (metas, unfit.iter().map(|name| self.passed_by(Some(name))).collect())
+                (listed, unfit.iter().map(|name| self.passed_by(Some(name))).collect())
             }
         };
-        let mut listed: Vec<Listed> = metas
-            .into_iter()
-            .filter_map(|meta: ObjectMeta| {
-                let path = meta.location.as_ref().to_owned();
-                pattern.fields(&path).map(|fields| Listed::of(path, fields, meta))
-            })
-            .collect();
         listed.sort_by(|one, other| one.path.cmp(&other.path));
         Ok((listed, passed_by))
     }
 
-    /// What is below a folder. Whoever may put a file there may call it what no file is called here: it is told of, and
-    /// keeps nobody from the others. Within the runtime the listing would end with it, so this has a thread of its own.
+    /// What a pattern means below a folder. Whoever may put a file there may call it what no file is called here: it is
+    /// told of, and keeps nobody from the others. Within the runtime the listing would end with it, so this has a thread
+    /// of its own.
     async fn below(
         &self,
         store: &Arc<LocalFileSystem>,
         folder: Location,
-    ) -> Result<(Vec<ObjectMeta>, Vec<String>)> {
+        pattern: &Pattern,
+    ) -> Result<(Vec<Listed>, Vec<String>)> {
         let unlisted = || format!("cannot list the files in `{}`", self.shown);
         let (tell, told) = tokio::sync::oneshot::channel();
-        let store = Arc::clone(store);
+        let (store, pattern) = (Arc::clone(store), pattern.clone());
         std::thread::spawn(move || {
-            let listing = store.list(Some(&folder)).collect::<Vec<_>>().now_or_never();
+            let meant = |meta: object_store::Result<ObjectMeta>| {
+                ready(meta.map(|meta| Listed::of(&pattern, meta)).transpose())
+            };
+            let listing = store.list(Some(&folder)).filter_map(meant).collect::<Vec<_>>().now_or_never();
             // Nobody listens any more where the run was ended.
             let _ = tell.send(listing.expect("off the runtime nothing is waited for"));
         });
-        let (mut metas, mut passed_by) = (Vec::new(), Vec::new());
-        for meta in told.await.during(unlisted)? {
-            match meta {
-                Ok(meta) => metas.push(meta),
+        let (mut listed, mut passed_by) = (Vec::new(), Vec::new());
+        for one in told.await.during(unlisted)? {
+            match one {
+                Ok(one) => listed.push(one),
                 Err(object_store::Error::InvalidPath { source }) => passed_by.push(match &source {
                     object_store::path::Error::BadSegment { path, .. } => self.passed_by(Some(path)),
                     _ => self.passed_by(None),
@@ -172,7 +171,7 @@ impl Storage {
                 Err(error) => return Err(Error::new(unlisted()).because(error)),
             }
         }
-        Ok((metas, passed_by))
+        Ok((listed, passed_by))
     }
 
     fn passed_by(&self, name: Option<&str>) -> String {
@@ -258,9 +257,12 @@ impl Kept {
 }
 
 impl Listed {
-    fn of(path: String, fields: BTreeMap<String, String>, meta: ObjectMeta) -> Self {
+    /// A file of a storage, if the pattern means it.
+    fn of(pattern: &Pattern, meta: ObjectMeta) -> Option<Self> {
         let ObjectMeta { location, last_modified, size, e_tag, .. } = meta;
-        Self { path, fields, size, modified: last_modified, etag: e_tag, location }
+        let path = location.as_ref().to_owned();
+        let fields = pattern.fields(&path)?;
+        Some(Self { path, fields, size, modified: last_modified, etag: e_tag, location })
     }
 
     /// Whether it is listed as another time.
