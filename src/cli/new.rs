@@ -1,6 +1,7 @@
 //! `medallion new`: begins a project outside this repository. Its spec is drawn up from the tables of a live database,
 //! or is a small shop with a sample. All of it is generated before anything is said; nothing that stands is touched.
 
+use std::borrow::Cow;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,7 +238,7 @@ fn project(warehouse: &str, medallion: &Medallion, sample: bool) -> Vec<(String,
 
 /// The workflow, with the tool installed from where it is.
 fn workflow(url: &str) -> String {
-    let install = format!("cargo install --locked --git '{url}' --root target/tool medallion");
+    let install = format!("cargo install --locked --git {} --root target/tool medallion", shell(url));
     WORKFLOW
         .replace(BUILT[0], "MEDALLION: target/tool/bin/medallion")
         .replace(BUILT[1], &install)
@@ -264,13 +265,7 @@ fn rendered(template: &impl Template) -> String {
 
 /// What to do next, with the folder of a spec that was drawn up: it is a draft.
 fn next(path: &Path, drawn_up: Option<&str>, medallion: &Medallion) -> String {
-    let folder = path.display().to_string();
-    let plain = |one: char| one.is_alphanumeric() || "-._~/".contains(one);
-    let folder = match folder.chars().all(plain) {
-        true => folder,
-        false => format!("'{}'", folder.replace('\'', "'\\''")),
-    };
-    let mut steps = format!("\nNext:\n    cd {folder}\n");
+    let mut steps = format!("\nNext:\n    cd {}\n", shell(&path.display().to_string()));
     match drawn_up {
         Some(spec) => {
             let remarked = [
@@ -291,6 +286,11 @@ fn next(path: &Path, drawn_up: Option<&str>, medallion: &Medallion) -> String {
         );
     }
     steps
+}
+
+/// A word for a shell.
+fn shell(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).expect("no argument has a zero byte")
 }
 
 fn cannot(what: &str, path: &Path, cause: &std::io::Error) -> Error {

@@ -120,8 +120,8 @@ job = dg.define_asset_job({{ name }}, dg.AssetSelection.assets(*[relation.key fo
 
 defs = dg.Definitions(
     assets=[publish],
-{%- if !tests.is_empty() || !alerts.is_empty() %}
-    asset_checks=[{% if !tests.is_empty() %}look{% if !alerts.is_empty() %}, {% endif %}{% endif %}{% if !alerts.is_empty() %}measure{% endif %}],
+{%- if !looks.is_empty() %}
+    asset_checks=[{{ looks }}],
 {%- endif %}
     jobs=[job],
     schedules=[

@@ -18,8 +18,7 @@ struct Crontab {
 
 pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files: &mut FileSet) {
     let name = Names::new('-', 60).make(&warehouse.name);
-    let command: Vec<String> = super::command(warehouse, job).map(shell).collect();
-    let command = command.join(" ");
+    let command = shlex::try_join(super::command(warehouse, job)).expect("no argument has a zero byte");
     let run = run().join(" ");
     let mut verbs = format!("{command} {run} 2>&1");
     if tasks.iter().any(|task| !task.tests.is_empty()) {
@@ -43,13 +42,4 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
         line: line.replace('%', "\\%"),
     };
     files.add(format!("{name}.crontab"), render(&crontab));
-}
-
-/// A word for the shell.
-fn shell(word: &str) -> String {
-    let plain = |one: char| one.is_ascii_alphanumeric() || "_-./:@,+".contains(one);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }

@@ -18,6 +18,8 @@ struct Definitions {
     relations: Vec<Relation>,
     tests: Vec<Test>,
     alerts: Vec<Test>,
+    /// The functions that look at them, between commas.
+    looks: String,
     retries: u32,
     name: String,
     publish: String,
@@ -75,24 +77,26 @@ pub(super) fn files(warehouse: &Warehouse, tasks: &[Task<'_>], job: &Job, files:
     });
     let tests: Vec<Test> = tests.collect();
     // They are about all that lands: their checks stand at the first landing table.
-    let first =
-        tasks.iter().zip(&keys).find(|(task, _)| task.layer == "bronze").or(tasks.iter().zip(&keys).next());
-    let alerts = warehouse.alerts.iter().zip(std::iter::repeat(first)).filter_map(|(alert, first)| {
-        let name = alert.of.name();
-        Some(Test {
-            name: quoted(name),
-            check: quoted(&checks.make(&format!("alert_{name}"))),
-            key: first?.1.clone(),
-            blocking: "False",
-            doc: quoted(&format!("At most {}.", alert.most)),
-        })
+    let first = tasks.iter().position(|task| task.layer == "bronze").unwrap_or_default();
+    let alerts =
+        keys.get(first).into_iter().flat_map(|key| warehouse.alerts.iter().map(move |alert| (alert, key)));
+    let alerts = alerts.map(|(alert, key)| Test {
+        name: quoted(alert.of.name()),
+        check: quoted(&checks.make(&format!("alert_{}", alert.of.name()))),
+        key: key.clone(),
+        blocking: "False",
+        doc: quoted(&format!("At most {}.", alert.most)),
     });
-    let alerts = alerts.collect();
+    let alerts: Vec<Test> = alerts.collect();
+    let looked = [(!tests.is_empty(), "look"), (!alerts.is_empty(), "measure")];
+    let looks: Vec<&str> =
+        looked.into_iter().filter_map(|(is_there, what)| is_there.then_some(what)).collect();
     let definitions = Definitions {
         description: warehouse.description.as_deref().map(super::remarked),
         program: super::aside(&job.program),
         command: listed(super::command(warehouse, job)),
         relations: relations.collect(),
+        looks: looks.join(", "),
         tests,
         alerts,
         retries: RETRIES,

@@ -1,6 +1,7 @@
-//! Definitions of jobs for schedulers of others: a task publishes, one a relation holds its rows to the tests that the spec
-//! declares, after those of what it reads, and one looks at the thresholds of `[alerts]`. A run publishes all relations together, so that no task computes one alone. Pure:
-//! no secret is asked for and none is written. Knows no scheduler's program, and no disk.
+//! Definitions of jobs for schedulers of others: a task publishes, one a relation holds its rows to the tests that the
+//! spec declares, after those of what it reads, and one looks at the thresholds of `[alerts]`. A run publishes all
+//! relations together, so that no task computes one alone. Pure: no secret is asked for and none is written. Knows no
+//! scheduler's program, and no disk.
 
 mod airflow;
 mod cron;
