@@ -98,7 +98,8 @@ enum Misfits {
     Kept,
 }
 
-/// All or nothing; where a value keeps it from being done, once more without the changes that cannot be computed.
+/// All or nothing; where a value keeps it from being done, once more without the changes that cannot be computed: then
+/// relations that had been done are reported once more.
 async fn publish_all(
     warehouse: &Warehouse,
     whole: &BTreeSet<Name>,

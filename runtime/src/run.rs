@@ -327,7 +327,9 @@ impl<'a> Telling<'a> {
     /// A relation has its changes, which readers see when the run is done.
     fn done(&mut self, relation: &Name, rows: u64, elapsed: Duration) {
         self.landed();
-        if let Some(place) = self.steps.iter().rposition(|(_, name)| *name == relation) {
+        let place = self.steps.iter().rposition(|(_, name)| *name == relation);
+        // What had been done before a round began again has been told.
+        if let Some(place) = place.filter(|place| self.told <= *place) {
             while self.told < place {
                 self.tell(0, Some(Duration::ZERO));
             }
@@ -336,7 +338,7 @@ impl<'a> Telling<'a> {
     }
 
     fn tell(&mut self, rows: u64, elapsed: Option<Duration>) {
-        let (verb, name) = self.steps[self.told];
+        let Some((verb, name)) = self.steps.get(self.told).copied() else { return };
         self.told += 1;
         let (number, of) = (self.told, self.steps.len());
         self.progress.step(&Step { number, of, verb, object: &name.to_string(), rows, elapsed });
@@ -398,4 +400,36 @@ fn metrics(outcome: &Outcome) -> serde_json::Value {
         "tests": data_test::counted(&outcome.tested),
         "system_time": outcome.system_time,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was told of steps.
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Progress for Told {
+        fn step(&mut self, step: &Step<'_>) {
+            self.0.push(format!("{} of {}: {} {}", step.number, step.of, step.object, step.rows));
+        }
+        fn note(&mut self, _: &str) {}
+        fn warn(&mut self, _: &str) {}
+    }
+
+    #[test]
+    fn a_round_that_begins_again_tells_each_relation_once() {
+        let names = ["one", "two", "three"].map(|name| Name::new("silver", name));
+        let steps = names.iter().map(|name| ("applied", name)).collect();
+        let (mut told, landings) = (Told::default(), BTreeMap::new());
+        let landing_time = Duration::ZERO;
+        let mut telling =
+            Telling { progress: &mut told, landings: &landings, landing_time, steps, told: 0, begun: true };
+        for (place, rows) in [(1, 5), (1, 5), (2, 7)] {
+            telling.done(&names[place], rows, Duration::ZERO);
+        }
+        telling.end(&[]);
+        assert_eq!(told.0, ["1 of 3: silver.one 0", "2 of 3: silver.two 5", "3 of 3: silver.three 7"]);
+    }
 }
