@@ -332,7 +332,10 @@ impl<'w> Feeder<'w> {
         }
         stage.finish().await?;
         let path = open.listed.path.as_str();
-        let time = SystemTime::of(open.listed.modified).0;
+        // A time of the future would be the warehouse's own from then on.
+        let written = SystemTime::of(open.listed.modified);
+        let capped = written.capped();
+        let time = capped.unwrap_or(written).0;
         let is_reread = open.is_reread;
         let piece = Piece { landing, checks: &open.checks, path, time, lsn, is_reread };
         let landed = match read {
@@ -356,6 +359,11 @@ impl<'w> Feeder<'w> {
             .await?;
         progress.reached(Point::BatchCopied)?;
         target.commit().await.during(unlanded)?;
+        if ended && capped.is_some() {
+            captured.finding(format!(
+                "the file `{path}` was written more than 5 minutes ahead of this clock: its system time is capped"
+            ));
+        }
         if let Some((line, why)) = landed.first_problem {
             captured.finding(format!(
                 "lines of the file `{path}` that are no rows are kept in `medallion.quarantine` and not in `{}`: {}, \
