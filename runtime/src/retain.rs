@@ -3,14 +3,14 @@
 //! told of it. Marts that are defined over the versions that go are refreshed. Where bronze stands apart, the warehouse
 //! goes first: what bronze has beyond the horizon changes nothing from there on, and is folded at any time after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::apply::Applied;
-use crate::descriptor::{Name, Storage, Warehouse};
+use crate::descriptor::{Name, Silver, SilverKind, Storage, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{apart, quote, refresh, statement};
 
@@ -37,25 +37,37 @@ pub async fn retain(
     target: &mut PgConnection,
     bronze: Option<&mut PgConnection>,
 ) -> Result<Option<Retained>> {
-    let mut retained = move_horizon(warehouse, target).await?;
-    if let Some(bronze) = bronze
-        && let Some(there) = fold_apart(target, bronze).await?
-    {
-        retained
-            .get_or_insert_with(|| Retained { gone: BTreeMap::new(), ..there.clone() })
-            .gone
-            .extend(there.gone);
+    let here = move_horizon(warehouse, target).await?;
+    let there = match bronze {
+        Some(bronze) => fold_apart(warehouse, target, bronze).await?,
+        None => None,
+    };
+    if here.is_some() || there.is_some() {
+        forget_misfits(warehouse, target).await?;
     }
-    Ok(retained)
+    Ok(match (here, there) {
+        (Some(mut here), Some(there)) => {
+            here.gone.extend(there.gone);
+            Some(here)
+        }
+        (here, there) => here.or(there),
+    })
 }
 
 /// Folds bronze up to the warehouse's horizon.
-async fn fold_apart(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<Option<Retained>> {
+async fn fold_apart(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: &mut PgConnection,
+) -> Result<Option<Retained>> {
     let Some((horizon, lsn)) = horizon(target).await? else { return Ok(None) };
     if self::horizon(bronze).await?.is_some_and(|(folded, _)| folded == horizon) {
         return Ok(None);
     }
     apart::tell(target, bronze).await?;
+    if warehouse.silver.iter().any(Silver::is_computed) {
+        apart::tell_misfits(target, bronze).await?;
+    }
     let rows = sqlx::query("SELECT pruned_from, pruned_rows FROM medallion.fold_apart($1::timestamptz, $2)")
         .bind(&horizon)
         .bind(lsn)
@@ -63,6 +75,28 @@ async fn fold_apart(target: &mut PgConnection, bronze: &mut PgConnection) -> Res
         .await
         .during(failed)?;
     Ok((!rows.is_empty()).then(|| Retained { horizon, gone: gone(&rows) }))
+}
+
+/// Why a change was left out may repeat its values: that goes with the change, unless it is kept in an archive.
+async fn forget_misfits(warehouse: &Warehouse, target: &mut PgConnection) -> Result<()> {
+    let Some((_, folded)) = horizon(target).await? else { return Ok(()) };
+    let archives = archives(target).await?;
+    let feeds: BTreeSet<&Name> =
+        warehouse.silver.iter().filter(|silver| silver.is_computed()).map(|silver| &silver.feed).collect();
+    for feed in feeds.into_iter().filter(|feed| !archives.contains_key(*feed)) {
+        let sql = format!(
+            "DELETE FROM medallion.misfit AS misfit WHERE landing = $1 AND lsn <= $2 AND NOT EXISTS (\
+             SELECT FROM {} AS change WHERE change.lsn <= $2 AND change.lsn = misfit.lsn AND change.seq = misfit.seq)",
+            quote::name(feed)
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(feed.to_string())
+            .bind(folded)
+            .execute(&mut *target)
+            .await
+            .during(failed)?;
+    }
+    Ok(())
 }
 
 /// Refuses a warehouse that knows of an older horizon than its bronze: that does not have any more what this would ask
@@ -150,6 +184,28 @@ async fn move_horizon(warehouse: &Warehouse, connection: &mut PgConnection) -> R
     Ok(horizon.map(|(horizon, _)| Retained { horizon, gone }))
 }
 
+/// Whether one of the views $2 reads versions of the table $1, by way of views and functions too; its current versions,
+/// which the view $3 shows, have not gone.
+const READS_VERSIONS: &str = "
+    WITH RECURSIVE reader (classid, objid) AS (
+        SELECT 'pg_class'::regclass::oid, $1::regclass::oid
+        UNION
+        SELECT
+            CASE WHEN rule.oid IS NULL THEN reads.classid ELSE 'pg_class'::regclass::oid END,
+            coalesce(rule.ev_class, reads.objid)
+        FROM reader
+        JOIN pg_depend AS reads ON reads.refclassid = reader.classid AND reads.refobjid = reader.objid
+        LEFT JOIN pg_rewrite AS rule ON reads.classid = 'pg_rewrite'::regclass AND rule.oid = reads.objid
+        WHERE reads.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass)
+        AND rule.ev_class IS DISTINCT FROM $3::regclass
+    )
+    SELECT EXISTS (
+        SELECT
+        FROM reader
+        WHERE classid = 'pg_class'::regclass
+        AND objid = ANY ($2::regclass[])
+    )";
+
 /// A mart may be defined over versions, of which some have gone.
 async fn refresh_readers(
     warehouse: &Warehouse,
@@ -166,22 +222,15 @@ async fn refresh_readers(
         .collect();
     let mut pruned = Vec::new();
     for silver in &warehouse.silver {
+        let SilverKind::Dimension { current, .. } = &silver.kind else { continue };
         let Some(rows) = gone.get(&silver.table.to_string()).copied() else { continue };
-        let read: bool = sqlx::query_scalar(
-            "SELECT EXISTS (
-                SELECT
-                FROM pg_depend AS reads
-                JOIN pg_rewrite AS rule ON rule.oid = reads.objid
-                WHERE reads.classid = 'pg_rewrite'::regclass
-                AND reads.refobjid = $1::regclass
-                AND rule.ev_class = ANY ($2::regclass[])
-            )",
-        )
-        .bind(quote::name(&silver.table))
-        .bind(&definitions)
-        .fetch_one(&mut *connection)
-        .await
-        .during(|| format!("cannot tell which marts read the versions of `{}`", silver.table))?;
+        let read: bool = sqlx::query_scalar(READS_VERSIONS)
+            .bind(quote::name(&silver.table))
+            .bind(&definitions)
+            .bind(quote::name(current))
+            .fetch_one(&mut *connection)
+            .await
+            .during(|| format!("cannot tell which marts read the versions of `{}`", silver.table))?;
         if read {
             let (relation, elapsed) = (silver.table.clone(), Duration::ZERO);
             pruned.push(Applied { relation, rows, differed: 0, changes: None, counted: false, elapsed });

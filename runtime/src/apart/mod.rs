@@ -6,7 +6,7 @@
 
 pub mod attach;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
@@ -78,6 +78,44 @@ pub async fn tell(target: &mut PgConnection, bronze: &mut PgConnection) -> Resul
     .await
     .during(failed)?;
     Ok(())
+}
+
+/// Tells bronze which changes silver leaves out, instead of those that it was told before; not why. A page at a time.
+pub async fn tell_misfits(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
+    let failed = || "cannot tell the bronze database which changes silver leaves out".to_owned();
+    let mut told = bronze.begin().await.during(failed)?;
+    statement::execute(&mut told, "DELETE FROM medallion.misfit").await?;
+    let mut after: (String, i64, i64) = (String::new(), i64::MIN, i64::MIN);
+    loop {
+        let page: Vec<(String, String, i64, i64)> = sqlx::query_as(
+            "SELECT relation, landing, lsn, seq FROM medallion.misfit \
+             WHERE (relation, lsn, seq) > ($1, $2, $3) ORDER BY relation, lsn, seq LIMIT 10000",
+        )
+        .bind(&after.0)
+        .bind(after.1)
+        .bind(after.2)
+        .fetch_all(&mut *target)
+        .await
+        .during(failed)?;
+        let Some((relation, _, lsn, seq)) = page.last() else { break };
+        after = (relation.clone(), *lsn, *seq);
+        let (relations, landings): (Vec<_>, Vec<_>) =
+            page.iter().map(|(relation, landing, _, _)| (relation.as_str(), landing.as_str())).unzip();
+        let (positions, ordinals): (Vec<_>, Vec<_>) =
+            page.iter().map(|(_, _, lsn, seq)| (*lsn, *seq)).unzip();
+        sqlx::query(
+            "INSERT INTO medallion.misfit (relation, landing, lsn, seq, \"column\", problem) \
+             SELECT *, '', '' FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])",
+        )
+        .bind(relations)
+        .bind(landings)
+        .bind(positions)
+        .bind(ordinals)
+        .execute(&mut *told)
+        .await
+        .during(failed)?;
+    }
+    told.commit().await.during(failed)
 }
 
 /// The notes of late changes that no apply has taken, as a relation. Those that it has taken are deleted from another

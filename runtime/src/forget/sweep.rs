@@ -109,7 +109,11 @@ impl<'a> Sweep<'a> {
             .iter()
             .map(|table| {
                 let table = quote::name(table);
-                format!("SELECT {landed} FROM {table} AS change WHERE {}", self.is_landed())
+                let fits = match silver.is_computed() {
+                    true => format!(" AND NOT {}", is_misfit(silver)),
+                    false => String::new(),
+                };
+                format!("SELECT {landed} FROM {table} AS change WHERE {}{fits}", self.is_landed())
             })
             .collect();
         let own = self.subject.silver;
@@ -143,7 +147,15 @@ impl<'a> Sweep<'a> {
             .map(|name| {
                 let field = quote::literal(field(own, name));
                 let (column, sql_type) = (quote::identifier(name), sql_type(own, name));
-                format!("forgotten.{column} = (change.full_row ->> {field})::{sql_type}")
+                let read = format!("forgotten.{column} = (change.full_row ->> {field})::{sql_type}");
+                // The key of what was left out may be none.
+                match own.is_computed() {
+                    true => format!(
+                        "CASE WHEN {} THEN forgotten.{column}::text = change.full_row ->> {field} ELSE {read} END",
+                        is_misfit(own)
+                    ),
+                    false => read,
+                }
             })
             .collect();
         let table = subject::table(self.subject.number);
@@ -274,6 +286,7 @@ impl<'a> Sweep<'a> {
             }
         }
         self.erase_copies(connection).await?;
+        self.erase_misfits(connection).await?;
         for landing in self.landings().into_iter().cloned().collect::<Vec<_>>() {
             let table = quote::name(&landing);
             let sql = format!("DELETE FROM {table} AS change WHERE {}", self.is_landed());
@@ -285,6 +298,11 @@ impl<'a> Sweep<'a> {
             // What tests found wrong may show anybody, and is found again.
             let rows = statement::execute(connection, "DELETE FROM medallion.failed_row").await?;
             self.count(&Name::new("medallion", "failed_row"), rows);
+            // So may what a run failed by.
+            let failed = "UPDATE medallion.pipeline_metadata SET performance_metrics = performance_metrics - 'error' \
+                          WHERE performance_metrics ? 'error'";
+            let rows = statement::execute(connection, failed).await?;
+            self.count(&Name::new("medallion", "pipeline_metadata"), rows);
         }
         Ok(())
     }
@@ -325,6 +343,25 @@ impl<'a> Sweep<'a> {
                     self.count(&place, rows);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Why a change was left out repeats its values.
+    async fn erase_misfits(&mut self, connection: &mut PgConnection) -> Result<()> {
+        if !self.fed().iter().any(|(_, silver)| silver.is_computed()) {
+            return Ok(());
+        }
+        for landing in self.landings().into_iter().cloned().collect::<Vec<_>>() {
+            let sql = format!(
+                "DELETE FROM medallion.misfit AS misfit USING {} AS change WHERE misfit.landing = {} \
+                 AND misfit.lsn = change.lsn AND misfit.seq = change.seq AND {}",
+                quote::name(&landing),
+                quote::literal(&self.subject.silver.feed.to_string()),
+                self.is_landed()
+            );
+            let rows = statement::execute(connection, &sql).await?;
+            self.count(&Name::new("medallion", "misfit"), rows);
         }
         Ok(())
     }
@@ -384,6 +421,15 @@ impl<'a> Sweep<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a relation leaves out a landed row, called `change`.
+fn is_misfit(silver: &Silver) -> String {
+    format!(
+        "EXISTS (SELECT FROM medallion.misfit AS left_out WHERE left_out.relation = {} \
+         AND left_out.lsn = change.lsn AND left_out.seq = change.seq)",
+        quote::literal(&silver.table.to_string())
+    )
 }
 
 /// Whether a row of a relation has a staged key.

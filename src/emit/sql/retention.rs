@@ -66,7 +66,10 @@ enum Of {
 #[template(path = "generated/sql/warehouse/40_keeping/landing.sql", escape = "none")]
 struct LandingSql {
     name: String,
+    label: String,
     key: String,
+    /// Whether a relation may leave out what landed, for it cannot be computed.
+    leaves_out: bool,
     archive: Option<String>,
     returned: Lines,
     gone: Lines,
@@ -84,6 +87,8 @@ struct JournalSql {
     entry_keys: String,
     change_key: Lines,
     positions: String,
+    /// The relation's name, where it may leave out what landed, for it cannot be computed.
+    leaves_out: Option<String>,
     archive: Option<String>,
     returned: Lines,
     gone: Lines,
@@ -213,7 +218,7 @@ impl Policy<'_> {
                     archived(&table);
                     relation(&archive(&table.name))
                 });
-                let label = literal(&format!("{}.{}", table.name.schema, table.name.name));
+                let label = label(&table.name);
                 let statement = statement(&table, archive).trim().to_owned();
                 prunes.push(PruneSql { of, why, label, statement });
             };
@@ -237,7 +242,9 @@ impl Policy<'_> {
                 landing::COLUMNS.iter().zip(LANDED).map(|((name, _), data_type)| typed(name, data_type));
             let table = Pruned { name: landing.name.clone(), of: &landing.name, columns: columns.collect() };
             let why = "Of a key's changes the last one stays, unless the row was gone after it.";
-            add(Of::Landed, why, table, &|table, archive| changes(landing, table, archive));
+            let leaves_out =
+                self.warehouse.silver.iter().any(|one| one.feed == landing.name && one.staging.is_some());
+            add(Of::Landed, why, table, &|table, archive| changes(landing, leaves_out, table, archive));
         }
         for silver in silver() {
             let (name, end, added) = match &silver.kind {
@@ -266,11 +273,13 @@ impl Policy<'_> {
     }
 }
 
-fn changes(landing: &Landing, table: &Pruned<'_>, archive: Option<String>) -> String {
+fn changes(landing: &Landing, leaves_out: bool, table: &Pruned<'_>, archive: Option<String>) -> String {
     let key = landing.key.iter().map(|field| format!("change.\"full_row\" -> {}", literal(field)));
     super::render(&LandingSql {
         name: relation(&table.name),
+        label: label(&table.name),
         key: key.collect::<Vec<_>>().join(", "),
+        leaves_out,
         archive,
         returned: of("change", table),
         gone: of("gone", table),
@@ -291,6 +300,7 @@ fn journal(silver: &Silver, dimension: &Dimension, table: &Pruned<'_>, archive: 
         entry_keys: entry_key().collect::<Vec<_>>().join(", "),
         change_key: key().map(|name| landed(silver, name)).collect(),
         positions: positions.join(", "),
+        leaves_out: silver.staging.is_some().then(|| label(&silver.name)),
         archive,
         returned: of("entry", table),
         gone: of("gone", table),
@@ -357,6 +367,11 @@ fn columns(silver: &Silver) -> impl Iterator<Item = (String, String)> {
 
 fn of(alias: &str, table: &Pruned<'_>) -> Lines {
     table.names().map(|name| format!("{alias}.{}", identifier(name))).collect()
+}
+
+/// A table's name as the tool's tables say it.
+fn label(name: &Name) -> String {
+    literal(&format!("{}.{}", name.schema, name.name))
 }
 
 /// The table that takes what is pruned from a table.

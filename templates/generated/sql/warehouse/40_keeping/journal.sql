@@ -16,6 +16,15 @@
         FROM {{ feed }} AS change
         WHERE change."lsn" <= latest
         AND change."op" <> 'T'
+{%- if let Some(relation) = leaves_out %}
+        AND NOT EXISTS (
+            SELECT
+            FROM "medallion"."misfit" AS misfit
+            WHERE misfit."relation" = {{ relation }}
+            AND misfit."lsn" = change."lsn"
+            AND misfit."seq" = change."seq"
+        )
+{%- endif %}
         GROUP BY {{ positions }}
     ), emptied AS (
         SELECT max(change."commit_ts") AS m$time
