@@ -136,6 +136,20 @@ async fn what_lands_late_is_repaired_by_the_next_run() {
     assert_eq!(broken(&shop).await, [""; 0]);
     let outcome = shop.run().await;
     assert!(outcome.is_empty(), "{outcome:?}");
+
+    // What is later than all, at a position that has long been passed, and then a change of the source before it.
+    let ahead = "INSERT INTO cdc_bronze.br_customer_cdc (lsn, op, full_row, commit_ts, seq)
+        SELECT lsn, 'U', full_row || '{\"last_name\": \"Ahead\"}', now() + interval '1 hour', 1000001
+        FROM cdc_bronze.br_customer_cdc WHERE full_row ->> 'customer_id' = '5' ORDER BY lsn LIMIT 1";
+    compare::execute(&mut shop.warehouse, ahead).await;
+    shop.run().await;
+    shop.change("UPDATE customer SET last_name = 'Before' WHERE customer_id = 5").await;
+    shop.run().await;
+    let names = "SELECT string_agg(last_name, ' ' ORDER BY sys_start) FROM (
+        SELECT * FROM temporal_silver.dim_customer_hist WHERE customer_id = 5 ORDER BY sys_start DESC LIMIT 2
+    ) AS latest";
+    assert_eq!(compare::value(&mut shop.warehouse, names).await, "Before Ahead");
+    assert_eq!(broken(&shop).await, [""; 0]);
 }
 
 /// Somebody lands a later position by hand, and it is applied, while a batch is on its way that has looked at the

@@ -203,14 +203,19 @@ impl Due {
         Ok(waiting)
     }
 
-    /// Writes down that all of it has been applied.
-    pub async fn move_watermarks(&self, warehouse: &Warehouse, connection: &mut PgConnection) -> Result<()> {
+    /// Writes down that all of it has been applied, and late changes up to a time.
+    pub async fn move_watermarks(
+        &self,
+        warehouse: &Warehouse,
+        late: Option<&str>,
+        connection: &mut PgConnection,
+    ) -> Result<()> {
         let relations: Vec<String> = warehouse.silver.iter().map(|one| one.table.to_string()).collect();
         let counted: Vec<i64> = warehouse.silver.iter().map(|one| self.journal_id(one)).collect();
         sqlx::query(
             "INSERT INTO medallion.watermark AS mark \
              (relation, lsn, system_time, streamed_lsn, streamed_time, journal_id, journal_time) \
-             SELECT relation, $3, $4::timestamptz, $5, $6::timestamptz, journal_id, $7::timestamptz \
+             SELECT relation, $3, greatest($4::timestamptz, $8::timestamptz), $5, $6::timestamptz, journal_id, $7::timestamptz \
              FROM unnest($1::text[], $2::bigint[]) AS applied (relation, journal_id) \
              ON CONFLICT (relation) DO UPDATE \
              SET lsn = greatest(mark.lsn, excluded.lsn), \
@@ -229,6 +234,7 @@ impl Due {
         .bind(self.streamed.0)
         .bind(&self.streamed.1)
         .bind(&self.latest)
+        .bind(late)
         .execute(connection)
         .await
         .during(|| "cannot move the watermarks".to_owned())?;

@@ -286,7 +286,7 @@ async fn work_through(
         let lookups = lookup_sources(warehouse, silver, &changed);
         let idle = waiting[number].changes == 0
             && mark.journal_id >= due.journal_id(silver)
-            && !late.contains(&silver.feed.to_string())
+            && !late.feeds.contains(&silver.feed.to_string())
             && lookups.iter().all(|source| source.changed.is_none());
         if idle && !asked && keys.is_none() {
             continue;
@@ -297,7 +297,8 @@ async fn work_through(
             step.repair = Repair::Everything;
         }
         let started = Instant::now();
-        let context = Context { warehouse, lookups, keys, has_late: late.contains(&silver.feed.to_string()) };
+        let context =
+            Context { warehouse, lookups, keys, has_late: late.feeds.contains(&silver.feed.to_string()) };
         let Outcome { rows, differed, tells, counted } =
             apply_one(&context, &mut step, connection).await.map_err(|error| {
                 explained(error, silver).within(format!("cannot apply changes to `{}`", silver.table))
@@ -319,7 +320,7 @@ async fn work_through(
             applied.push(one);
         }
     }
-    due.move_watermarks(warehouse, connection).await?;
+    due.move_watermarks(warehouse, late.latest.as_deref(), connection).await?;
     staging.read_on(connection).await?;
     Ok(applied)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::landed::single_keys;
 use super::merge::{AS_PLANNED, WHERE_IT_STANDS};
@@ -15,13 +15,18 @@ use crate::error::{During as _, Result};
 use crate::quote;
 use crate::statement;
 
+/// What came late.
+#[derive(Debug, Default)]
+pub struct Late {
+    /// The landing tables that have some.
+    pub feeds: BTreeSet<String>,
+    /// The latest time of such a change, as PostgreSQL writes it.
+    pub latest: Option<String>,
+}
+
 /// Takes over into `late` what was noted of late changes, and what the stream landed where the watermark had passed
-/// by; returns the landing tables that have some.
-pub async fn take_late(
-    warehouse: &Warehouse,
-    due: &Due,
-    connection: &mut PgConnection,
-) -> Result<BTreeSet<String>> {
+/// by; returns what there is of it.
+pub async fn take_late(warehouse: &Warehouse, due: &Due, connection: &mut PgConnection) -> Result<Late> {
     let passed: BTreeMap<&Name, i64> =
         warehouse.silver.iter().filter_map(|silver| Some((&silver.feed, due.passed(silver)?))).collect();
     let late_changes = apart::late_changes(warehouse);
@@ -29,7 +34,7 @@ pub async fn take_late(
         statement::scalar(connection, &format!("SELECT count(*) FROM {late_changes} AS late"), &[]).await?;
     let earlier = earlier(warehouse, due);
     if noted == 0 && passed.is_empty() && earlier.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Late::default());
     }
     apart::drop_taken(warehouse, connection).await?;
     let mut queries = vec![format!("SELECT relation, lsn, seq\nFROM {late_changes} AS late")];
@@ -45,10 +50,33 @@ pub async fn take_late(
     statement::analyze(connection, "pg_temp.late", taken).await?;
     let rows = sqlx::query("SELECT DISTINCT relation FROM pg_temp.late")
         .persistent(false)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .during(|| "cannot read which changes came late".to_owned())?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let feeds: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let times: Vec<String> = warehouse
+        .landings
+        .iter()
+        .filter(|landing| feeds.contains(&landing.table.to_string()))
+        .map(|landing| {
+            format!(
+                "SELECT max(change.commit_ts) AS latest FROM pg_temp.late AS late\n\
+                 JOIN {} AS change ON change.lsn = late.lsn AND change.seq = late.seq\nWHERE late.relation = {}",
+                quote::name(&landing.table),
+                quote::literal(&landing.table.to_string())
+            )
+        })
+        .collect();
+    if times.is_empty() {
+        return Ok(Late { feeds, latest: None });
+    }
+    let latest = format!("SELECT max(latest)::text FROM (\n{}\n) AS late", times.join("\nUNION ALL\n"));
+    let latest = sqlx::query_scalar(AssertSqlSafe(latest))
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .during(|| "cannot read when late changes were made".to_owned())?;
+    Ok(Late { feeds, latest })
 }
 
 /// Queries of what is in the window with a time that has been applied already. Those who land it see to that as far as

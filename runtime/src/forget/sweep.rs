@@ -386,7 +386,9 @@ impl<'a> Sweep<'a> {
             .iter()
             .map(|name| {
                 let field = quote::literal(field(own, name));
-                format!("forgotten.{}::text = kept.key ->> {field}", quote::identifier(name))
+                let column = format!("forgotten.{}", quote::identifier(name));
+                // A number or a time has more than one way of being written; what stands there need be none.
+                format!("({column}::text = kept.key ->> {field} OR to_jsonb({column}) = kept.key -> {field})")
             })
             .collect();
         format!("kept.landing = {} AND {}", quote::literal(&own.feed.to_string()), same.join(" AND "))

@@ -100,6 +100,8 @@ enum Act {
         changes: Vec<Change>,
         delay: usize,
     },
+    /// Somebody lands a change by hand, at a position that has been passed.
+    Backfill(Change),
     /// Somebody writes to the dimensions, in one transaction.
     Write(Vec<Statement>),
     Apply,
@@ -120,10 +122,12 @@ const RELATIONS: [&str; 3] = ["dim_item_hist", "dim_customer_hist", "fact_sale"]
 
 fn act() -> impl Strategy<Value = Act> {
     let change = (0..3_usize, 1..4_i64, 0..13_u8, 0..4_i64, 0..3_i64);
+    let backfill = change.clone().prop_map(Act::Backfill);
     let statement = (0..6_usize, 1..4_i64, 0..4_i64, 0..3_i64);
     prop_oneof![
         8 => (prop::collection::vec(change, 1..4), 0..5_usize)
             .prop_map(|(changes, delay)| Act::Source { changes, delay: delay.saturating_sub(2) }),
+        2 => backfill,
         4 => prop::collection::vec(statement, 1..3).prop_map(Act::Write),
         2 => Just(Act::Apply),
         2 => any::<bool>().prop_map(|killed| Act::Fold { killed }),
@@ -296,6 +300,10 @@ impl Bench {
                         let sql = landing(change, lsn, seq, time);
                         waiting.push(Landing { after: number + delay, lsn, time, sql });
                     }
+                }
+                Act::Backfill(change) => {
+                    let time = fold::later(lsn, 0, &mut self.connection).await?;
+                    self.land(&landing(change, 0, number, time)).await?;
                 }
                 Act::Write(statements) => self.write(statements).await?,
                 Act::Apply => self.apply().await?,

@@ -127,7 +127,7 @@ const FUNCTIONS: [(&str, &str); 6] = [
         "Folds bronze where it stands by itself; for the loader.",
     ),
     (FUNCTION, "Folds what is older than the policy keeps; for the loader."),
-    ("\"medallion\".\"fold_landed\"(bigint)", "Folds what landed up to a position."),
+    ("\"medallion\".\"fold_landed\"(bigint, timestamptz)", "Folds what landed up to a position and a time."),
     (
         "\"medallion\".\"last_landed\"(timestamptz)",
         "The last position at or before a time that has been applied.",

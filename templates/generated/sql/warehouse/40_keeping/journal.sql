@@ -15,6 +15,7 @@
             max(change."commit_ts") AS m$time
         FROM {{ feed }} AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" <> 'T'
 {%- if let Some(relation) = leaves_out %}
         AND NOT EXISTS (
@@ -30,6 +31,7 @@
         SELECT max(change."commit_ts") AS m$time
         FROM {{ feed }} AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" = 'T'
     ){% if archive.is_some() %}, gone AS ({% endif %}
     DELETE FROM {{ name }} AS entry

@@ -25,6 +25,7 @@
         FROM {{ name }} AS change
 {%- endif %}
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ){% if archive.is_some() %}, gone AS ({% endif %}
     DELETE FROM {{ name }} AS change
     USING ranked
