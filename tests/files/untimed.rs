@@ -1,7 +1,8 @@
 //! The law of files whose rows say no time: a row is so since its file was written, whatever else the file says of its
 //! key, and however often it is read once more; and each line of a log lands once, wherever the log is moved to.
 
-use std::time::UNIX_EPOCH;
+use std::fs::File;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use medallion_runtime::files::Portion;
 use proptest::prelude::*;
@@ -188,4 +189,22 @@ fn put(lake: &mut Lake, catalogues: &mut [(u128, Vec<Said>)]) {
 
 async fn land(lake: &mut Lake) -> Result<(), String> {
     lake.land().await.map(drop).map_err(|error| format!("{error:?}"))
+}
+
+/// A clock that runs ahead does not take the warehouse with it.
+#[test]
+fn a_file_from_the_future_is_so_from_now_on() {
+    block_on(async {
+        let mut lake = Lake::of(SPEC, Portion::default()).await;
+        lake.put("catalogue.json", r#"[{"id": 1, "title": 1}]"#);
+        let path = lake.directory.path().join("catalogue.json");
+        let ahead = SystemTime::now() + Duration::from_hours(1_000);
+        File::options().write(true).open(path).unwrap().set_modified(ahead).unwrap();
+        let findings = lake.land().await.unwrap().findings;
+        assert!(findings.iter().any(|finding| finding.contains("ahead of this clock")), "{findings:?}");
+        lake.apply().await.unwrap();
+        let is_believed = "SELECT max(system_time) < now() + interval '6 minutes' FROM medallion.watermark";
+        assert_eq!(lake.text(is_believed).await, "true");
+        lake.end().await;
+    });
 }
