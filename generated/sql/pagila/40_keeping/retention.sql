@@ -128,8 +128,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -152,6 +157,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_customer_cdc" AS change
     USING ranked
@@ -185,6 +191,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_payment_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_payment_cdc" AS change
     USING ranked
@@ -218,6 +225,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_rental_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_rental_cdc" AS change
     USING ranked
@@ -251,6 +259,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_address_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_address_cdc" AS change
     USING ranked
@@ -284,6 +293,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_category_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_category_cdc" AS change
     USING ranked
@@ -317,6 +327,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_film_category_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_film_category_cdc" AS change
     USING ranked
@@ -350,6 +361,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_film_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_film_cdc" AS change
     USING ranked
@@ -383,6 +395,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_language_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_language_cdc" AS change
     USING ranked
@@ -416,6 +429,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_staff_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_staff_cdc" AS change
     USING ranked
@@ -449,6 +463,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_store_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_store_cdc" AS change
     USING ranked
@@ -472,7 +487,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -548,7 +563,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -663,7 +678,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -686,7 +701,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';

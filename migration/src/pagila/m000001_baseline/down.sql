@@ -15,7 +15,7 @@ DROP TABLE "medallion"."guard_switch";
 DROP FUNCTION "medallion"."pruned"();
 DROP FUNCTION "medallion"."fold_apart"(timestamptz, bigint);
 DROP FUNCTION "medallion"."retain"();
-DROP FUNCTION "medallion"."fold_landed"(bigint);
+DROP FUNCTION "medallion"."fold_landed"(bigint, timestamptz);
 DROP FUNCTION "medallion"."last_landed"(timestamptz);
 DROP FUNCTION "medallion"."kept_since"();
 DROP VIEW "as_of"."vw_top_titles";

@@ -3673,8 +3673,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -3697,6 +3702,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_customer_cdc" AS change
     USING ranked
@@ -3730,6 +3736,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_payment_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_payment_cdc" AS change
     USING ranked
@@ -3763,6 +3770,7 @@ BEGIN
             ) AS "place"
         FROM "cdc_bronze"."br_rental_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "cdc_bronze"."br_rental_cdc" AS change
     USING ranked
@@ -3796,6 +3804,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_address_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_address_cdc" AS change
     USING ranked
@@ -3829,6 +3838,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_category_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_category_cdc" AS change
     USING ranked
@@ -3862,6 +3872,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_film_category_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_film_category_cdc" AS change
     USING ranked
@@ -3895,6 +3906,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_film_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_film_cdc" AS change
     USING ranked
@@ -3928,6 +3940,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_language_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_language_cdc" AS change
     USING ranked
@@ -3961,6 +3974,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_staff_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_staff_cdc" AS change
     USING ranked
@@ -3994,6 +4008,7 @@ BEGIN
             ) AS "place"
         FROM "medallion"."lookup_store_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     )
     DELETE FROM "medallion"."lookup_store_cdc" AS change
     USING ranked
@@ -4017,7 +4032,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -4093,7 +4108,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -4208,7 +4223,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -4231,7 +4246,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
@@ -4603,5 +4618,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '37a118b8bc595b04c9504e82ccec238a878f2de3071685f2caad4c718476ec50'
+    'f4ee92490b32ece22ef72948b160af8051990de53aeb71cf207cdde34afc60cd'
 );

@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "0b88918225a064e33259022b05d28569805e6c34c7cdf49ed275e698cb8b0461";
+pub const SPEC_HASH: &str = "f4d590283a62003ac0fe0587bba45f845c7a5a6c69f3753733b3a653bca54540";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "ce9d60b7053a91d49ed9823ef1ab457600a277d93933f26225d7386b6b629b8b";
+pub const OBJECTS_HASH: &str = "f67ca3d6912dd0f4a1354c89979027a0c018a1c3fc51e967fad30a0454da6071";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {
@@ -43,7 +43,12 @@ pub fn warehouse() -> descriptor::Warehouse {
             silver::fact_sale::Entity::silver(),
         ],
         calendars: vec![],
-        marts: vec![gold::customers_by_note::Entity::mart(), gold::sales_by_store::Entity::mart()],
+        marts: vec![
+            silver::customer_versions::Entity::mart(),
+            gold::customers_by_note::Entity::mart(),
+            gold::sales_by_store::Entity::mart(),
+            gold::versions_by_item::Entity::mart(),
+        ],
         tests: vec![],
         tags: vec![],
         migrations: ::migration::folded_histories::migrations,

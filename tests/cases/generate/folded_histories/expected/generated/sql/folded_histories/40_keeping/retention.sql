@@ -56,8 +56,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -74,19 +79,27 @@ BEGIN
             change."seq",
             change."op",
             change."commit_ts",
-            row_number() OVER (
+            -- What a relation leaves out takes nothing's place there.
+            count(*) FILTER (WHERE misfit."lsn" IS NULL) OVER (
                 PARTITION BY change."full_row" -> 'customer_id'
                 ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
-            ) AS "place"
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS "later"
         FROM "bronze"."br_customer_cdc" AS change
+        LEFT JOIN (
+            SELECT DISTINCT "lsn", "seq"
+            FROM "medallion"."misfit"
+            WHERE "landing" = 'bronze.br_customer_cdc'
+        ) AS misfit ON misfit."lsn" = change."lsn" AND misfit."seq" = change."seq"
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_customer_cdc" AS change
     USING ranked
     WHERE change."lsn" = ranked."lsn"
     AND change."seq" = ranked."seq"
     AND (
-        ranked."place" > 1
+        ranked."later" > 0
         OR ranked."op" IN ('D', 'T')
         OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
             SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
@@ -137,6 +150,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_sale_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_sale_cdc" AS change
     USING ranked
@@ -184,7 +198,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -243,12 +257,21 @@ BEGIN
             max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM "medallion"."misfit" AS misfit
+            WHERE misfit."relation" = 'silver.dim_customer_hist'
+            AND misfit."lsn" = change."lsn"
+            AND misfit."seq" = change."seq"
+        )
         GROUP BY 1
     ), emptied AS (
         SELECT max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" = 'T'
     ), gone AS (
     DELETE FROM "medallion"."dim_customer_hist_journal" AS entry
@@ -303,7 +326,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -420,7 +443,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -450,7 +473,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';

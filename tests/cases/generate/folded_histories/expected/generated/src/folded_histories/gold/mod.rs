@@ -6,3 +6,4 @@ pub mod prelude;
 
 pub mod customers_by_note;
 pub mod sales_by_store;
+pub mod versions_by_item;

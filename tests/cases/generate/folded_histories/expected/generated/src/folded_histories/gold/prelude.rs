@@ -4,3 +4,4 @@
 
 pub use super::customers_by_note::Entity as CustomersByNote;
 pub use super::sales_by_store::Entity as SalesByStore;
+pub use super::versions_by_item::Entity as VersionsByItem;

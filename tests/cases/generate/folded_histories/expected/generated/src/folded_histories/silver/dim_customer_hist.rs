@@ -50,7 +50,12 @@ impl Entity {
                     "favourite",
                     super::dim_item_hist::Column::Store,
                 ),
-                descriptor::Column::untracked_field(Column::Note, "bigint", "note"),
+                descriptor::Column::untracked(descriptor::Column::computed(
+                    Column::Note,
+                    "bigint",
+                    [("raw_note", "text", "note")],
+                    "raw_note::bigint",
+                )),
             ],
             lookups: vec![descriptor::Lookup::of(
                 "favourite",

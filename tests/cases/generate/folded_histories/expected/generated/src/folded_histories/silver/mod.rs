@@ -4,9 +4,11 @@
 
 pub mod prelude;
 
+pub mod customer_versions;
 pub mod dim_customer;
 pub mod dim_customer_hist;
 pub mod dim_item;
 pub mod dim_item_hist;
 pub mod fact_sale;
 pub mod fact_sale_history;
+pub mod stg_customer;

@@ -2,9 +2,11 @@
 
 //! The entities of this layer, under one name each.
 
+pub use super::customer_versions::Entity as CustomerVersions;
 pub use super::dim_customer::Entity as DimCustomer;
 pub use super::dim_customer_hist::Entity as DimCustomerHist;
 pub use super::dim_item::Entity as DimItem;
 pub use super::dim_item_hist::Entity as DimItemHist;
 pub use super::fact_sale::Entity as FactSale;
 pub use super::fact_sale_history::Entity as FactSaleHistory;
+pub use super::stg_customer::Entity as StgCustomer;

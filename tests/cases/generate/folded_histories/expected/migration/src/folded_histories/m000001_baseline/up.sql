@@ -1062,6 +1062,130 @@ COMMENT ON FUNCTION "medallion"."time_of"(bigint) IS 'The system time of the las
 COMMENT ON FUNCTION "medallion"."time_of"(pg_lsn) IS 'The system time of the last source transaction that committed at or before a position.';
 COMMENT ON FUNCTION "medallion"."time_of"(text) IS 'The system time of the last source transaction that committed at or before a position, written as 0/16B3748.';
 
+-- medallion: misfit
+
+CREATE TABLE "medallion"."misfit" (
+    "relation" text NOT NULL,
+    "landing" text NOT NULL,
+    "lsn" bigint NOT NULL,
+    "seq" bigint NOT NULL,
+    "column" text NOT NULL,
+    "problem" text NOT NULL,
+    "found_at" timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT "misfit_pkey" PRIMARY KEY ("relation", "lsn", "seq")
+);
+
+COMMENT ON TABLE "medallion"."misfit" IS 'Changes of which a column cannot be computed: they are as if they had not landed, until a migration changes what is computed.';
+COMMENT ON COLUMN "medallion"."misfit"."relation" IS 'The silver relation that leaves the change out: schema and table, with a dot between them, unquoted.';
+COMMENT ON COLUMN "medallion"."misfit"."landing" IS 'The landing table, in the same way.';
+COMMENT ON COLUMN "medallion"."misfit"."lsn" IS 'The change''s position.';
+COMMENT ON COLUMN "medallion"."misfit"."seq" IS 'Its ordinal within its transaction.';
+COMMENT ON COLUMN "medallion"."misfit"."column" IS 'The first column that has no value.';
+COMMENT ON COLUMN "medallion"."misfit"."problem" IS 'Why it has none.';
+COMMENT ON COLUMN "medallion"."misfit"."found_at" IS 'When it was found.';
+
+-- silver.stg_customer
+
+-- Of each key the last change, unless it ended the row.
+CREATE VIEW "silver"."stg_customer" AS
+SELECT
+    "customer_id",
+    "name",
+    "item_id",
+    CAST(raw_note::bigint AS bigint) AS "note"
+FROM (
+    SELECT
+        "landed_0"."customer_id" AS "customer_id",
+        "landed_0"."name" AS "name",
+        "landed_0"."item_id" AS "item_id",
+        "landed_0"."note" AS "raw_note"
+    FROM (
+        SELECT DISTINCT ON ("found"."customer_id")
+            "change"."op",
+            "change"."commit_ts",
+            "change"."lsn",
+            "change"."seq",
+            "change"."full_row"
+        FROM "bronze"."br_customer_cdc" AS "change"
+        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("customer_id" bigint)
+        WHERE "change"."op" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM "medallion"."misfit" AS "misfit"
+            WHERE "misfit"."relation" IN ('silver.dim_customer_hist')
+            AND "misfit"."lsn" = "change"."lsn"
+            AND "misfit"."seq" = "change"."seq"
+        )
+        ORDER BY "found"."customer_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+    ) AS "last"
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("customer_id" bigint, "name" text, "item_id" bigint, "note" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer_cdc"
+        WHERE "op" = 'T'
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
+    WHERE "last"."op" <> 'D'
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+    )
+) AS "stg_customer";
+
+CREATE VIEW "as_of"."stg_customer" AS
+SELECT
+    "customer_id",
+    "name",
+    "item_id",
+    CAST(raw_note::bigint AS bigint) AS "note"
+FROM (
+    SELECT
+        "landed_0"."customer_id" AS "customer_id",
+        "landed_0"."name" AS "name",
+        "landed_0"."item_id" AS "item_id",
+        "landed_0"."note" AS "raw_note"
+    FROM (
+        SELECT DISTINCT ON ("found"."customer_id")
+            "change"."op",
+            "change"."commit_ts",
+            "change"."lsn",
+            "change"."seq",
+            "change"."full_row"
+        FROM "bronze"."br_customer_cdc" AS "change"
+        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("customer_id" bigint)
+        WHERE "change"."op" <> 'T'
+        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+        AND NOT EXISTS (
+            SELECT
+            FROM "medallion"."misfit" AS "misfit"
+            WHERE "misfit"."relation" IN ('silver.dim_customer_hist')
+            AND "misfit"."lsn" = "change"."lsn"
+            AND "misfit"."seq" = "change"."seq"
+        )
+        ORDER BY "found"."customer_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+    ) AS "last"
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("customer_id" bigint, "name" text, "item_id" bigint, "note" text)
+    LEFT JOIN (
+        SELECT "commit_ts", "lsn", "seq"
+        FROM "bronze"."br_customer_cdc"
+        WHERE "op" = 'T'
+        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+        LIMIT 1
+    ) AS "gone"
+        ON true
+    WHERE "last"."op" <> 'D'
+    AND (
+        "gone"."lsn" IS NULL
+        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+    )
+) AS "stg_customer";
+
+COMMENT ON VIEW "silver"."stg_customer" IS 'What has landed in `br_customer_cdc`, as it is now.';
+COMMENT ON VIEW "as_of"."stg_customer" IS '`stg_customer` as of the setting `medallion.as_of`.';
+
 -- silver.dim_item_hist
 
 CREATE TABLE "silver"."dim_item_hist" (
@@ -2375,6 +2499,38 @@ COMMENT ON VIEW "as_of"."fact_sale" IS '`fact_sale` as of the setting `medallion
 COMMENT ON TABLE "medallion"."fact_sale_history_pruned" IS 'What was pruned from `fact_sale_history`.';
 COMMENT ON COLUMN "medallion"."fact_sale_history_pruned"."pruned_at" IS 'When.';
 
+-- silver.customer_versions
+
+CREATE VIEW "silver"."customer_versions" AS
+SELECT
+    "customer_id",
+    "name",
+    "item_id",
+    "store",
+    "note",
+    "sys_start" AS "valid_from",
+    "sys_end" AS "valid_to",
+    ("sys_end" = 'infinity') AS "is_current"
+FROM "silver"."dim_customer_hist";
+
+CREATE VIEW "as_of"."customer_versions" AS
+SELECT
+    "customer_id",
+    "name",
+    "item_id",
+    "store",
+    "note",
+    "sys_start" AS "valid_from",
+    "sys_end" AS "valid_to",
+    ("sys_end" = 'infinity') AS "is_current"
+FROM "as_of"."dim_customer_hist";
+
+COMMENT ON VIEW "silver"."customer_versions" IS 'Every version of `dim_customer_hist`.';
+COMMENT ON COLUMN "silver"."customer_versions"."valid_from" IS 'Since when the row was so, in system time.';
+COMMENT ON COLUMN "silver"."customer_versions"."valid_to" IS 'Until when the row was so; infinity in the current version.';
+COMMENT ON COLUMN "silver"."customer_versions"."is_current" IS 'Whether the version is the current one.';
+COMMENT ON VIEW "as_of"."customer_versions" IS '`customer_versions` as of the setting `medallion.as_of`.';
+
 -- gold.customers_by_note
 
 CREATE TABLE "gold"."customers_by_note" (
@@ -2437,6 +2593,38 @@ GROUP BY 1, 2;
 COMMENT ON VIEW "medallion"."sales_by_store_definition" IS 'The definition of `sales_by_store`.';
 COMMENT ON VIEW "as_of"."sales_by_store" IS '`sales_by_store` as of the setting `medallion.as_of`.';
 
+-- gold.versions_by_item
+
+CREATE TABLE "gold"."versions_by_item" (
+    "item_id" bigint,
+    "versions" bigint NOT NULL,
+    CONSTRAINT "versions_by_item_grain" UNIQUE NULLS NOT DISTINCT ("item_id")
+);
+
+-- What the table holds: a refresh recomputes from here the units that changed.
+CREATE VIEW "medallion"."versions_by_item_definition" AS
+SELECT
+    CAST("item_id" AS bigint) AS "item_id",
+    CAST("versions" AS bigint) AS "versions"
+FROM (
+SELECT item_id, count(*) AS versions
+FROM "silver"."customer_versions"
+GROUP BY item_id
+) AS "definition";
+
+CREATE VIEW "as_of"."versions_by_item" AS
+SELECT
+    CAST("item_id" AS bigint) AS "item_id",
+    CAST("versions" AS bigint) AS "versions"
+FROM (
+SELECT item_id, count(*) AS versions
+FROM "as_of"."customer_versions"
+GROUP BY item_id
+) AS "definition";
+
+COMMENT ON VIEW "medallion"."versions_by_item_definition" IS 'The definition of `versions_by_item`.';
+COMMENT ON VIEW "as_of"."versions_by_item" IS '`versions_by_item` as of the setting `medallion.as_of`.';
+
 -- medallion: retention
 
 -- From when on the policy keeps all, by the system time last applied.
@@ -2495,8 +2683,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -2513,19 +2706,27 @@ BEGIN
             change."seq",
             change."op",
             change."commit_ts",
-            row_number() OVER (
+            -- What a relation leaves out takes nothing's place there.
+            count(*) FILTER (WHERE misfit."lsn" IS NULL) OVER (
                 PARTITION BY change."full_row" -> 'customer_id'
                 ORDER BY change."commit_ts" DESC, change."lsn" DESC, change."seq" DESC
-            ) AS "place"
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS "later"
         FROM "bronze"."br_customer_cdc" AS change
+        LEFT JOIN (
+            SELECT DISTINCT "lsn", "seq"
+            FROM "medallion"."misfit"
+            WHERE "landing" = 'bronze.br_customer_cdc'
+        ) AS misfit ON misfit."lsn" = change."lsn" AND misfit."seq" = change."seq"
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_customer_cdc" AS change
     USING ranked
     WHERE change."lsn" = ranked."lsn"
     AND change."seq" = ranked."seq"
     AND (
-        ranked."place" > 1
+        ranked."later" > 0
         OR ranked."op" IN ('D', 'T')
         OR (ranked."commit_ts", ranked."lsn", ranked."seq") < (
             SELECT emptied."commit_ts", emptied."lsn", emptied."seq"
@@ -2576,6 +2777,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_sale_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_sale_cdc" AS change
     USING ranked
@@ -2623,7 +2825,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -2682,12 +2884,21 @@ BEGIN
             max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM "medallion"."misfit" AS misfit
+            WHERE misfit."relation" = 'silver.dim_customer_hist'
+            AND misfit."lsn" = change."lsn"
+            AND misfit."seq" = change."seq"
+        )
         GROUP BY 1
     ), emptied AS (
         SELECT max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" = 'T'
     ), gone AS (
     DELETE FROM "medallion"."dim_customer_hist_journal" AS entry
@@ -2742,7 +2953,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -2859,7 +3070,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -2889,7 +3100,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
@@ -3057,5 +3268,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    'ce9d60b7053a91d49ed9823ef1ab457600a277d93933f26225d7386b6b629b8b'
+    'f67ca3d6912dd0f4a1354c89979027a0c018a1c3fc51e967fad30a0454da6071'
 );

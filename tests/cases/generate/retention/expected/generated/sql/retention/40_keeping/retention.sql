@@ -56,8 +56,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -80,6 +85,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_customer_cdc" AS change
     USING ranked
@@ -137,6 +143,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_sale_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_sale_cdc" AS change
     USING ranked
@@ -184,7 +191,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -245,12 +252,14 @@ BEGIN
             max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" <> 'T'
         GROUP BY 1, 2
     ), emptied AS (
         SELECT max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" = 'T'
     ), gone AS (
     DELETE FROM "medallion"."dim_customer_hist_journal" AS entry
@@ -302,7 +311,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -407,7 +416,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -437,7 +446,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';

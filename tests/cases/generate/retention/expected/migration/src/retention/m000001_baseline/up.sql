@@ -1910,8 +1910,13 @@ $$;
 
 REVOKE ALL ON FUNCTION "medallion"."last_landed"(timestamptz) FROM PUBLIC;
 
--- Folds what landed up to a position.
-CREATE FUNCTION "medallion"."fold_landed"("latest" bigint, OUT "pruned_from" text, OUT "pruned_rows" bigint)
+-- Folds what landed up to a position; what is of a later time has yet to be so.
+CREATE FUNCTION "medallion"."fold_landed"(
+    "latest" bigint,
+    "moved_to" timestamptz,
+    OUT "pruned_from" text,
+    OUT "pruned_rows" bigint
+)
 RETURNS SETOF record
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -1934,6 +1939,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_customer_cdc" AS change
     USING ranked
@@ -1991,6 +1997,7 @@ BEGIN
             ) AS "place"
         FROM "bronze"."br_sale_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
     ), gone AS (
     DELETE FROM "bronze"."br_sale_cdc" AS change
     USING ranked
@@ -2038,7 +2045,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) FROM PUBLIC;
 
 -- Folds what is older than the policy keeps into one base row a key. It takes nothing from its caller: how far it
 -- goes is the policy's, by the system time last applied. It runs as the owner, for the loader.
@@ -2099,12 +2106,14 @@ BEGIN
             max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" <> 'T'
         GROUP BY 1, 2
     ), emptied AS (
         SELECT max(change."commit_ts") AS m$time
         FROM "bronze"."br_customer_cdc" AS change
         WHERE change."lsn" <= latest
+        AND change."commit_ts" <= moved_to
         AND change."op" = 'T'
     ), gone AS (
     DELETE FROM "medallion"."dim_customer_hist_journal" AS entry
@@ -2156,7 +2165,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_foreign_server AS server WHERE server.srvname = 'medallion_bronze') THEN
         RETURN QUERY
         SELECT *
-        FROM "medallion"."fold_landed"(latest);
+        FROM "medallion"."fold_landed"(latest, moved_to);
     END IF;
 
     -- Versions that ended by then go.
@@ -2261,7 +2270,7 @@ BEGIN
     latest := least(horizon_lsn, "medallion"."last_landed"(moved_to));
     RETURN QUERY
     SELECT *
-    FROM "medallion"."fold_landed"(latest);
+    FROM "medallion"."fold_landed"(latest, moved_to);
     INSERT INTO "medallion"."horizon" AS horizon ("time", "lsn")
     VALUES (moved_to, latest)
     ON CONFLICT ("id") DO UPDATE
@@ -2291,7 +2300,7 @@ REVOKE ALL ON FUNCTION "medallion"."pruned"() FROM PUBLIC;
 
 COMMENT ON FUNCTION "medallion"."kept_since"() IS 'From when on the policy keeps all.';
 COMMENT ON FUNCTION "medallion"."last_landed"(timestamptz) IS 'The last position at or before a time that has been applied.';
-COMMENT ON FUNCTION "medallion"."fold_landed"(bigint) IS 'Folds what landed up to a position.';
+COMMENT ON FUNCTION "medallion"."fold_landed"(bigint, timestamptz) IS 'Folds what landed up to a position and a time.';
 COMMENT ON FUNCTION "medallion"."retain"() IS 'Folds what is older than the policy keeps; for the loader.';
 COMMENT ON FUNCTION "medallion"."fold_apart"(timestamptz, bigint) IS 'Folds bronze where it stands by itself; for the loader.';
 COMMENT ON FUNCTION "medallion"."pruned"() IS 'The tables that take what is pruned.';
@@ -2547,5 +2556,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '26831fcd7f57c14fa25af89836e1ad6a2df23e6c563be88702f641266993f517'
+    'b9fd3c49cfd8f6044529c207976ba7e5a502a504e29b2d0e87f383929202a82e'
 );
