@@ -11,6 +11,8 @@ mod catalog;
 mod chained;
 #[path = "evolution/changes.rs"]
 mod changes;
+#[path = "evolution/cleared.rs"]
+mod cleared;
 #[path = "evolution/commands.rs"]
 mod commands;
 #[path = "evolution/descriptor.rs"]
@@ -121,7 +123,10 @@ fn a_migrated_warehouse_is_a_fresh_one_and_the_way_back_leads_back() {
         .enumerate()
         .filter(|(_, (what, _))| what.contains(&only))
         .filter_map(|(number, (what, edits))| {
-            there_and_back(number, &before, &old, edits).err().map(|error| format!("{what}: {error}"))
+            let names = (number.to_string(), "unevolved");
+            there_and_back((&names.0, names.1), &before, &old, edits)
+                .err()
+                .map(|error| format!("{what}: {error}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), CHANGES.len(), wrong.join("\n\n"));
@@ -207,7 +212,13 @@ fn what_others_have_said_stays() {
     assert!(!psql(&url, said).contains("email"));
 }
 
-fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) -> Result<(), String> {
+/// What a change is called, and the database in which it begins.
+fn there_and_back(
+    (called, from): (&str, &str),
+    before: &FileSet,
+    old: &str,
+    edits: &[Edit],
+) -> Result<(), String> {
     let after = evolved(before, edits).map_err(|error| format!("{error:?}"))?;
     if edits.is_empty() {
         return if after == *before {
@@ -221,9 +232,9 @@ fn there_and_back(number: usize, before: &FileSet, old: &str, edits: &[Edit]) ->
         return Err("there is no migration".to_owned());
     }
     let server = Server::shared_scratch().unwrap();
-    let (name, new_name) = (format!("evolved_{number}"), format!("fresh_{number}"));
+    let (name, new_name) = (format!("evolved_{called}"), format!("fresh_{called}"));
     let new = database(&new_name);
-    copy(&new, "unevolved", &name);
+    copy(&new, from, &name);
     let migrated = server.url(&name);
     let planned =
         emit::plan(&lowered(&edited(edits)), &past(before)).map_err(|error| format!("{error:?}"))?;

@@ -272,9 +272,11 @@ impl Catalog {
             }
             SyntaxKind::CREATE_FUNCTION => {
                 let function = ast::CreateFunction::cast(node.clone())?;
+                // What it only gives back does not tell it from another.
                 let types: Vec<String> = function
                     .param_list()?
                     .params()
+                    .filter(|one| !matches!(one.mode(), Some(ast::ParamMode::ParamOut(_))))
                     .map(|one| {
                         one.func_type().map(|data_type| data_type.syntax().to_string().trim().to_owned())
                     })

@@ -1,0 +1,39 @@
+//! What stands in the way of a change is cleared, whatever the warehouse was before: each case is a spec of before and
+//! one of now, both told as edits of the small one.
+
+use super::catalog::{catalog, psql};
+use super::changes::Edit;
+use super::{ROWS, database, fresh, migration, there_and_back};
+
+const TYPES: &str = "[types]";
+const KEPT: &str = "[retention]\nkeep = \"12 months\"\nthen = \"drop\"\n\n[types]";
+/// What it is, the spec of before, and that of now.
+type Case = (&'static str, &'static [Edit], &'static [Edit]);
+
+const CASES: &[Case] = &[
+    // What a function gives is no part of what DROP calls it.
+    ("all of the past is kept again", &[(TYPES, KEPT)], &[(TYPES, TYPES)]),
+    ("not all of the past is kept any more", &[], &[(TYPES, KEPT)]),
+];
+
+#[test]
+fn what_stands_in_the_way_is_cleared() {
+    // Some by themselves, for whom they fail.
+    let only = std::env::var("MEDALLION_CHANGE").unwrap_or_default();
+    let wrong: Vec<String> = CASES
+        .iter()
+        .enumerate()
+        .filter(|(_, (what, ..))| what.contains(&only))
+        .filter_map(|(number, case)| cleared(number, case).err().map(|error| format!("{}: {error}", case.0)))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), CASES.len(), wrong.join("\n\n"));
+}
+
+fn cleared(number: usize, (_, before, now): &Case) -> Result<(), String> {
+    let before = fresh(before);
+    let from = format!("uncleared_{number}");
+    let url = database(&from);
+    psql(&url, &migration(&before, 1, "up.sql"));
+    psql(&url, ROWS);
+    there_and_back((&format!("cleared_{number}"), &from), &before, &catalog(&url), now)
+}
