@@ -83,6 +83,11 @@ impl Renames {
             let pairs = renamed.pairs(&catalog, new);
             let called: Vec<String> = pairs.iter().map(|(_, now)| unquoted(split(&now.name).1)).collect();
             let mut made = Vec::new();
+            // What is renamed itself gives its name up in its turn.
+            let stays = |name: &str| pairs.iter().all(|(before, _)| before.name != name);
+            for (_, now) in pairs.iter().filter(|(_, now)| stays(&now.name)) {
+                steps.extend(catalog.clear(&renamed.section, &now.name)?);
+            }
             for (before, now) in pairs {
                 let (_, name) = split(&now.name);
                 let kind = before.kind;
@@ -256,6 +261,35 @@ impl Catalog {
             .filter(|column| column.rest.contains("AS IDENTITY"))
             .map(|column| (format!("{schema}.{}", sequence(old, &column.name)), sequence(new, &column.name)))
             .collect())
+    }
+
+    /// What has the name that a table or an index gets makes room, and goes with what else goes: nothing that holds rows
+    /// of its own.
+    fn clear(&mut self, section: &str, name: &str) -> Result<Vec<Step>, Unreadable> {
+        let kinds = [Kind::View, Kind::MaterializedView, Kind::Index];
+        let stands = |one: &&Object| kinds.contains(&one.identity.kind) && one.identity.name == name;
+        let Some(kind) = self.objects.iter().find(stands).map(|one| one.identity.kind) else {
+            return Ok(Vec::new());
+        };
+        let (schema, own) = split(name);
+        let free = |number: &usize| {
+            let aside = format!("{schema}.{}", identifier(&format!("medallion$before_{number}")));
+            self.objects.iter().all(|one| one.identity.name != aside).then_some(aside)
+        };
+        let aside = (1..).find_map(|number| free(&number)).unwrap_or_default();
+        let (_, called) = split(&aside);
+        if kind == Kind::Index {
+            self.rewrite(
+                |object| object.identity.kind == kind && object.identity.name == name,
+                |tokens| replace_word(tokens, own, called),
+            )?;
+        } else {
+            self.rename(name, &aside)?;
+        }
+        let sql = format!("ALTER {} {name} RENAME TO {called};", kind.word());
+        let remark = "-- It has the name that is given here, and goes further down.\n".to_owned();
+        let step = Step { remark, ..Step::new(section, sql) };
+        Ok(vec![if kind == Kind::Index { step } else { step.locking(Lock::AccessExclusive, name) }])
     }
 
     fn retitle(&mut self, before: &str, now: &str) {

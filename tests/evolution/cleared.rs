@@ -7,6 +7,9 @@ use super::{ROWS, database, fresh, migration, there_and_back};
 
 const TYPES: &str = "[types]";
 const KEPT: &str = "[retention]\nkeep = \"12 months\"\nthen = \"drop\"\n\n[types]";
+/// A view of staging, under a name that a fact has later.
+const STAGED: &str = "[[staging]]\nname = \"fact_sold\"\nfrom = \"br_customer_cdc\"\ncolumns = [{ name = \"customer_id\", type = \"integer\" }]\n\n[types]";
+
 /// What it is, the spec of before, and that of now.
 type Case = (&'static str, &'static [Edit], &'static [Edit]);
 
@@ -14,6 +17,32 @@ const CASES: &[Case] = &[
     // What a function gives is no part of what DROP calls it.
     ("all of the past is kept again", &[(TYPES, KEPT)], &[(TYPES, TYPES)]),
     ("not all of the past is kept any more", &[], &[(TYPES, KEPT)]),
+    // A view has the name that a table gets.
+    (
+        "dimension named as its current view was",
+        &[],
+        &[(
+            "name = \"dim_customer_hist\"",
+            "name = \"dim_customer\"\nrenamed_from = \"dim_customer_hist\"\ncurrent_view = \"dim_customer_now\"",
+        )],
+    ),
+    (
+        "dimension and current view change names",
+        &[],
+        &[(
+            "name = \"dim_customer_hist\"",
+            "name = \"dim_customer\"\nrenamed_from = \"dim_customer_hist\"\ncurrent_view = \"dim_customer_hist\"",
+        )],
+    ),
+    (
+        "fact named as a view of staging was",
+        &[(TYPES, STAGED)],
+        &[
+            ("name = \"fact_sale\"", "name = \"fact_sold\"\nrenamed_from = \"fact_sale\""),
+            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
+            ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
+        ],
+    ),
 ];
 
 #[test]
