@@ -11,7 +11,7 @@ use super::hazard::Hazard;
 use super::object::{Catalog, Comment, Identity, Kind, Object, Reach, Unreadable};
 use super::quote::literal;
 use super::rename::Renames;
-use super::table::{Alteration, Table, quoted, unquoted};
+use super::table::{Alteration, Moved, Table, quoted, unquoted};
 use super::{kept, privilege};
 
 /// One statement of a migration.
@@ -95,8 +95,8 @@ pub(super) enum Fate {
     Altered(Alteration),
     Replaced,
     Revalued(enumeration::Change),
-    /// Made anew, and filled with the rows that were there: each column, and from what.
-    Moved(Vec<(String, String)>),
+    /// Made anew, and filled with the rows that were there.
+    Moved(Moved),
     Anew,
 }
 
@@ -217,7 +217,7 @@ impl Difference<'_> {
                     (Some(why), _) => {
                         return Err(Failure::Impossible { table: wanted.identity.name.clone(), why });
                     }
-                    (None, Some(filled)) => Fate::Moved(filled),
+                    (None, Some(moved)) => Fate::Moved(moved),
                     (None, None) => Fate::Altered(alteration),
                 }
             }
@@ -236,11 +236,11 @@ impl Difference<'_> {
     fn filled(&self, section: &str, fates: &BTreeMap<&Identity, Fate>) -> Vec<Step> {
         let mut steps = Vec::new();
         for object in self.new.objects.iter().filter(|one| one.section == section) {
-            let Some(Fate::Moved(filled)) = fates.get(&object.identity) else { continue };
+            let Some(Fate::Moved(moved)) = fates.get(&object.identity) else { continue };
             let table = &object.identity.name;
             let source = aside(table);
             let (columns, values): (Vec<&str>, Vec<&str>) =
-                filled.iter().map(|(column, value)| (column.as_str(), value.as_str())).unzip();
+                moved.filled.iter().map(|(column, value)| (column.as_str(), value.as_str())).unzip();
             let parting = (self.parting)(table, &literal(&source));
             let parting = parting
                 .map_or_else(String::new, |parting| format!("    {}\n", parting.replace('\n', "\n    ")));
@@ -252,7 +252,8 @@ impl Difference<'_> {
                 values.join(",\n        ")
             );
             let remark = "-- The rows come back, column by column, as they were.\n".to_owned();
-            steps.push(Step { remark, ..Step::new(section, sql) }.with(&[Hazard::Rewrite]));
+            let hazards: Vec<Hazard> = moved.hazards.iter().copied().collect();
+            steps.push(Step { remark, ..Step::new(section, sql) }.with(&hazards));
             steps.push(Step::new(section, format!("DROP TABLE {source};")));
         }
         steps

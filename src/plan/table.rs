@@ -60,10 +60,19 @@ pub struct Alteration {
     pub touched: Vec<String>,
     /// Those of them that stay, of another type.
     pub retyped: BTreeSet<String>,
-    /// Where rows are split otherwise, and have to move: the columns that are filled, each from what.
-    pub moved: Option<Vec<(String, String)>>,
+    /// Where rows are split otherwise, or by another type, and have to move.
+    pub moved: Option<Moved>,
     /// Why it cannot be altered, where it cannot.
     pub impossible: Option<&'static str>,
+}
+
+/// What becomes of rows that move.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The columns that are filled, each from what.
+    pub filled: Vec<(String, String)>,
+    /// What is risked by it.
+    pub hazards: BTreeSet<Hazard>,
 }
 
 impl Table {
@@ -116,10 +125,14 @@ impl Table {
             alteration.impossible = Some("whether its rows outlive a crash cannot be altered");
             return alteration;
         }
-        if self.partitioned != wanted.partitioned {
+        if self.partitioned != wanted.partitioned || self.is_split_by_retyped(wanted) {
             let kept = wanted.columns.iter().filter_map(|column| Some((column, self.column(&column.name)?)));
-            let filled = kept.map(|(column, there)| (column.name.clone(), there.value_as(&column.data_type)));
-            alteration.moved = Some(filled.collect());
+            let mut moved = Moved { hazards: BTreeSet::from([Hazard::Rewrite]), ..Moved::default() };
+            for (column, there) in kept {
+                moved.filled.push((column.name.clone(), there.value_as(&column.data_type)));
+                moved.hazards.extend(Fit::between(&there.data_type, &column.data_type).hazard());
+            }
+            alteration.moved = Some(moved);
             return alteration;
         }
         let mut actions: Vec<(String, Vec<Hazard>)> = Vec::new();
@@ -179,6 +192,15 @@ impl Table {
             alteration.statements.push((sql, hazards));
         }
         alteration
+    }
+
+    /// Whether a column by which rows are split changes its type, which ALTER TABLE cannot do.
+    fn is_split_by_retyped(&self, wanted: &Self) -> bool {
+        let Some(by) = &self.partitioned else { return false };
+        let retyped = |column: &&Column| {
+            wanted.column(&column.name).is_some_and(|other| other.data_type != column.data_type)
+        };
+        self.columns.iter().filter(retyped).any(|column| by.contains(&column.name))
     }
 
     /// The column of this name.

@@ -43,6 +43,20 @@ const CASES: &[Case] = &[
             ("sale = \"fact_sale\"", "sale = \"fact_sold\""),
         ],
     ),
+    // Rows are split by a column that has another type.
+    (
+        "fact split by a date that was a time",
+        &[],
+        &[
+            ("name = \"sold_at\", type = \"timestamptz\"", "name = \"sold_at\", type = \"date\""),
+            (TYPES, "[allow_hazard]\n\"fact_sale.irreversible\" = \"Days do.\"\n\n[types]"),
+        ],
+    ),
+    (
+        "fact split by a time that was a date, and by day",
+        &[("name = \"sold_at\", type = \"timestamptz\"", "name = \"sold_at\", type = \"date\"")],
+        &[("every = \"month\"", "every = \"day\"")],
+    ),
 ];
 
 #[test]
