@@ -54,9 +54,13 @@ impl Gone {
         self.moved.contains(table)
     }
 
-    /// Whether an object goes with a table that goes. From one that steps aside its triggers are taken first.
+    /// Whether an object goes with a table that goes. From one that steps aside, and from its partitions, triggers are
+    /// taken first: their functions may go before it does.
     fn goes_along(&self, identity: &Identity) -> bool {
-        let aside = self.moved.iter().any(|one| one.name == identity.of);
+        let is_aside = |table: &str| self.moved.iter().any(|one| one.name == table);
+        let is_part = |one: &Identity| one.kind == Kind::Partition && one.name == identity.of;
+        let aside =
+            is_aside(&identity.of) || self.identities.iter().any(|one| is_part(one) && is_aside(&one.of));
         if identity.kind == Kind::Trigger && aside {
             return false;
         }

@@ -5,10 +5,17 @@ use super::catalog::{catalog, psql};
 use super::changes::Edit;
 use super::{ROWS, database, fresh, migration, there_and_back};
 
+const VERSIONED: &str = "system_versioning = true\n";
 const TYPES: &str = "[types]";
 const KEPT: &str = "[retention]\nkeep = \"12 months\"\nthen = \"drop\"\n\n[types]";
 /// A view of staging, under a name that a fact has later.
 const STAGED: &str = "[[staging]]\nname = \"fact_sold\"\nfrom = \"br_customer_cdc\"\ncolumns = [{ name = \"customer_id\", type = \"integer\" }]\n\n[types]";
+
+/// A row of the dimension's, as others write it and as the loader does.
+const WRITTEN: &str = "(customer_id, name, email, mood, points)
+    VALUES (1, 'Ann', 'a@b', 'fine', 7)";
+const LOADED: &str = "(customer_id, name, email, mood, points, row_hash, sys_start, sys_end)
+    VALUES (1, 'Ann', 'a@b', 'fine', 7, '', '2024-01-01', 'infinity')";
 
 /// What it is, the spec of before, and that of now.
 type Case = (&'static str, &'static [Edit], &'static [Edit]);
@@ -57,6 +64,23 @@ const CASES: &[Case] = &[
         &[("name = \"sold_at\", type = \"timestamptz\"", "name = \"sold_at\", type = \"date\"")],
         &[("every = \"month\"", "every = \"day\"")],
     ),
+    // A table steps aside with triggers whose functions go.
+    (
+        "neither apart nor versioned any more",
+        &[(VERSIONED, "system_versioning = true\nclosed_apart = { every = \"month\" }\n")],
+        &[
+            (VERSIONED, ""),
+            (
+                TYPES,
+                "[allow_drop]\n\"dim_customer_hist.journal\" = \"Only the source writes it.\"\n\n[types]",
+            ),
+        ],
+    ),
+    (
+        "apart and versioned at once",
+        &[(VERSIONED, "")],
+        &[(VERSIONED, "system_versioning = true\nclosed_apart = { every = \"month\" }\n")],
+    ),
 ];
 
 #[test]
@@ -73,10 +97,14 @@ fn what_stands_in_the_way_is_cleared() {
 }
 
 fn cleared(number: usize, (_, before, now): &Case) -> Result<(), String> {
+    let versioned = !before.contains(&(VERSIONED, ""));
     let before = fresh(before);
     let from = format!("uncleared_{number}");
     let url = database(&from);
     psql(&url, &migration(&before, 1, "up.sql"));
-    psql(&url, ROWS);
+    match versioned {
+        true => psql(&url, ROWS),
+        false => psql(&url, &ROWS.replace(WRITTEN, LOADED)),
+    };
     there_and_back((&format!("cleared_{number}"), &from), &before, &catalog(&url), now)
 }
