@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Error;
 use crate::emit::Unable;
 use crate::finding::{Code, Finding, Findings, Span};
-use crate::model::{HISTORY, JOURNAL, Name, TOOL_SCHEMA};
+use crate::model::{ARCHIVE, HISTORY, JOURNAL, Name, TOOL_SCHEMA};
 use crate::plan::Hazard;
 use crate::plan::decision::Undecided;
 use crate::spec::{self, At, Files};
@@ -46,7 +46,7 @@ pub(super) fn findings(undecided: &[Undecided], files: &Files) -> Findings {
     let spec = spec::parse(files).value;
     // A lookup is one thing in the spec, and two tables.
     let lookups_landing = |one: &&Undecided| {
-        matches!(one, Undecided::Drop { relation, .. }
+        matches!(one, Undecided::Drop { relation, .. } | Undecided::Archive { relation }
             if relation.schema == TOOL_SCHEMA && relation.name.ends_with("_cdc"))
     };
     let told = undecided.iter().filter(|one| !lookups_landing(one));
@@ -107,6 +107,19 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 .help("to keep it, say there `system_versioning = true`")
                 .line("[allow_drop]", what)
                 .line(name, "system_versioning = true")
+        }
+        Undecided::Archive { relation } => {
+            let name = bare(relation);
+            let place = place(declared(relation, spec), spec, files);
+            let message = format!("what was pruned from `{name}` would go, with the archive that keeps it");
+            let what = why(&format!("{name}.{ARCHIVE}"));
+            Finding::new(Code::UnallowedDrop, message, place)
+                .label(
+                    "had an archive when the last migration was written, and nothing else has what is in it",
+                )
+                .help(format!("to let it go, write under `[allow_drop]`: `{what}`"))
+                .help("to keep it, leave `then = \"archive\"` under `[retention]`")
+                .line("[allow_drop]", what)
         }
         Undecided::History { relation, feeds: [before, now] } => {
             let name = bare(relation);

@@ -97,6 +97,9 @@ pub const JOURNAL: &str = "journal";
 /// How the spec calls what a dimension or a fact has of a landing table that feeds it no more: `dim_customer_hist.history`.
 pub const HISTORY: &str = "history";
 
+/// How the spec calls what was pruned from a relation and stands beside it: `dim_customer_hist.archive`.
+pub const ARCHIVE: &str = "archive";
+
 impl Warehouse {
     /// The relations that are kept whole: those whose versions of long ago are still asked for, by rows that look
     /// them up at a time of their own, and all that these look up.
@@ -125,7 +128,8 @@ pub struct Evolution {
     pub columns: Vec<(Name, String, String)>,
     /// Columns of silver relations whose past comes from bronze when they are added.
     pub backfilled: Vec<(Name, String)>,
-    /// What may go, and why: a relation as the spec calls it, `relation.column`, or a dimension's `relation.journal`.
+    /// What may go, and why: a relation as the spec calls it, `relation.column`, a dimension's `relation.journal`,
+    /// `relation.history` or `relation.archive`.
     pub allowed_drops: BTreeMap<String, String>,
     /// What a migration may risk, and why: `relation.hazard`, the relation as the spec calls it.
     pub allowed_hazards: BTreeMap<String, String>,

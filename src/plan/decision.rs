@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fit::{Fit, spelled};
 use super::hazard::Hazard;
 use super::schema::Schemas;
-use crate::model::{Evolution, HISTORY, JOURNAL, Name};
+use crate::model::{ARCHIVE, Evolution, HISTORY, JOURNAL, Name};
 
 /// A model as the lock keeps it.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Known {
     relations: BTreeMap<Name, Relation>,
     /// Calendars, by name: which days there are.
     calendars: BTreeMap<Name, Value>,
+    /// Landing tables, dimensions and facts of which what is pruned is kept beside.
+    archived: BTreeSet<Name>,
     /// What each mart reads, marts that are views included; each after those that it reads.
     reads: Vec<(Name, Vec<Name>)>,
 }
@@ -69,6 +71,11 @@ pub enum Undecided {
     },
     /// What others have written into a dimension would go with its journal.
     Journal {
+        /// The table.
+        relation: Name,
+    },
+    /// What was pruned from a relation would go with the table beside it: it stands nowhere else.
+    Archive {
         /// The table.
         relation: Name,
     },
@@ -164,7 +171,8 @@ impl Known {
             let reads = list(mart, "reads").iter().map(|read| name(&read["name"]));
             (name(&mart["name"]), reads.collect())
         });
-        Self { schemas: Schemas::default(), relations, calendars, reads: reads.collect() }
+        let archived = archived(model);
+        Self { schemas: Schemas::default(), relations, calendars, archived, reads: reads.collect() }
     }
 
     /// Reads a model of before, as its schemas are called by a later one.
@@ -235,6 +243,13 @@ impl Known {
             });
             if new.relations[name].kind == Kind::Mart {
                 decisions.stale.insert(name.clone());
+            }
+        }
+        // Of a relation that goes, what was pruned goes along.
+        let lost = self.archived.iter().map(called_now).filter(|now| new.relations.contains_key(now));
+        for relation in lost.filter(|now| !new.archived.contains(now)) {
+            if !is_allowed(evolution, &relation, Some(ARCHIVE)) {
+                undecided.push(Undecided::Archive { relation });
             }
         }
         labels.extend(self.recount_days(new, &mut decisions));
@@ -438,6 +453,30 @@ impl Column {
         };
         (value["name"].as_str().unwrap_or_default().to_owned(), column)
     }
+}
+
+/// Of what the policy keeps what is pruned. What is looked up at a time of its own is kept whole, with all that it
+/// looks up in turn and all that feeds it.
+fn archived(model: &Value) -> BTreeSet<Name> {
+    if model["retention"]["Since"]["older"] != "Archived" {
+        return BTreeSet::new();
+    }
+    let silver = list(model, "silver");
+    let looked_up = |lookup: &Value| name(&lookup["relation"]);
+    let lookups = silver.iter().flat_map(|one| list(one, "lookups"));
+    let mut whole: BTreeSet<Name> =
+        lookups.filter(|lookup| lookup["at"].get("OwnTime").is_some()).map(looked_up).collect();
+    // A relation stands after all that it looks up.
+    for one in silver.iter().rev() {
+        if whole.contains(&name(&one["name"])) {
+            whole.extend(list(one, "lookups").iter().map(looked_up));
+        }
+    }
+    let fed = silver.iter().filter(|one| whole.contains(&name(&one["name"])));
+    let feeds: Vec<Name> = fed.map(|one| name(&one["feed"])).collect();
+    whole.extend(feeds);
+    let all = list(model, "landings").iter().chain(silver).map(|one| name(&one["name"]));
+    all.filter(|one| !whole.contains(one)).collect()
 }
 
 /// A dimension or a fact.

@@ -68,8 +68,8 @@ pub struct Warehouse {
     /// Gold: measures by grain.
     #[serde(default)]
     pub mart: Vec<At<Mart>>,
-    /// What may go with all that it holds, and why: a relation, `relation.column`, or `relation.journal` of a dimension
-    /// that is versioned no more. Needed where the next migration would drop it.
+    /// What may go with all that it holds, and why: a relation, `relation.column`, `relation.journal` of a dimension that
+    /// is versioned no more, `relation.history` or `relation.archive`. Needed where the next migration would drop it.
     #[serde(default)]
     pub allow_drop: BTreeMap<At<String>, At<String>>,
     /// What a migration may risk, and why: `relation.rewrite`, `relation.scan`, `relation.index_build`,

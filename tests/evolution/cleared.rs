@@ -1,13 +1,17 @@
 //! What stands in the way of a change is cleared, whatever the warehouse was before: each case is a spec of before and
 //! one of now, both told as edits of the small one.
 
+use medallion::emit::Unable;
+use medallion::plan::decision::Undecided;
+
 use super::catalog::{catalog, psql};
 use super::changes::Edit;
-use super::{ROWS, database, fresh, migration, there_and_back};
+use super::{ROWS, database, evolved, fresh, migration, there_and_back};
 
 const VERSIONED: &str = "system_versioning = true\n";
 const TYPES: &str = "[types]";
 const KEPT: &str = "[retention]\nkeep = \"12 months\"\nthen = \"drop\"\n\n[types]";
+const ARCHIVED: &str = "[retention]\nkeep = \"12 months\"\nthen = \"archive\"\n\n[types]";
 /// A view of staging, under a name that a fact has later.
 const STAGED: &str = "[[staging]]\nname = \"fact_sold\"\nfrom = \"br_customer_cdc\"\ncolumns = [{ name = \"customer_id\", type = \"integer\" }]\n\n[types]";
 
@@ -24,6 +28,14 @@ const CASES: &[Case] = &[
     // What a function gives is no part of what DROP calls it.
     ("all of the past is kept again", &[(TYPES, KEPT)], &[(TYPES, TYPES)]),
     ("not all of the past is kept any more", &[], &[(TYPES, KEPT)]),
+    (
+        "archives that may go",
+        &[(TYPES, ARCHIVED)],
+        &[(
+            TYPES,
+            "[retention]\nkeep = \"12 months\"\nthen = \"drop\"\n\n[allow_drop]\n\"br_customer_cdc.archive\" = \"Old.\"\n\"br_sale_cdc.archive\" = \"Old.\"\n\"dim_customer_hist.archive\" = \"Old.\"\n\"fact_sale.archive\" = \"Old.\"\n\n[types]",
+        )],
+    ),
     // A view has the name that a table gets.
     (
         "dimension named as its current view was",
@@ -107,4 +119,24 @@ fn cleared(number: usize, (_, before, now): &Case) -> Result<(), String> {
         false => psql(&url, &ROWS.replace(WRITTEN, LOADED)),
     };
     there_and_back((&format!("cleared_{number}"), &from), &before, &catalog(&url), now)
+}
+
+/// What was pruned stands nowhere else: it is asked for, relation by relation, whatever takes the archives away.
+#[test]
+fn an_archive_goes_only_when_it_may() {
+    let before = fresh(&[(TYPES, ARCHIVED)]);
+    for now in [&[][..], &[(TYPES, KEPT)]] {
+        let Err(Unable::Undecided(asked)) = evolved(&before, now) else { panic!("nothing is asked") };
+        let archives = asked.iter().map(|one| match one {
+            Undecided::Archive { relation } => relation.name.clone(),
+            other => panic!("{other:?}"),
+        });
+        let archives: Vec<String> = archives.collect();
+        assert_eq!(archives, ["br_customer_cdc", "br_sale_cdc", "dim_customer_hist", "fact_sale"]);
+        for name in &archives {
+            let table = if name == "fact_sale" { "fact_sale_history" } else { name };
+            let up = migration(&before, 1, "up.sql");
+            assert!(up.contains(&format!("\"{table}_pruned\"")), "{table}");
+        }
+    }
 }
