@@ -121,6 +121,19 @@ fn finding(undecided: &Undecided, spec: &spec::Warehouse, files: &Files) -> Find
                 .help("to keep it, leave `then = \"archive\"` under `[retention]`")
                 .line("[allow_drop]", what)
         }
+        Undecided::Kind { relation, kinds: [before, now] } => {
+            let name = bare(relation);
+            let place = place(declared(relation, spec), spec, files);
+            let message = format!(
+                "`{name}` would become a {now}, and what it keeps of its past as a {before} would go"
+            );
+            let what = why(&format!("{name}.{HISTORY}"));
+            Finding::new(Code::UnallowedDrop, message, place)
+                .label(format!("was a {before} when the last migration was written"))
+                .help(format!("to let that go, and begin anew from what has landed, write under `[allow_drop]`: `{what}`"))
+                .help(format!("to keep it, leave it a {before}, and declare the {now} beside it under another name"))
+                .line("[allow_drop]", what)
+        }
         Undecided::History { relation, feeds: [before, now] } => {
             let name = bare(relation);
             let place = place(declared(relation, spec), spec, files);

@@ -79,6 +79,13 @@ pub enum Undecided {
         /// The table.
         relation: Name,
     },
+    /// A fact would become a dimension, or the other way round: what it kept of its past would go.
+    Kind {
+        /// The table.
+        relation: Name,
+        /// What it was, and what it would be.
+        kinds: [String; 2],
+    },
     /// A relation would be computed anew from another landing table, and what only the one of before knows would go.
     History {
         /// The table.
@@ -358,7 +365,15 @@ impl Relation {
         let wanted_key = BTreeSet::from_iter(words(&wanted.made_of, "key"));
         let (kind, wanted_kind) = (kind(&self.kept), kind(&wanted.kept));
         if key != wanted_key || kind != wanted_kind {
-            decisions.labels.push(format!("{}_rekey", now.name));
+            decisions.labels.push(match wanted_kind.filter(|_| kind != wanted_kind) {
+                Some(wanted) => format!("{}_as_{}", now.name, wanted.to_lowercase()),
+                None => format!("{}_rekey", now.name),
+            });
+            if kind != wanted_kind && !is_allowed(evolution, now, Some(HISTORY)) {
+                let word = |kind: Option<&str>| kind.unwrap_or_default().to_lowercase();
+                let kinds = [word(kind), word(wanted_kind)];
+                undecided.push(Undecided::Kind { relation: now.clone(), kinds });
+            }
             decisions.recomputed.insert(now.clone());
             // Whatever a key identifies, that and more identifies as well.
             if !key.is_subset(&wanted_key) || kind != wanted_kind {

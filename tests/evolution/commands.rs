@@ -372,6 +372,17 @@ fn what_cannot_be_known_is_asked_for() {
         ),
         ("a_dropped_journal", &[("system_versioning = true\n", "")]),
         (
+            "a_fact_as_a_dimension",
+            &[
+                (
+                    "[[fact]]\nname = \"fact_sale\"",
+                    "[[dimension]]\nname = \"fact_sale\"\ncurrent_view = \"sale\"",
+                ),
+                ("partition = { by = \"sold_at\", every = \"month\" }\n", ""),
+                (", at = \"sold_at\"", ""),
+            ],
+        ),
+        (
             "another_landing_table",
             &[
                 (
