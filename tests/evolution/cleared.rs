@@ -6,7 +6,7 @@ use medallion::plan::decision::Undecided;
 
 use super::catalog::{catalog, psql};
 use super::changes::Edit;
-use super::{ROWS, database, evolved, fresh, migration, there_and_back};
+use super::{ROWS, change, database, evolved, fresh, migration, there_and_back};
 
 const VERSIONED: &str = "system_versioning = true\n";
 const TYPES: &str = "[types]";
@@ -139,4 +139,31 @@ fn an_archive_goes_only_when_it_may() {
             assert!(up.contains(&format!("\"{table}_pruned\"")), "{table}");
         }
     }
+}
+
+/// What the bookkeeping says of a relation is said of it under its name of now.
+#[test]
+fn what_is_on_record_goes_by_the_name_of_now() {
+    const NAMED: &str = "SELECT relation, landing FROM medallion.misfit
+        UNION ALL SELECT relation, why FROM medallion.guard_switch ORDER BY 1, 2";
+    let staged: &'static str = STAGED.replace("fact_sold", "stg_customer").leak();
+    let before = fresh(&[(TYPES, staged)]);
+    let url = database("on_record");
+    psql(&url, &migration(&before, 1, "up.sql"));
+    psql(
+        &url,
+        "INSERT INTO medallion.misfit (relation, landing, lsn, seq, \"column\", problem)
+         VALUES ('silver.fact_sale', 'bronze.br_sale_cdc', 1, 1, 'city', 'none');
+         DELETE FROM medallion.guard_switch;
+         INSERT INTO medallion.guard_switch (relation, guards, why) VALUES ('silver.fact_sale', 'off', 'mended')",
+    );
+    let mut edits = change("fact renamed").to_vec();
+    edits.extend(change("landing renamed"));
+    edits.push((TYPES, staged));
+    let after = evolved(&before, &edits).unwrap();
+    psql(&url, &migration(&after, 2, "up.sql"));
+    let named = |sql: &str| psql(&url, sql).trim().to_owned();
+    assert_eq!(named(NAMED), "silver.fact_sold|bronze.br_sold_cdc\nsilver.fact_sold|mended");
+    psql(&url, &migration(&after, 2, "down.sql"));
+    assert_eq!(named(NAMED), "silver.fact_sale|bronze.br_sale_cdc\nsilver.fact_sale|mended");
 }

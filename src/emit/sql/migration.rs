@@ -56,19 +56,22 @@ impl<'a> StepSql<'a> {
 }
 
 /// The columns of the bookkeeping that hold a relation's name: the table, and the column.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 12] = [
     ("captured_table", "landing"),
     ("column_since", "relation"),
+    ("guard_switch", "relation"),
     ("landed_file", "landing"),
     ("late_change", "relation"),
+    ("misfit", "landing"),
+    ("misfit", "relation"),
     ("quarantine", "landing"),
     ("recompute", "relation"),
     ("watermark", "relation"),
     ("erasure", "landing"),
     ("erasure", "relation"),
 ];
-/// Whose rows stay when their relation goes: that somebody was erased stays true.
-const TRACE: &str = "erasure";
+/// Whose rows stay when their relation goes: that somebody was erased, or switched its guards, stays true.
+const TRACES: [&str; 2] = ["erasure", "guard_switch"];
 
 /// The statements, with the bookkeeping's.
 pub(in crate::emit) fn text(steps: &[Step], objects_hash: &str, mark: &str) -> String {
@@ -295,7 +298,7 @@ impl Bookkeeping<'_> {
             if stands(to, &after.text(&quoted)) || renamed(&quoted) {
                 continue;
             }
-            let kept = |table: &str| table != TRACE && has(from, table) && has(to, table);
+            let kept = |table: &str| !TRACES.contains(&table) && has(from, table) && has(to, table);
             for (table, column) in NAMES.iter().filter(|(table, _)| kept(table)) {
                 let sql = format!(
                     "DELETE FROM {}\nWHERE {} = {};",
