@@ -576,5 +576,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '1ae09950db52e449339bdd12288968619cb164e1eebf99f16a41ad0da893627b',
+    "objects_hash" = '7e2d34eb20eaad61591108f9d42dd85d1afefdb3402689b4a2cb3b2edc63bf6a',
     "migrated_at" = now();

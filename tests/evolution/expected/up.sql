@@ -585,5 +585,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '067ab396989f34731d5f003cceecb0021b32ef07e3932cdff26573eaa08a2298',
+    "objects_hash" = '2ab372578f8d7f281856c3a448a7c25a4e4c66f94c5faecf5263429298ead091',
     "migrated_at" = now();
