@@ -203,8 +203,27 @@ fn a_file_from_the_future_is_so_from_now_on() {
         let findings = lake.land().await.unwrap().findings;
         assert!(findings.iter().any(|finding| finding.contains("ahead of this clock")), "{findings:?}");
         lake.apply().await.unwrap();
-        let is_believed = "SELECT max(system_time) < now() + interval '6 minutes' FROM medallion.watermark";
+        let is_believed = "SELECT (max(system_time) < now() + interval '6 minutes')::text FROM medallion.watermark";
         assert_eq!(lake.text(is_believed).await, "true");
+        lake.end().await;
+    });
+}
+
+/// What is said, unsaid and said again in files of several names is said again.
+#[test]
+fn what_goes_back_in_another_file_is_no_copy() {
+    block_on(async {
+        let spec = SPEC.replace("\"catalogue.json\"", "\"catalogue*.json\"");
+        let mut lake = Lake::of(&spec, Portion::default()).await;
+        for (name, title) in [("a", 1), ("b", 2), ("c", 1), ("d", 1)] {
+            lake.put(&format!("catalogue_{name}.json"), format!("[{{\"id\": 1, \"title\": {title}}}]"));
+            lake.land().await.unwrap();
+        }
+        lake.apply().await.unwrap();
+        let said = "SELECT string_agg(title::text, ' ' ORDER BY sys_start) FROM silver.dim_catalogue_hist";
+        assert_eq!(lake.text(said).await, "1 2 1");
+        let states = "SELECT string_agg(state, ' ' ORDER BY path) FROM medallion.landed_file";
+        assert_eq!(lake.text(states).await, "landed landed landed copy");
         lake.end().await;
     });
 }

@@ -253,7 +253,7 @@ impl<'w> Feeder<'w> {
                 self.wait(landing, listed, what, captured);
                 return Ok(None);
             }
-            if let Some(from) = registry::twin(target, landing, &listed.path, &fetched.content).await? {
+            if let Some(from) = registry::twin(target, landing, &listed, &fetched.content).await? {
                 registry::begin_copy(target, landing, &listed, version, &fetched.content, from).await?;
                 return Ok(None);
             }

@@ -116,23 +116,33 @@ fn read(row: &PgRow) -> Result<Known, sqlx::Error> {
     })
 }
 
-/// How far another file of the landing table had come that has landed with the same content: bytes and lines.
+/// How far another file of the landing table had come that has landed with the same content: bytes and lines. Where rows
+/// tell no time and one that says something else was written in between, the same said once more is news.
 pub async fn twin(
     target: &mut PgConnection,
     landing: &Landing,
-    path: &str,
+    listed: &Listed,
     content: &[u8],
 ) -> Result<Option<(i64, i64)>> {
+    let is_timed = landing.feed().is_some_and(|feed| feed.time_field().is_some());
     sqlx::query_as(
-        "SELECT position, lines
-        FROM medallion.landed_file
-        WHERE landing = $1 AND content = $2 AND state = 'landed' AND path <> $3
-        ORDER BY began_at
+        "SELECT twin.position, twin.lines
+        FROM medallion.landed_file AS twin
+        WHERE twin.landing = $1 AND twin.content = $2 AND twin.state = 'landed' AND twin.path <> $3
+        AND ($4 OR NOT EXISTS (
+            SELECT
+            FROM medallion.landed_file AS other
+            WHERE other.landing = $1 AND other.state <> 'copy' AND other.content <> $2
+            AND other.modified > twin.modified AND other.modified < $5
+        ))
+        ORDER BY twin.began_at
         LIMIT 1",
     )
     .bind(landing.table.to_string())
     .bind(content)
-    .bind(path)
+    .bind(&listed.path)
+    .bind(is_timed)
+    .bind(listed.modified)
     .fetch_optional(target)
     .await
     .during(unread)

@@ -3,30 +3,56 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Take};
 
-use ::csv::{ByteRecord, Reader, ReaderBuilder};
+use ::csv::{ByteRecord, Position, Reader, ReaderBuilder};
 
 use super::{Fields, From, Record, Records, Row, Whole, malformed, rewind, string, unended, unread};
 use crate::descriptor::{Changed, Csv};
 use crate::error::{During as _, Error, Result};
 use crate::progress::count;
 
-/// A file whose last line has no end is whole if that line has as many values as there are fields.
+/// A file whose last line has no end is whole if that line has as many values as there are fields. A line that ends within
+/// quotes goes on.
 pub fn whole(csv: &Csv, changed: Changed, file: &mut File, size: u64) -> Result<Whole> {
-    let tail = unended(file, size)?;
-    if changed == Changed::Grown {
-        return Ok(Whole::To(size - tail.len() as u64));
-    }
-    if tail.is_empty() {
+    let Some(last) = last(csv, file)? else { return Ok(Whole::To(size)) };
+    let (is_closed, has_end) = (last.is_closed, unended(file, size)?.is_empty());
+    if is_closed && has_end {
         return Ok(Whole::To(size));
     }
-    let quotes = tail.iter().filter(|byte| **byte == csv.quote).count();
-    let mut last = ByteRecord::new();
-    let read = reader(csv, tail.as_slice()).read_byte_record(&mut last).is_ok_and(|read| read);
-    let fields = names(csv, file)?;
-    Ok(match fields {
-        Some((fields, _)) if read && quotes % 2 == 0 && last.len() == fields.len() => Whole::To(size),
-        _ => Whole::Cut("its last line does not end".to_owned()),
+    if changed == Changed::Grown {
+        return Ok(Whole::To(last.begins));
+    }
+    let fields = names(csv, file)?.map(|(names, _)| names.len());
+    Ok(match is_closed && fields == Some(last.values) {
+        true => Whole::To(size),
+        false => Whole::Cut("its last line does not end".to_owned()),
     })
+}
+
+/// A file's last row.
+struct Last {
+    /// Where it begins.
+    begins: u64,
+    values: usize,
+    /// Whether its quotes are in pairs, so that what stands behind it is another row.
+    is_closed: bool,
+}
+
+fn last(csv: &Csv, file: &mut File) -> Result<Option<Last>> {
+    rewind(file, 0)?;
+    let mut rows = reader(csv, BufReader::new(&mut *file));
+    let (mut row, mut begins, mut values) = (ByteRecord::new(), None, 0);
+    while rows.read_byte_record(&mut row).during(unread)? {
+        begins = row.position().map(Position::byte);
+        values = row.len();
+    }
+    let Some(begins) = begins else { return Ok(None) };
+    rewind(file, begins)?;
+    let mut behind = reader(csv, BufReader::new(&mut *file).chain(&b"\n1\n"[..]));
+    let mut rows = 0;
+    while rows < 2 && behind.read_byte_record(&mut row).during(unread)? {
+        rows += 1;
+    }
+    Ok(Some(Last { begins, values, is_closed: rows == 2 }))
 }
 
 fn reader<R: std::io::Read>(csv: &Csv, from: R) -> Reader<R> {
@@ -133,6 +159,39 @@ impl Records for Rows {
             // A row of several lines is known by the last of them: rows go on behind it.
             let line = self.next.lines.max(begun + 1);
             return Ok(Some(Record { line, end: self.next.position, row }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_where_its_last_row_ends() {
+        let csv = Csv { delimiter: b',', quote: b'"', columns: Vec::new(), null: Vec::new() };
+        let cut = || Whole::Cut("its last line does not end".to_owned());
+        let to = |end: &str| Whole::To(end.len() as u64);
+        let rows = "id,name\n1,one\n";
+        for (behind, once, grown) in [
+            ("", to(rows), to(rows)),
+            ("2,two\n", to(&format!("{rows}2,two\n")), to(&format!("{rows}2,two\n"))),
+            ("2,two", to(&format!("{rows}2,two")), to(rows)),
+            ("2", cut(), to(rows)),
+            ("2,\"a line\n", cut(), to(rows)),
+            ("2,\"a line\nand another", cut(), to(rows)),
+            ("2,\"a line\nand another\"", to(&format!("{rows}2,\"a line\nand another\"")), to(rows)),
+            ("2,5\" wide\n", to(&format!("{rows}2,5\" wide\n")), to(&format!("{rows}2,5\" wide\n"))),
+        ] {
+            let text = format!("{rows}{behind}");
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(text.as_bytes()).expect("it takes text");
+            for (changed, wanted) in [(Changed::Refused, once), (Changed::Grown, grown)] {
+                let whole = whole(&csv, changed, &mut file, text.len() as u64).expect("it is read");
+                assert_eq!(whole, wanted, "{text:?} {changed:?}");
+            }
         }
     }
 }
