@@ -203,7 +203,8 @@ fn a_file_from_the_future_is_so_from_now_on() {
         let findings = lake.land().await.unwrap().findings;
         assert!(findings.iter().any(|finding| finding.contains("ahead of this clock")), "{findings:?}");
         lake.apply().await.unwrap();
-        let is_believed = "SELECT (max(system_time) < now() + interval '6 minutes')::text FROM medallion.watermark";
+        let is_believed =
+            "SELECT (max(system_time) < now() + interval '6 minutes')::text FROM medallion.watermark";
         assert_eq!(lake.text(is_believed).await, "true");
         lake.end().await;
     });
