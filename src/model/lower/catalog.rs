@@ -463,7 +463,7 @@ impl<'a> Catalog<'a> {
                 }
             }
             Unusable::Arguments(fits) => {
-                let message = format!("`{}` is no type", written.value);
+                let message = format!("`{}` is no type of a column", written.value);
                 report.push(Finding::new(Code::TypeArguments, message, place).label(fits));
             }
         }

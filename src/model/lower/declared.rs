@@ -333,7 +333,7 @@ impl Resolving<'_, '_> {
             (false, _) => null.or(told).unwrap_or(Nullability::NotNull),
         };
         let data_type = own.or(typed.map(|(data_type, _)| data_type));
-        (data_type.map(|data_type| (data_type, nullability)), Some((index, expression.value.clone())))
+        (data_type.map(|data_type| (data_type, nullability)), Some((index, expression::text(expression))))
     }
 
     /// Measures that are made of the mart's other columns.
@@ -392,7 +392,7 @@ impl Resolving<'_, '_> {
             if let Some(data_type) = said.or(told.map(|(data_type, _)| data_type)) {
                 measures[index].data_type = data_type;
             }
-            all.push(Derived { name, text: written.value.clone(), tree });
+            all.push(Derived { name, text: expression::text(written), tree });
         }
         all
     }

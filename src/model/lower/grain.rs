@@ -161,7 +161,8 @@ impl Resolving<'_, '_> {
                 );
             }
             let told = !derived::named(&parsed.tree).iter().any(|name| readable::is_added(name));
-            values[index] = Some(Value { value: GrainValue::Expression(written.value.clone()), typed, told });
+            values[index] =
+                Some(Value { value: GrainValue::Expression(expression::text(&written)), typed, told });
         }
     }
 

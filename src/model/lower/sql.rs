@@ -146,10 +146,18 @@ pub(super) fn broken(places: &Places, error: &ParserError) -> Broken {
     let location = place.split_once(", Column: ").and_then(|(line, column)| {
         Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
-    Broken {
-        message: lower_case(message.trim_end_matches('.')),
-        offset: location.map_or_else(|| places.end(), |location| places.offset(location)),
-    }
+    let message = match message.strip_prefix("No infix parser for token ") {
+        Some(token) => unfit(token),
+        None => lower_case(message.trim_end_matches('.')),
+    };
+    Broken { message, offset: location.map_or_else(|| places.end(), |location| places.offset(location)) }
+}
+
+/// What is said of a word that cannot go on an expression, as the parser shows it to its developers.
+fn unfit(token: &str) -> String {
+    let word = token.split_once("value: \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+    let word = word.map_or_else(|| "what follows".to_owned(), |word| format!("`{word}`"));
+    format!("{word} cannot be read here")
 }
 
 /// Where a location lies in a text that could not be taken apart into words.
