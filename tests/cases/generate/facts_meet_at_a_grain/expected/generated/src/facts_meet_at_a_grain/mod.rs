@@ -10,10 +10,10 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "c1e8aeece67005a857f2c2ef0c9d8ffbb7ca13bfd4985cce48a13a660507e55a";
+pub const SPEC_HASH: &str = "c4c3f0b019eb2a33fcad56fc8e270e18f9d02bada8b8b30014561c955cb5be52";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "3f5d89d7edc8bc86508033ecbea1b7a31fc49eb1e7c95b0f32051dd58adbe274";
+pub const OBJECTS_HASH: &str = "aa4ee6ce3eb0530439e7e22978615ced2541499f15c45d6720675c3a190a7234";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -18,7 +18,8 @@ CREATE VIEW "medallion"."returns_by_shop_groups" AS
 SELECT
     "sold"."shop" AS "shop",
     CAST(return.returned_on > (sold.ordered_at AT TIME ZONE 'Europe/Berlin')::date + 30 AS boolean) AS "late",
-    CAST(sum(return.amount) AS numeric(12, 2)) AS "returned",
+    CAST(sum(return.amount) -- all that came back
+ AS numeric(12, 2)) AS "returned",
     CAST(count(*) AS bigint) AS "returns"
 FROM "silver"."fact_return" AS "return"
 JOIN "silver"."fact_order" AS "sold"
@@ -41,7 +42,8 @@ FROM (
         "late",
         "returned",
         "returns",
-        CAST(round(returned / returns, 2) AS numeric(12, 2)) AS "average"
+        CAST(round(returned / returns, 2) -- of one
+     AS numeric(12, 2)) AS "average"
     FROM "medallion"."returns_by_shop_groups" AS "grouped"
 ) AS "made";
 
@@ -59,12 +61,14 @@ FROM (
         "late",
         "returned",
         "returns",
-        CAST(round(returned / returns, 2) AS numeric(12, 2)) AS "average"
+        CAST(round(returned / returns, 2) -- of one
+     AS numeric(12, 2)) AS "average"
     FROM (
         SELECT
             "sold"."shop" AS "shop",
             CAST(return.returned_on > (sold.ordered_at AT TIME ZONE 'Europe/Berlin')::date + 30 AS boolean) AS "late",
-            CAST(sum(return.amount) AS numeric(12, 2)) AS "returned",
+            CAST(sum(return.amount) -- all that came back
+         AS numeric(12, 2)) AS "returned",
             CAST(count(*) AS bigint) AS "returns"
         FROM "as_of"."fact_return" AS "return"
         JOIN "as_of"."fact_order" AS "sold"

@@ -50,7 +50,9 @@ impl Entity {
                     derived: vec![
                         descriptor::pairs([(
                             "average",
-                            "CAST(round(returned / returns, 2) AS numeric(12, 2))",
+                            "\
+CAST(round(returned / returns, 2) -- of one
+ AS numeric(12, 2))",
                         )]),
                         descriptor::pairs([(
                             "standing",

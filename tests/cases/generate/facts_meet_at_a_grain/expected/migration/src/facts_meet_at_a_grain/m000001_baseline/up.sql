@@ -1193,7 +1193,8 @@ CREATE VIEW "medallion"."returns_by_shop_groups" AS
 SELECT
     "sold"."shop" AS "shop",
     CAST(return.returned_on > (sold.ordered_at AT TIME ZONE 'Europe/Berlin')::date + 30 AS boolean) AS "late",
-    CAST(sum(return.amount) AS numeric(12, 2)) AS "returned",
+    CAST(sum(return.amount) -- all that came back
+ AS numeric(12, 2)) AS "returned",
     CAST(count(*) AS bigint) AS "returns"
 FROM "silver"."fact_return" AS "return"
 JOIN "silver"."fact_order" AS "sold"
@@ -1216,7 +1217,8 @@ FROM (
         "late",
         "returned",
         "returns",
-        CAST(round(returned / returns, 2) AS numeric(12, 2)) AS "average"
+        CAST(round(returned / returns, 2) -- of one
+     AS numeric(12, 2)) AS "average"
     FROM "medallion"."returns_by_shop_groups" AS "grouped"
 ) AS "made";
 
@@ -1234,12 +1236,14 @@ FROM (
         "late",
         "returned",
         "returns",
-        CAST(round(returned / returns, 2) AS numeric(12, 2)) AS "average"
+        CAST(round(returned / returns, 2) -- of one
+     AS numeric(12, 2)) AS "average"
     FROM (
         SELECT
             "sold"."shop" AS "shop",
             CAST(return.returned_on > (sold.ordered_at AT TIME ZONE 'Europe/Berlin')::date + 30 AS boolean) AS "late",
-            CAST(sum(return.amount) AS numeric(12, 2)) AS "returned",
+            CAST(sum(return.amount) -- all that came back
+         AS numeric(12, 2)) AS "returned",
             CAST(count(*) AS bigint) AS "returns"
         FROM "as_of"."fact_return" AS "return"
         JOIN "as_of"."fact_order" AS "sold"
@@ -1610,5 +1614,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '3f5d89d7edc8bc86508033ecbea1b7a31fc49eb1e7c95b0f32051dd58adbe274'
+    'aa4ee6ce3eb0530439e7e22978615ced2541499f15c45d6720675c3a190a7234'
 );
