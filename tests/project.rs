@@ -322,5 +322,5 @@ fn with_a_repository_others_can_build_it() {
     assert!(read("Cargo.toml").contains(&format!("medallion-runtime = {{ git = \"{url}\" }}")));
     let workflow = read(".github/workflows/warehouse.yml");
     assert!(!workflow.contains("cargo build"), "the tool is no package of this project");
-    assert!(workflow.contains(&format!("--git '{url}'")));
+    assert!(workflow.contains(&format!("--git {url} --root")));
 }
