@@ -252,13 +252,20 @@ async fn the_past_is_folded_and_a_subject_erased() {
 async fn what_is_left_out_folds_nothing_away() {
     let customer = |what| Act::Source { changes: vec![(1, 1, what, 1, 1)], delay: 0 };
     let folded = Act::Fold { killed: false };
-    let acts = [customer(4), customer(12), Act::Apply, folded.clone(), customer(12), folded];
+    let acts = [customer(4), customer(12), Act::Apply, folded.clone(), customer(12), folded.clone()];
+    let over = [&acts[..], &[customer(5), folded]].concat();
     for mut bench in [Bench::new("left_out").await, Bench::apart("left_out").await] {
         bench.check(&acts).await.unwrap_or_else(|error| panic!("{error}"));
         let current = "SELECT count(*) FROM silver.dim_customer_hist WHERE sys_end = 'infinity'";
         assert_eq!(bench.value(current).await.unwrap(), "1");
+        // It stays known why what is archived was left out, until its subject is forgotten.
+        bench.check(&over).await.unwrap_or_else(|error| panic!("{error}"));
+        let misfits = "SELECT count(*) FROM medallion.misfit";
+        assert_eq!(bench.value(misfits).await.unwrap(), "2");
+        let landed = "SELECT count(*) FROM bronze.br_customer_cdc";
+        assert_eq!(bench.value(landed).await.unwrap(), "1");
         bench.forget("dim_customer_hist", 1).await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(bench.value("SELECT count(*) FROM medallion.misfit").await.unwrap(), "0");
+        assert_eq!(bench.value(misfits).await.unwrap(), "0");
     }
 }
 
