@@ -22,7 +22,7 @@ pub use data_test::DataTest;
 pub use data_type::DataType;
 pub use dress::*;
 pub use feed::{Changed, Csv, Fed, Feed, FeedFormat};
-pub use lower::{is_aggregate, is_type, load};
+pub use lower::{ending_bodies, is_aggregate, is_type, load};
 pub(crate) use lower::{meant, parts};
 pub use mart::*;
 pub use snapshot::{Gone, Snapshots};

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::Visitor;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+use toml::value::Datetime;
 
 /// A value as it is written. Numbers keep the digits that mean them.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +26,11 @@ impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Written;
 
-        impl Visitor<'_> for Written {
+        impl<'de> Visitor<'de> for Written {
             type Value = Scalar;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a number, a string or a boolean")
+                formatter.write_str("a number, a string, a boolean, a date or a time")
             }
 
             fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Scalar, E> {
@@ -45,6 +47,13 @@ impl<'de> Deserialize<'de> for Scalar {
 
             fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Scalar, E> {
                 Ok(Scalar::Text(value.to_owned()))
+            }
+
+            /// TOML's dates and times come as a map of their own.
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Scalar, A::Error> {
+                let read = Datetime::deserialize(MapAccessDeserializer::new(map));
+                let unfit = |_| serde::de::Error::invalid_type(Unexpected::Map, &self);
+                read.map(|written| Scalar::Text(written.to_string())).map_err(unfit)
             }
         }
 
@@ -68,6 +77,7 @@ impl JsonSchema for Scalar {
                 { "type": "integer" },
                 { "type": "number" },
                 { "type": "string" },
+                { "type": "string", "format": "date-time" },
             ]
         })
     }

@@ -196,10 +196,10 @@ impl<'a> Comparison<'a> {
         {
             return self.word(&words, value, key);
         }
-        let expected = choices.iter().filter_map(|choice| choice.get("type")?.as_str()).collect::<Vec<_>>();
+        let expected = choices.iter().filter_map(|choice| of(choice)).collect::<Vec<_>>();
         let found = kind(value.get_ref());
         let span = value.span();
-        match choices.iter().find(|choice| choice.get("type").is_some_and(|name| name == found)) {
+        match choices.iter().find(|choice| of(choice) == Some(found)) {
             None => {
                 let expected = expected.iter().map(|name| said(name)).collect::<Vec<_>>().join(" or ");
                 let place = Span::new(Arc::clone(self.path), span);
@@ -331,6 +331,14 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "datetime",
         DeValue::Array(_) => "array",
         DeValue::Table(_) => "object",
+    }
+}
+
+/// The kind that a schema is of. JSON has no times, and writes them as strings.
+fn of(schema: &Value) -> Option<&str> {
+    match schema.get("type")?.as_str()? {
+        "string" if schema.get("format").is_some_and(|format| format == "date-time") => Some("datetime"),
+        kind => Some(kind),
     }
 }
 

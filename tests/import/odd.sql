@@ -42,6 +42,8 @@ CREATE TABLE "Sales Dept"."Order" (
     "a""quote" text,
     "line
 break" text,
+    "pri$ce$s" numeric,
+    "$ix" integer,
     "größe" integer,
     updated_at timestamptz NOT NULL
 );
@@ -55,6 +57,8 @@ CREATE TABLE abcdefghi_abcdefghi_abcdefghi_abcdefghi_abcdefghi_abcdefghi_xyz (id
 CREATE TABLE dotted."a.b" (id integer PRIMARY KEY);
 CREATE TABLE "line
 break" (id integer PRIMARY KEY);
+CREATE TABLE "cash$$" (id integer PRIMARY KEY);
+CREATE TABLE by_cash ("cash$$" integer PRIMARY KEY);
 
 -- What tells rows apart.
 CREATE TABLE keyless (word text);

@@ -194,12 +194,20 @@ fn reason_to_leave_out(relation: &Relation) -> Option<String> {
         _ if [&relation.schema, &relation.name].iter().any(|name| name.contains('.')) => {
             "a spec names no table with a dot in its name"
         }
-        _ if [&relation.schema, &relation.name].iter().any(|name| name.contains(char::is_control)) => {
-            "a spec names no table with a control character in its name"
+        _ => {
+            let why = [&relation.schema, &relation.name].into_iter().find_map(|name| unnamed(name))?;
+            return Some(format!("a spec names no table with {why} in its name"));
         }
-        _ => return None,
     };
     Some(why.to_owned())
+}
+
+/// What a name holds that none in a spec does.
+fn unnamed(name: &str) -> Option<String> {
+    if name.contains(char::is_control) {
+        return Some("a control character".to_owned());
+    }
+    model::ending_bodies(name).map(|tag| format!("`{tag}`, which ends SQL bodies,"))
 }
 
 /// What tells its rows apart, in the log too where that can be had.
@@ -216,7 +224,7 @@ fn key(relation: &Relation) -> Result<&Key, String> {
         let name = shown(&column.name);
         return Err(format!("its key has {name}, which is generated, and not every server sends it"));
     }
-    match columns.find(|column| column.name.contains(char::is_control)) {
+    match columns.find(|column| unnamed(&column.name).is_some()) {
         Some(column) => {
             Err(format!("its key has {}, and a spec names no column like that", shown(&column.name)))
         }
@@ -250,8 +258,8 @@ fn written(
     if column.is_generated {
         return Err("it is generated, and PostgreSQL before 18 does not send it".to_owned());
     }
-    if column.name.contains(char::is_control) {
-        return Err("a spec names no column with a control character in its name".to_owned());
+    if let Some(why) = unnamed(&column.name) {
+        return Err(format!("a spec names no column with {why} in its name"));
     }
     let (data_type, remark) = match type_word::word(column) {
         Word::Unwritable(why) => return Err(why),

@@ -80,6 +80,9 @@ impl<'r> Bound<'r> {
                 report.push(finding);
             }
         }
+        for (range, word) in &self.query.unordered {
+            report.push(reproducible::unordered(word, self.place(range)));
+        }
     }
 
     fn stored(&self) -> bool {

@@ -219,7 +219,7 @@ fn values<'e>(data_type: &DataType, enums: &'e [Enum]) -> &'e [String] {
 }
 
 /// Whether a text may be a value of a type.
-fn takes(data_type: &DataType, text: &str, enums: &[Enum]) -> bool {
+pub(super) fn takes(data_type: &DataType, text: &str, enums: &[Enum]) -> bool {
     let DataType::BuiltIn(built_in) = data_type else {
         let values = values(data_type, enums);
         return values.is_empty() || values.iter().any(|value| value == text);

@@ -102,7 +102,7 @@ pub(super) fn lower(
     Mart {
         name: Name::new(&catalog.schemas.gold, &draft.name.value),
         description: described(draft.spec.description.as_ref()),
-        order: mart_order::lower(draft, report),
+        order: mart_order::lower(draft, &grain, &measures, report),
         grain,
         measures,
         storage: unit::storage(draft, Vec::new()),

@@ -6,6 +6,7 @@ use std::ops::{ControlFlow, Range};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Visit, Visitor, visit_expressions,
 };
+use sqlparser::tokenizer::Location;
 
 use super::report::Report;
 use super::scope::{ReadColumn, Readable};
@@ -164,8 +165,17 @@ pub(super) fn check_parsed(
 ) -> Checked {
     let before = report.count();
     let Parsed { tree, places } = parsed;
-    let mut reading =
-        Reading { written, places, purpose, place, report, aggregates: 0, within: 0, windows: 0 };
+    let mut reading = Reading {
+        written,
+        places,
+        purpose,
+        place,
+        report,
+        argument_names: Vec::new(),
+        aggregates: 0,
+        within: 0,
+        windows: 0,
+    };
     let _ = tree.visit(&mut reading);
     let aggregates = reading.aggregates;
     if purpose == Purpose::Measure && aggregates == 0 {
@@ -200,6 +210,8 @@ struct Reading<'r, 'a, 'p> {
     purpose: Purpose,
     place: &'r Place<'p>,
     report: &'r mut Report<'a>,
+    /// Where names of arguments stand, which look like columns to the parser.
+    argument_names: Vec<Location>,
     /// How many aggregates there are.
     aggregates: usize,
     /// How many there are around what is being looked at.
@@ -216,20 +228,22 @@ impl Reading<'_, '_, '_> {
 
     /// A day of a `timestamptz` is a day of some zone.
     fn check_zone(&mut self, expression: &Expr) {
-        let Some(column) = zone::cut_by_session(expression) else { return };
-        let ident = match column {
-            Expr::Identifier(ident) => ident,
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [_, column] => column,
-                _ => return,
-            },
-            _ => return,
-        };
         let zoned = DataType::BuiltIn(BuiltIn::TimestampTz);
-        if self.place.column(column).is_some_and(|(_, column)| column.data_type.as_ref() == Some(&zoned)) {
-            let name = sql::meant(ident);
-            let span = self.report.within(self.written, self.places.range(ident.span));
-            self.report.push(unit::by_session(&name, span, self.place.time_zone));
+        for column in zone::cut_by_session(expression) {
+            let ident = match column {
+                Expr::Identifier(ident) => ident,
+                Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                    [_, column] => column,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            let data_type = self.place.column(column).and_then(|(_, column)| column.data_type.as_ref());
+            if data_type == Some(&zoned) {
+                let name = sql::meant(ident);
+                let span = self.report.within(self.written, self.places.range(ident.span));
+                self.report.push(unit::by_session(&name, span, self.place.time_zone));
+            }
         }
     }
 
@@ -458,6 +472,7 @@ impl Visitor for Reading<'_, '_, '_> {
             self.report.push(unfit.finding(span));
         }
         if let Expr::Function(called) = expression {
+            self.argument_names.extend(sql::argument_names(called));
             self.check_call(called);
             self.check_order(called);
             self.windows += usize::from(called.over.is_some());
@@ -487,6 +502,7 @@ impl Visitor for Reading<'_, '_, '_> {
                     "leave this out",
                 );
             }
+            Expr::Identifier(ident) if self.argument_names.contains(&ident.span.start) => {}
             Expr::Identifier(ident) => self.column(None, ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [alias, column]

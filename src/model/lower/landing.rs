@@ -69,6 +69,7 @@ fn check_key(landing: &At<spec::Landing>, report: &mut Report<'_>) {
             Finding::new(Code::UnfitKey, message, place).label("the source's columns that tell rows apart"),
         );
     }
+    super::silver::check_key_width(key, name, report);
     for (index, column) in key.iter().enumerate() {
         super::names::check(column, "the key column", report);
         if let Some(first) = key[..index].iter().find(|earlier| *earlier == column) {

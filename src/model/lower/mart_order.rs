@@ -4,15 +4,21 @@ use sqlparser::ast::{Expr, OrderBySort};
 
 use super::mart::Draft;
 use super::report::Report;
-use super::sql;
+use super::{sql, type_name};
 use crate::finding::{Code, Finding};
-use crate::model::{Direction, MartOrder, Nulls};
+use crate::model::{Direction, MartColumn, MartOrder, Nulls};
 
-pub(super) fn lower(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<MartOrder> {
+pub(super) fn lower(
+    draft: &Draft<'_>,
+    grain: &[MartColumn],
+    measures: &[MartColumn],
+    report: &mut Report<'_>,
+) -> Vec<MartOrder> {
     let Some(order) = &draft.spec.order else { return Vec::new() };
-    let grain = draft.grain().iter().filter_map(|column| column.name.as_ref());
-    let measures = draft.spec.measures.iter().filter_map(|measure| measure.name.as_ref());
-    let columns: Vec<&str> = grain.chain(measures).map(|name| name.value.as_str()).collect();
+    let typed = || grain.iter().chain(measures);
+    let declared = draft.grain().iter().filter_map(|column| column.name.as_ref());
+    let measured = draft.spec.measures.iter().filter_map(|measure| measure.name.as_ref());
+    let columns: Vec<&str> = declared.chain(measured).map(|name| name.value.as_str()).collect();
     let mut lowered = Vec::new();
     for written in order.iter() {
         let (by, places) = match sql::order_by(written) {
@@ -41,6 +47,15 @@ pub(super) fn lower(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<MartOrder
                 .label("neither of the grain nor a measure")
                 .did_you_mean(&name, columns.iter().copied());
             report.push_absent(finding, draft.complete);
+            continue;
+        }
+        if let Some(column) = typed().find(|column| column.name == name)
+            && !type_name::is_ordered(&column.data_type)
+        {
+            let place = report.within(written, places.range(ident.span));
+            let message = format!("a mart cannot be ordered by `{name}`");
+            let is = format!("is {}, which has no order", type_name::said(&column.data_type));
+            report.push(Finding::new(Code::UnfitType, message, place).label(is));
             continue;
         }
         let descending = by.options.sort == Some(OrderBySort::Desc);

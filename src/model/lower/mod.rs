@@ -69,6 +69,11 @@ pub fn load(files: &Files) -> Result<Warehouse, Findings> {
     lower(&spec::parse(files), files)
 }
 
+/// What in a name would end a body between dollars, in which names stand as they are.
+pub fn ending_bodies(name: &str) -> Option<&str> {
+    names::tag(name)
+}
+
 /// Whether a word names a type that needs no declaring.
 pub fn is_type(word: &str) -> bool {
     type_name::parse(word, &[]).is_ok()

@@ -59,7 +59,7 @@ pub(super) fn check_tag(name: &At<String>, what: &str, report: &mut Report<'_>) 
 }
 
 /// What would end a body between dollars, in which names stand as they are.
-fn tag(name: &str) -> Option<&str> {
+pub(super) fn tag(name: &str) -> Option<&str> {
     let dollars: Vec<usize> = name.match_indices('$').map(|(place, _)| place).collect();
     let between = dollars.windows(2).map(|two| (&name[two[0]..=two[1]], &name[two[0] + 1..two[1]]));
     let is_word = |text: &str| text.chars().all(|one| one.is_alphanumeric() || one == '_');

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArguments, ObjectName, Query as Tree, Select, SelectItem, SetExpr,
-    Spanned, TableFactor, TableWithJoins, Visit, Visitor, visit_expressions,
+    Distinct, Expr, Function, LimitClause, ObjectName, OrderByKind, Query as Tree, Select, SelectItem,
+    SetExpr, Spanned, TableFactor, TableWithJoins, Value, Visit, Visitor, visit_expressions,
 };
 use sqlparser::tokenizer::{Location, Token};
 
@@ -33,6 +33,8 @@ pub(super) struct Query {
     pub functions: Vec<FunctionMention>,
     /// What is called, with the columns that it is given, as they are written.
     pub calls: Vec<Call>,
+    /// Where some rows are taken of many, in no order.
+    pub unordered: Vec<(Range<usize>, &'static str)>,
     /// The names of the columns that come out, where they can be told.
     pub outputs: Option<Vec<String>>,
 }
@@ -92,8 +94,13 @@ pub(super) fn read(file: &SourceText, of: &str, report: &mut Report<'_>) -> Opti
             return None;
         }
     };
-    let mut reading =
-        Reading { places, frames: Vec::new(), found: Found::default(), argument_names: Vec::new() };
+    let mut reading = Reading {
+        places,
+        frames: Vec::new(),
+        found: Found::default(),
+        asked_for_any: Vec::new(),
+        argument_names: Vec::new(),
+    };
     let _ = tree.visit(&mut reading);
     let found = reading.found;
     for (range, problem) in &found.refused {
@@ -113,6 +120,7 @@ pub(super) fn read(file: &SourceText, of: &str, report: &mut Report<'_>) -> Opti
         volatile: found.volatile,
         functions: found.functions,
         calls: found.calls,
+        unordered: found.unordered,
         outputs: outputs(&tree.body),
     })
 }
@@ -165,6 +173,27 @@ fn outputs(mut body: &SetExpr) -> Option<Vec<String>> {
     }
 }
 
+/// How many rows of a query are taken or left out, unless that is all or none, and the word that says so.
+fn limit(query: &Tree) -> Option<(&Expr, &'static str)> {
+    let is_all = |limit: &&Expr| {
+        matches!(limit, Expr::Value(value) if match &value.value {
+            Value::Null => true,
+            Value::Number(number, _) => number == "0",
+            _ => false,
+        })
+    };
+    let fetched = query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref());
+    let (limit, offset) = match &query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+        None => (None, None),
+    };
+    let words = [(limit, "LIMIT"), (fetched, "FETCH"), (offset, "OFFSET")];
+    words.into_iter().find_map(|(number, word)| Some((number.filter(|number| !is_all(number))?, word)))
+}
+
 /// The name that a SELECT gives to a column itself.
 fn given(item: &SelectItem) -> Option<String> {
     match item {
@@ -185,18 +214,6 @@ fn output(item: &SelectItem) -> Option<String> {
     }
 }
 
-/// Where a call names its arguments.
-fn argument_names(function: &Function) -> impl Iterator<Item = Location> + '_ {
-    let list = match &function.args {
-        FunctionArguments::List(list) => list.args.as_slice(),
-        _ => &[],
-    };
-    list.iter().filter_map(|argument| match argument {
-        FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => Some(name.span.start),
-        _ => None,
-    })
-}
-
 #[derive(Default)]
 struct Found {
     relations: Vec<Mention>,
@@ -206,6 +223,7 @@ struct Found {
     volatile: Vec<(Range<usize>, String)>,
     functions: Vec<FunctionMention>,
     calls: Vec<Call>,
+    unordered: Vec<(Range<usize>, &'static str)>,
     refused: Vec<(Range<usize>, String)>,
 }
 
@@ -213,6 +231,8 @@ struct Reading {
     places: Places,
     frames: Vec<Frame>,
     found: Found,
+    /// Queries of which it is only asked whether they give a row.
+    asked_for_any: Vec<*const Tree>,
     /// Where names of arguments stand, `days =>`, which look like columns to the parser.
     argument_names: Vec<Location>,
 }
@@ -354,6 +374,36 @@ impl Reading {
         (!of.is_empty()).then(|| ColumnMention { range: self.places.range(ident.span), name, of })
     }
 
+    /// Which rows LIMIT and DISTINCT ON take is told by an order alone.
+    fn look_for_order(&mut self, query: &Tree) {
+        let ordered_by = match query.order_by.as_ref().map(|order| &order.kind) {
+            Some(OrderByKind::Expressions(by)) => by.len(),
+            Some(OrderByKind::All(_)) => usize::MAX,
+            None => 0,
+        };
+        if ordered_by == 0
+            && !self.asked_for_any.iter().any(|any| std::ptr::eq(*any, query))
+            && let Some((limit, word)) = limit(query)
+        {
+            self.found.unordered.push((self.places.range(limit.span()), word));
+        }
+        let mut bodies = vec![(&*query.body, ordered_by)];
+        while let Some((body, ordered_by)) = bodies.pop() {
+            match body {
+                SetExpr::Select(select) => {
+                    if let Some(Distinct::On(on)) = &select.distinct
+                        && ordered_by <= on.len()
+                        && let Some(first) = on.first()
+                    {
+                        self.found.unordered.push((self.places.range(first.span()), "DISTINCT ON"));
+                    }
+                }
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([(&**left, 0), (&**right, 0)]),
+                _ => {}
+            }
+        }
+    }
+
     fn refuse_body(&mut self, body: &SetExpr) {
         let mut bodies = vec![body];
         while let Some(body) = bodies.pop() {
@@ -389,6 +439,7 @@ impl Visitor for Reading {
             self.found.refused.push((self.places.range(query.span()), "this locks rows".to_owned()));
         }
         self.refuse_body(&query.body);
+        self.look_for_order(query);
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.frames.push(Frame::Query {
             names: tables.clone().map(|table| sql::meant(&table.alias.name)).collect(),
@@ -436,17 +487,21 @@ impl Visitor for Reading {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if let Expr::Exists { subquery, .. } = expression {
+            self.asked_for_any.push(&raw const **subquery);
+        }
         if let Some((clock, span, name)) = sql::clock(expression) {
             self.found.clocks.push((clock, self.places.range(span), name));
         }
         let volatile = volatile::called(expression);
         self.found.volatile.extend(volatile.map(|(span, name)| (self.places.range(span), name)));
-        let zoned = zone::cut_by_session(expression).and_then(|column| self.column(column));
+        let zoned = zone::cut_by_session(expression);
+        let zoned: Vec<ColumnMention> = zoned.into_iter().filter_map(|column| self.column(column)).collect();
         self.found.zoned.extend(zoned);
         let column = self.column(expression);
         self.found.columns.extend(column);
         if let Expr::Function(function) = expression {
-            self.argument_names.extend(argument_names(function));
+            self.argument_names.extend(sql::argument_names(function));
             let call = self.call(function);
             self.found.calls.extend(call);
             let name = self.named(&function.name);

@@ -2,10 +2,10 @@
 //! is computed anew. Knows names and types, and no relation.
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, UnaryOperator, WindowType,
 };
 
-use super::sql;
+use super::{sql, window};
 use crate::finding::{Code, Finding, Span};
 use crate::model::DataType;
 use crate::model::data_type::BuiltIn;
@@ -111,6 +111,16 @@ pub(super) fn refused(called: &Function, columns: &impl Columns, place: Span) ->
             )),
         });
     }
+    if let Some(WindowType::WindowSpec(window)) = &called.over
+        && window.window_name.is_none()
+        && window.order_by.is_empty()
+        && window::is_by_place(&name)
+    {
+        let message = format!("`{name}` hangs on the order in which rows come");
+        let finding = Finding::new(Code::OrderInMart, message, place)
+            .label("the rows that are kept would not agree with what is computed anew");
+        return Some(finding.help("say in which: `OVER (… ORDER BY …)`"));
+    }
     let arguments = sql::arguments(called).unwrap_or_default();
     let inexact = match name.as_str() {
         name if FLOATING.contains(&name) => true,
@@ -132,6 +142,17 @@ pub(super) fn refused(called: &Function, columns: &impl Columns, place: Span) ->
             _ => finding.help("make it `storage = \"view\"`"),
         }
     })
+}
+
+/// What is said where some rows are taken of many, and no order tells which.
+pub(super) fn unordered(word: &str, place: Span) -> Finding {
+    let message = format!("which rows `{word}` takes hangs on the order in which they come");
+    let finding = Finding::new(Code::OrderInMart, message, place)
+        .label("the rows that are kept would not agree with what is computed anew");
+    match word {
+        "DISTINCT ON" => finding.help("order by these columns, and by what tells the rows of each apart"),
+        _ => finding.help("say which: `ORDER BY` columns of which no two rows have the same"),
+    }
 }
 
 /// The call as it could be written.
@@ -200,14 +221,30 @@ fn is_float(expression: &Expr, columns: &impl Columns) -> bool {
     match expression {
         Expr::Nested(inner)
         | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => float(inner),
+        // Roots.
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot, .. } => true,
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => float(expr),
         Expr::Cast { data_type, .. } => {
             let name = data_type.to_string().to_uppercase();
             ["REAL", "FLOAT", "DOUBLE"].iter().any(|kind| name.starts_with(kind))
         }
         Expr::BinaryOp { left, op, right } => {
-            use BinaryOperator::{Divide, Minus, Modulo, Multiply, PGExp, Plus};
-            matches!(op, Plus | Minus | Multiply | Divide | Modulo | PGExp) && (float(left) || float(right))
+            use BinaryOperator::{Divide, LtDashGt, Minus, Modulo, Multiply, PGExp, Plus};
+            match op {
+                // A distance.
+                LtDashGt => true,
+                PGExp if is_whole(left, columns) && is_whole(right, columns) => true,
+                Plus | Minus | Multiply | Divide | Modulo | PGExp => float(left) || float(right),
+                _ => false,
+            }
         }
+        // An element of an array.
+        Expr::CompoundFieldAccess { root, .. } => match columns.data_type(root) {
+            Some(DataType::Array(of)) => {
+                matches!(*of, DataType::BuiltIn(BuiltIn::Real | BuiltIn::DoublePrecision))
+            }
+            _ => false,
+        },
         Expr::Case { conditions, else_result, .. } => {
             conditions.iter().any(|when| float(&when.result)) || else_result.as_deref().is_some_and(float)
         }
@@ -231,6 +268,9 @@ fn is_whole(expression: &Expr, columns: &impl Columns) -> bool {
     use BuiltIn::{BigInt, Integer, SmallInt};
     match columns.data_type(expression) {
         Some(data_type) => matches!(data_type, DataType::BuiltIn(SmallInt | Integer | BigInt)),
-        None => is_constant(expression),
+        None => match expression {
+            Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_constant(expr),
+            _ => is_constant(expression),
+        },
     }
 }

@@ -195,8 +195,23 @@ fn feed(relation: &Relation<'_>, catalog: &Catalog<'_>, report: &mut Report<'_>)
     None
 }
 
+/// The most columns of a key. An index takes 32, `INDEX_MAX_KEYS` in the manual under "Limits", and beside a key there
+/// stand a time and a position.
+const MOST_OF_A_KEY: usize = 29;
+
+/// A key is indexed.
+pub(super) fn check_key_width(key: &At<Vec<At<String>>>, owner: &str, report: &mut Report<'_>) {
+    if key.len() > MOST_OF_A_KEY {
+        let message = format!("the key of `{owner}` is too wide");
+        let finding = Finding::new(Code::UnfitKey, message, report.at(&key.span));
+        let label = format!("{} columns, and an index has place for {MOST_OF_A_KEY}", key.len());
+        report.push(finding.label(label).help("let the source make one column of them, or leave some out"));
+    }
+}
+
 fn check_key(relation: &Relation<'_>, report: &mut Report<'_>) {
     let Some(key) = relation.key else { return };
+    check_key_width(key, &relation.declared.value, report);
     let owner = &relation.declared.value;
     if key.is_empty() && relation.complete {
         let place = report.at(&key.span);

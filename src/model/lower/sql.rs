@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderByExpr, Value,
-    ValueWithSpan,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    OrderByExpr, Value, ValueWithSpan,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -206,6 +206,37 @@ pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
         _ => None,
     });
     plain.collect()
+}
+
+/// Words that say how text is put in its normal form, where a column might stand.
+const FORMS: &[&str] = &["nfc", "nfd", "nfkc", "nfkd"];
+
+/// Where a call has words that look like columns to the parser: names of arguments, `days =>`, and words of its own.
+pub(super) fn argument_names(function: &Function) -> Vec<Location> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let has_forms =
+        built_in(function).is_some_and(|name| ["is_normalized", "normalize"].contains(&name.as_str()));
+    let names = list.args.iter().enumerate().filter_map(|(index, argument)| match argument {
+        FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
+            Some(name.span.start)
+        }
+        // The older way to write it, `days := 3`.
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Assignment,
+            ..
+        })) => match &**left {
+            Expr::Identifier(name) => Some(name.span.start),
+            _ => None,
+        },
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(word)))
+            if has_forms && index == 1 && FORMS.contains(&meant(word).as_str()) =>
+        {
+            Some(word.span.start)
+        }
+        _ => None,
+    });
+    names.collect()
 }
 
 /// Whether an expression gives a time that changes by itself, and the identifier that says so.

@@ -1,12 +1,15 @@
 //! How a dimension keeps its versions: whether the database itself refuses overlaps, and where closed ones
 //! stand. Knows the dimension's own columns and no other relation.
 
-use super::relation::Relation;
+use super::relation::{Column, Relation};
 use super::report::Report;
 use super::{silver, type_name};
 use crate::finding::{Code, Finding};
 use crate::model::{Closed, Overlaps, Unit};
 use crate::spec::{self, At};
+
+/// How many arguments a function takes: `FUNC_MAX_ARGS`, in the manual under "Limits".
+const MOST_ARGUMENTS: usize = 100;
 
 pub(super) fn lower(
     relation: &Relation<'_>,
@@ -18,6 +21,9 @@ pub(super) fn lower(
     if let Some(refused) = refused {
         check_key(relation, refused, report);
     }
+    if let Some(versioned) = written.system_versioning.as_ref().filter(|versioned| versioned.value) {
+        check_width(relation, versioned, report);
+    }
     if let Some(apart) = apart {
         check_company(relation, apart, refused, report);
     }
@@ -26,6 +32,22 @@ pub(super) fn lower(
         if refused.is_some() { Overlaps::Refused } else { Overlaps::Unmade },
         apart.map_or(Closed::Together, |apart| Closed::Apart { every: every(apart).unwrap_or(Unit::Year) }),
     )
+}
+
+/// The hash of what makes a version is a function of all that does.
+fn check_width(relation: &Relation<'_>, versioned: &At<bool>, report: &mut Report<'_>) {
+    let is_tracked = |column: &&Column<'_>| {
+        column.written.change.is_none() && column.written.tracked.as_ref().is_none_or(|tracked| tracked.value)
+    };
+    let tracked = relation.columns.iter().filter(is_tracked).count();
+    if tracked > MOST_ARGUMENTS {
+        let name = &relation.declared.value;
+        let message = format!("writes to `{name}` cannot be versioned");
+        let finding = Finding::new(Code::KeysDisagree, message, report.at(&versioned.span))
+            .label(format!("{tracked} columns are tracked, and PostgreSQL's functions take {MOST_ARGUMENTS}"))
+            .help("leave some untracked, `tracked = false`; or split the dimension");
+        report.push(finding);
+    }
 }
 
 /// An exclusion constraint compares the key by GiST, which not every type has.

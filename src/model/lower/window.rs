@@ -40,6 +40,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     WINDOWS.iter().copied()
 }
 
+/// Whether rows that are equal in the window's order are not for a function.
+pub(super) fn is_by_place(name: &str) -> bool {
+    BY_PLACE.contains(&name)
+}
+
 /// What is wrong with a call before OVER: a message and a label.
 pub(super) fn unfit(
     name: &str,

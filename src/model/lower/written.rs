@@ -41,13 +41,13 @@ pub(super) fn lower(
             report,
         ))
     });
-    let measures = measures.collect();
+    let measures: Vec<MartColumn> = measures.collect();
     Mart {
         name: Name::new(&catalog.schemas.gold, &draft.name.value),
         description: described(draft.spec.description.as_ref()),
+        order: mart_order::lower(draft, &grain, &measures, report),
         grain,
         measures,
-        order: mart_order::lower(draft, report),
         storage: unit::storage(draft, unit_columns),
         definition: Definition::Sql(reading.bound.pieces()),
         reads: reads.into_iter().collect(),

@@ -13,14 +13,14 @@ use super::expression::{self, Place, Purpose};
 use super::identity::described;
 use super::report::Report;
 use super::scope::{ReadColumn, Readable, Scope};
-use super::{mart, names, query, type_name};
+use super::{compared, mart, names, query, type_name};
 use crate::finding::{Code, Finding, Span};
 use crate::model::data_test::{Condition, Literal, Proof, Rule};
 use crate::model::data_type::BuiltIn;
 use crate::model::{DataTest, DataType, Enum, Mart, Name, Nullability, Storage};
 use crate::spec::{self, At, Files, Scalar, TestKind};
 
-use rule::{bounds, freshness, increasing, is_float, is_number, number, ordered};
+use rule::{bounds, check_bounds, freshness, increasing, is_float, is_number, number, ordered};
 use subject::{Kind, Subject, column, column_of, columns, names_of};
 use words::{check_words, given, listed, severity, word};
 
@@ -225,6 +225,7 @@ impl<'r> Lowering<'r, '_> {
                 let (name, read) = column(subject, kind, written.column.as_ref(), report)?;
                 let (min, max) =
                     bounds(kind, written, |value, report| self.literal(value, name, read, report), report)?;
+                check_bounds(written, report);
                 Some(Rule::Each(Condition::Range { column: name.value.clone(), min, max }))
             }
             TestKind::Increasing => increasing(kind, subject, written, report),
@@ -236,6 +237,7 @@ impl<'r> Lowering<'r, '_> {
             }
             TestKind::RowCount => {
                 let (min, max) = bounds(kind, written, number, report)?;
+                check_bounds(written, report);
                 Some(Rule::RowCount { min, max })
             }
             TestKind::SumEquals => self.sum_equals(kind, subject, written, reads, report),
@@ -429,11 +431,17 @@ impl<'r> Lowering<'r, '_> {
         let fits = match (&value.value, data_type) {
             (Scalar::Boolean(_), DataType::BuiltIn(BuiltIn::Boolean)) => true,
             (Scalar::Boolean(_), _) | (_, DataType::BuiltIn(BuiltIn::Boolean)) => false,
-            (Scalar::Integer(_), data_type) => is_number(data_type),
+            (Scalar::Integer(number), data_type) => {
+                is_number(data_type) && compared::takes(data_type, &number.to_string(), self.enums)
+            }
             (Scalar::Float(value), data_type) => {
                 is_number(data_type) && (value.is_finite() || is_float(data_type))
             }
-            (Scalar::Text(_), data_type) => !is_number(data_type),
+            // Of an enumerated type more is told below.
+            (Scalar::Text(_), DataType::Enum(_)) => true,
+            (Scalar::Text(text), data_type) => {
+                !is_number(data_type) && compared::takes(data_type, text, self.enums)
+            }
         };
         if !fits {
             let place = report.at(&value.span);

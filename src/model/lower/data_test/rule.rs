@@ -32,6 +32,29 @@ pub(super) fn bounds<T>(
     Some((min?, max?))
 }
 
+/// Between a least and a greatest number there has to be one.
+pub(super) fn check_bounds(written: &spec::DataTest, report: &mut Report<'_>) {
+    let (Some(min), Some(max)) = (&written.min, &written.max) else { return };
+    let is_empty = match (&min.value, &max.value) {
+        (Scalar::Integer(min), Scalar::Integer(max)) => min > max,
+        (min, max) => float(min).zip(float(max)).is_some_and(|(min, max)| min > max),
+    };
+    if is_empty {
+        let (min, max) = (report.at(&min.span), report.at(&max.span));
+        let finding = Finding::new(Code::KeysDisagree, "nothing lies between `min` and `max`", min);
+        report.push(finding.label("more than `max`").also(max, "less than `min`"));
+    }
+}
+
+/// A number as one that others can be compared with; whole ones up to the digits that it keeps.
+fn float(written: &Scalar) -> Option<f64> {
+    match written {
+        Scalar::Integer(number) => number.to_string().parse().ok(),
+        Scalar::Float(number) => Some(*number),
+        Scalar::Boolean(_) | Scalar::Text(_) => None,
+    }
+}
+
 pub(super) fn increasing(
     kind: &At<TestKind>,
     subject: &Subject<'_>,
