@@ -89,6 +89,7 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
         needs_to_be_alone: AtomicBool::new(false),
     };
     let (first, turn) = oneshot::channel();
+    let missed = reading.missed().clone();
     let read_to = position.landed_to;
     let _ = first.send(Relay { reading: &mut *reading, way_on, position });
     let plan = Plan { read_to, forgotten: read_to, turn };
@@ -122,6 +123,9 @@ pub async fn catch_up(way: &mut Way<'_>, reading: &mut Reading, goal: Lsn) -> Re
     };
     // What has been copied and not committed goes with its session.
     drop((reader, lander, other));
+    if needs_to_be_alone || ended.is_err() {
+        reading.again(missed);
+    }
     if needs_to_be_alone {
         reading.alone = true;
         let_go(&mut way.source, &copy, beside).await?;
@@ -301,6 +305,17 @@ struct Turn<'a> {
     progress: &'a mut dyn Progress,
 }
 
+impl Turn<'_> {
+    /// What was read had no rows.
+    fn passes(mut self, read: Read) -> Self {
+        self.passed = Some(match self.passed.take() {
+            Some(before) => read.after(before),
+            None => read,
+        });
+        self
+    }
+}
+
 /// The pieces, in their order.
 struct Queue<'a> {
     batches: Receiver<Coming>,
@@ -335,7 +350,7 @@ impl<'a> Lander<'a> {
             // No transaction is kept waiting for the source.
             let Some(first) = chunks.recv().await else {
                 let (Ok(read), Ok(turn)) = (read.await, turn.await) else { return Ok(()) };
-                let _ = next.send(Turn { passed: Some(read), ..turn });
+                let _ = next.send(turn.passes(read));
                 continue;
             };
             let mut open = Open::begin_beside(self.warehouse, target).await?;
@@ -371,6 +386,10 @@ impl<'a> Lander<'a> {
         }
         open.finish(&mut copied, Care::Usual).await?;
         let landed = read.position.landed_to;
+        let read = match turn.passed {
+            Some(passed) => read.after(passed),
+            None => read,
+        };
         open.commit(copied, read, turn.captured, turn.progress).await?;
         self.landed.store(landed.0, Ordering::Relaxed);
         Ok(Turn { landed, passed: None, ..turn })

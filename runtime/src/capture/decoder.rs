@@ -13,8 +13,10 @@ use super::standing::Brings;
 use crate::descriptor::{Landing, Name};
 use crate::error::{Error, Result};
 use crate::land::{Chunk, Follows, Op, Place, Rows, To, Unfinished};
+mod astray;
 mod unwritable;
 
+use astray::Astray;
 use unwritable::Unwritable;
 
 /// The plugin's messages become rows here, one message after the other.
@@ -23,6 +25,7 @@ pub struct Decoder<'a> {
     tables: &'a [Fed],
     care: Care,
     relations: BTreeMap<u32, Option<Table>>,
+    astray: Astray,
     /// How far it has come: what is written down when the batch is complete.
     pub position: SourcePosition,
     /// Where the last commit record ended.
@@ -136,6 +139,7 @@ impl<'a> Decoder<'a> {
             tables,
             care,
             relations: BTreeMap::new(),
+            astray: Astray::default(),
             position,
             end: Lsn(0),
             transactions: 0,
@@ -177,9 +181,11 @@ impl<'a> Decoder<'a> {
     /// Remembers what a relation looks like from here on; `shape` knows the types.
     pub fn describe(&mut self, relation: &Relation<'_>, shape: impl Fn(u32) -> Result<Shape>) -> Result<()> {
         if !self.captures(relation) {
+            self.astray.leaves(relation.id, self.tables);
             self.relations.insert(relation.id, None);
             return Ok(());
         }
+        self.astray.returns(relation.id);
         let name = Name::new(text(relation.schema), text(relation.name));
         let mut table = Table { name, fields: vec![], names: vec![], order: vec![], feeds: vec![] };
         for column in relation.columns() {
@@ -193,6 +199,10 @@ impl<'a> Decoder<'a> {
         table.order.sort_by_key(|at| (table.names[*at].len(), &table.names[*at]));
         for (at, landing) in self.landings.iter().enumerate() {
             if is_source(landing, relation) {
+                if !landing.key.iter().all(|key| table.names.contains(key)) {
+                    self.astray.loses_key(relation.id, at);
+                    continue;
+                }
                 let key = table.names.iter().map(|name| landing.key.contains(name)).collect();
                 let layout = self.tables.get(at).map_or(Layout::Plain, |table| table.layout);
                 table.feeds.push(Feed { landing: at, key, layout });
@@ -244,6 +254,7 @@ impl<'a> Decoder<'a> {
             position: SourcePosition { landed_to, ..self.position.clone() },
             transactions: std::mem::take(&mut self.transactions),
             findings: std::mem::take(&mut self.findings),
+            missed: self.astray.tell(),
             is_full: false,
         }
     }
@@ -305,6 +316,7 @@ impl<'a> Decoder<'a> {
         if transaction.fate == Fate::Drop {
             return Ok(None);
         }
+        self.astray.misses(relation, transaction.lsn, transaction.xid, self.tables);
         let table = match self.relations.get(&relation) {
             Some(Some(table)) => table,
             Some(None) => return Ok(None),
@@ -314,9 +326,7 @@ impl<'a> Decoder<'a> {
         let place = Place { lsn, seq: transaction.seq + 1, time: transaction.time.0 };
         let mut full = None;
         let (commit, xid) = (transaction.lsn, transaction.xid);
-        let takes = |feed: &&Feed| {
-            self.tables.get(feed.landing).is_none_or(|table| table.takes(relation, commit, xid))
-        };
+        let takes = |feed: &&Feed| self.astray.takes(feed.landing, relation, commit, xid, self.tables);
         for feed in table.feeds.iter().filter(takes) {
             let rows = &mut self.rows[feed.landing];
             let before = rows.len() + self.staged.len();
@@ -343,12 +353,12 @@ impl<'a> Decoder<'a> {
         if transaction.fate == Fate::Drop {
             return Ok(());
         }
+        self.astray.misses(relation, transaction.lsn, transaction.xid, self.tables);
         match self.relations.get(&relation) {
             Some(Some(table)) => {
                 let (commit, xid) = (transaction.lsn, transaction.xid);
-                let takes = |feed: &&Feed| {
-                    self.tables.get(feed.landing).is_none_or(|table| table.takes(relation, commit, xid))
-                };
+                let takes =
+                    |feed: &&Feed| self.astray.takes(feed.landing, relation, commit, xid, self.tables);
                 let feeds: Vec<&Feed> = table.feeds.iter().filter(takes).collect();
                 if feeds.is_empty() {
                     return Ok(());

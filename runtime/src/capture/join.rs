@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn join(way: &mut Way<'_>, ready: &mut Ready) -> Result<bool> {
     let mut joining = Vec::new();
     for (at, table) in ready.tables.iter().enumerate() {
-        if !matches!(table.standing, Standing::Joins | Standing::Lacks) {
+        if !matches!(table.standing, Standing::Joins | Standing::Lacks | Standing::Gains) {
             continue;
         }
         if outwait_writers(&mut way.source, table).await? {
@@ -37,6 +37,7 @@ pub async fn join(way: &mut Way<'_>, ready: &mut Ready) -> Result<bool> {
         } else {
             let waits = match table.standing {
                 Standing::Lacks => "has lost partitions, whose rows are not deleted yet",
+                Standing::Gains => "has got partitions, whose rows have not landed yet",
                 _ => "is not captured yet",
             };
             way.captured.finding(format!(
@@ -95,7 +96,7 @@ async fn land(way: &mut Way<'_>, ready: &Ready, joining: &[usize], taken: &Taken
             at: *at,
             place,
             past: Past::Landed,
-            gone: Gone::Closed,
+            gone: if table.standing == Standing::Gains { Gone::Kept } else { Gone::Closed },
             keys: Keys::Unique,
         };
         let Landed { rows, findings: quarantined, .. } = snapshot.land(&mut way.source, &mut target).await?;
@@ -141,12 +142,15 @@ enum Said {
 fn again(table: &SourceTable, oid: i64, differences: &Differences) -> String {
     let name = &table.name;
     let Differences { new, changed, gone } = differences;
-    let what = if table.standing == Standing::Lacks {
-        format!("partitions of `{name}` were truncated, detached or dropped: what it lacks by now")
-    } else if table.identity.oid == oid {
-        format!("what the publication may have left out of `{name}` while it was changed")
-    } else {
-        format!("`{name}` was made anew at the source: what differs from what it was")
+    let what = match table.standing {
+        Standing::Lacks => {
+            format!("partitions of `{name}` were truncated, detached or dropped: what it lacks by now")
+        }
+        Standing::Gains => format!("partitions of `{name}` were attached: what it has with them"),
+        _ if table.identity.oid == oid => {
+            format!("what may have been left out of `{name}` while its name or its publication was another")
+        }
+        _ => format!("`{name}` was made anew at the source: what differs from what it was"),
     };
     format!("{what} has landed as one step: {new} new, {changed} changed, {gone} gone")
 }

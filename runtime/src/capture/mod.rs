@@ -243,6 +243,7 @@ async fn follow_log(way: &mut Way<'_>) -> Result<()> {
     let (mut ready, goal) = set_out(way).await?;
     let mut reading = Reading::of(way.source_url, &ready);
     stream::catch_up(way, &mut reading, goal).await?;
+    look_for_missed(way, &mut ready).await?;
     if join::join(way, &mut ready).await? {
         reading.is_now(&ready);
         let goal = slot::flushed(&mut way.source).await?;
@@ -250,6 +251,19 @@ async fn follow_log(way: &mut Way<'_>) -> Result<()> {
     }
     look_at_partitions(way, &mut ready).await?;
     hold::follow(way).await
+}
+
+/// A table of which the stream has missed something on the way joins anew.
+async fn look_for_missed(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> {
+    let known = standing::known(way.target).await?;
+    for (landing, table) in way.warehouse.captured().iter().zip(&mut ready.tables) {
+        let known = known.get(&landing.table.to_string());
+        if table.standing == Standing::Captured && known.is_some_and(|known| known.identity != table.identity)
+        {
+            (table.standing, table.brings) = standing::stands(known, Some(&table.identity));
+        }
+    }
+    Ok(())
 }
 
 /// Goes as far as the stream; gives how the source is, and the position at which it stood on the way.
@@ -278,18 +292,19 @@ async fn go_over_to_log(way: &mut Way<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Tells of partitions whose rows went without a word; or lands what the table lacks by now, where the spec says so.
+/// Tells of partitions whose rows went without a word; or lands what the table lacks by now, where the spec says so. What
+/// came with one that was attached lands in any case.
 async fn look_at_partitions(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> {
     let found = partition::look(&mut way.source, way.target, way.warehouse, ready).await?;
     for finding in found.findings {
         way.captured.finding(finding);
     }
-    if found.lacking.is_empty() {
+    if found.due.is_empty() {
         return Ok(());
     }
-    for at in found.lacking {
+    for (at, standing) in found.due {
         if let Some(table) = ready.tables.get_mut(at) {
-            table.standing = Standing::Lacks;
+            table.standing = standing;
         }
     }
     if join::join(way, ready).await? {
@@ -297,7 +312,7 @@ async fn look_at_partitions(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> 
         partition::look(&mut way.source, way.target, way.warehouse, ready).await?;
     }
     for table in &mut ready.tables {
-        if table.standing == Standing::Lacks {
+        if matches!(table.standing, Standing::Lacks | Standing::Gains) {
             table.standing = Standing::Captured;
         }
     }

@@ -2,6 +2,7 @@
 //! bounded by its bytes, so that the source is read ahead of the landing and memory stays flat. Knows no transaction
 //! of the warehouse.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
@@ -37,6 +38,8 @@ const PIECE: usize = 4 << 20;
 pub struct Reading {
     tables: Vec<Fed>,
     types: Types,
+    /// The landing tables that have missed something by what has been read so far.
+    missed: BTreeSet<usize>,
     /// Whether one session of the warehouse lands what is read ahead: a row's version before may be in a piece that
     /// another one has not committed.
     pub alone: bool,
@@ -45,7 +48,8 @@ pub struct Reading {
 impl Reading {
     /// Of a source that is ready.
     pub fn of(source_url: &str, ready: &Ready) -> Self {
-        let mut reading = Self { tables: Vec::new(), types: Types::of(source_url), alone: false };
+        let types = Types::of(source_url);
+        let mut reading = Self { tables: Vec::new(), types, missed: BTreeSet::new(), alone: false };
         reading.is_now(ready);
         reading
     }
@@ -54,6 +58,17 @@ impl Reading {
     pub fn is_now(&mut self, ready: &Ready) {
         let fed = |table: &SourceTable| Fed { layout: table.layout, brings: table.brings.clone() };
         self.tables = ready.tables.iter().map(fed).collect();
+        self.missed.clear();
+    }
+
+    /// What was read last has not landed, and is read once more.
+    pub fn again(&mut self, missed: BTreeSet<usize>) {
+        self.missed = missed;
+    }
+
+    /// The landing tables that have missed something of their tables.
+    pub fn missed(&self) -> &BTreeSet<usize> {
+        &self.missed
     }
 
     /// Reads what commits up to a position, from where has been read; its rows go where they are taken from.
@@ -66,13 +81,16 @@ impl Reading {
     ) -> Result<Read> {
         let Batch { position, upto, most, care, outlet } = batch;
         let mut decoder = Decoder::new(landings, &self.tables, position, care);
+        decoder.missed().clone_from(&self.missed);
         let mut decoding = Decoding { decoder: &mut decoder, types: &mut self.types, way_on, outlet };
         let messages = feed.read(upto, most, &mut decoding).await?;
         decoding.decoder.finish()?;
         decoding.send_all().await?;
         let is_full = messages >= most;
         let whole = if is_full { decoder.end } else { decoder.end.max(upto) };
-        Ok(Read { is_full, ..decoder.read_to(whole) })
+        let read = Read { is_full, ..decoder.read_to(whole) };
+        self.missed = std::mem::take(decoder.missed());
+        Ok(read)
     }
 }
 
@@ -156,8 +174,22 @@ pub struct Read {
     pub transactions: u64,
     /// What somebody should look at.
     pub findings: Vec<String>,
+    /// The landing tables whose table was called otherwise, and changed: a snapshot of it is due.
+    pub missed: BTreeSet<usize>,
     /// Whether it had as many messages as are asked for: more is waiting.
     pub is_full: bool,
+}
+
+impl Read {
+    /// Together with what was read before it.
+    pub fn after(self, before: Self) -> Self {
+        Self {
+            transactions: before.transactions + self.transactions,
+            findings: before.findings.into_iter().chain(self.findings).collect(),
+            missed: before.missed.into_iter().chain(self.missed).collect(),
+            ..self
+        }
+    }
 }
 
 /// What keeps the rows on their way within bounds, and the buffers that come back from it.

@@ -44,6 +44,8 @@ pub enum Standing {
     Joins,
     /// It is, and a snapshot of it is due: rows went without a word.
     Lacks,
+    /// It is, and a snapshot of it is due: rows came without a word.
+    Gains,
     /// It is gone, or is not published.
     Waits,
 }

@@ -12,6 +12,7 @@ use super::feed::{Consuming, SlotFeed};
 use super::position::{self, Lock, Lsn, SourcePosition, State};
 use super::reading::{self, Outlet, Read, Reading, WayOn};
 use super::slot::{self, Busy, Slot};
+use super::standing;
 use super::{Captured, Point, Progress, Way, hold, tell};
 use crate::descriptor::{Landing, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -59,8 +60,13 @@ pub struct Batch {
 pub async fn next(way: &mut Way<'_>, reading: &mut Reading, empty: Empty) -> Result<Batch> {
     let mut busy = Busy::default();
     let mut care = Care::Usual;
+    let missed = reading.missed().clone();
     let batch = loop {
-        match land_batch(way, reading, care, empty).await {
+        let landed = land_batch(way, reading, care, empty).await;
+        if landed.is_err() {
+            reading.again(missed.clone());
+        }
+        match landed {
             Ok(batch) => break batch,
             // One of its rows cannot be landed; which one shows when each is looked at.
             Err(error) if care == Care::Usual && land::is_of_data(&error) => care = Care::EachRow,
@@ -98,7 +104,7 @@ async fn land_batch(way: &mut Way<'_>, reading: &mut Reading, care: Care, empty:
     transaction.finish(&mut copied, care).await?;
 
     let rows = copied.landed.iter().sum();
-    if rows == 0 && empty == Empty::Stays && !read.is_full {
+    if rows == 0 && empty == Empty::Stays && !read.is_full && read.missed.is_empty() {
         return Ok(Batch { landed_to: known, rows, is_full: false });
     }
     let (landed_to, is_full) = (read.position.landed_to, read.is_full || upto < flushed);
@@ -232,6 +238,9 @@ impl<'a> Open<'a> {
             let before = Place { lsn: last_lsn.0, seq: 0, time: last_time.0 };
             land::late::note(&mut self.target, landings, before).await?;
         }
+        for landing in read.missed.iter().filter_map(|at| self.warehouse.captured().get(*at)) {
+            standing::forget(&mut self.target, landing).await?;
+        }
         progress.reached(Point::BatchCopied)?;
         self.target.commit().await.during(unlanded)?;
 
@@ -241,6 +250,12 @@ impl<'a> Open<'a> {
         captured.transactions += read.transactions;
         for finding in read.findings.into_iter().chain(copied.quarantined) {
             captured.finding(finding);
+        }
+        for landing in read.missed.iter().filter_map(|at| self.warehouse.captured().get(*at)) {
+            captured.finding(format!(
+                "`{}` was changed while it, or its key, was called otherwise: what it is then lands when the name is back",
+                landing.source
+            ));
         }
         tell(self.warehouse, progress, &copied.landed);
         progress.reached(Point::BatchLanded)

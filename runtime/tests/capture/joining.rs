@@ -165,12 +165,92 @@ async fn what_a_publication_has_left_out_is_found() {
             .on_source(&format!("{leave}; UPDATE later SET name = 'left out {round}' WHERE id < 5; {take}; UPDATE later SET name = 'told {round}' WHERE id = 9"))
             .await;
         let captured = bench.capture().await;
-        let left_out = "what the publication may have left out of `public.later` while it was changed has landed as one step";
+        let left_out = "what may have been left out of `public.later` while its name or its publication was another has landed as one step";
         assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
         bench.assert_fold().await;
         bench.assert_times().await;
     }
     assert_eq!(bench.capture().await.findings, [""; 0]);
+}
+
+/// A table that has another name for a while, or stands in another schema, and is written to: of that nothing tells.
+#[tokio::test]
+async fn what_was_written_under_another_name_is_found() {
+    let mut bench = Bench::new("join_renamed", TABLES, CAPTURED).await;
+    bench.on_source("CREATE SCHEMA aside").await;
+    bench.capture().await;
+    let left_out =
+        "what may have been left out of `public.later` while its name or its publication was another";
+    for (round, (leave, back)) in [
+        ("ALTER TABLE later RENAME TO away", "ALTER TABLE away RENAME TO later"),
+        ("ALTER TABLE later SET SCHEMA aside", "ALTER TABLE aside.later SET SCHEMA public"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let away = if round == 0 { "away" } else { "aside.later" };
+        let writes =
+            format!("UPDATE {away} SET name = 'away {round}' WHERE id < 5; DELETE FROM {away} WHERE id = 15");
+        let told = format!(
+            "UPDATE later SET name = 'told {round}' WHERE id = 9; INSERT INTO later VALUES (15, 'told')"
+        );
+        let others = "UPDATE item SET name = 'told' WHERE id = 1";
+        // All between two runs.
+        bench.on_source(&format!("{leave}; {writes}; {back}; {told}; {others}")).await;
+        let captured = bench.capture().await;
+        assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
+        bench.assert_fold().await;
+        bench.assert_times().await;
+        // Runs between the steps.
+        bench.on_source(&leave).await;
+        bench.capture().await;
+        bench.on_source(&format!("{writes}; {others}")).await;
+        // What has not landed is read once more.
+        bench.capture_until(Point::BatchCopied).await;
+        let captured = bench.capture().await;
+        assert!(captured.findings.iter().any(|said| said.contains("called otherwise")), "{captured:?}");
+        bench.on_source(&format!("{back}; {told}")).await;
+        let captured = bench.capture().await;
+        assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
+        bench.assert_fold().await;
+        bench.assert_times().await;
+        // Emptied under another name.
+        bench.on_source(&format!("{leave}; TRUNCATE {away}; {back}; {others}")).await;
+        bench.capture().await;
+        bench.assert_fold().await;
+        // Nothing was written meanwhile.
+        bench
+            .on_source(&format!(
+                "{leave}; {back}; INSERT INTO later SELECT n, 'new' FROM generate_series(1, 20) AS n"
+            ))
+            .await;
+        let captured = bench.capture().await;
+        assert_eq!((captured.rows(), captured.findings.len()), (20, 0), "{captured:?}");
+        bench.assert_fold().await;
+    }
+}
+
+/// Rows without their key are no rows that anybody could tell from others.
+#[tokio::test]
+async fn a_key_that_has_another_name_for_a_while_lands_no_row_without_it() {
+    let mut bench = Bench::new("join_key_renamed", TABLES, CAPTURED).await;
+    bench.capture().await;
+    for statement in [
+        "ALTER TABLE later RENAME COLUMN id TO number",
+        "UPDATE later SET name = 'away' WHERE number < 5",
+        "INSERT INTO later VALUES (77, 'away')",
+        "ALTER TABLE later RENAME COLUMN number TO id",
+        "UPDATE later SET name = 'back' WHERE id = 9",
+    ] {
+        bench.on_source(statement).await;
+    }
+    let captured = bench.capture().await;
+    let left_out = "what may have been left out of `public.later` while its name or its publication was another";
+    assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
+    let keyless = "SELECT count(*) FROM bronze.later WHERE op <> 'T' AND NOT full_row ? 'id'";
+    assert_eq!(bench.target_value::<i64>(keyless).await, 0);
+    bench.assert_fold().await;
+    bench.assert_times().await;
 }
 
 /// Where the loader owns neither, the others go on, and it is said what to do.
@@ -250,6 +330,67 @@ async fn rows_of_partitions_that_went_are_deleted_where_the_spec_says_so() {
     let captured = bench.capture().await;
     assert_eq!((captured.rows(), captured.findings.len()), (2, 0), "{captured:?}");
     bench.assert_fold().await;
+}
+
+/// What a partition had before it was attached the stream never tells, nor what was written to one that was detached.
+#[tokio::test]
+async fn rows_of_partitions_that_come_land() {
+    let sql = "
+        CREATE TABLE sale (id integer PRIMARY KEY, name text) PARTITION BY RANGE (id);
+        CREATE TABLE sale_1 PARTITION OF sale FOR VALUES FROM (0) TO (10);
+        CREATE TABLE sale_2 PARTITION OF sale FOR VALUES FROM (10) TO (20);
+        INSERT INTO sale SELECT n, 'a' FROM generate_series(1, 19) AS n";
+    let mut bench = Bench::new("join_attached", sql, &[("sale", &["id"])]).await;
+    bench.capture().await;
+    let attached = "partitions of `public.sale` were attached: what it has with them has landed as one step";
+    for (step, rows) in [
+        (
+            "CREATE TABLE sale_3 (id integer PRIMARY KEY, name text);
+            INSERT INTO sale_3 SELECT n, 'b' FROM generate_series(20, 29) AS n;
+            ALTER TABLE sale ATTACH PARTITION sale_3 FOR VALUES FROM (20) TO (30);
+            UPDATE sale SET name = 'c' WHERE id IN (1, 20)",
+            2 + 9,
+        ),
+        (
+            "ALTER TABLE sale DETACH PARTITION sale_2; UPDATE sale_2 SET name = 'd' WHERE id < 12;
+            ALTER TABLE sale ATTACH PARTITION sale_2 FOR VALUES FROM (10) TO (20)",
+            2,
+        ),
+        // Partitions of partitions.
+        (
+            "CREATE TABLE sale_4 (id integer NOT NULL, name text) PARTITION BY RANGE (id);
+            CREATE TABLE sale_41 PARTITION OF sale_4 FOR VALUES FROM (30) TO (35);
+            CREATE TABLE sale_42 PARTITION OF sale_4 FOR VALUES FROM (35) TO (40);
+            INSERT INTO sale_4 VALUES (31, 'f'), (36, 'f');
+            ALTER TABLE sale ATTACH PARTITION sale_4 FOR VALUES FROM (30) TO (40)",
+            2,
+        ),
+    ] {
+        for statement in step.split(';') {
+            bench.on_source(statement).await;
+        }
+        let captured = bench.capture().await;
+        assert_eq!(captured.rows(), rows, "{captured:?}");
+        assert!(captured.findings.iter().any(|said| said.starts_with(attached)), "{captured:?}");
+        bench.assert_fold().await;
+        bench.assert_times().await;
+    }
+    // One that comes empty is no news.
+    bench.on_source("CREATE TABLE sale_5 (id integer PRIMARY KEY, name text)").await;
+    bench.on_source("ALTER TABLE sale ATTACH PARTITION sale_5 FOR VALUES FROM (50) TO (60)").await;
+    assert_eq!(bench.capture().await.findings, [""; 0]);
+    // What went before stays as it was, where the spec does not say otherwise.
+    for statement in [
+        "DROP TABLE sale_1",
+        "CREATE TABLE sale_6 AS SELECT 61 AS id, 'g' AS name",
+        "ALTER TABLE sale_6 ALTER COLUMN id SET NOT NULL",
+        "ALTER TABLE sale ATTACH PARTITION sale_6 FOR VALUES FROM (60) TO (70)",
+    ] {
+        bench.on_source(statement).await;
+    }
+    let captured = bench.capture().await;
+    assert_eq!((captured.rows(), captured.findings.len()), (1, 2), "{captured:?}");
+    assert_eq!(bench.capture().await.findings, [""; 0], "told once");
 }
 
 /// Of partitions that go the stream says nothing: they are found, told once, and a resnapshot closes what is gone.
