@@ -566,7 +566,7 @@ async fn compare(committed: &Committed, judge: &mut Session) -> Result<(), Strin
     }
     let journal = format!(
         "SELECT {columns} FROM (SELECT DISTINCT ON (customer_id) * \
-         FROM medallion.dim_customer_hist_journal ORDER BY customer_id, journal_id DESC) AS latest \
+         FROM medallion.dim_customer_hist_journal ORDER BY customer_id, sys_start DESC, journal_id DESC) AS latest \
          WHERE journal_op <> 'D'"
     );
     let journalled: BTreeSet<String> = judge.ask(&journal).await.into_iter().collect();

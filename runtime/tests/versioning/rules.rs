@@ -287,6 +287,78 @@ async fn a_transaction_that_began_earlier_comes_later_or_fails() {
     early.does("ROLLBACK").await;
 }
 
+/// What began no version counts as well: the last write of a key is the last in its journal.
+#[tokio::test]
+async fn what_was_written_later_is_not_taken_for_earlier() {
+    let warehouse = Warehouse::new("written_later").await;
+    let (mut early, mut late) = (warehouse.connect().await, warehouse.connect().await);
+    late.does(&insert(1, "a")).await;
+    let in_place = format!("{UPDATE} seen = now() WHERE customer_id = 1 AND {CURRENT}");
+    let of_nothing = rename(1, "a");
+    let come_and_gone = format!("BEGIN; {}; {}; COMMIT", insert(2, "b"), delete(2));
+    for (meanwhile, writes) in [
+        (&in_place, vec![rename(1, "z"), delete(1), in_place.clone(), of_nothing.clone()]),
+        (&of_nothing, vec![rename(1, "z"), delete(1), in_place.clone()]),
+        (&come_and_gone, vec![insert(2, "c")]),
+    ] {
+        for write in writes {
+            early.does(&format!("BEGIN; {}", insert(7, "x"))).await;
+            late.does(meanwhile).await;
+            assert_eq!(early.fails(&write).await, "40001", "{meanwhile}, then {write}");
+            early.does("ROLLBACK").await;
+            // Another key is nobody's business.
+            early.does(&format!("BEGIN; {}", insert(7, "x"))).await;
+            late.does(meanwhile).await;
+            early.does(&format!("{}; ROLLBACK", insert(8, "y"))).await;
+        }
+    }
+    assert_eq!(late.versions().await, "1:a…");
+    let inverted = "SELECT count(*) FROM (SELECT sys_start < lag(sys_start) OVER (PARTITION BY region, customer_id \
+                    ORDER BY journal_id) AS is_inverted FROM medallion.dim_customer_hist_journal) AS entry WHERE is_inverted";
+    assert_eq!(late.ask(inverted).await, ["0"]);
+}
+
+/// Who gives up while it gets a lock at last, on a machine that is busy, must not keep it.
+#[tokio::test]
+async fn a_writer_that_gives_up_keeps_nobody_waiting() {
+    let warehouse = Warehouse::new("gives_up").await;
+    let (mut holder, mut writer) = (warehouse.connect().await, warehouse.connect().await);
+    let mut other = warehouse.connect().await;
+    other.does(&format!("{}; {}", insert(1, "a"), insert(2, "b"))).await;
+    let lock = "('medallion.latest_ending'::regclass::oid::bigint)";
+    holder.does(&format!("SELECT pg_advisory_lock{lock}")).await;
+    let process = writer.ask("SELECT pg_backend_pid()").await.remove(0);
+    writer.does("SET statement_timeout = '300ms'").await;
+    let waiting = tokio::spawn(async move {
+        let code = writer.fails(&delete(1)).await;
+        (writer, code)
+    });
+    let waits = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {process}");
+    while other.ask(&waits).await == ["0"] {
+        tokio::task::yield_now().await;
+    }
+    signal("STOP", &process);
+    // Its time runs out meanwhile, and its lock is free before it knows.
+    let has_time = format!(
+        "SELECT clock_timestamp() < query_start + interval '400 ms' FROM pg_stat_activity WHERE pid = {process}"
+    );
+    while other.ask(&has_time).await == ["true"] {
+        tokio::task::yield_now().await;
+    }
+    holder.does(&format!("SELECT pg_advisory_unlock{lock}")).await;
+    signal("CONT", &process);
+    let (mut writer, code) = waiting.await.unwrap();
+    assert_eq!(code, "57014");
+    let kept = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    assert_eq!(writer.ask(kept).await, ["0"]);
+    other.does(&format!("SET statement_timeout = '1min'; {}", delete(2))).await;
+}
+
+fn signal(name: &str, process: &str) {
+    let status = std::process::Command::new("kill").args([&format!("-{name}"), process]).status().unwrap();
+    assert!(status.success());
+}
+
 #[tokio::test]
 async fn a_writer_that_waits_comes_after_the_one_it_waited_for() {
     let warehouse = Warehouse::new("waits").await;

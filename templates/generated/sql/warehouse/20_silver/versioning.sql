@@ -9,9 +9,9 @@ CREATE TABLE {{ journal }} (
     CONSTRAINT {{ journal_primary_key }} PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX {{ journal_start_index }}
-    ON {{ journal }} USING brin ({{ start }});
+    ON {{ journal }} ({{ start }});
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -120,7 +120,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION {{ after_insert }}() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -139,6 +140,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM {{ journal }} AS version WHERE version.{{ start }} > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM {{ journal }} AS version
+        JOIN new_rows ON {{ version_is_new_row }}
+        WHERE version.{{ start }} > stamp;
+    END IF;
     PERFORM {{ settle }}({{ touched_key }})
     FROM (
         SELECT DISTINCT {{ new_rows_key }}
@@ -180,6 +187,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM {{ journal }} AS version WHERE version.{{ start }} > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM {{ journal }} AS version
+        WHERE version.{{ start }} > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE {{ version_is_old_row }})
+            OR EXISTS (SELECT FROM new_rows WHERE {{ version_is_new_row }})
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows.{{ start }} < stamp) THEN
         INSERT INTO {{ closed }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
@@ -242,6 +258,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM {{ journal }} AS version WHERE version.{{ start }} > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM {{ journal }} AS version
+        JOIN old_rows ON {{ version_is_old_row }}
+        WHERE version.{{ start }} > stamp;
     END IF;
     INSERT INTO {{ table }} ({{ columns }}, {{ row_hash }}, {{ start }}, {{ end }})
     SELECT {{ old_columns }}, old_rows.{{ row_hash }}, old_rows.{{ start }}, stamp
