@@ -14,7 +14,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "d7c7b3851397e7673750ebca7082b859fd3f6abc244772d5bc8cf95e8969ef97";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1ec5ff991a20881c8f88dbb93e04d9bc8d8fb4214025106ac4425a097280521b";
+pub const OBJECTS_HASH: &str = "4626c28cebc51c1827ad0a2df21862b0ec7196dc04579d9a745aedc40b2f5c8a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

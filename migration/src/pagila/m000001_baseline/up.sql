@@ -573,17 +573,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -4618,5 +4616,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    'f4ee92490b32ece22ef72948b160af8051990de53aeb71cf207cdde34afc60cd'
+    '315db8f004f6faf213c04f3a157e06427b908c4ef3bf0ec1cd8e0fc9ff0a69bd'
 );

@@ -573,17 +573,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -5561,5 +5559,5 @@ TO "pagila_enterprise_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila_enterprise',
-    '319840c3b9ba3740858c7bf51db59f877d9a9f59f5665484549a5a703e78b209'
+    '46862a2a291db21e24bb5d8cf01552f1461a64c58f81cdb25a4c0e0ea9807ca9'
 );

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "93d9bd9ee376212f51603bd8c0ae1b5c2cd6f0c7d933d51e15e4043485173de1";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "e31baa4528e55c12ca790301ab985b7cc7c81fb20b562a0b863b21e734bfa5f6";
+pub const OBJECTS_HASH: &str = "af9b31d6759a8f133b91f5401b90d33a91ce48717f7e165e4b1aa0d45ed4753f";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

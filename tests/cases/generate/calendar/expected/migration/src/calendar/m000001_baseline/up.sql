@@ -562,17 +562,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -1578,5 +1576,5 @@ TO "calendar_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'calendar',
-    'feea91a235fd04a2eadb09b2f630ac1013477d0be9d51bfc37edca71385ce4bc'
+    '98dd42ac8179f71fd3acb8ec1f0cf5b20d7e7dc147df6d8ff25ae2e9d9b68d8e'
 );

@@ -562,17 +562,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -1959,5 +1957,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'composed',
-    'd3cf685b06dff94d297ec4afecea57d482a1f1ce2e0f2398f1f73cd09448c480'
+    'b6bf9b525c6fe9d20d05d423e69d83e555efc60df540b6e7e5f778ca87cc7c14'
 );

@@ -92,9 +92,9 @@ CREATE TABLE "medallion"."attribute_hist_journal" (
     CONSTRAINT "attribute_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "attribute_hist_journal_sys_start_idx"
-    ON "medallion"."attribute_hist_journal" USING brin ("sys_start");
+    ON "medallion"."attribute_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -220,7 +220,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."attribute_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -239,6 +240,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."attribute_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -280,6 +287,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
@@ -342,6 +358,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp

@@ -36,9 +36,9 @@ CREATE TABLE "medallion"."by_char_hist_journal" (
     CONSTRAINT "by_char_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_char_hist_journal_sys_start_idx"
-    ON "medallion"."by_char_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_char_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -136,7 +136,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_char_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -155,6 +156,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_char_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -196,6 +203,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -258,6 +274,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp

@@ -44,9 +44,9 @@ CREATE TABLE "medallion"."by_odd_hist_journal" (
     CONSTRAINT "by_odd_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_odd_hist_journal_sys_start_idx"
-    ON "medallion"."by_odd_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_odd_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -144,7 +144,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_odd_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -163,6 +164,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        JOIN new_rows ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
     FROM (
         SELECT DISTINCT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key"
@@ -204,6 +211,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key")
+            OR EXISTS (SELECT FROM new_rows WHERE version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -266,6 +282,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        JOIN old_rows ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp

@@ -571,17 +571,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -1685,9 +1683,9 @@ CREATE TABLE "medallion"."attribute_hist_journal" (
     CONSTRAINT "attribute_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "attribute_hist_journal_sys_start_idx"
-    ON "medallion"."attribute_hist_journal" USING brin ("sys_start");
+    ON "medallion"."attribute_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -1813,7 +1811,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."attribute_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1832,6 +1831,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."attribute_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -1873,6 +1878,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
@@ -1935,6 +1949,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."attribute_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."attribute_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."attribute_hist" ("id", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a10", "a11", "a12", "a13", "a14", "a15", "a16", "a17", "a18", "a19", "a20", "a21", "a22", "a23", "a24", "a25", "a26", "a27", "a28", "a29", "a30", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."a1", old_rows."a2", old_rows."a3", old_rows."a4", old_rows."a5", old_rows."a6", old_rows."a7", old_rows."a8", old_rows."a9", old_rows."a10", old_rows."a11", old_rows."a12", old_rows."a13", old_rows."a14", old_rows."a15", old_rows."a16", old_rows."a17", old_rows."a18", old_rows."a19", old_rows."a20", old_rows."a21", old_rows."a22", old_rows."a23", old_rows."a24", old_rows."a25", old_rows."a26", old_rows."a27", old_rows."a28", old_rows."a29", old_rows."a30", old_rows."row_hash", old_rows."sys_start", stamp
@@ -2483,9 +2503,9 @@ CREATE TABLE "medallion"."by_bigint_hist_journal" (
     CONSTRAINT "by_bigint_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_bigint_hist_journal_sys_start_idx"
-    ON "medallion"."by_bigint_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_bigint_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -2583,7 +2603,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_bigint_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -2602,6 +2623,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_bigint_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_bigint_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_bigint_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -2643,6 +2670,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_bigint_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_bigint_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -2705,6 +2741,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_bigint_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_bigint_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_bigint_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -3029,9 +3071,9 @@ CREATE TABLE "medallion"."by_boolean_hist_journal" (
     CONSTRAINT "by_boolean_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_boolean_hist_journal_sys_start_idx"
-    ON "medallion"."by_boolean_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_boolean_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -3129,7 +3171,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_boolean_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3148,6 +3191,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_boolean_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_boolean_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_boolean_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -3189,6 +3238,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_boolean_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_boolean_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -3251,6 +3309,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_boolean_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_boolean_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_boolean_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -3575,9 +3639,9 @@ CREATE TABLE "medallion"."by_char_hist_journal" (
     CONSTRAINT "by_char_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_char_hist_journal_sys_start_idx"
-    ON "medallion"."by_char_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_char_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -3675,7 +3739,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_char_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -3694,6 +3759,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_char_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -3735,6 +3806,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -3797,6 +3877,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_char_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_char_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_char_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -4121,9 +4207,9 @@ CREATE TABLE "medallion"."by_date_hist_journal" (
     CONSTRAINT "by_date_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_date_hist_journal_sys_start_idx"
-    ON "medallion"."by_date_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_date_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -4221,7 +4307,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_date_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4240,6 +4327,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_date_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_date_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_date_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -4281,6 +4374,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_date_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_date_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -4343,6 +4445,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_date_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_date_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_date_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -4667,9 +4775,9 @@ CREATE TABLE "medallion"."by_double_hist_journal" (
     CONSTRAINT "by_double_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_double_hist_journal_sys_start_idx"
-    ON "medallion"."by_double_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_double_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -4767,7 +4875,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_double_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -4786,6 +4895,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_double_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_double_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_double_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -4827,6 +4942,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_double_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_double_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -4889,6 +5013,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_double_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_double_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_double_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -5213,9 +5343,9 @@ CREATE TABLE "medallion"."by_integer_hist_journal" (
     CONSTRAINT "by_integer_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_integer_hist_journal_sys_start_idx"
-    ON "medallion"."by_integer_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_integer_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -5313,7 +5443,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_integer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5332,6 +5463,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_integer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_integer_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_integer_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -5373,6 +5510,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_integer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_integer_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -5435,6 +5581,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_integer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_integer_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_integer_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -5759,9 +5911,9 @@ CREATE TABLE "medallion"."by_interval_hist_journal" (
     CONSTRAINT "by_interval_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_interval_hist_journal_sys_start_idx"
-    ON "medallion"."by_interval_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_interval_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -5859,7 +6011,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_interval_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -5878,6 +6031,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_interval_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_interval_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_interval_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -5919,6 +6078,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_interval_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_interval_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -5981,6 +6149,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_interval_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_interval_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_interval_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -6305,9 +6479,9 @@ CREATE TABLE "medallion"."by_mood_hist_journal" (
     CONSTRAINT "by_mood_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_mood_hist_journal_sys_start_idx"
-    ON "medallion"."by_mood_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_mood_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -6405,7 +6579,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_mood_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6424,6 +6599,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_mood_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_mood_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_mood_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -6465,6 +6646,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_mood_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_mood_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -6527,6 +6717,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_mood_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_mood_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_mood_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -6851,9 +7047,9 @@ CREATE TABLE "medallion"."by_numeric_hist_journal" (
     CONSTRAINT "by_numeric_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_numeric_hist_journal_sys_start_idx"
-    ON "medallion"."by_numeric_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_numeric_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -6951,7 +7147,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_numeric_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -6970,6 +7167,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_numeric_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_numeric_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_numeric_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -7011,6 +7214,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_numeric_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_numeric_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -7073,6 +7285,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_numeric_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_numeric_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_numeric_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -7405,9 +7623,9 @@ CREATE TABLE "medallion"."by_odd_hist_journal" (
     CONSTRAINT "by_odd_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_odd_hist_journal_sys_start_idx"
-    ON "medallion"."by_odd_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_odd_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -7505,7 +7723,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_odd_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7524,6 +7743,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        JOIN new_rows ON version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_odd_hist_settle"(touched."stamp", touched."Version", touched."it's ""x""", touched."old_rows", touched."key")
     FROM (
         SELECT DISTINCT new_rows."stamp", new_rows."Version", new_rows."it's ""x""", new_rows."old_rows", new_rows."key"
@@ -7565,6 +7790,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key")
+            OR EXISTS (SELECT FROM new_rows WHERE version."stamp" = new_rows."stamp" AND version."Version" = new_rows."Version" AND version."it's ""x""" = new_rows."it's ""x""" AND version."old_rows" = new_rows."old_rows" AND version."key" = new_rows."key")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -7627,6 +7861,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_odd_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_odd_hist_journal" AS version
+        JOIN old_rows ON version."stamp" = old_rows."stamp" AND version."Version" = old_rows."Version" AND version."it's ""x""" = old_rows."it's ""x""" AND version."old_rows" = old_rows."old_rows" AND version."key" = old_rows."key"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_odd_hist" ("stamp", "Version", "it's ""x""", "old_rows", "key", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."stamp", old_rows."Version", old_rows."it's ""x""", old_rows."old_rows", old_rows."key", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -8003,9 +8243,9 @@ CREATE TABLE "medallion"."by_several_hist_journal" (
     CONSTRAINT "by_several_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_several_hist_journal_sys_start_idx"
-    ON "medallion"."by_several_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_several_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -8103,7 +8343,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_several_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8122,6 +8363,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_several_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_several_hist_journal" AS version
+        JOIN new_rows ON version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_several_hist_settle"(touched."country", touched."city", touched."since")
     FROM (
         SELECT DISTINCT new_rows."country", new_rows."city", new_rows."since"
@@ -8163,6 +8410,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_several_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_several_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since")
+            OR EXISTS (SELECT FROM new_rows WHERE version."country" = new_rows."country" AND version."city" = new_rows."city" AND version."since" = new_rows."since")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -8225,6 +8481,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_several_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_several_hist_journal" AS version
+        JOIN old_rows ON version."country" = old_rows."country" AND version."city" = old_rows."city" AND version."since" = old_rows."since"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_several_hist" ("country", "city", "since", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."country", old_rows."city", old_rows."since", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -8573,9 +8835,9 @@ CREATE TABLE "medallion"."by_text_hist_journal" (
     CONSTRAINT "by_text_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_text_hist_journal_sys_start_idx"
-    ON "medallion"."by_text_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_text_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -8673,7 +8935,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_text_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8692,6 +8955,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_text_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_text_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_text_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -8733,6 +9002,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_text_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_text_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -8795,6 +9073,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_text_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_text_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_text_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -9119,9 +9403,9 @@ CREATE TABLE "medallion"."by_timestamp_hist_journal" (
     CONSTRAINT "by_timestamp_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_timestamp_hist_journal_sys_start_idx"
-    ON "medallion"."by_timestamp_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_timestamp_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -9219,7 +9503,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_timestamp_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9238,6 +9523,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_timestamp_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamp_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_timestamp_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -9279,6 +9570,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_timestamp_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamp_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -9341,6 +9641,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_timestamp_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamp_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_timestamp_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -9665,9 +9971,9 @@ CREATE TABLE "medallion"."by_timestamptz_hist_journal" (
     CONSTRAINT "by_timestamptz_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_timestamptz_hist_journal_sys_start_idx"
-    ON "medallion"."by_timestamptz_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_timestamptz_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -9765,7 +10071,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_timestamptz_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9784,6 +10091,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_timestamptz_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamptz_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_timestamptz_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -9825,6 +10138,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_timestamptz_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamptz_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -9887,6 +10209,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_timestamptz_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_timestamptz_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_timestamptz_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -10211,9 +10539,9 @@ CREATE TABLE "medallion"."by_uuid_hist_journal" (
     CONSTRAINT "by_uuid_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "by_uuid_hist_journal_sys_start_idx"
-    ON "medallion"."by_uuid_hist_journal" USING brin ("sys_start");
+    ON "medallion"."by_uuid_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -10311,7 +10639,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."by_uuid_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10330,6 +10659,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."by_uuid_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_uuid_hist_journal" AS version
+        JOIN new_rows ON version."id" = new_rows."id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."by_uuid_hist_settle"(touched."id")
     FROM (
         SELECT DISTINCT new_rows."id"
@@ -10371,6 +10706,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_uuid_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_uuid_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."id" = old_rows."id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."id" = new_rows."id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
@@ -10433,6 +10777,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."by_uuid_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."by_uuid_hist_journal" AS version
+        JOIN old_rows ON version."id" = old_rows."id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."by_uuid_hist" ("id", "name", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."id", old_rows."name", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -10926,5 +11276,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_key',
-    'acb9eafe2d96e6e9c861ca710e6c4278d5eddc0d514397e46df88e25a43c8945'
+    'eab38823331ff454f86dc5c22918ac17b5b0730df5e633741bf20cc8b7745cd8'
 );

@@ -579,17 +579,15 @@ AS $$
 DECLARE
     moment CONSTANT bigint := (extract(epoch FROM stamp) * 1000000)::bigint;
 BEGIN
-    PERFORM pg_advisory_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
-    BEGIN
-        PERFORM setval('"medallion"."latest_ending"', moment)
-        FROM "medallion"."latest_ending" AS latest
-        WHERE latest.last_value < moment;
-    EXCEPTION
-        WHEN query_canceled OR OTHERS THEN
-            PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
-            RAISE;
-    END;
-    PERFORM pg_advisory_unlock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    -- What is taken here and rolled back is let go at once, whatever else happens; the sequence stays as it is set.
+    PERFORM pg_advisory_xact_lock('"medallion"."latest_ending"'::regclass::oid::bigint);
+    PERFORM setval('"medallion"."latest_ending"', moment)
+    FROM "medallion"."latest_ending" AS latest
+    WHERE latest.last_value < moment;
+    RAISE EXCEPTION USING ERRCODE = 'MD001';
+EXCEPTION
+    WHEN SQLSTATE 'MD001' THEN
+        NULL;
 END
 $$;
 
@@ -1230,9 +1228,9 @@ CREATE TABLE "medallion"."dim_writer_hist_journal" (
     CONSTRAINT "dim_writer_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "dim_writer_hist_journal_sys_start_idx"
-    ON "medallion"."dim_writer_hist_journal" USING brin ("sys_start");
+    ON "medallion"."dim_writer_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -1329,7 +1327,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."dim_writer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1348,6 +1347,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."dim_writer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_writer_hist_journal" AS version
+        JOIN new_rows ON version."item_id" = new_rows."item_id" AND version."title" = new_rows."title"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."dim_writer_hist_settle"(touched."item_id", touched."title")
     FROM (
         SELECT DISTINCT new_rows."item_id", new_rows."title"
@@ -1389,6 +1394,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."dim_writer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_writer_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."item_id" = old_rows."item_id" AND version."title" = old_rows."title")
+            OR EXISTS (SELECT FROM new_rows WHERE version."item_id" = new_rows."item_id" AND version."title" = new_rows."title")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."dim_writer_hist" ("item_id", "title", "note", "row_hash", "sys_start", "sys_end")
@@ -1451,6 +1465,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."dim_writer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_writer_hist_journal" AS version
+        JOIN old_rows ON version."item_id" = old_rows."item_id" AND version."title" = old_rows."title"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."dim_writer_hist" ("item_id", "title", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."item_id", old_rows."title", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
@@ -1948,5 +1968,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'overlaps_refused',
-    'e31baa4528e55c12ca790301ab985b7cc7c81fb20b562a0b863b21e734bfa5f6'
+    'af9b31d6759a8f133b91f5401b90d33a91ce48717f7e165e4b1aa0d45ed4753f'
 );

@@ -45,9 +45,9 @@ CREATE TABLE "medallion"."dim_customer_hist_journal" (
     CONSTRAINT "dim_customer_hist_journal_pkey" PRIMARY KEY ("journal_id")
 );
 
--- Entries come in the order of their times, so that a small index finds them.
+-- By which a writer finds what others have written since it began, and the loader what is new.
 CREATE INDEX "dim_customer_hist_journal_sys_start_idx"
-    ON "medallion"."dim_customer_hist_journal" USING brin ("sys_start");
+    ON "medallion"."dim_customer_hist_journal" ("sys_start");
 
 -- The text of a row quotes its values and leaves NULL empty, so that no two rows run together. NULLs at its
 -- end are cut off: an attribute that is added later and NULL changes no hash. Values whose text hangs on the
@@ -147,7 +147,8 @@ $$;
 
 -- What follows writes history. It runs as the owner, and after the row is written: an insert that becomes an
 -- update leaves nothing behind. A plan kept from a small table must not become one that reads a large one. What
--- reached nothing takes no time.
+-- reached nothing takes no time. What another transaction wrote of a key at a later time, and be it nothing that
+-- began a version, must not be taken for later than what is written now.
 CREATE FUNCTION "medallion"."dim_customer_hist_after_insert"() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -166,6 +167,12 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM "medallion"."refuse_unseen"(TG_RELID, stamp);
+    IF EXISTS (SELECT FROM "medallion"."dim_customer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_customer_hist_journal" AS version
+        JOIN new_rows ON version."customer_id" = new_rows."customer_id"
+        WHERE version."sys_start" > stamp;
+    END IF;
     PERFORM "medallion"."dim_customer_hist_settle"(touched."customer_id")
     FROM (
         SELECT DISTINCT new_rows."customer_id"
@@ -207,6 +214,15 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."dim_customer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_customer_hist_journal" AS version
+        WHERE version."sys_start" > stamp
+        AND (
+            EXISTS (SELECT FROM old_rows WHERE version."customer_id" = old_rows."customer_id")
+            OR EXISTS (SELECT FROM new_rows WHERE version."customer_id" = new_rows."customer_id")
+        );
     END IF;
     IF EXISTS (SELECT FROM new_rows WHERE new_rows."sys_start" < stamp) THEN
         INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
@@ -269,6 +285,12 @@ BEGIN
     END IF;
     IF stamp IS NULL THEN
         RETURN NULL;
+    END IF;
+    IF EXISTS (SELECT FROM "medallion"."dim_customer_hist_journal" AS version WHERE version."sys_start" > stamp) THEN
+        PERFORM "medallion"."refuse_conflict"(TG_RELID)
+        FROM "medallion"."dim_customer_hist_journal" AS version
+        JOIN old_rows ON version."customer_id" = old_rows."customer_id"
+        WHERE version."sys_start" > stamp;
     END IF;
     INSERT INTO "silver"."dim_customer_hist" ("customer_id", "name", "item_id", "store", "note", "row_hash", "sys_start", "sys_end")
     SELECT old_rows."customer_id", old_rows."name", old_rows."item_id", old_rows."store", old_rows."note", old_rows."row_hash", old_rows."sys_start", stamp
