@@ -7,6 +7,7 @@ mod support;
 
 mod apart;
 mod chaos;
+mod costs;
 mod demo;
 mod differed;
 mod enterprise;

@@ -258,19 +258,23 @@ fn bases(step: &Step<'_>, reread: &[&LookupSource<'_>]) -> String {
     };
     let columns = quote::list("stored.", silver.columns.iter().map(|column| &column.name));
     // Each way of being touched is a query of its own, so that each can go by its index; what an earlier one
-    // has found, a later one leaves out. Joining the table to their union would be shorter, but how many rows
+    // has found, a later one leaves out, once that has been found: of many rows the planner thinks that none is left,
+    // and would look at the lookups for each. Joining the table to their union would be shorter, but how many rows
     // share a key of several columns is what the planner guesses worst.
     let queries: Vec<String> = touched
         .iter()
         .enumerate()
         .map(|(number, (_, way))| {
+            let table = quote::name(&silver.table);
+            let found = format!("{table} AS stored\nWHERE {}\nAND {way}", is_current(silver, "stored"));
             let earlier: String = touched[..number].iter().map(|(not, _)| format!("\nAND {not}")).collect();
+            let from = match number {
+                0 => found,
+                _ => format!("(\nSELECT stored.* FROM {found}\nOFFSET 0\n) AS stored\nWHERE true"),
+            };
             format!(
-                "SELECT {columns}, true, true, true, false, {hash}, stored.{since}\nFROM {table} AS stored\n\
-                 WHERE {is_current}\nAND {way}{earlier}{unrepaired}",
+                "SELECT {columns}, true, true, true, false, {hash}, stored.{since}\nFROM {from}{earlier}{unrepaired}",
                 since = quote::identifier(since),
-                table = quote::name(&silver.table),
-                is_current = is_current(silver, "stored"),
             )
         })
         .collect();

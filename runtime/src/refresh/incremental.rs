@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, Row as _};
 
 use super::Reads;
-use crate::descriptor::{Mart, Name, UnitColumn};
+use crate::descriptor::{Mart, Name, Refresh, Storage, UnitColumn};
 use crate::error::Result;
 use crate::quote;
 use crate::staging::Staging;
@@ -19,7 +19,8 @@ const WHOLE_IS_CHEAPER_FROM: u64 = 30;
 const NAMED: u64 = 1_000;
 
 /// Up to so many parts are recomputed one after the other: what is said of a constant goes down through all of a
-/// definition's joins and windows, what is said of a column of another table does not.
+/// definition's joins and windows, what is said of a column of another table does not, nor does a list of constants
+/// through an outer join.
 const FEW: usize = 8;
 
 /// How much of a mart is recomputed.
@@ -191,11 +192,14 @@ async fn parts(stored: &Stored<'_>, connection: &mut PgConnection) -> Result<Vec
         rows.first().map(|row| (width..2 * width).map(|at| row.get(at)).collect()).unwrap_or_default();
     let units: Vec<Vec<Option<String>>> =
         rows.iter().map(|row| (0..width).map(|at| row.get(at)).collect()).collect();
+    // A declared mart is grouped by what tells its units, right where it reads its relations.
+    let is_grouped = matches!(&stored.mart.storage, Storage::Incremental { refresh: Refresh::Groups(_), .. });
     // Arrays are no elements of one.
     let spreads = (0..width).filter(|spread| !types[*spread].ends_with("[]"));
     let one_by_one = || units.iter().map(|unit| unit.iter().cloned().map(Text::One).collect()).collect();
     let fewest = spreads.map(|spread| along(&units, spread)).min_by_key(Vec::len);
     Ok(fewest
+        .filter(|_| is_grouped || units.len() > FEW)
         .unwrap_or_else(one_by_one)
         .into_iter()
         .map(|values| Part { values, types: types.clone() })
