@@ -245,7 +245,8 @@ async fn a_key_that_has_another_name_for_a_while_lands_no_row_without_it() {
         bench.on_source(statement).await;
     }
     let captured = bench.capture().await;
-    let left_out = "what may have been left out of `public.later` while its name or its publication was another";
+    let left_out =
+        "what may have been left out of `public.later` while its name or its publication was another";
     assert!(captured.findings.iter().any(|said| said.starts_with(left_out)), "{captured:?}");
     let keyless = "SELECT count(*) FROM bronze.later WHERE op <> 'T' AND NOT full_row ? 'id'";
     assert_eq!(bench.target_value::<i64>(keyless).await, 0);
