@@ -202,7 +202,7 @@ async fn what_was_written_under_another_name_is_found() {
         bench.assert_fold().await;
         bench.assert_times().await;
         // Runs between the steps.
-        bench.on_source(&leave).await;
+        bench.on_source(leave).await;
         bench.capture().await;
         bench.on_source(&format!("{writes}; {others}")).await;
         // What has not landed is read once more.
