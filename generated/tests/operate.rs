@@ -75,6 +75,37 @@ async fn each_stage_is_told() {
     compare::assert_none("messages (MEDALLION_UPDATE=1 rewrites the files)", &different);
 }
 
+/// The role that `prepare` makes can do what a capture asks, recorded log and all, and goes without a trace.
+#[tokio::test]
+async fn what_prepare_gives_a_role_is_enough() {
+    let server = Server::scratch().unwrap();
+    let mut shop = Shop::open_as_is(&server, "enough").await;
+    shop.migrate().await;
+    ask(&shop, &["source", "prepare", "--role", "ready_loader"], 0);
+    let owner = shop.place.source.clone();
+    shop.place.source = owner.replace("user=medallion", "user=ready_loader");
+    ask(&shop, &["source", "check"], 0);
+
+    compare::execute(&mut shop.source, "REVOKE SELECT ON change_log FROM ready_loader").await;
+    let found = ask(&shop, &["source", "check"], 1);
+    assert!(found.contains("`public.change_log`, the recorded log, cannot be read"), "{found}");
+    let remedy = "GRANT SELECT ON \"public\".\"change_log\" TO \"ready_loader\";";
+    assert!(found.contains(remedy), "{found}");
+    compare::execute(&mut shop.source, remedy).await;
+    ask(&shop, &["run"], 0);
+    compare::execute(&mut shop.source, "INSERT INTO language (name) VALUES ('Latin')").await;
+    compare::execute(&mut shop.source, "REVOKE SELECT ON change_log FROM ready_loader").await;
+    ask(&shop, &["source", "check"], 0);
+    ask(&shop, &["run"], 0);
+    let landed = "SELECT count(*) FROM medallion.lookup_language_cdc WHERE full_row ->> 'name' LIKE 'Latin%'";
+    assert_eq!(compare::value(&mut shop.warehouse, landed).await, "1");
+
+    shop.place.source = owner;
+    ask(&shop, &["source", "drop", "--yes"], 0);
+    let left = "SELECT count(*) FROM pg_roles WHERE rolname = 'ready_loader'";
+    assert_eq!(compare::value(&mut shop.source, left).await, "0");
+}
+
 fn ask(shop: &Shop, arguments: &[&str], status: i32) -> String {
     let output = program::command(shop, arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");

@@ -114,8 +114,7 @@ fn not_ours(slot: &str) -> Error {
 async fn land_past(way: &mut Way<'_>, ready: &Ready, slot: &str, start: Lsn, past: Past) -> Result<()> {
     let taken = take_snapshot(way, &ready.tables.iter().collect::<Vec<_>>()).await?;
     way.progress.reached(Point::SnapshotTaken)?;
-    let is_recorded = recorded_log::holds_anything(&mut way.source, way.warehouse).await?;
-    if past == Past::None && !is_recorded {
+    if past == Past::None && !recorded_log::holds_anything(&mut way.source, way.warehouse).await? {
         return super::past::land(way, ready, slot, start, taken).await;
     }
     let Taken { fence, fence_until, time: taken_at } = taken;

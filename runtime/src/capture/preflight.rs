@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::standing::{self, Brings, Identity, KnownTables, Standing};
-use super::{RESNAPSHOT, identity, publication};
+use super::{RESNAPSHOT, identity, publication, recorded_log};
 use crate::descriptor::{Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::quote;
@@ -155,6 +155,8 @@ pub(super) struct Seen {
     pub lacking: Vec<Name>,
     /// Those that it publishes, and that are copied by now: nobody reads their changes.
     pub surplus: Vec<Name>,
+    /// The recorded log, where it is there and has not landed.
+    pub recorded_log: Option<Name>,
     /// What the publication publishes; none where there is no publication.
     pub published: Option<publication::Published>,
 }
@@ -226,6 +228,7 @@ pub(super) async fn look(
             gone: vec![],
             lacking: vec![],
             surplus: vec![],
+            recorded_log: None,
             published: None,
         });
     }
@@ -234,6 +237,10 @@ pub(super) async fn look(
         landings.all(|landing| before.knows(landing))
     };
     let (layouts, gone) = check_tables(source, warehouse.captured(), may_be_gone, problems).await?;
+    let recorded_log = match before {
+        Before::Nothing => recorded_log::look(source, warehouse, problems).await?,
+        Before::Something(..) | Before::Broken => None,
+    };
     identity::check(source, warehouse.captured(), problems).await?;
     let publication = &warehouse.source.publication;
     let published = publication::look(source, publication, &layouts, before, version, problems).await?;
@@ -249,7 +256,7 @@ pub(super) async fn look(
         .filter(|name| published.as_ref().is_some_and(|published| published.contains_key(*name)))
         .cloned()
         .collect();
-    Ok(Seen { site, version, layouts, gone, lacking, surplus, published })
+    Ok(Seen { site, version, layouts, gone, lacking, surplus, recorded_log, published })
 }
 
 /// The source table of each landing table, as it is published.

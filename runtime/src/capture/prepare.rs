@@ -78,6 +78,9 @@ pub async fn plan(
         for landing in copied {
             read.entry(landing.source.clone()).or_insert(Layout::Plain);
         }
+        if let Some(log) = &seen.recorded_log {
+            read.entry(log.clone()).or_insert(Layout::Plain);
+        }
         grant(source, role, Reads::Log, &read, &mut plan, &mut made).await?;
     }
     identities(source, warehouse, &seen.layouts, &mut plan, &mut made).await?;

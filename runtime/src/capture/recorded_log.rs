@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::position::{Lsn, SystemTime};
+use super::preflight::Problems;
 use super::{Captured, Progress};
 use crate::descriptor::{Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
@@ -31,6 +32,51 @@ struct Summary {
 enum Order {
     Rising,
     ToBeRaised,
+}
+
+/// Sees whether the warehouse's log is there and can be read; its name, where it is there.
+pub(super) async fn look(
+    source: &mut PgConnection,
+    warehouse: &Warehouse,
+    problems: &mut Problems,
+) -> Result<Option<Name>> {
+    let unasked = || "cannot ask the source for its recorded log".to_owned();
+    let Some(log) = &warehouse.source.recorded_log else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT
+            current_user::text AS role,
+            has_schema_privilege(space.oid, 'USAGE') AS enters,
+            has_table_privilege(relation.oid, 'SELECT') AS reads
+        FROM pg_namespace AS space
+        JOIN pg_class AS relation ON relation.relnamespace = space.oid
+        WHERE space.nspname = $1 AND relation.relname = $2 AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')",
+    )
+    .bind(&log.schema)
+    .bind(&log.table)
+    .fetch_optional(source)
+    .await
+    .during(unasked)?;
+    let Some(row) = row else {
+        problems.add(
+            format!("it has no table `{log}`, which the spec has for its recorded log"),
+            "is SOURCE_DATABASE_URL the database that the spec describes? correct one or the other",
+        );
+        return Ok(None);
+    };
+    let role = quote::identifier(&row.try_get::<String, _>("role").during(unasked)?);
+    if !row.try_get::<bool, _>("enters").during(unasked)? {
+        problems.add(
+            format!("the schema of `{log}`, the recorded log, cannot be used"),
+            format!("GRANT USAGE ON SCHEMA {} TO {role};", quote::identifier(&log.schema)),
+        );
+    }
+    if !row.try_get::<bool, _>("reads").during(unasked)? {
+        problems.add(
+            format!("`{log}`, the recorded log, cannot be read"),
+            format!("GRANT SELECT ON {} TO {role};", quote::name(log)),
+        );
+    }
+    Ok(Some(log.clone()))
 }
 
 /// Whether the warehouse has a log, and it holds changes of the captured tables.
@@ -125,10 +171,15 @@ async fn summarise(source: &mut PgConnection, log: &Name, names: &[String]) -> R
     );
     let row =
         sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_one(source).await.map_err(|cause| {
-            Error::new(unread()).because(cause).remedy(
-                "it is a table with position bigint, seq bigint, committed_at timestamptz, relation text, \
-                 op char(1), full_row jsonb",
-            )
+            let error = Error::new(unread()).because(cause);
+            match error.sqlstate().as_deref() {
+                // A column that it lacks, or of another type.
+                Some("42703" | "42804" | "42846" | "42883" | "42P01") => error.remedy(
+                    "it is a table with position bigint, seq bigint, committed_at timestamptz, relation text, \
+                     op char(1), full_row jsonb",
+                ),
+                _ => error,
+            }
         })?;
     if !row.try_get::<bool, _>("finite").during(unread)? {
         return Err(Error::new(format!("the recorded log `{log}` has a time that is infinite"))
