@@ -169,6 +169,10 @@ fn known_remedy(cause: &(dyn std::error::Error + 'static)) -> Option<&'static st
     }
     match from_database(cause)?.code() {
         "42501" => Some("grant the role what it lacks, or connect as the owner"),
+        "22021" => Some(
+            "a value's bytes are no UTF-8, which a database in SQL_ASCII takes: mend the row at the source, then \
+             `medallion source resnapshot` (with `--dry-run` first); move such a database to one in UTF8",
+        ),
         "25006" => Some("the session is read-only: connect to the primary, with a role that may write"),
         "53100" => Some("free space on the server's disk, then run again: the transaction was rolled back"),
         "53200" => Some("the server is out of memory: lower its work_mem or give it more"),

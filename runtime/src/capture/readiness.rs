@@ -145,6 +145,7 @@ pub async fn check(
         );
     }
     functions(&mut source, &mut readiness).await?;
+    encoding(&mut source, &mut readiness).await?;
     if seen.published.is_none() && !seen.layouts.is_empty() && !before.goes_on() {
         absent_publication(&mut source, warehouse, &seen, &mut readiness).await?;
     }
@@ -181,6 +182,21 @@ async fn functions(source: &mut PgConnection, readiness: &mut Readiness) -> Resu
         readiness.stops(
             format!("the role `{role}` may not call `{function}`"),
             format!("GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {};", quote::identifier(&role)),
+        );
+    }
+    Ok(())
+}
+
+/// In which encoding the source's texts are: what lands is UTF-8.
+async fn encoding(source: &mut PgConnection, readiness: &mut Readiness) -> Result<()> {
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(source)
+        .await
+        .during(|| "cannot ask the source for its encoding".to_owned())?;
+    if encoding == "SQL_ASCII" {
+        readiness.warns(
+            "its encoding is SQL_ASCII, which takes any bytes: one value that is no UTF-8, and nothing lands any more",
+            "have its clients write UTF-8 alone, or dump it and restore it into a database with ENCODING 'UTF8'",
         );
     }
     Ok(())
