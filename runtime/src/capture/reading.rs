@@ -59,6 +59,7 @@ impl Reading {
         let fed = |table: &SourceTable| Fed { layout: table.layout, brings: table.brings.clone() };
         self.tables = ready.tables.iter().map(fed).collect();
         self.missed.clear();
+        self.types.known.doubt();
     }
 
     /// What was read last has not landed, and is read once more.

@@ -13,6 +13,8 @@ use crate::error::{During as _, Error, Result};
 #[derive(Debug, Default)]
 pub struct SourceTypes {
     known: BTreeMap<u32, Type>,
+    /// As they were, of which it is to be asked again: some may be gone by then.
+    before: BTreeMap<u32, Type>,
 }
 
 /// What the catalog says of a type.
@@ -25,6 +27,7 @@ enum Type {
     Pairs,
     Uncastable { name: String },
     Plain,
+    Gone,
 }
 
 /// The built-in types that are not strings.
@@ -49,6 +52,11 @@ impl SourceTypes {
     /// Whether a type among these is yet to be learnt.
     pub fn lacks(&self, type_ids: &[u32]) -> bool {
         !self.unknown(type_ids.iter().copied()).is_empty()
+    }
+
+    /// They may have been altered: all are learnt anew, but for those that are gone.
+    pub fn doubt(&mut self) {
+        self.before.append(&mut self.known);
     }
 
     /// Learns these types and all that they are made of.
@@ -89,17 +97,18 @@ impl SourceTypes {
             .await
             .during(unasked)?;
 
-            // A type that is gone from the catalog is a string.
+            // A type that is gone from the catalog is what it was.
             for id in &wanted {
-                self.known.insert(*id, Type::Plain);
+                let gone = if *id < FIRST_NORMAL_ID { Type::Plain } else { Type::Gone };
+                let kind = self.before.remove(id).unwrap_or(gone);
+                self.known.insert(*id, kind);
             }
-            let mut parts = Vec::new();
             for row in &rows {
                 let id = id(row.try_get("id").during(unasked)?)?;
-                let kind = read(id, row)?;
-                parts.extend(kind.parts());
-                self.known.insert(id, kind);
+                self.known.insert(id, read(id, row)?);
             }
+            let parts: Vec<u32> =
+                wanted.iter().filter_map(|id| self.known.get(id)).flat_map(Type::parts).collect();
             wanted = self.unknown(parts);
         }
         Ok(())
@@ -112,6 +121,7 @@ impl SourceTypes {
         }
         Ok(match self.known.get(&type_id) {
             None | Some(Type::Plain) => Shape::Text,
+            Some(Type::Gone) => Shape::Gone,
             Some(Type::Pairs) => Shape::Pairs,
             Some(Type::Domain { base }) => self.shape(*base)?,
             Some(Type::Vector { element }) => Shape::Vector(Box::new(self.shape(*element)?)),
@@ -152,7 +162,7 @@ impl Type {
             Self::Domain { base } => vec![*base],
             Self::Array { element, .. } | Self::Vector { element } => vec![*element],
             Self::Composite { attributes } => attributes.iter().map(|(_, id)| *id).collect(),
-            Self::Pairs | Self::Uncastable { .. } | Self::Plain => Vec::new(),
+            Self::Pairs | Self::Uncastable { .. } | Self::Plain | Self::Gone => Vec::new(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The same JSON by snapshot, by stream and by the source's own `to_jsonb`, for every common type.
 
+use medallion_runtime::capture::readiness;
+use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Name;
+use medallion_server::Server;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run};
 
 const TYPES: &str = r#"
     CREATE EXTENSION IF NOT EXISTS hstore;
@@ -235,4 +238,66 @@ async fn what_jsonb_refuses_is_kept_aside_after_a_recorded_log_too() {
         .target_value("SELECT array_agg(op || (full_row ->> 'id') ORDER BY lsn, seq) FROM bronze.documents")
         .await;
     assert_eq!(landed, ["I1", "I2", "I3"], "what is in quarantine is not gone");
+}
+
+/// A type may be gone before its changes are read: what was one word is that word still, what was several is refused.
+#[tokio::test]
+async fn a_value_whose_type_is_gone_is_a_string_or_refused() {
+    let sql = "
+        CREATE TYPE mood AS ENUM ('sad', 'happy');
+        CREATE TABLE t (id integer PRIMARY KEY, one mood, many mood[])";
+    let mut bench = Bench::new("gone_types", sql, &[("t", &["id"])]).await;
+    bench.capture().await;
+    let forget = "
+        ALTER TABLE t ALTER one TYPE text USING one::text, ALTER many TYPE text USING many::text;
+        DROP TYPE mood";
+    bench.on_source("INSERT INTO t VALUES (1, 'sad', NULL)").await;
+    bench.on_source(forget).await;
+    bench.capture().await;
+    bench.assert_fold().await;
+
+    bench
+        .on_source(
+            "CREATE TYPE mood AS ENUM ('sad', 'happy'); ALTER TABLE t ALTER many TYPE mood[] USING NULL",
+        )
+        .await;
+    bench.on_source("INSERT INTO t VALUES (2, 'sad', '{sad,happy}')").await;
+    bench.on_source("ALTER TABLE t ALTER many TYPE text[] USING many::text[]; DROP TYPE mood").await;
+    let error = bench.error().await;
+    let told =
+        ["changes `public.t.many` to a value that its type in the catalog does not explain", "resnapshot"];
+    assert!(told.iter().all(|told| error.contains(told)), "{error}");
+    bench.resnapshot().await;
+    bench.capture().await;
+    bench.assert_fold().await;
+}
+
+/// A database in SQL_ASCII takes any bytes: it is told beforehand, and what keeps the log from being read has a way out.
+#[tokio::test]
+async fn bytes_that_are_no_text_are_told() {
+    let server = Server::shared_scratch().expect("a scratch server");
+    let mut maintenance =
+        connection::connect(Database::Source, &server.url("postgres")).await.expect("a session");
+    let sql = "CREATE DATABASE ascii_source TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'";
+    run(&mut maintenance, sql).await;
+    let sql = "CREATE TABLE t (id integer PRIMARY KEY, word text); INSERT INTO t VALUES (1, 'é')";
+    let mut bench = Bench::new("ascii", sql, &[("t", &["id"])]).await;
+    let found = readiness::check(&bench.warehouse, &bench.source_url, Some(&mut bench.target)).await;
+    let found = found.expect("it can be asked");
+    assert!(found.is_ready(), "{found:?}");
+    assert!(found.findings.iter().any(|one| one.what.contains("its encoding is SQL_ASCII")), "{found:?}");
+    bench.capture().await;
+    bench.on_source("INSERT INTO t VALUES (2, 'ü')").await;
+    bench.capture().await;
+    bench.assert_fold().await;
+    bench.on_source("INSERT INTO t VALUES (3, E'\\351')").await;
+    let error = bench.error().await;
+    assert!(
+        error.contains("SQLSTATE 22021") && error.contains("mend the row at the source, then"),
+        "{error}"
+    );
+    bench.on_source("UPDATE t SET word = 'é' WHERE id = 3").await;
+    bench.resnapshot().await;
+    bench.capture().await;
+    bench.assert_fold().await;
 }
