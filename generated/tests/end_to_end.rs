@@ -6,6 +6,7 @@
 mod support;
 
 mod apart;
+mod between;
 mod chaos;
 mod costs;
 mod demo;

@@ -8,6 +8,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use crate::error::{During as _, Error, Result};
+use crate::quote;
 
 /// Which database is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,24 +41,29 @@ impl Database {
     }
 }
 
-/// The settings on which the text of a value depends, pinned so that the same row has the same JSON and
-/// the same hash in every session.
-pub const SESSION: [(&str, &str); 6] = [
+/// The settings of every session: those on which the text of a value depends, so that the same row has the same JSON
+/// and the same hash; and after how long the server gives up who has vanished, with the locks that it held (over a
+/// socket of the machine's own it needs no telling).
+pub const SESSION: [(&str, &str); 10] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO, YMD"),
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "60000"),
 ];
 
-/// Lifts the time limits that a role or a database sets for its sessions. Some are younger than the oldest
-/// server that we work with.
+/// Lifts the limits that a role or a database sets for its sessions: of time, and to reading. Some are younger than
+/// the oldest server that we work with.
 pub(crate) const WITHOUT_LIMITS: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
     WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', \
-    'idle_in_transaction_session_timeout', 'idle_session_timeout')";
+    'idle_in_transaction_session_timeout', 'idle_session_timeout', 'default_transaction_read_only')";
 
-/// Reads a URL into options with a pinned session.
+/// Reads a URL into options; whoever connects by them pins the session.
 pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
     // No cause: it would repeat the URL, and with it the password.
     let malformed = || {
@@ -87,7 +93,7 @@ pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
             }
         }
     };
-    Ok(options.application_name("medallion").options(SESSION.iter().copied()).disable_statement_logging())
+    Ok(options.application_name("medallion").disable_statement_logging())
 }
 
 /// Stands for a host that is not said. No name ends so.
@@ -103,12 +109,12 @@ fn with_host(url: &str) -> Option<String> {
     has_none.then(|| format!("{}{NOWHERE}{}", &url[..host], &url[host..]))
 }
 
-/// Opens a connection.
+/// Opens a connection with a pinned session.
 pub async fn connect(database: Database, url: &str) -> Result<PgConnection> {
     let options = options(database, url)?;
     let place = place(&options);
     let socket = options.get_socket().is_some();
-    options.connect().await.map_err(|cause| {
+    let failed = |cause: sqlx::Error| {
         let remedy = match &cause {
             sqlx::Error::Io(error) if error.kind() == io::ErrorKind::NotFound && !socket => {
                 format!(
@@ -121,16 +127,42 @@ pub async fn connect(database: Database, url: &str) -> Result<PgConnection> {
         Error::new(format!("cannot connect to the {} at {place}", database.noun()))
             .because(cause)
             .remedy(remedy)
-    })
+    };
+    let mut connection = options.connect().await.map_err(unanswered).map_err(failed)?;
+    pin(&mut connection).await.map_err(failed)?;
+    Ok(connection)
 }
 
-/// Lets a session take the time that it needs.
+/// Pins what a session's values look like. Asked for by a statement: a pooler in between may drop what a connection
+/// asks for as it begins, or refuse it.
+pub(crate) async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let set = |(name, value): &(&str, &str)| {
+        format!("set_config({}, {}, false)", quote::literal(name), quote::literal(value))
+    };
+    let all: Vec<String> = SESSION.iter().map(set).collect();
+    let sql = format!("SELECT {}", all.join(", "));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
+}
+
+/// Who accepts and closes stands before a server that is away, which is as if nobody had accepted. The driver takes
+/// the byte that never came for an answer.
+fn unanswered(cause: sqlx::Error) -> sqlx::Error {
+    match &cause {
+        sqlx::Error::Protocol(said) if said.starts_with("unexpected response from SSLRequest: 0x00") => {
+            let said = "the connection was accepted, and closed before the server answered";
+            io::Error::new(io::ErrorKind::ConnectionReset, said).into()
+        }
+        _ => cause,
+    }
+}
+
+/// Lets a session take the time that it needs, and write.
 pub(crate) async fn lift_limits(connection: &mut PgConnection) -> Result<()> {
     sqlx::query(WITHOUT_LIMITS)
         .execute(connection)
         .await
         .map(drop)
-        .during(|| "cannot lift the session's time limits".to_owned())
+        .during(|| "cannot lift the session's limits".to_owned())
 }
 
 /// Host, port and database of a connection, without user or password.

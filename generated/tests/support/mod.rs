@@ -5,6 +5,7 @@ pub mod asking;
 pub mod audit;
 pub mod compare;
 pub mod figures;
+pub mod gate;
 pub mod laws;
 pub mod program;
 pub mod shop;

@@ -441,12 +441,15 @@ async fn release(source: &mut PgConnection, slots: &[String]) -> Result<()> {
 
 async fn open((database, url): (Database, &str)) -> Result<DatabaseConnection> {
     let options = connection::options(database, url)?;
-    // sea-orm-migration's own table stands in the tool's schema.
-    let options = options.options([("search_path", "medallion")]);
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(connection::WITHOUT_LIMITS).await.map(drop) })
+            Box::pin(async move {
+                connection::pin(connection).await?;
+                connection.execute(connection::WITHOUT_LIMITS).await?;
+                // sea-orm-migration's own table stands in the tool's schema.
+                connection.execute("SET search_path = medallion").await.map(drop)
+            })
         })
         .connect_with(options)
         .await

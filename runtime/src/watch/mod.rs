@@ -61,6 +61,9 @@ impl Default for Pace {
 /// How long the rounds at hand may take to end when the watch is stopped; then they are rolled back.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long the watch's last words may take after that: who does not answer is not waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How often it is looked whether somebody else wants the warehouse.
 const MAKES_WAY_EVERY: Duration = Duration::from_millis(250);
 
@@ -151,7 +154,11 @@ impl Watch<'_> {
         let mut said = String::new();
         let mut seen = self.pulse.counts();
         loop {
-            let error = match self.stretch().await {
+            let ended = tokio::select! {
+                ended = self.stretch() => ended,
+                () = self.overdue() => return Ok(()),
+            };
+            let error = match ended {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_passing() => error,
                 Err(error) => return Err(error),
@@ -172,6 +179,13 @@ impl Watch<'_> {
             }
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// Waits until it should have stopped. A peer that has vanished says nothing, and the system would wait for it for
+    /// hours.
+    async fn overdue(&self) {
+        self.stop.stopped().await;
+        tokio::time::sleep(GRACE + LAST_WORDS).await;
     }
 
     /// On sessions of its own: watches, makes way, watches again.
