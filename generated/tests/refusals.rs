@@ -94,8 +94,6 @@ impl<'a> Cases<'a> {
             &format!(
                 "CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}';
                 CREATE ROLE reader LOGIN;
-                CREATE ROLE frozen LOGIN SUPERUSER;
-                ALTER ROLE frozen SET default_transaction_read_only = on;
                 CREATE ROLE writer LOGIN;
                 SELECT pg_reload_conf()"
             ),
@@ -113,7 +111,6 @@ impl<'a> Cases<'a> {
         let wrong = as_role(&source, &format!("clerk&password={PASSWORD}-wrong"));
         self.refuses_at("wrong_source_password", &wrong, &warehouse, &["run"]).await;
         self.refuses_at("read_only_role", &source, &as_role(&warehouse, "reader"), &["run"]).await;
-        self.refuses_at("read_only_session", &source, &as_role(&warehouse, "frozen"), &["run"]).await;
         let unread = as_role(&warehouse, "writer");
         self.refuses_at("status_of_unreadable_warehouse", &source, &unread, &["migrate", "status"]).await;
         let empty = as_role(&self.server.url("empty_warehouse"), "reader");
