@@ -57,28 +57,39 @@ impl<W: Write> Printer<W> {
         Self { out, format, width, columns, held, rows: 0, widths: None, gone: false }
     }
 
-    /// Begins with the columns' names and what they hold. JSON needs names that tell the columns apart.
+    /// Begins with the columns' names and what they hold, of which nothing is printed before there is a row or none:
+    /// the question may fail. JSON needs names that tell the columns apart.
     pub fn begin(&mut self, columns: Vec<(String, Kind)>) -> Result<()> {
         self.columns = columns;
         let mut names = BTreeSet::new();
+        match self.format {
+            Format::Table | Format::Csv => Ok(()),
+            Format::Json => match self.columns.iter().find(|(name, _)| !names.insert(name)) {
+                Some((twice, _)) => {
+                    let what = format!("two columns are named `{twice}`, which JSON cannot tell apart");
+                    Err(Error::new(what).remedy("name them with AS"))
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn open(&mut self) -> Result<()> {
         match self.format {
             Format::Table => Ok(()),
             Format::Csv => {
                 let header: Vec<String> = self.columns.iter().map(|(name, _)| csv_text(name)).collect();
                 self.write(&format!("{}\n", header.join(",")))
             }
-            Format::Json => match self.columns.iter().find(|(name, _)| !names.insert(name)) {
-                Some((twice, _)) => {
-                    let what = format!("two columns are named `{twice}`, which JSON cannot tell apart");
-                    Err(Error::new(what).remedy("name them with AS"))
-                }
-                None => self.write("["),
-            },
+            Format::Json => self.write("["),
         }
     }
 
     /// The next row.
     pub fn row(&mut self, values: Values) -> Result<()> {
+        if self.rows == 0 {
+            self.open()?;
+        }
         self.rows += 1;
         match self.format {
             Format::Table => {
@@ -101,6 +112,9 @@ impl<W: Write> Printer<W> {
 
     /// Ends the answer.
     pub fn end(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            self.open()?;
+        }
         match self.format {
             Format::Table => {
                 if !self.held.is_empty() || self.widths.is_none() {
@@ -354,6 +368,17 @@ mod tests {
         assert!(print(Format::Table, None, &columns, &rows).starts_with(" id   full_name   town\n"));
     }
 
+    #[test]
+    fn a_question_that_fails_before_its_first_row_leaves_nothing() {
+        for format in [Format::Table, Format::Csv, Format::Json] {
+            let mut out = Vec::new();
+            let mut printer = Printer::new(format, None, &mut out);
+            printer.begin(vec![("a".to_owned(), Kind::Text)]).unwrap();
+            drop(printer);
+            assert!(out.is_empty(), "{format:?}");
+        }
+    }
+
     /// A pipe whose reader has left.
     struct Closed;
 
@@ -371,6 +396,7 @@ mod tests {
     fn a_reader_who_leaves_is_no_error() {
         let mut printer = Printer::new(Format::Csv, None, Closed);
         printer.begin(vec![("a".to_owned(), Kind::Text)]).unwrap();
+        printer.end().unwrap();
         assert!(printer.is_gone());
     }
 }
