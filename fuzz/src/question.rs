@@ -8,7 +8,7 @@ use medallion_runtime::descriptor::{
     Column, ColumnFrom, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source, Tracking, Unit,
     Warehouse,
 };
-use medallion_runtime::system_time::rewrite;
+use medallion_runtime::system_time::{Guard, rewrite};
 use squawk_lexer::TokenKind;
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
@@ -29,8 +29,9 @@ pub fn question(bytes: &[u8]) {
     if sql.contains('\0') {
         return;
     }
-    if let Ok(question) = rewrite(&WAREHOUSE, sql) {
-        let again = rewrite(&WAREHOUSE, &question.sql).expect("what was rewritten is no worse to read");
+    if let Ok(question) = rewrite(&WAREHOUSE, sql, Guard::Each) {
+        let again =
+            rewrite(&WAREHOUSE, &question.sql, Guard::Each).expect("what was rewritten is no worse to read");
         assert_eq!(again.sql, question.sql, "nothing is left to rewrite");
         assert!(again.times.is_empty());
     }
@@ -63,7 +64,7 @@ fn in_remarks(sql: &str) {
             _ => {}
         }
     }
-    if let Ok(question) = rewrite(&WAREHOUSE, &with) {
+    if let Ok(question) = rewrite(&WAREHOUSE, &with, Guard::Each) {
         assert_eq!(question.sql, with, "a text is no clause");
     }
 }
@@ -95,7 +96,7 @@ fn behind_tables(sql: &str, root: &SyntaxNode) {
         return;
     }
     with.push_str(&sql[at..]);
-    let Ok(question) = rewrite(&WAREHOUSE, &with) else { return };
+    let Ok(question) = rewrite(&WAREHOUSE, &with, Guard::Each) else { return };
     let errors = SourceFile::parse(&question.sql).errors();
     assert!(errors.is_empty(), "\n{with}\n{}\n{errors:?}", question.sql);
     let mut rest = question.sql.as_str();

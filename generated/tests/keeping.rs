@@ -17,7 +17,7 @@ const MENDED: &str = include_str!("printed/rebuild_mended.txt");
 
 #[tokio::test]
 async fn from_the_horizon_on_the_past_is_what_it_was() {
-    let (mut shop, ..) = staff::open("kept").await;
+    let (mut shop, _, reader) = staff::open("kept").await;
     compare::execute(&mut shop.source, "TRUNCATE language, category CASCADE").await;
     let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
     script::execute(Database::Source, &shop.place.source, "sample.sql", sample).await.unwrap();
@@ -38,7 +38,7 @@ async fn from_the_horizon_on_the_past_is_what_it_was() {
     assert_eq!(shop.run().await.retained, None, "once a day");
 
     laws::assert_hold(&mut shop, "folded").await;
-    assert_unanswered_before(&shop, &horizon);
+    assert_unanswered_before(&shop, &reader, &horizon);
     assert_printed(&command(&shop, &["verify"]), 0, "verify.txt", VERIFIED);
     assert_printed(&command(&shop, &["rebuild"]), 0, "rebuild.txt", REBUILT);
     let damage = "BEGIN;
@@ -95,9 +95,15 @@ fn command(shop: &Shop, arguments: &[&str]) -> Output {
 }
 
 /// Every way to ask about a time before the horizon is refused alike; at it and after it each is answered.
-fn assert_unanswered_before(shop: &Shop, horizon: &str) {
+fn assert_unanswered_before(shop: &Shop, reader: &str, horizon: &str) {
     let just_before = "2025-06-28 12:00+00";
     let customer = |clause: &str| format!("SELECT count(*) FROM dim_customer_hist {clause}");
+    let of_rows = |join: &str, time: &str| {
+        format!(
+            "SELECT count(*) FROM fact_rental AS r CROSS JOIN (SELECT CAST('{time}' AS timestamptz) AS at) AS moment
+            {join} dim_customer FOR SYSTEM_TIME AS OF moment.at AS c USING (customer_id)"
+        )
+    };
     let period = |time: &str| {
         vec![
             customer(&format!("FOR SYSTEM_TIME AS OF '{time}'")),
@@ -109,6 +115,9 @@ fn assert_unanswered_before(shop: &Shop, horizon: &str) {
             format!("SELECT count(*) FROM dim_customer_changes('{time}', 'infinity')"),
             format!("SELECT count(*) FROM lookup_store_as_of('{time}')"),
             format!("SELECT count(*) FROM fact_rental FOR SYSTEM_TIME AS OF '{time}'"),
+            customer(&format!("FOR SYSTEM_TIME BETWEEN SYMMETRIC 'infinity' AND '{time}'")),
+            of_rows("JOIN", time),
+            of_rows("LEFT JOIN", time),
         ]
     };
     let mut refused: Vec<Vec<String>> =
@@ -120,7 +129,9 @@ fn assert_unanswered_before(shop: &Shop, horizon: &str) {
     }
     for arguments in refused {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = command(shop, &arguments);
+        // The past is the reader's, and earlier states as such the loader's.
+        let role = if arguments[1] == "--as-of" { reader } else { &shop.place.warehouse };
+        let output = command_on(&shop.place.source, role, &arguments).output().unwrap();
         let said = program::stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(&format!("the past before `{horizon}` is not kept")), "{arguments:?}: {said}");

@@ -19,7 +19,7 @@ pub use print::{Format, Kind, Printer, Values};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
 use crate::quote;
-use crate::system_time::{self, Question};
+use crate::system_time::{self, Guard, Question};
 
 /// What to do with what is no question.
 const READ: &str = "`query` only reads: ask with SELECT, one statement at a time";
@@ -54,7 +54,7 @@ pub async fn ask<W: Write>(
     settings: &Settings,
     printer: &mut Printer<W>,
 ) -> Result<()> {
-    let question = system_time::rewrite(warehouse, sql)?;
+    let mut question = system_time::rewrite(warehouse, sql, Guard::Nothing)?;
     // The question could end the transaction that it is asked in.
     connection
         .execute("SET default_transaction_read_only = on")
@@ -71,6 +71,13 @@ pub async fn ask<W: Write>(
         .execute(AssertSqlSafe(preparation(warehouse, settings)))
         .await
         .during(|| "cannot set up the session".to_owned())?;
+    // Without it names would be those of the present, as the next schemas of the path have them.
+    if settings.as_of.is_some() {
+        check_past(&mut transaction).await?;
+    }
+    if question.is_of_rows && has_before(&mut transaction).await? {
+        question = system_time::rewrite(warehouse, sql, Guard::Each)?;
+    }
     set_time(&mut transaction, settings, &question).await?;
     let asked = fetch(&mut transaction, &question.sql, printer).await;
     asked
@@ -100,14 +107,7 @@ fn preparation(warehouse: &Warehouse, settings: &Settings) -> String {
 /// error and no empty answer.
 async fn set_time(connection: &mut PgConnection, settings: &Settings, question: &Question) -> Result<()> {
     // Whoever may read as_of need not be allowed to look into the tool's own schema.
-    let may_look = sqlx::query(
-        "SELECT coalesce(bool_or(has_schema_privilege(oid, 'USAGE')), false) FROM pg_namespace \
-         WHERE nspname = 'medallion'",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .during(|| "cannot tell what the role may do".to_owned())?;
-    let may_look: bool = may_look.get(0);
+    let may_look = may_use(connection, "medallion").await?;
     for time in &question.times {
         let sql = format!("SELECT CAST(moment AS text) FROM (SELECT {}) AS time (moment)", time.sql);
         let row = sqlx::query(AssertSqlSafe(sql))
@@ -128,6 +128,50 @@ async fn set_time(connection: &mut PgConnection, settings: &Settings, question: 
         return travel(connection, &time, may_look).await;
     }
     travel(connection, as_of, may_look).await
+}
+
+/// Refuses a role that may not read the relations as of a time.
+pub(crate) async fn check_past(connection: &mut PgConnection) -> Result<()> {
+    if may_use(connection, "as_of").await? {
+        return Ok(());
+    }
+    let row = sqlx::query("SELECT format('%I', current_user)").fetch_one(connection).await;
+    let role: String = row.during(|| "cannot tell which role this is".to_owned())?.get(0);
+    Err(Error::new(format!("the role `{role}` may not read the past: it lacks USAGE on the schema `as_of`"))
+        .remedy(format!(
+            "have the owner run `GRANT USAGE ON SCHEMA as_of TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA as_of TO {role}`, or ask as a role that may"
+        )))
+}
+
+async fn may_use(connection: &mut PgConnection, schema: &str) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT coalesce(bool_or(has_schema_privilege(oid, 'USAGE')), false) FROM pg_namespace \
+         WHERE nspname = $1",
+    )
+    .bind(schema)
+    .fetch_one(connection)
+    .await;
+    Ok(row.during(|| "cannot tell what the role may do".to_owned())?.get(0))
+}
+
+/// Whether there may be a past that is not kept, and the role can have the server look for it.
+async fn has_before(connection: &mut PgConnection) -> Result<bool> {
+    if !may_use(connection, "medallion").await? {
+        return Ok(false);
+    }
+    let row = sqlx::query(
+        "SELECT coalesce(bool_or(has_table_privilege(oid, 'SELECT')), false) FROM pg_class \
+         WHERE relname = 'horizon' AND relnamespace = CAST('medallion' AS regnamespace)",
+    )
+    .fetch_one(&mut *connection)
+    .await;
+    let may_read: bool = row.during(|| "cannot tell what the role may do".to_owned())?.get(0);
+    if !may_read {
+        return Ok(true);
+    }
+    let row = sqlx::query("SELECT EXISTS (SELECT FROM medallion.horizon)").fetch_one(connection).await;
+    Ok(row.during(|| "cannot tell since when the past is kept".to_owned())?.get(0))
 }
 
 /// Sets the time that relations of `as_of` are read as of; returns it as PostgreSQL writes it.

@@ -1,7 +1,6 @@
 //! `warehouse query`: a read-only question, as of any time, given on the command line or on standard input;
 //! on a terminal, a prompt.
 
-use std::collections::BTreeSet;
 use std::io::{self, BufWriter, IsTerminal as _, Read as _};
 
 use medallion_verbs::query::{Arguments, Format};
@@ -12,9 +11,10 @@ use crate::answer::{self, Printer, Settings};
 use crate::connection::{self, Database};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Error, Result};
+use crate::migrate;
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _};
-use crate::{migrate, system_time};
+use crate::system_time::{self, Guard};
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let settings = Settings { as_of: arguments.as_of.clone(), timeout: arguments.timeout };
@@ -29,7 +29,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         None => read()?,
     };
     if arguments.explain {
-        let question = system_time::rewrite(warehouse, &sql)?;
+        let question = system_time::rewrite(warehouse, &sql, Guard::Each)?;
         super::answer(&format!("{}\n", question.sql.trim_end()))?;
         return Ok(Outcome::Done);
     }
@@ -131,35 +131,12 @@ fn terminal_width() -> Option<u16> {
     rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col).filter(|width| *width > 0)
 }
 
-/// The warehouse's schemas that a question names, by its text alone.
-fn read_as_of_now(warehouse: &Warehouse, sql: &str) -> BTreeSet<String> {
-    let text = sql.to_lowercase();
-    let landings = warehouse.landings.iter().map(|landing| landing.table.schema.as_str());
-    let schemas = warehouse.schemas.iter().copied().chain(landings);
-    schemas.map(str::to_owned).filter(|schema| names(&text, schema)).collect()
-}
-
-/// Whether a text has `schema.` or `"schema".` in it, as a word.
-fn names(text: &str, schema: &str) -> bool {
-    let of_a_word = |one: char| one.is_alphanumeric() || one == '_';
-    text.match_indices(schema).any(|(place, _)| {
-        let before = text[..place].chars().next_back();
-        let after = text[place + schema.len()..].trim_start_matches('"').trim_start();
-        !before.is_some_and(of_a_word) && after.starts_with('.')
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names;
-
-    #[test]
-    fn a_schema_is_named_before_a_dot_only() {
-        for text in ["select * from gold.sales", "select * from \"gold\".sales", "from gold . sales"] {
-            assert!(names(text, "gold"), "{text}");
-        }
-        for text in ["select gold from sales", "from old_gold.sales", "from goldmine.sales"] {
-            assert!(!names(text, "gold"), "{text}");
-        }
-    }
+/// The warehouse's schemas that a question reads relations of by their full names.
+fn read_as_of_now(warehouse: &Warehouse, sql: &str) -> Vec<String> {
+    let named = system_time::schemas(sql).into_iter();
+    let is_own = |schema: &String| {
+        warehouse.schemas.contains(&schema.as_str())
+            || warehouse.landings.iter().any(|landing| landing.table.schema == *schema)
+    };
+    named.filter(is_own).collect()
 }

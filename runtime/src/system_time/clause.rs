@@ -3,7 +3,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use sqlparser::ast::{Expr, Query, Value, Visit as _, Visitor};
+use sqlparser::ast::{Expr, ObjectName, Query, Value, Visit as _, Visitor};
 use sqlparser::dialect::{Dialect as _, PostgreSqlDialect, Precedence};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -13,6 +13,34 @@ use crate::error::{Error, Result};
 
 /// What FROM can be followed by before a table, and what cannot be a table's name or alias.
 const BEFORE_A_TABLE: [&str; 5] = ["from", "join", "lateral", "only", "table"];
+
+/// What PostgreSQL goes on with behind a table, and takes as no alias but behind AS or in quotes.
+const BEHIND_A_TABLE: [&str; 24] = [
+    "cross",
+    "except",
+    "fetch",
+    "for",
+    "full",
+    "group",
+    "having",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "left",
+    "limit",
+    "natural",
+    "offset",
+    "on",
+    "order",
+    "returning",
+    "right",
+    "tablesample",
+    "union",
+    "using",
+    "where",
+    "window",
+];
 
 /// How a clause is written.
 const FORMS: &str = "write FOR SYSTEM_TIME AS OF time | FROM time TO time | BETWEEN time AND time | \
@@ -174,9 +202,7 @@ fn is_table_word(words: &Words<'_>, index: usize) -> bool {
 }
 
 fn alias_follows(words: &Words<'_>, end: usize) -> bool {
-    let mut parser =
-        Parser::new(&PostgreSqlDialect {}).with_tokens_with_locations(words.tokens[end..].to_vec());
-    words.is(end, "as") || matches!(parser.maybe_parse_table_alias(), Ok(Some(_)))
+    words.name(end).is_some() && !BEHIND_A_TABLE.iter().any(|keyword| words.is(end, keyword))
 }
 
 /// What follows FOR SYSTEM_TIME, and the word behind it; none where the two words are something else.
@@ -303,6 +329,12 @@ impl Visitor for Columns {
 
     fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    // `*` is the columns of what a query reads, which may be a table of the question's own.
+    fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
+        self.of_rows = true;
         ControlFlow::Continue(())
     }
 

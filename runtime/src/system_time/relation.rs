@@ -1,6 +1,7 @@
 //! What has versions in a warehouse, and the SQL that reads those of a period: plain subqueries, which the
 //! planner pulls up, so that every index serves.
 
+use super::Guard;
 use super::clause::{Period, Time};
 use crate::descriptor::{Name, Silver, SilverKind, Warehouse};
 use crate::quote;
@@ -40,15 +41,16 @@ fn names(silver: &Silver) -> Vec<(&Name, Versioned<'_>)> {
 
 impl Versioned<'_> {
     /// What FROM reads in place of the relation and its clause.
-    pub fn table(&self, period: &Period) -> String {
+    pub fn table(&self, period: &Period, guard: Guard) -> String {
         match self {
             Self::History { silver, .. } if *period == Period::All => quote::name(&silver.table),
             Self::History { silver, start, end } => {
-                subquery(&select(&["*".to_owned()], &silver.table, &versions(start, end, period), period))
+                let versions = versions(start, end, period, guard);
+                subquery(&select(&["*".to_owned()], &silver.table, &versions, period))
             }
             Self::Current { silver, start, end } => {
                 let columns = columns(silver, quote::identifier(start));
-                subquery(&select(&columns, &silver.table, &versions(start, end, period), period))
+                subquery(&select(&columns, &silver.table, &versions(start, end, period, guard), period))
             }
             Self::Fact { silver, snapshot, archive } => {
                 let latest = quote::identifier(snapshot);
@@ -56,8 +58,13 @@ impl Versioned<'_> {
                 let earlier = format!("{} AS {latest}", quote::identifier(start));
                 subquery(&format!(
                     "{}\n    UNION ALL\n    {}",
-                    select(&columns(silver, latest.clone()), &silver.table, &states(&latest, period), period),
-                    select(&columns(silver, earlier), archive, &versions(start, end, period), period),
+                    select(
+                        &columns(silver, latest.clone()),
+                        &silver.table,
+                        &states(&latest, period, guard),
+                        period
+                    ),
+                    select(&columns(silver, earlier), archive, &versions(start, end, period, guard), period),
                 ))
             }
         }
@@ -91,48 +98,67 @@ fn subquery(select: &str) -> String {
 }
 
 /// Which versions, by the columns of their period.
-fn versions(start: &str, end: &str, period: &Period) -> Vec<String> {
+fn versions(start: &str, end: &str, period: &Period, guard: Guard) -> Vec<String> {
     let (start, end) = (quote::identifier(start), quote::identifier(end));
+    let begins = begins(&start, period, guard);
     match period {
-        Period::AsOf(time) => vec![format!("{start} <= {}", time.sql), format!("{end} > {}", within(time))],
-        Period::From(first, second) => vec![
-            format!("{start} < {}", second.sql),
-            format!("{end} > {}", within(first)),
-            format!("{} < {}", first.sql, second.sql),
-        ],
-        Period::Between(first, second) => vec![
-            format!("{start} <= {}", second.sql),
-            format!("{end} > {}", within(first)),
-            format!("{} <= {}", first.sql, second.sql),
-        ],
-        Period::Symmetric(first, second) => vec![
-            format!("{start} <= GREATEST({}, {})", first.sql, second.sql),
-            format!("{end} > LEAST({}, {}, {PRESENT})", first.sql, second.sql),
-        ],
+        Period::AsOf(time) => vec![begins, format!("{end} > {}", within(time))],
+        Period::From(first, second) => {
+            vec![begins, format!("{end} > {}", within(first)), format!("{} < {}", first.sql, second.sql)]
+        }
+        Period::Between(first, second) => {
+            vec![begins, format!("{end} > {}", within(first)), format!("{} <= {}", first.sql, second.sql)]
+        }
+        Period::Symmetric(first, second) => {
+            vec![begins, format!("{end} > LEAST({}, {}, {PRESENT})", first.sql, second.sql)]
+        }
+        // Whichever of the two is asked first says what is not kept.
         Period::ContainedIn(first, second) => {
-            vec![format!("{start} >= {}", first.sql), format!("{end} <= {}", second.sql)]
+            vec![begins, format!("{end} <= {}", guarded(&second.sql, &first.sql, period, guard))]
         }
         Period::All => Vec::new(),
     }
 }
 
 /// Which of a fact's latest states: they last for ever.
-fn states(start: &str, period: &Period) -> Vec<String> {
+fn states(start: &str, period: &Period, guard: Guard) -> Vec<String> {
+    let begins = begins(start, period, guard);
     match period {
-        Period::AsOf(time) => vec![format!("{start} <= {}", time.sql)],
-        Period::From(first, second) => {
-            vec![format!("{start} < {}", second.sql), format!("{} < {}", first.sql, second.sql)]
-        }
-        Period::Between(first, second) => {
-            vec![format!("{start} <= {}", second.sql), format!("{} <= {}", first.sql, second.sql)]
-        }
-        Period::Symmetric(first, second) => {
-            vec![format!("{start} <= GREATEST({}, {})", first.sql, second.sql)]
-        }
-        Period::ContainedIn(first, second) => {
-            vec![format!("{start} >= {}", first.sql), format!("'infinity'::timestamptz <= {}", second.sql)]
+        Period::AsOf(_) | Period::Symmetric(..) => vec![begins],
+        Period::From(first, second) => vec![begins, format!("{} < {}", first.sql, second.sql)],
+        Period::Between(first, second) => vec![begins, format!("{} <= {}", first.sql, second.sql)],
+        Period::ContainedIn(_, second) => {
+            vec![begins, format!("'infinity'::timestamptz <= {}", second.sql)]
         }
         Period::All => Vec::new(),
+    }
+}
+
+/// When versions begin; nothing where all are meant. The guard stands here and not beside it: an outer join asks
+/// what depends on one side alone only where the other has a match, and an index is asked with this first.
+fn begins(start: &str, period: &Period, guard: Guard) -> String {
+    let (comparison, time, earliest) = match period {
+        Period::AsOf(time) => ("<=", time.sql.clone(), time.sql.clone()),
+        Period::From(first, second) => ("<", second.sql.clone(), first.sql.clone()),
+        Period::Between(first, second) => ("<=", second.sql.clone(), first.sql.clone()),
+        Period::Symmetric(first, second) => (
+            "<=",
+            format!("GREATEST({}, {})", first.sql, second.sql),
+            format!("LEAST({}, {})", first.sql, second.sql),
+        ),
+        Period::ContainedIn(first, _) => (">=", first.sql.clone(), first.sql.clone()),
+        Period::All => return String::new(),
+    };
+    format!("{start} {comparison} {}", guarded(&time, &earliest, period, guard))
+}
+
+/// A time, or an error where the earliest of the period's lies before the past that is kept.
+fn guarded(time: &str, earliest: &str, period: &Period, guard: Guard) -> String {
+    match guard {
+        Guard::Each if period.is_of_rows() => {
+            format!("CASE WHEN \"medallion\".\"since_horizon\"({earliest}) THEN {time} END")
+        }
+        Guard::Each | Guard::Nothing => time.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A question as the parser's words, with the place of each in the text: which brackets belong together,
 //! which names are common table expressions and where. Knows no relation.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use sqlparser::dialect::PostgreSqlDialect;
@@ -86,10 +87,8 @@ impl<'a> Words<'a> {
             while let Some((name, body)) = self.common(next) {
                 let Some(close) = self.partner(body) else { break };
                 found.push((name, if recursive { with } else { close }..end));
-                if self.token(close + 1) != Some(&Token::Comma) {
-                    break;
-                }
-                next = close + 2;
+                let Some(comma) = self.comma(close + 1) else { break };
+                next = comma + 1;
             }
         }
         found
@@ -109,6 +108,41 @@ impl<'a> Words<'a> {
         next += usize::from(self.is(next, "not"));
         next += usize::from(self.is(next, "materialized"));
         (self.token(next) == Some(&Token::LParen)).then_some((name, next))
+    }
+
+    /// The comma before the next common table expression, where one follows: behind the SEARCH and CYCLE of the last,
+    /// whose columns have commas of their own.
+    fn comma(&self, behind: usize) -> Option<usize> {
+        if self.token(behind) == Some(&Token::Comma) {
+            return Some(behind);
+        }
+        if !self.is(behind, "search") && !self.is(behind, "cycle") {
+            return None;
+        }
+        let ends =
+            |index: usize| ["select", "values", "table", "with"].iter().any(|word| self.is(index, word));
+        let mut index = behind;
+        while index < self.tokens.len() && !ends(index) {
+            match self.token(index) {
+                Some(Token::Comma) if self.common(index + 1).is_some() => return Some(index),
+                Some(Token::LParen) => index = self.partner(index)?,
+                _ => {}
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// What stands before the point of a name that is no function's.
+    pub fn schemas(&self) -> BTreeSet<String> {
+        let is_point = |index: usize| self.token(index) == Some(&Token::Period);
+        let named = (0..self.tokens.len()).filter(|index| {
+            is_point(index + 1)
+                && self.name(index + 2).is_some()
+                && self.token(index + 3) != Some(&Token::LParen)
+                && !index.checked_sub(1).is_some_and(is_point)
+        });
+        named.filter_map(|index| self.name(index)).collect()
     }
 
     /// The bracket that closes the group in which a word stands, or the end.

@@ -163,6 +163,102 @@ async fn what_asks_for_no_system_time_is_answered_as_the_server_answers() {
     }
 }
 
+/// Whatever form it has, a time from before the past that is kept is an error: a join would lose rows in silence.
+#[tokio::test]
+async fn before_the_past_that_is_kept_nothing_is_answered() {
+    let (mut connection, _) = open("answers_horizon").await;
+    connection
+        .execute(
+            "INSERT INTO medallion.horizon VALUES (true, '2024-06-01', 1);
+            CREATE TABLE public.seen AS SELECT 'r' AS region, id, timestamptz '2024-01-01' AS at, id % 2 = 0 AS even
+            FROM generate_series(1, 3) AS id",
+        )
+        .await
+        .unwrap();
+    let warehouse = law::dimensions();
+    let settings = Settings::default();
+    let of_rows = |period: &str| {
+        ["JOIN", "LEFT JOIN"].map(|join| {
+            format!(
+                "SELECT count(*) FROM public.seen AS s {join} dim_customer FOR SYSTEM_TIME {period} AS c \
+                 ON c.region = s.region AND c.customer_id = s.id"
+            )
+        })
+    };
+    let plain = |period: &str| format!("SELECT count(*) FROM dim_customer FOR SYSTEM_TIME {period}");
+    for (before, since) in [("'2024-01-01'", "'2024-06-01'"), ("s.at", "(s.at + interval '1 year')")] {
+        for (period, is_refused) in [
+            (format!("AS OF {before}"), true),
+            (format!("AS OF {since}"), false),
+            (format!("FROM {before} TO {since}"), true),
+            (format!("FROM {since} TO 'infinity'"), false),
+            (format!("BETWEEN {before} AND {since}"), true),
+            (format!("BETWEEN {since} AND 'infinity'"), false),
+            (format!("BETWEEN SYMMETRIC {before} AND {since}"), true),
+            (format!("BETWEEN SYMMETRIC {since} AND {before}"), true),
+            (format!("BETWEEN SYMMETRIC 'infinity' AND {since}"), false),
+            (format!("CONTAINED IN ({before}, {since})"), true),
+            (format!("CONTAINED IN ({since}, 'infinity')"), false),
+        ] {
+            let questions = if before == "s.at" { of_rows(&period).to_vec() } else { vec![plain(&period)] };
+            for sql in questions {
+                let answer = csv(&warehouse, &mut connection, &sql, &settings).await;
+                let is_said = answer.as_ref().is_err_and(|said| said.contains("is not kept"));
+                assert_eq!((answer.is_err(), is_said), (is_refused, is_refused), "{sql}\n{answer:?}");
+            }
+        }
+    }
+    let within = "AS OF (SELECT timestamptz '2024-01-01' FROM (SELECT 1 AS one) AS ones WHERE one = 1)";
+    let said = refused(&mut connection, &plain(within), &settings).await;
+    assert!(said.contains("is not kept"), "{said}");
+}
+
+/// Where names would be those of the present, nothing is answered.
+#[tokio::test]
+async fn who_may_not_read_the_past_is_not_told_the_present() {
+    let (mut connection, url) = open("answers_present").await;
+    connection
+        .execute(
+            "DO $$ BEGIN CREATE ROLE answers_present LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+            GRANT USAGE ON SCHEMA silver, gold, medallion TO answers_present;
+            GRANT SELECT ON ALL TABLES IN SCHEMA silver, gold TO answers_present",
+        )
+        .await
+        .unwrap();
+    let url = format!("{url}&user=answers_present");
+    let mut session = connection::connect(Database::Warehouse, &url).await.unwrap();
+    let sql = "SELECT count(*) FROM dim_customer";
+    let settings = Settings { as_of: Some("2000-01-01".to_owned()), ..Settings::default() };
+    let said = refused(&mut session, sql, &settings).await;
+    assert!(said.starts_with("the role `answers_present` may not read the past"), "{said}");
+    let now = csv(&law::dimensions(), &mut session, sql, &Settings::default()).await;
+    assert_eq!(now.unwrap(), "1\n");
+    let (_, remedy) = said.split_once("have the owner run `").unwrap();
+    let grants = remedy.split_once('`').unwrap().0.to_owned();
+    connection.execute("SET default_transaction_read_only = off").await.unwrap();
+    connection.execute(AssertSqlSafe(grants)).await.unwrap();
+    assert_eq!(csv(&law::dimensions(), &mut session, sql, &settings).await.unwrap(), "0\n");
+}
+
+/// Each word that PostgreSQL takes as a table's name in a question, it takes behind a clause too.
+#[tokio::test]
+async fn whatever_is_an_alias_is_one_behind_a_clause() {
+    let (mut connection, _) = open("answers_aliases").await;
+    let words = connection.fetch_all("SELECT word FROM pg_get_keywords() WHERE catcode IN ('U', 'C')");
+    let mut words: Vec<String> = words.await.unwrap().iter().map(|row| row.get(0)).collect();
+    let others = ["asof", "format", "settings", "global", "pivot", "semi", "anti", "qualify", "prewhere"];
+    words.extend(others.map(str::to_owned));
+    assert!(words.len() > 300, "{words:?}");
+    let (warehouse, settings) = (law::dimensions(), Settings::default());
+    for word in words {
+        for period in ["ALL", "AS OF ('infinity')", "CONTAINED IN ('-infinity', 'infinity')"] {
+            let sql =
+                format!("SELECT \"{word}\".customer_id FROM dim_customer FOR SYSTEM_TIME {period} {word}");
+            assert_eq!(csv(&warehouse, &mut connection, &sql, &settings).await.unwrap(), "1\n", "{sql}");
+        }
+    }
+}
+
 /// Who may read silver and `as_of` and nothing else may ask, as of any time.
 #[tokio::test]
 async fn a_reader_needs_no_more_than_to_read() {

@@ -14,7 +14,7 @@ use medallion_runtime::descriptor::{
     Column, ColumnFrom, Landing, Mart, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source,
     Storage, Tracking, Unit, Warehouse,
 };
-use medallion_runtime::system_time::rewrite;
+use medallion_runtime::system_time::{self, Guard, rewrite};
 
 /// Each case is a folder with a question, and what it becomes or why it is refused.
 #[test]
@@ -26,7 +26,7 @@ fn a_question_is_rewritten_or_refused() {
     for case in fs::read_dir(folder).unwrap() {
         let case = case.unwrap().path();
         let question = fs::read_to_string(case.join("question.sql")).unwrap();
-        let (file, other, found) = match rewrite(&warehouse, &question) {
+        let (file, other, found) = match rewrite(&warehouse, &question, Guard::Nothing) {
             Ok(question) => ("rewritten.sql", "refused.txt", question.sql),
             Err(error) => ("refused.txt", "rewritten.sql", format!("error: {error}\n")),
         };
@@ -69,8 +69,28 @@ pub const UNCHANGED: [&str; 18] = [
 fn what_asks_for_no_system_time_stays_as_it_is() {
     let warehouse = pagila();
     for sql in UNCHANGED {
-        let question = rewrite(&warehouse, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let question = rewrite(&warehouse, sql, Guard::Each).unwrap_or_else(|error| panic!("{sql}\n{error}"));
         assert_eq!((question.sql.as_str(), question.times.len()), (sql, 0));
+    }
+}
+
+#[test]
+fn a_schema_is_read_where_a_relation_of_it_is() {
+    for (sql, expected) in [
+        ("select * from gold.sales", "gold"),
+        ("select * from \"gold\".sales", "gold"),
+        ("from Gold . sales", "gold"),
+        ("select gold from sales", ""),
+        ("from old_gold.sales", "old_gold"),
+        ("SELECT medallion.now(), silver.dim_film_as_of('2025-01-01')", ""),
+        ("SELECT 'gold.x', $$gold.x$$ /* gold.x */ FROM sales -- silver.dim_film", ""),
+        ("SELECT * FROM silver.dim_film FOR SYSTEM_TIME AS OF '2025-01-01' AS f", ""),
+        ("SELECT * FROM silver.dim_film AS f FOR SYSTEM_TIME ALL JOIN gold.sales ON true", "gold"),
+        ("TABLE silver.dim_film FOR SYSTEM_TIME AS OF (SELECT max(at) FROM gold.sales)", "gold"),
+        ("SELECT 'open FROM gold.sales", ""),
+    ] {
+        let found: Vec<String> = system_time::schemas(sql).into_iter().collect();
+        assert_eq!(found.join(" "), expected, "{sql}");
     }
 }
 
@@ -108,13 +128,18 @@ fn pagila() -> Warehouse {
         Name::new("public", "customer"),
         ["customer_id"],
     )];
-    warehouse.marts = vec![Mart {
-        table: Name::new("simple_gold", "vw_monthly_revenue"),
-        columns: vec!["month".to_owned()],
-        grain: vec!["month".to_owned()],
+    let view = |schema: &str, name: &str, grain: &[&str], reads: Vec<Name>| Mart {
+        table: Name::new(schema, name),
+        columns: grain.iter().map(|column| (*column).to_owned()).collect(),
+        grain: grain.iter().map(|column| (*column).to_owned()).collect(),
         storage: Storage::View,
-        reads: Vec::new(),
-    }];
+        reads,
+    };
+    let films = Name::new("temporal_silver", "dim_film_hist");
+    warehouse.marts = vec![
+        view("simple_gold", "vw_monthly_revenue", &["month"], Vec::new()),
+        view("temporal_silver", "dim_film_history", &["film_id", "valid_from"], vec![films]),
+    ];
     warehouse
 }
 

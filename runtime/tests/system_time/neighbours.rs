@@ -160,6 +160,10 @@ const ANSWERED: &[(&str, &str)] = &[
          WHERE e.customer_id IN (2, 3) ORDER BY e.customer_id, e.sys_start",
         "Bo,Al Bo,Cy Cy,Al Cy,Al Cyd,Al",
     ),
+    (
+        "WITH t AS (SELECT timestamptz '2024-01-04') SELECT count(*) FROM dim_customer FOR SYSTEM_TIME AS OF (SELECT * FROM t)",
+        "3",
+    ),
     ("SELECT count(*) FROM public.plain, dim_customer FOR SYSTEM_TIME AS OF '2024-01-04'", "3"),
     ("SELECT count(*) FROM public.people", "3"),
 ];
@@ -179,6 +183,15 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "WITH a AS (SELECT * FROM dim_customer) SELECT * FROM a FOR SYSTEM_TIME ALL",
         "`a` is a common table expression here",
+    ),
+    (
+        "WITH RECURSIVE t (n, m) AS (VALUES (1, 1)) SEARCH DEPTH FIRST BY n, m SET o, dim_customer AS (SELECT 1) \
+         SELECT count(*) FROM dim_customer FOR SYSTEM_TIME ALL",
+        "`dim_customer` is a common table expression here",
+    ),
+    (
+        "SELECT silver.dim_customer.name FROM silver.dim_customer FOR SYSTEM_TIME ALL",
+        "cannot be referenced from this part of the query\n  = correct the question",
     ),
     (
         "WITH RECURSIVE a AS (SELECT 1 UNION ALL SELECT * FROM a FOR SYSTEM_TIME AS OF now()) SELECT * FROM a",

@@ -1,0 +1,1 @@
+SELECT * FROM dim_film_history FOR SYSTEM_TIME AS OF '2025-07-01'
