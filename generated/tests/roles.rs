@@ -54,6 +54,14 @@ async fn the_loader_runs_and_the_reader_asks() {
         assert_eq!(output.status.code(), Some(2), "{question}");
         assert!(program::stderr(&output).contains("permission denied"), "{question}");
     }
+    // What landed is not the reader's to see; what differs is.
+    let difference = ["diff", "fact_payment", "--from", "2025-01-01"];
+    let output = ask(&difference);
+    let said = program::stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("payment_id = "), "{said}");
+    assert!(said.contains("may not read `cdc_bronze.br_payment_cdc`"), "{said}");
+    assert!(said.contains("`medallion.fact_payment_history`"), "{said}");
     let run = command_on(&shop.place.source, &reader, &["run"]).output().unwrap();
     assert_eq!(run.status.code(), Some(2), "a reader does not run");
     let _ = loader;

@@ -9,7 +9,7 @@ use crate::descriptor::Warehouse;
 use crate::diff::{self, Cause, Difference, Question, Row, State};
 use crate::error::{During as _, Result};
 use crate::place::Place;
-use crate::progress::count;
+use crate::progress::{Lines, Progress as _, count};
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     let place = Place::find(warehouse)?;
@@ -20,6 +20,13 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
         limit: arguments.limit,
     };
     let difference = diff::diff(warehouse, &place, &question).await?;
+    if !difference.unread.is_empty() {
+        let unread: Vec<String> = difference.unread.iter().map(|name| format!("`{name}`")).collect();
+        Lines.warn(&format!(
+            "the changes that made the difference are not told: this role may not read {}",
+            unread.join(", ")
+        ));
+    }
     super::answer(&match arguments.format {
         Format::Human => human(&difference),
         Format::Json => {

@@ -76,6 +76,51 @@ pub(super) async fn find(
     collect(limit, connection).await
 }
 
+/// What the role may not read of where the causes of a difference stand.
+pub(super) async fn unread(
+    warehouse: &Warehouse,
+    subject: &Subject<'_>,
+    connection: &mut PgConnection,
+) -> Result<Vec<Name>> {
+    let mut silver = match subject {
+        Subject::Silver(silver, _) => vec![*silver],
+        Subject::Mart(mart) => silver_behind(warehouse, mart),
+    };
+    let mut done = 0;
+    while let Some(one) = silver.get(done).copied() {
+        done += 1;
+        for lookup in &one.lookups {
+            let is_new = !silver.iter().any(|known| known.table == lookup.relation);
+            let looked = warehouse.silver.iter().find(|one| is_new && one.table == lookup.relation);
+            silver.extend(looked);
+        }
+    }
+    let read = silver.iter().flat_map(|one| {
+        let beside = match &one.kind {
+            SilverKind::Dimension { journal, .. } => journal.as_ref(),
+            SilverKind::Fact { archive, .. } => Some(archive),
+        };
+        [Some(&one.table), Some(&one.feed), beside].into_iter().flatten()
+    });
+    let read: BTreeSet<&Name> = read.collect();
+    let (schemas, tables): (Vec<&str>, Vec<&str>) =
+        read.iter().map(|name| (name.schema.as_str(), name.table.as_str())).unzip();
+    let rows = sqlx::query(
+        "SELECT read.schema, read.name \
+         FROM unnest(CAST($1 AS text[]), CAST($2 AS text[])) AS read (schema, name) \
+         JOIN pg_namespace AS namespace ON namespace.nspname = read.schema \
+         JOIN pg_class AS relation ON relation.relname = read.name AND relation.relnamespace = namespace.oid \
+         WHERE NOT (has_schema_privilege(namespace.oid, 'USAGE') AND has_table_privilege(relation.oid, 'SELECT')) \
+         ORDER BY 1, 2",
+    )
+    .bind(&schemas)
+    .bind(&tables)
+    .fetch_all(connection)
+    .await
+    .during(|| "cannot tell what the role may read".to_owned())?;
+    Ok(rows.iter().map(|row| Name::new(row.get::<String, _>(0), row.get::<String, _>(1))).collect())
+}
+
 /// The silver relations that a mart reads, by way of other marts too.
 fn silver_behind<'a>(warehouse: &'a Warehouse, mart: &Mart) -> Vec<&'a Silver> {
     let mut names: Vec<&Name> = mart.reads.iter().collect();

@@ -50,6 +50,8 @@ pub struct Difference {
     pub counted: Counted,
     /// The first of them.
     pub rows: Vec<Row>,
+    /// What the role may not read of where changes stand: where there is any, none is told.
+    pub unread: Vec<Name>,
 }
 
 /// Numbers of rows.
@@ -160,6 +162,7 @@ async fn ask(
     statement::execute(connection, "SET LOCAL work_mem = '64MB'").await?;
     statement::execute(connection, &format!("SET LOCAL TimeZone = {}", quote::literal(warehouse.time_zone)))
         .await?;
+    answer::check_past(connection).await?;
     let from = state(subject, "before", question.from, connection).await?;
     let ahead = "SELECT isfinite(time) AND time > clock_timestamp() FROM (SELECT CAST(CAST($1 AS text) AS timestamptz)) AS asked (time)";
     let row = sqlx::query(ahead).bind(&from).fetch_one(&mut *connection).await;
@@ -187,7 +190,12 @@ async fn ask(
         question.limit
     );
     statement::execute(connection, &shown).await?;
-    let mut causes = cause::find(warehouse, &subject, [&from, &to], question.limit, connection).await?;
+    let unread = cause::unread(warehouse, &subject, connection).await?;
+    let mut causes = if unread.is_empty() {
+        cause::find(warehouse, &subject, [&from, &to], question.limit, connection).await?
+    } else {
+        cause::Causes::new()
+    };
     let rows = sqlx::query("SELECT m$row, m$before::text, m$after::text FROM pg_temp.shown ORDER BY m$row")
         .fetch_all(connection)
         .await
@@ -205,6 +213,7 @@ async fn ask(
         key: subject.key().to_vec(),
         counted,
         rows: told,
+        unread,
     })
 }
 
