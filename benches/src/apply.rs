@@ -229,6 +229,7 @@ fn warehouse() -> Warehouse {
                 end: "sys_end".to_owned(),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         }],
         marts: Vec::new(),

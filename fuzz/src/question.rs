@@ -124,6 +124,7 @@ fn warehouse() -> Warehouse {
                 end: "sys_end".to_owned(),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         )
     };

@@ -8,6 +8,7 @@ mod support;
 mod apart;
 mod between;
 mod chaos;
+mod columns;
 mod costs;
 mod demo;
 mod differed;

@@ -195,6 +195,10 @@ fn silver(silver: &model::Silver, model: &model::Warehouse, lock: &Lock) -> Silv
                     every: unit(every),
                 }),
             },
+            surrogate: dimension.surrogate.as_ref().map(|one| descriptor::Surrogate {
+                name: one.name.clone(),
+                hash: emit::looked_up_hash(dimension),
+            }),
         },
         SilverKind::Fact(fact) => descriptor::SilverKind::Fact {
             snapshot: fact.snapshot.clone(),

@@ -203,6 +203,8 @@ pub enum SilverKind {
         journal: Option<Name>,
         /// The partitions that closed versions stand in; none where they stand beside the current ones.
         closed: Option<Closed>,
+        /// What tells the versions apart by itself, where something does.
+        surrogate: Option<Surrogate>,
     },
     /// The latest state of an event, partitioned by time.
     Fact {
@@ -215,6 +217,28 @@ pub enum SilverKind {
         /// How wide a partition is.
         partition_every: Unit,
     },
+}
+
+/// A column that tells a dimension's versions apart by itself, the first of its current view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surrogate {
+    /// Its name.
+    pub name: String,
+    /// Where it is a hash, its SQL over `{row}` and `{start}`: a row's alias, and its period's start. None where the
+    /// table has it.
+    pub hash: Option<String>,
+}
+
+impl Surrogate {
+    /// A column of the table.
+    pub fn stored(name: &str) -> Self {
+        Self { name: name.to_owned(), hash: None }
+    }
+
+    /// A hash, which is computed where it is read.
+    pub fn hash(name: &str, sql: &str) -> Self {
+        Self { name: name.to_owned(), hash: Some(sql.to_owned()) }
+    }
 }
 
 /// A table of closed versions, partitioned by when they ended.

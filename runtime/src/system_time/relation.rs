@@ -49,7 +49,8 @@ impl Versioned<'_> {
                 subquery(&select(&["*".to_owned()], &silver.table, &versions, period))
             }
             Self::Current { silver, start, end } => {
-                let columns = columns(silver, quote::identifier(start));
+                let mut columns = columns(silver, quote::identifier(start));
+                columns.splice(0..0, told_apart(silver, period));
                 subquery(&select(&columns, &silver.table, &versions(start, end, period, guard), period))
             }
             Self::Fact { silver, snapshot, archive } => {
@@ -75,6 +76,22 @@ fn columns(silver: &Silver, time: String) -> Vec<String> {
     silver.columns.iter().map(|column| quote::identifier(&column.name)).chain([time]).collect()
 }
 
+/// The surrogate key as the current view shows it.
+fn told_apart(silver: &Silver, period: &Period) -> Option<String> {
+    let SilverKind::Dimension { start, surrogate: Some(surrogate), .. } = &silver.kind else { return None };
+    let name = quote::identifier(&surrogate.name);
+    let Some(hash) = &surrogate.hash else { return Some(name) };
+    let row = quote::identifier(&alias(&silver.table, period));
+    let start = format!("{row}.{}", quote::identifier(start));
+    Some(format!("{} AS {name}", hash.replace("{row}", &row).replace("{start}", &start)))
+}
+
+/// How a subquery calls the table that it reads: by a name that the question does not use, where its times mean other
+/// tables, maybe one of the same name.
+fn alias(table: &Name, period: &Period) -> String {
+    if period.is_of_rows() { format!("versions of {}", table.table) } else { table.table.clone() }
+}
+
 fn select(columns: &[String], table: &Name, conditions: &[String], period: &Period) -> String {
     let mut sql = match columns {
         [one] => format!("SELECT {one}"),
@@ -82,9 +99,7 @@ fn select(columns: &[String], table: &Name, conditions: &[String], period: &Peri
     };
     sql.push_str(&format!("\n    FROM {}", quote::name(table)));
     if period.is_of_rows() {
-        // A name that the question does not use: its times mean other tables, maybe one of the same name.
-        let name = quote::identifier(&format!("versions of {}", table.table));
-        sql.push_str(&format!(" AS {name}"));
+        sql.push_str(&format!(" AS {}", quote::identifier(&alias(table, period))));
     }
     for (index, condition) in conditions.iter().enumerate() {
         let word = if index == 0 { "WHERE" } else { "AND" };

@@ -46,6 +46,7 @@ async fn add_dimension(bench: &mut Bench, table: &str, columns: &[(&str, &str, &
             end: "sys_end".to_owned(),
             journal: None,
             closed: None,
+            surrogate: None,
         },
     });
 }

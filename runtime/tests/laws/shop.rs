@@ -33,6 +33,7 @@ pub fn warehouse() -> Warehouse {
         end: "sys_end".to_owned(),
         journal: None,
         closed: None,
+        surrogate: None,
     };
     let fact = |name: &str, partition_by: &str| SilverKind::Fact {
         snapshot: "snapshot_ts".to_owned(),

@@ -189,6 +189,7 @@ pub fn dimensions() -> Warehouse {
             end: "sys_end".to_owned(),
             journal: None,
             closed: None,
+            surrogate: None,
         },
         ..super::silver("silver", "dim_customer_hist", &columns)
     }];

@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use medallion_runtime::descriptor::{
     Column, ColumnFrom, Landing, Mart, Name, Plugin, RemovedPartitions, Scripts, Silver, SilverKind, Source,
-    Storage, Tracking, Unit, Warehouse,
+    Storage, Surrogate, Tracking, Unit, Warehouse,
 };
 use medallion_runtime::system_time::{self, Guard, rewrite};
 
@@ -104,6 +104,7 @@ fn pagila() -> Warehouse {
             end: "sys_end".to_owned(),
             journal: None,
             closed: None,
+            surrogate: None,
         },
         ..silver(schema, &format!("{name}_hist"), columns)
     };
@@ -123,6 +124,15 @@ fn pagila() -> Warehouse {
         dimension("medallion", "lookup_store", &["store_id", "manager_staff_id"]),
         payment,
     ];
+    for (silver, told_apart) in warehouse.silver.iter_mut().zip([
+        None,
+        Some(Surrogate::hash("film_key", "md5({row}.\"film_id\"::text || {start}::text)")),
+        Some(Surrogate::stored("number")),
+    ]) {
+        if let SilverKind::Dimension { surrogate, .. } = &mut silver.kind {
+            *surrogate = told_apart;
+        }
+    }
     warehouse.landings = vec![Landing::new(
         Name::new("cdc_bronze", "br_customer_cdc"),
         Name::new("public", "customer"),
@@ -166,6 +176,7 @@ pub fn silver(schema: &str, table: &str, columns: &[&str]) -> Silver {
             end: "sys_end".to_owned(),
             journal: None,
             closed: None,
+            surrogate: None,
         },
     }
 }

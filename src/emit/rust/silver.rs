@@ -298,6 +298,7 @@ fn kind(silver: &Silver, own: &dyn Fn(&str) -> String, modules: &Modules<'_>) ->
                 ("end", named(&dimension.end)),
                 ("journal", journal(silver, dimension)),
                 ("closed", closed(silver, dimension)),
+                ("surrogate", told_apart(dimension)),
             ],
         ),
         SilverKind::Fact(fact) => structure(
@@ -336,6 +337,16 @@ fn closed(silver: &Silver, dimension: &Dimension) -> Expression {
             call("Some", vec![structure("descriptor::Closed", fields)])
         }
     }
+}
+
+fn told_apart(dimension: &Dimension) -> Expression {
+    let Some(surrogate) = &dimension.surrogate else { return atom("None") };
+    let name = atom(string(&surrogate.name));
+    let of = match sql::looked_up_hash(dimension) {
+        Some(hash) => call("descriptor::Surrogate::hash", vec![name, atom(string(&hash))]),
+        None => call("descriptor::Surrogate::stored", vec![name]),
+    };
+    call("Some", vec![of])
 }
 
 fn unit(unit: Unit) -> &'static str {

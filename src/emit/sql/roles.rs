@@ -130,6 +130,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
             "SELECT, INSERT, DELETE",
             warehouse.stagings.first().map(|_| tool("misfit")).into_iter().collect(),
         ),
+        grant("What it writes, as of any time.", "SELECT", travelling(warehouse)),
         grant("What a migration has left to do.", "SELECT, DELETE", names(&["recompute"])),
         grant(
             "What takes more than that is a function of the owner's.",
@@ -149,7 +150,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         )
         .of(" FUNCTION"),
     ];
-    let schemas = [TOOL_SCHEMA, &layers.bronze, &layers.silver, &layers.gold];
+    let schemas = [TOOL_SCHEMA, &layers.bronze, &layers.silver, &layers.gold, TRAVEL_SCHEMA];
     script(role, "loader", "The loader runs the pipeline", &schemas, grants)
 }
 
@@ -157,15 +158,6 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
     let layers = &warehouse.schemas;
     let own = dimensions(warehouse).filter(|(silver, _)| silver.name.schema != TOOL_SCHEMA);
     let reference = dimensions(warehouse).filter(|(silver, _)| silver.name.schema == TOOL_SCHEMA);
-    let travelling = dimensions(warehouse).flat_map(|(silver, kind)| {
-        [&kind.current_view.name, &silver.name.name].map(|name| Name::new(TRAVEL_SCHEMA, name))
-    });
-    let travelling = travelling
-        .chain(facts(warehouse).map(|(silver, _)| Name::new(TRAVEL_SCHEMA, &silver.name.name)))
-        .chain(warehouse.stagings.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
-        .chain(warehouse.calendars.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
-        .chain(warehouse.temporal_joins.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)))
-        .chain(warehouse.marts.iter().map(|one| Name::new(TRAVEL_SCHEMA, &one.name.name)));
     let views = dimensions(warehouse).map(|(_, kind)| relation(&kind.current_view));
     let grants = vec![
         grant(
@@ -193,11 +185,24 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
             warehouse.temporal_joins.iter().map(|one| relation(&one.name)).collect(),
         ),
         grant("Gold.", "SELECT", warehouse.marts.iter().map(|one| relation(&one.name)).collect()),
-        grant("All of it as of any time.", "SELECT", travelling.map(|name| relation(&name)).collect()),
+        grant("All of it as of any time.", "SELECT", travelling(warehouse)),
         grant("Which warehouse it is, and from when on.", "SELECT", vec![tool("horizon"), tool("warehouse")]),
     ];
     let schemas = [TOOL_SCHEMA, &layers.silver, &layers.gold, TRAVEL_SCHEMA];
     script(role, "reader", "The reader asks", &schemas, grants)
+}
+
+/// What schema `as_of` shows.
+fn travelling(warehouse: &Warehouse) -> Vec<String> {
+    let dimensions =
+        dimensions(warehouse).flat_map(|(silver, kind)| [&kind.current_view.name, &silver.name.name]);
+    let names = dimensions
+        .chain(facts(warehouse).map(|(silver, _)| &silver.name.name))
+        .chain(warehouse.stagings.iter().map(|one| &one.name.name))
+        .chain(warehouse.calendars.iter().map(|one| &one.name.name))
+        .chain(warehouse.temporal_joins.iter().map(|one| &one.name.name))
+        .chain(warehouse.marts.iter().map(|one| &one.name.name));
+    names.map(|name| relation(&Name::new(TRAVEL_SCHEMA, name))).collect()
 }
 
 fn script(
