@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "5bc639da0afcc93b14b7c4beb058651d09d272690ae6b66fe6b27e4c30f7937a";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "46b72d99f5fb8e5cfb27f9e778722a2680d2e3a3cc6719f313e69d464fa39cbb";
+pub const OBJECTS_HASH: &str = "84f2b910ff769fcf6d944f8c7fbd67a5333e5e6610e115ebef9f6f6a3be94927";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "ecommerce_loader";
 
 -- What has landed is added to, and never changed.
@@ -95,6 +96,25 @@ TO "ecommerce_loader";
 -- What cannot be computed is left out.
 GRANT SELECT, INSERT, DELETE ON
     "medallion"."misfit"
+TO "ecommerce_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customers_current",
+    "as_of"."dim_customers_hist",
+    "as_of"."dim_products",
+    "as_of"."dim_products_hist",
+    "as_of"."lookup_orders",
+    "as_of"."lookup_orders_hist",
+    "as_of"."fact_orders",
+    "as_of"."stg_customers",
+    "as_of"."stg_events",
+    "as_of"."stg_order_items",
+    "as_of"."stg_orders",
+    "as_of"."stg_products",
+    "as_of"."dim_date",
+    "as_of"."dim_customers",
+    "as_of"."customer_lifetime_value"
 TO "ecommerce_loader";
 
 -- What a migration has left to do.

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "cdc_bronze",
     "temporal_silver",
-    "simple_gold"
+    "simple_gold",
+    "as_of"
 TO "pagila_loader";
 
 -- What has landed is added to, and never changed.
@@ -102,6 +103,35 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."lookup_address",
+    "as_of"."lookup_address_hist",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_category",
+    "as_of"."lookup_category_hist",
+    "as_of"."lookup_film",
+    "as_of"."lookup_film_hist",
+    "as_of"."lookup_film_category",
+    "as_of"."lookup_film_category_hist",
+    "as_of"."lookup_inventory",
+    "as_of"."lookup_inventory_hist",
+    "as_of"."lookup_language",
+    "as_of"."lookup_language_hist",
+    "as_of"."dim_film",
+    "as_of"."dim_film_hist",
+    "as_of"."lookup_staff",
+    "as_of"."lookup_staff_hist",
+    "as_of"."lookup_store",
+    "as_of"."lookup_store_hist",
+    "as_of"."fact_rental",
+    "as_of"."fact_payment",
+    "as_of"."vw_monthly_revenue",
+    "as_of"."vw_store_scorecard",
+    "as_of"."vw_top_titles"
 TO "pagila_loader";
 
 -- What a migration has left to do.

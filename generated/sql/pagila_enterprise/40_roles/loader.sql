@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "batch_bronze",
     "star_silver",
-    "metrics_gold"
+    "metrics_gold",
+    "as_of"
 TO "pagila_enterprise_loader";
 
 -- What has landed is added to, and never changed.
@@ -119,6 +120,45 @@ TO "pagila_enterprise_loader";
 -- What cannot be computed is left out.
 GRANT SELECT, INSERT, DELETE ON
     "medallion"."misfit"
+TO "pagila_enterprise_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_staff_current",
+    "as_of"."dim_staff_hist",
+    "as_of"."lookup_address",
+    "as_of"."lookup_address_hist",
+    "as_of"."lookup_city",
+    "as_of"."lookup_city_hist",
+    "as_of"."lookup_country",
+    "as_of"."lookup_country_hist",
+    "as_of"."dim_customer_current",
+    "as_of"."dim_customer_hist",
+    "as_of"."dim_store_current",
+    "as_of"."dim_store_hist",
+    "as_of"."lookup_inventory",
+    "as_of"."lookup_inventory_hist",
+    "as_of"."lookup_language",
+    "as_of"."lookup_language_hist",
+    "as_of"."dim_film_current",
+    "as_of"."dim_film_hist",
+    "as_of"."fact_rental",
+    "as_of"."fact_payment",
+    "as_of"."stg_customer",
+    "as_of"."stg_film",
+    "as_of"."stg_inventory",
+    "as_of"."stg_payment",
+    "as_of"."stg_rental",
+    "as_of"."stg_staff",
+    "as_of"."stg_store",
+    "as_of"."dim_date",
+    "as_of"."dim_customer",
+    "as_of"."dim_film",
+    "as_of"."dim_staff",
+    "as_of"."dim_store",
+    "as_of"."customer_metrics",
+    "as_of"."customer_segments",
+    "as_of"."inventory_turnover"
 TO "pagila_enterprise_loader";
 
 -- What a migration has left to do.

@@ -78,6 +78,10 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: Some(descriptor::Surrogate::hash(
+                    "product_key",
+                    "md5(COALESCE({row}.\"product_id\"::text, '_dbt_utils_surrogate_key_null_'))",
+                )),
             },
         }
     }

@@ -97,6 +97,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         }
     }

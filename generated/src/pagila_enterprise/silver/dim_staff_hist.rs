@@ -87,6 +87,10 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: Some(descriptor::Surrogate::hash(
+                    "staff_key",
+                    "md5(COALESCE({row}.\"staff_id\"::text, '_dbt_utils_surrogate_key_null_') || '-' || regexp_replace(replace(to_jsonb({start} AT TIME ZONE 'UTC') #>> '{}', 'T', ' '), '^([^ ]+ [^ ]+)( BC)?$', '\\1+00\\2'))",
+                )),
             },
         }
     }

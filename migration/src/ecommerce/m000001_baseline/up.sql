@@ -1172,7 +1172,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1181,7 +1182,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -2953,7 +2959,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "ecommerce_loader";
 
 -- What has landed is added to, and never changed.
@@ -3043,6 +3050,25 @@ TO "ecommerce_loader";
 -- What cannot be computed is left out.
 GRANT SELECT, INSERT, DELETE ON
     "medallion"."misfit"
+TO "ecommerce_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customers_current",
+    "as_of"."dim_customers_hist",
+    "as_of"."dim_products",
+    "as_of"."dim_products_hist",
+    "as_of"."lookup_orders",
+    "as_of"."lookup_orders_hist",
+    "as_of"."fact_orders",
+    "as_of"."stg_customers",
+    "as_of"."stg_events",
+    "as_of"."stg_order_items",
+    "as_of"."stg_orders",
+    "as_of"."stg_products",
+    "as_of"."dim_date",
+    "as_of"."dim_customers",
+    "as_of"."customer_lifetime_value"
 TO "ecommerce_loader";
 
 -- What a migration has left to do.
@@ -3136,5 +3162,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    '46b72d99f5fb8e5cfb27f9e778722a2680d2e3a3cc6719f313e69d464fa39cbb'
+    '84f2b910ff769fcf6d944f8c7fbd67a5333e5e6610e115ebef9f6f6a3be94927'
 );

@@ -953,7 +953,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -962,7 +963,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1713,7 +1719,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "raw",
     "history",
-    "reports"
+    "reports",
+    "as_of"
 TO "orders_loader";
 
 -- What has landed is added to, and never changed.
@@ -1777,6 +1784,16 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "orders_loader";
 
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_orders",
+    "as_of"."dim_orders_hist",
+    "as_of"."dim_orders_history",
+    "as_of"."daily_sales",
+    "as_of"."orders_by_status",
+    "as_of"."time_in_status"
+TO "orders_loader";
+
 -- What a migration has left to do.
 GRANT SELECT, DELETE ON
     "medallion"."recompute"
@@ -1838,5 +1855,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'orders',
-    '4626c28cebc51c1827ad0a2df21862b0ec7196dc04579d9a745aedc40b2f5c8a'
+    '70803fe872c3ce5c5aac2b3e48353339466e67935e61045eb49a010ad82f6c82'
 );

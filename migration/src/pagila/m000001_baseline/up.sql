@@ -1384,7 +1384,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1393,7 +1394,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -4414,7 +4420,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "cdc_bronze",
     "temporal_silver",
-    "simple_gold"
+    "simple_gold",
+    "as_of"
 TO "pagila_loader";
 
 -- What has landed is added to, and never changed.
@@ -4511,6 +4518,35 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."lookup_address",
+    "as_of"."lookup_address_hist",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_category",
+    "as_of"."lookup_category_hist",
+    "as_of"."lookup_film",
+    "as_of"."lookup_film_hist",
+    "as_of"."lookup_film_category",
+    "as_of"."lookup_film_category_hist",
+    "as_of"."lookup_inventory",
+    "as_of"."lookup_inventory_hist",
+    "as_of"."lookup_language",
+    "as_of"."lookup_language_hist",
+    "as_of"."dim_film",
+    "as_of"."dim_film_hist",
+    "as_of"."lookup_staff",
+    "as_of"."lookup_staff_hist",
+    "as_of"."lookup_store",
+    "as_of"."lookup_store_hist",
+    "as_of"."fact_rental",
+    "as_of"."fact_payment",
+    "as_of"."vw_monthly_revenue",
+    "as_of"."vw_store_scorecard",
+    "as_of"."vw_top_titles"
 TO "pagila_loader";
 
 -- What a migration has left to do.
@@ -4616,5 +4652,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '315db8f004f6faf213c04f3a157e06427b908c4ef3bf0ec1cd8e0fc9ff0a69bd'
+    'b3d49273cd7a59bb1d16eddbaa47d3461be7d54bd14a5a5dc014b47bd467e2e9'
 );
