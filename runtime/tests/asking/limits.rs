@@ -182,6 +182,8 @@ async fn a_position_has_the_time_of_the_last_transaction_up_to_it() {
         (message.as_str(), hint.as_str()),
         ("the position `0/41` has not landed yet", "run the warehouse, then ask again")
     );
+    let (message, _) = session.refused(&time("'FFFFFFFF/FFFFFFFF'")).await;
+    assert_eq!(message, "the position `FFFFFFFF/FFFFFFFF` has not landed yet");
 
     // Another source is followed from 40 on, whose own positions are lower by 30.
     session

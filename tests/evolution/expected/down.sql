@@ -544,7 +544,11 @@ COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row
 
 -- loader: shop_loader
 
-GRANT SELECT ON "silver"."dim_customer" TO "shop_loader";
+GRANT SELECT ON
+    "silver"."dim_customer",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
+TO "shop_loader";
 
 -- reader: shop_reader
 
@@ -598,5 +602,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'ebe1a6fb92f82a4b1517198ea5cc84403934bf99a8f8a52d433690f76c6f4199',
+    "objects_hash" = '9e777052ea41418e0f45a1dda0f322ba8b44ea05c20a6669e7bfdcd086b60ec8',
     "migrated_at" = now();

@@ -545,7 +545,11 @@ COMMENT ON FUNCTION "silver"."dim_customer_row_hash" IS 'The `row_hash` of a row
 
 -- loader: shop_loader
 
-GRANT SELECT ON "silver"."dim_customer" TO "shop_loader";
+GRANT SELECT ON
+    "silver"."dim_customer",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
+TO "shop_loader";
 
 -- reader: shop_reader
 
@@ -607,5 +611,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '90777adb44918e52b968ab3c4b08a479095b94be948fb3f29bdf4ff954c0df1b',
+    "objects_hash" = 'f5a9dc592cebf8da225b950132db5c262fff020fc91c4f45ab159af66d62f274',
     "migrated_at" = now();

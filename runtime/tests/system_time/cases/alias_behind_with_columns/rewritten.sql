@@ -1,5 +1,6 @@
 SELECT id FROM (
     SELECT
+        "number",
         "store_id",
         "manager_staff_id",
         "sys_start"

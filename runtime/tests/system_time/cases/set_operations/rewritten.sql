@@ -12,6 +12,7 @@
 EXCEPT SELECT *
 FROM (
     SELECT
+        "number",
         "store_id",
         "manager_staff_id",
         "sys_start"

@@ -1,5 +1,6 @@
 SELECT * FROM dim_customer AS c, LATERAL(SELECT * FROM LATERAL (
     SELECT
+        md5("versions of dim_film_hist"."film_id"::text || "versions of dim_film_hist"."sys_start"::text) AS "film_key",
         "film_id",
         "title",
         "sys_start"

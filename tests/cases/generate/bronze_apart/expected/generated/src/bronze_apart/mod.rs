@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "c986118433243b3afbd30e49850ac050ccfc6d0ab0477e09d6b369df5b828271";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "688863f3b0456ce4b5ff7a80b6573158e0d45c742f529938b4a9a4183926b5c7";
+pub const OBJECTS_HASH: &str = "1742aed89ee8b2d80c4c6e16a0999a6edecbc73009c990edf363302dbdaf00b1";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

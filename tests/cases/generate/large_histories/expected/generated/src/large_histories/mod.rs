@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "11b3da3845189f439ca44a551123a814764906e1c111aee4dbaed9780c0cb997";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "9c4bd73148772f84199c4735d771227cc28a203c4ae51420f0e15e0adcaee711";
+pub const OBJECTS_HASH: &str = "96fdc8cc506a83687b9b60e7a9acf57ec44fe4bbdcf8664c1ca82ef1668fa7f5";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dfdc86340e25dd6553ae4089f20d69299972ef1afc5da08a6fc216687f30b088";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "8af362ff81da71df300e1e620facf15154a564ade36ad44dbd93fc96e38bb709";
+pub const OBJECTS_HASH: &str = "f1f89c8215ff28192e88ca48a07f3957a7a7f9367bf1296b091d4cb3cb9c99fa";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

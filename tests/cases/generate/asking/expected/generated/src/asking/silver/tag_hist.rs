@@ -41,6 +41,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         }
     }

@@ -46,6 +46,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         }
     }

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "apart_loader";
 
 -- What has landed is added to, and never changed.
@@ -60,6 +61,12 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "apart_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
 TO "apart_loader";
 
 -- What a migration has left to do.

@@ -1075,7 +1075,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1084,7 +1085,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1524,7 +1530,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "apart_loader";
 
 -- What has landed is added to, and never changed.
@@ -1581,6 +1588,12 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "apart_loader";
 
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
+TO "apart_loader";
+
 -- What a migration has left to do.
 GRANT SELECT, DELETE ON
     "medallion"."recompute"
@@ -1602,5 +1615,5 @@ TO "apart_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'bronze_apart',
-    '688863f3b0456ce4b5ff7a80b6573158e0d45c742f529938b4a9a4183926b5c7'
+    '1742aed89ee8b2d80c4c6e16a0999a6edecbc73009c990edf363302dbdaf00b1'
 );

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "raw",
     "history",
-    "reports"
+    "reports",
+    "as_of"
 TO "orders_loader";
 
 -- What has landed is added to, and never changed.
@@ -69,6 +70,14 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "orders_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_orders",
+    "as_of"."dim_orders_hist",
+    "as_of"."dim_orders_history",
+    "as_of"."orders_by_status"
 TO "orders_loader";
 
 -- What a migration has left to do.

@@ -1005,7 +1005,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1014,7 +1015,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1625,7 +1631,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "raw",
     "history",
-    "reports"
+    "reports",
+    "as_of"
 TO "orders_loader";
 
 -- What has landed is added to, and never changed.
@@ -1691,6 +1698,14 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "orders_loader";
 
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_orders",
+    "as_of"."dim_orders_hist",
+    "as_of"."dim_orders_history",
+    "as_of"."orders_by_status"
+TO "orders_loader";
+
 -- What a migration has left to do.
 GRANT SELECT, DELETE ON
     "medallion"."recompute"
@@ -1748,5 +1763,5 @@ TO "orders_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'change_logs',
-    'ab6b6caa697397633db72b7e45ed054f17c96146fc46aace58d27f94c5bdb570'
+    '83f294e6ef0a7895c7597d9e926f70d557c6e1efe7882169c7ed3194bf6f2fc2'
 );

@@ -74,6 +74,10 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: Some(descriptor::Surrogate::hash(
+                    "customer_key",
+                    "md5(COALESCE({row}.\"customer_id\"::text, '_dbt_utils_surrogate_key_null_') || '-' || COALESCE({row}.\"region\", '_dbt_utils_surrogate_key_null_') || '-' || COALESCE((to_jsonb({row}.\"since\") #>> '{}'), '_dbt_utils_surrogate_key_null_') || '-' || COALESCE({row}.\"code\"::text, '_dbt_utils_surrogate_key_null_') || '-' || regexp_replace(replace(to_jsonb({start} AT TIME ZONE 'UTC') #>> '{}', 'T', ' '), '^([^ ]+ [^ ]+)( BC)?$', '\\1+00\\2'))",
+                )),
             },
         }
     }

@@ -79,6 +79,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: Some(descriptor::Surrogate::stored("surrogate_key")),
             },
         }
     }

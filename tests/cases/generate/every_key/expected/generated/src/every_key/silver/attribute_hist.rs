@@ -145,6 +145,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "attribute_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

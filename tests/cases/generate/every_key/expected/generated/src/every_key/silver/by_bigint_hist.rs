@@ -49,6 +49,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "by_bigint_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

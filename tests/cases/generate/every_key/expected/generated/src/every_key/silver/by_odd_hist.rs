@@ -71,6 +71,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "by_odd_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

@@ -57,6 +57,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "by_several_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

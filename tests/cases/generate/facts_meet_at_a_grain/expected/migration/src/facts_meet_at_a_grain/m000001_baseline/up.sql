@@ -966,7 +966,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -975,7 +976,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1612,5 +1618,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'facts_meet_at_a_grain',
-    '667b043c0db0b81c5adfe450d5a2e4b381e9868b5a11ba99f27fb1a3ab136a84'
+    '1f06c7a038f862b61384160e07c28e434181b8b25094e18bb9408e9c1d8773ec'
 );

@@ -72,6 +72,7 @@ impl Entity {
                     table: descriptor::Name::new("silver", "dim_customer_hist_closed"),
                     every: descriptor::Unit::Month,
                 }),
+                surrogate: None,
             },
         }
     }

@@ -46,6 +46,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_item_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

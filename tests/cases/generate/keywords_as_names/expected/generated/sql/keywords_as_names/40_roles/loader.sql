@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "select",
     "as",
-    "group"
+    "group",
+    "as_of"
 TO "select";
 
 -- What has landed is added to, and never changed.
@@ -72,6 +73,16 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "select";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."match",
+    "as_of"."match_hist",
+    "as_of"."async",
+    "as_of"."prelude",
+    "as_of"."type",
+    "as_of"."fn"
 TO "select";
 
 -- What a migration has left to do.

@@ -1012,7 +1012,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1021,7 +1022,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1749,7 +1755,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "select",
     "as",
-    "group"
+    "group",
+    "as_of"
 TO "select";
 
 -- What has landed is added to, and never changed.
@@ -1818,6 +1825,16 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "select";
 
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."match",
+    "as_of"."match_hist",
+    "as_of"."async",
+    "as_of"."prelude",
+    "as_of"."type",
+    "as_of"."fn"
+TO "select";
+
 -- What a migration has left to do.
 GRANT SELECT, DELETE ON
     "medallion"."recompute"
@@ -1883,5 +1900,5 @@ TO "it's a ""group""";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    '24dff8f7e30ed750eb8dfde4446ab44696cc63153f8e3b7947a98bbc652d393a'
+    'd4fd1ee69def7708049995186bb9c5f8f95566a7cc08b85de1f51a60f9e6dffe'
 );

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "large_histories_loader";
 
 -- What has landed is added to, and never changed.
@@ -58,6 +59,16 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "large_histories_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_item",
+    "as_of"."dim_item_hist",
+    "as_of"."dim_client",
+    "as_of"."dim_client_hist",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
 TO "large_histories_loader";
 
 -- What a migration has left to do.

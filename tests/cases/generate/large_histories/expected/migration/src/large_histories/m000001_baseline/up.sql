@@ -995,7 +995,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1004,7 +1005,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1996,7 +2002,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "large_histories_loader";
 
 -- What has landed is added to, and never changed.
@@ -2049,6 +2056,16 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "large_histories_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_item",
+    "as_of"."dim_item_hist",
+    "as_of"."dim_client",
+    "as_of"."dim_client_hist",
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist"
 TO "large_histories_loader";
 
 -- What a migration has left to do.
@@ -2108,5 +2125,5 @@ TO "large_histories_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '9c4bd73148772f84199c4735d771227cc28a203c4ae51420f0e15e0adcaee711'
+    '96fdc8cc506a83687b9b60e7a9acf57ec44fe4bbdcf8664c1ca82ef1668fa7f5'
 );

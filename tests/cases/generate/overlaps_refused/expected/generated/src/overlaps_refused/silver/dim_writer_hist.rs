@@ -50,6 +50,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_writer_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

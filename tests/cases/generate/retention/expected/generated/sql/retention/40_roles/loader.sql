@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "retention_loader";
 
 -- What has landed is added to, and never changed.
@@ -68,6 +69,15 @@ GRANT SELECT ON
     "medallion"."guard_switch",
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "retention_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_item",
+    "as_of"."lookup_item_hist",
+    "as_of"."fact_sale"
 TO "retention_loader";
 
 -- What a migration has left to do.

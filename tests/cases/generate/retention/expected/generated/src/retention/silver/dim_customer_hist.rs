@@ -53,6 +53,7 @@ impl Entity {
                 end: descriptor::column(Column::SysEnd),
                 journal: Some(descriptor::Name::new("medallion", "dim_customer_hist_journal")),
                 closed: None,
+                surrogate: None,
             },
         }
     }

@@ -1052,7 +1052,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1061,7 +1062,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -2490,7 +2496,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "retention_loader";
 
 -- What has landed is added to, and never changed.
@@ -2555,6 +2562,15 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "retention_loader";
 
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_item",
+    "as_of"."lookup_item_hist",
+    "as_of"."fact_sale"
+TO "retention_loader";
+
 -- What a migration has left to do.
 GRANT SELECT, DELETE ON
     "medallion"."recompute"
@@ -2576,5 +2592,5 @@ TO "retention_loader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'retention',
-    '41d7cd804d11b8bdf18a238526ca09a1b2d037e5308544a82534ab6791e98ead'
+    'ea8b73c042728aa062714ba051c9871d4a0f683dc3dd126a8351c4fc773e779d'
 );

@@ -5,7 +5,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "staging_loader";
 
 -- What has landed is added to, and never changed.
@@ -69,6 +70,17 @@ TO "staging_loader";
 -- What cannot be computed is left out.
 GRANT SELECT, INSERT, DELETE ON
     "medallion"."misfit"
+TO "staging_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_email",
+    "as_of"."lookup_email_hist",
+    "as_of"."fact_line",
+    "as_of"."stg_customer",
+    "as_of"."stg_line"
 TO "staging_loader";
 
 -- What a migration has left to do.

@@ -53,6 +53,7 @@ nullif(lower(trim(raw_email)), '') -- an empty one is none
                 end: descriptor::column(Column::SysEnd),
                 journal: None,
                 closed: None,
+                surrogate: None,
             },
         }
     }

@@ -1003,7 +1003,8 @@ SET "search_path" = pg_catalog, pg_temp
 AS $$
 DECLARE
     source "medallion"."source_position";
-    landed bigint := ($1 - '0/0'::pg_lsn)::bigint;
+    -- A position has 64 bits of its own, and bronze a number with a sign.
+    landed numeric := $1 - '0/0'::pg_lsn;
 BEGIN
     SELECT * INTO source FROM "medallion"."source_position" ORDER BY "updated_at" DESC LIMIT 1;
     landed := landed + coalesce(source."lsn_offset", 0);
@@ -1012,7 +1013,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'ask about a position as bronze has it in lsn, which is a number';
     END IF;
-    RETURN "medallion"."time_of"(landed);
+    IF landed > 9223372036854775807 THEN
+        RAISE EXCEPTION 'the position `%` has not landed yet', $1
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'run the warehouse, then ask again';
+    END IF;
+    RETURN "medallion"."time_of"(landed::bigint);
 END
 $$;
 
@@ -1929,7 +1935,8 @@ GRANT USAGE ON SCHEMA
     "medallion",
     "bronze",
     "silver",
-    "gold"
+    "gold",
+    "as_of"
 TO "staging_loader";
 
 -- What has landed is added to, and never changed.
@@ -1993,6 +2000,17 @@ TO "staging_loader";
 -- What cannot be computed is left out.
 GRANT SELECT, INSERT, DELETE ON
     "medallion"."misfit"
+TO "staging_loader";
+
+-- What it writes, as of any time.
+GRANT SELECT ON
+    "as_of"."dim_customer",
+    "as_of"."dim_customer_hist",
+    "as_of"."lookup_email",
+    "as_of"."lookup_email_hist",
+    "as_of"."fact_line",
+    "as_of"."stg_customer",
+    "as_of"."stg_line"
 TO "staging_loader";
 
 -- What a migration has left to do.
@@ -2062,5 +2080,5 @@ TO "staging_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    '753953b19a463b8afb0d7b32f56e3096a2f17a0001e12b7bbf4fdc1dbfb969cc'
+    'cd7b3beead0fc969eed450bced40983ea439f9456c69d10b658cb2a035c3d8ff'
 );
