@@ -234,6 +234,7 @@ fn warehouse() -> Warehouse {
         }],
         marts: Vec::new(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),

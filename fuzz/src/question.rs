@@ -156,6 +156,7 @@ fn warehouse() -> Warehouse {
         silver: vec![dimension("d", "h"), dimension("dim x", "dim \"x\""), fact],
         marts: Vec::new(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),

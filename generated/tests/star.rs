@@ -1,5 +1,6 @@
 //! The shop as a star: fed from tables and files, its lines say what the source says, of the customers of then; what comes
-//! late completes them; corrections count; and a day's lines cost a fraction of computing all of it anew.
+//! late completes them; corrections count; and a day's lines cost a fraction of computing all of it anew. A view of what
+//! has landed is tested by what has landed since.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +9,14 @@ use std::time::{Duration, Instant};
 
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::script;
-use medallion_server::Server;
+use medallion_server::{Scratch, Server};
 use sqlx::PgConnection;
 
 use crate::support::{compare, program};
+
+/// The databases.
+const SOURCE: &str = "star_source";
+const WAREHOUSE: &str = "star_warehouse";
 
 /// What a line says, computed straight on the source.
 const LINES_OF_SOURCE: &str = "
@@ -83,8 +88,6 @@ const DAY: &str = "
 #[tokio::test]
 async fn a_star_says_what_its_sources_say() {
     let mut shop = Shop::open().await;
-    assert!(shop.warehouse(&["migrate", "up"]).status.success());
-    shop.run();
     for (sql, count) in [
         ("SELECT count(*) FROM silver.dim_customers", "1200"),
         (
@@ -158,22 +161,67 @@ async fn a_star_says_what_its_sources_say() {
     assert!(day < whole, "a day's lines took {day:?}, and all of it {whole:?}");
 }
 
+/// How many rows of what has landed of orders have been read by going through all of them.
+async fn read_through(shop: &mut Shop) -> i64 {
+    compare::alone(&mut shop.target).await;
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'bronze.br_orders'::regclass";
+    compare::value(&mut shop.target, read).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_has_landed_is_tested_by_what_has_landed_since() {
+    let mut shop = Shop::open().await;
+    let tested =
+        "SELECT count(*) FROM medallion.failed_row WHERE test = 'accepted_values_stg_orders_order_status'";
+    let before = read_through(&mut shop).await;
+    shop.change("INSERT INTO orders VALUES (25000, 1, '2025-12-30 10:00:00+00', 'placed', 5)").await;
+    shop.run();
+    assert_eq!(read_through(&mut shop).await, before, "an order has come, and all of them are read");
+
+    // What is wrong is refused, shown, and mended by what comes next.
+    shop.change("UPDATE orders SET status = 'mislaid' WHERE order_id IN (25000, 77)").await;
+    let refused = shop.warehouse(&["run"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", program::stderr(&refused));
+    assert!(
+        program::stderr(&refused).contains("`silver.stg_orders` failed: 2 rows"),
+        "{}",
+        program::stderr(&refused)
+    );
+    assert_eq!(compare::value(&mut shop.target, tested).await, "2");
+    shop.change("UPDATE orders SET status = 'placed' WHERE order_id = 25000").await;
+    assert_eq!(shop.warehouse(&["run"]).status.code(), Some(1));
+    assert_eq!(compare::value(&mut shop.target, tested).await, "1");
+    shop.change("DELETE FROM orders WHERE order_id = 77").await;
+    shop.run();
+
+    // What is wrong and was over when something else came before it shows nowhere.
+    let late = "INSERT INTO bronze.br_orders (lsn, seq, op, full_row, commit_ts)
+        SELECT lsn, 1000000, 'U', full_row || '{\"status\": \"mislaid\"}', commit_ts - interval '1 second'
+        FROM bronze.br_orders
+        WHERE full_row ->> 'order_id' = '25000'
+        ORDER BY lsn DESC
+        LIMIT 1";
+    compare::execute(&mut shop.target, late).await;
+    shop.run();
+}
+
 /// The source, the files and the warehouse.
 struct Shop {
-    server: &'static Server,
+    server: Scratch,
     source: PgConnection,
     target: PgConnection,
     files: tempfile::TempDir,
 }
 
 impl Shop {
+    /// A shop with all that it has sold. The slot is named after the warehouse, so that a server has one.
     async fn open() -> Self {
-        let server = Server::shared_scratch().unwrap();
-        for name in ["star_source", "star_warehouse"] {
+        let server = Server::scratch().unwrap();
+        for name in [SOURCE, WAREHOUSE] {
             server.ensure_database(name).unwrap();
         }
         let scripts = warehouse::ecommerce::warehouse().scripts;
-        let url = server.url("star_source");
+        let url = server.url(SOURCE);
         for (name, sql) in [("source.sql", scripts.source), ("sample.sql", scripts.sample)] {
             script::execute(Database::Source, &url, name, sql.expect("the shop brings its source"))
                 .await
@@ -182,9 +230,11 @@ impl Shop {
         let files = tempfile::tempdir().unwrap();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/ecommerce/files"), files.path());
         let source = connection::connect(Database::Source, &url).await.unwrap();
-        let target = connection::connect(Database::Warehouse, &server.url("star_warehouse")).await.unwrap();
+        let target = connection::connect(Database::Warehouse, &server.url(WAREHOUSE)).await.unwrap();
         let shop = Self { server, source, target, files };
         shop.settle();
+        assert!(shop.warehouse(&["migrate", "up"]).status.success());
+        shop.run();
         shop
     }
 
@@ -193,8 +243,8 @@ impl Shop {
         Command::new(env!("CARGO_BIN_EXE_warehouse"))
             .args(arguments)
             .env("MEDALLION_WAREHOUSE", "ecommerce")
-            .env("DATABASE_URL", self.server.url("star_warehouse"))
-            .env("SOURCE_DATABASE_URL", self.server.url("star_source"))
+            .env("DATABASE_URL", self.server.url(WAREHOUSE))
+            .env("SOURCE_DATABASE_URL", self.server.url(SOURCE))
             .env("FILES_URL", self.files.path())
             .output()
             .unwrap()

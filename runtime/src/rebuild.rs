@@ -75,7 +75,7 @@ pub async fn rebuild(
         ));
         outcome.differed.push((name, differed));
     }
-    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(&whole);
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(warehouse, &whole);
     outcome.tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
     run::tell_tests(&outcome.tested, progress);
     if outcome.is_held() {

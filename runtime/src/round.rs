@@ -152,7 +152,7 @@ async fn attempt(
     if !left.is_empty() {
         Evolved::done(&left, &mut transaction).await?;
     }
-    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(&left);
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(warehouse, &left);
     let tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
     if tested.iter().any(|one| one.status.holds_back()) {
         transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;

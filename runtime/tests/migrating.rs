@@ -112,6 +112,7 @@ fn warehouse(objects_hash: &'static str, migrations: fn() -> Vec<Box<dyn Migrati
         },
         landings: Vec::new(),
         silver: Vec::new(),
+        stagings: Vec::new(),
         calendars: Vec::new(),
         marts: Vec::new(),
         tests: Vec::new(),

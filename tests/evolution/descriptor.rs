@@ -35,6 +35,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         silver: model.silver.iter().map(|one| silver(one, model, lock)).collect(),
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: model.calendars.iter().map(|one| name(&one.name)).collect(),
         refused: &[],
         tags: Vec::new(),

@@ -85,3 +85,12 @@ pub async fn value(connection: &mut PgConnection, sql: &str) -> String {
     assert_eq!(rows.len(), 1, "one row of\n{sql}");
     rows.remove(0)
 }
+
+/// Waits until no other session is left in its database: what they have read is counted then.
+pub async fn alone(connection: &mut PgConnection) {
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    while value(connection, others).await != "0" {
+        tokio::task::yield_now().await;
+    }
+}

@@ -2,7 +2,7 @@
 //! figures mean that come back. Executes nothing.
 
 use super::{Changed, Look, MOST_ROWS};
-use crate::descriptor::{DataTest, Name, Rule, Warehouse};
+use crate::descriptor::{DataTest, LANDED, Name, Rule, Warehouse};
 use crate::quote;
 
 /// How many figures a test asks for, as texts.
@@ -11,9 +11,19 @@ pub(super) const FIGURES: usize = 2;
 /// Tests that are looked at together.
 pub(super) struct Scan<'a> {
     pub tests: Vec<&'a DataTest>,
-    /// Which rows of the relation are looked at; all without.
-    which: Option<String>,
+    which: Which,
     kind: Kind,
+}
+
+/// Which rows of a relation are looked at.
+#[derive(Clone, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those of which a condition is true.
+    Where(String),
+    /// Those that a query yields: what a staging view would show had nothing landed but these changes. Where one of
+    /// them is wrong, another change may have hidden it: then all are looked at.
+    Of(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,8 +51,8 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
             continue;
         }
         let which = match what {
-            Look::Whole | Look::Of(_) => None,
-            Look::Changed(changed) => changed_rows(test, changed),
+            Look::Whole | Look::Of(_) => Which::All,
+            Look::Changed(changed) => changed_rows(warehouse, test, changed),
         };
         let kind = match test.rule {
             Rule::Proved(_) => Kind::Proved,
@@ -64,11 +74,38 @@ pub(super) fn scans<'a>(warehouse: &'a Warehouse, what: &Look<'_>) -> Vec<Scan<'
     scans
 }
 
-/// Which rows a round may have made wrong, as a condition; all of them without.
-fn changed_rows(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
+/// Which rows a round may have made wrong.
+fn changed_rows(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> Which {
     if !test.follows_changes() {
+        return Which::All;
+    }
+    match changed_view(warehouse, test, changed) {
+        Some(rows) => Which::Of(rows),
+        None => rows_where(test, changed).map_or(Which::All, Which::Where),
+    }
+}
+
+/// The rows of a staging view that come of what has landed since, where rows are looked at one by one.
+fn changed_view(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> Option<String> {
+    if !matches!(test.rule, Rule::Each(_) | Rule::Relationship { .. }) {
         return None;
     }
+    let view = warehouse.stagings.iter().find(|staging| staging.view == test.relation)?;
+    let since = changed.landed.get(&view.landing)?;
+    // A row that stays as it is may have lost what it refers to, or be computed otherwise.
+    let mut others = test.reads.iter().filter(|read| **read != view.landing);
+    let others = others.any(|read| changed.relations.contains_key(read) || changed.landed.contains_key(read));
+    (!others && !changed.computed_anew.contains(&view.landing)).then(|| {
+        format!(
+            "WITH {LANDED} AS (SELECT * FROM {} WHERE \"lsn\" > {since})\n{}",
+            quote::name(&view.landing),
+            view.of_landed
+        )
+    })
+}
+
+/// The same as a condition; all of them without.
+fn rows_where(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
     let row = row_of(test);
     match &test.rule {
         Rule::Each(_) => own_changes(test, &row, changed),
@@ -128,10 +165,6 @@ fn row_of(test: &DataTest) -> String {
     quote::identifier(&test.relation.table)
 }
 
-fn from(test: &DataTest) -> String {
-    format!("{} AS {}", quote::name(&test.relation), row_of(test))
-}
-
 fn named(relation: &Name) -> String {
     format!("{} AS {}", quote::name(relation), quote::identifier(&relation.table))
 }
@@ -147,7 +180,7 @@ impl<'a> Scan<'a> {
                 Some(format!(
                     "SELECT\n    {}\nFROM {}{}",
                     figures.join(",\n    "),
-                    from(test),
+                    self.from(test),
                     self.filter(&[])
                 ))
             }
@@ -155,12 +188,21 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The same over all rows, where only changes are looked at, which others may hide.
+    pub fn of_all(&self) -> Option<Scan<'a>> {
+        matches!(self.which, Which::Of(_)).then(|| Scan {
+            tests: self.tests.clone(),
+            which: Which::All,
+            kind: self.kind,
+        })
+    }
+
     /// What a single test asks.
     pub fn alone(&self, test: &DataTest) -> String {
         match self.kind {
             Kind::Proved => String::new(),
             Kind::Together => {
-                format!("SELECT {}\nFROM {}{}", figures(test), from(test), self.filter(&[]))
+                format!("SELECT {}\nFROM {}{}", figures(test), self.from(test), self.filter(&[]))
             }
             Kind::Alone => self.own(test),
         }
@@ -178,7 +220,7 @@ impl<'a> Scan<'a> {
         match &test.rule {
             Rule::Each(holds) => Some(format!(
                 "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
-                from(test),
+                self.from(test),
                 self.filter(&[format!("({holds}) IS FALSE")]),
                 row = row_of(test),
             )),
@@ -193,7 +235,7 @@ impl<'a> Scan<'a> {
             )),
             Rule::Relationship { on, relation, .. } => Some(format!(
                 "SELECT to_jsonb({row}.*)::text\nFROM {}{}\nLIMIT {MOST_ROWS}",
-                from(test),
+                self.from(test),
                 self.orphans(test, on, relation),
                 row = row_of(test),
             )),
@@ -220,7 +262,7 @@ impl<'a> Scan<'a> {
             ),
             Rule::Relationship { on, relation, .. } => format!(
                 "SELECT count(*)::text, NULL::text\nFROM {}{}",
-                from(test),
+                self.from(test),
                 self.orphans(test, on, relation)
             ),
             Rule::SumEquals { measure, relation, aggregate } => format!(
@@ -229,14 +271,14 @@ impl<'a> Scan<'a> {
                  WHERE m$own <> m$there\n\
                  UNION ALL SELECT NULL, NULL\nLIMIT 1",
                 quote::identifier(measure),
-                from(test),
+                self.from(test),
                 named(relation),
             ),
             Rule::Query(query) => {
                 format!("SELECT count(*)::text, NULL::text\nFROM (\n{query}\n) AS m$wrong")
             }
             Rule::Proved(_) | Rule::Each(_) | Rule::RowCount { .. } | Rule::Freshness { .. } => {
-                format!("SELECT {}\nFROM {}{}", figures(test), from(test), self.filter(&[]))
+                format!("SELECT {}\nFROM {}{}", figures(test), self.from(test), self.filter(&[]))
             }
         }
     }
@@ -249,7 +291,7 @@ impl<'a> Scan<'a> {
         let columns = quote::list(&format!("{row}."), columns);
         format!(
             "\n    SELECT {columns}{more}\n    FROM {}{}\n    GROUP BY {columns}\n    HAVING count(*) > 1\n",
-            from(test),
+            self.from(test),
             self.filter(&known)
         )
     }
@@ -273,7 +315,7 @@ impl<'a> Scan<'a> {
         format!(
             "\n    SELECT {row}.{shown}, lag({column}) OVER ({among}ORDER BY {order_by}, {column}) AS m$before\n    \
              FROM {}{}",
-            from(test),
+            self.from(test),
             self.filter(&known)
         )
     }
@@ -295,8 +337,19 @@ impl<'a> Scan<'a> {
         self.filter(&all)
     }
 
+    fn from(&self, test: &DataTest) -> String {
+        match &self.which {
+            Which::Of(rows) => format!("(\n{rows}\n) AS {}", row_of(test)),
+            Which::All | Which::Where(_) => named(&test.relation),
+        }
+    }
+
     fn filter(&self, conditions: &[String]) -> String {
-        let all: Vec<&str> = self.which.iter().chain(conditions).map(String::as_str).collect();
+        let which = match &self.which {
+            Which::Where(condition) => Some(condition),
+            Which::All | Which::Of(_) => None,
+        };
+        let all: Vec<&str> = which.into_iter().chain(conditions).map(String::as_str).collect();
         if all.is_empty() { String::new() } else { format!("\nWHERE {}", all.join("\nAND ")) }
     }
 }

@@ -8,6 +8,7 @@ mod feed;
 mod landing;
 mod mart;
 mod source;
+mod staging_view;
 
 pub use alert::{Alert, Watched};
 pub use data_test::{DataTest, Rule};
@@ -16,6 +17,7 @@ pub use feed::{CHANGED_AT, Changed, Csv, Feed, FeedFormat, OPERATION};
 pub use landing::{Fed, Gone, Snapshots};
 pub use mart::{Average, Distinct, Groups, Mart, MartJoin, MartSource, Refresh, Storage, Sums, UnitColumn};
 pub use source::{Deletes, Plugin, Polling, RemovedPartitions, Source, Watermark};
+pub use staging_view::{LANDED, StagingView};
 
 use sea_orm::{EntityName, EntityTrait, IdenStatic};
 use sea_orm_migration::MigrationTrait;
@@ -39,6 +41,8 @@ pub struct Warehouse {
     pub source: Source,
     /// Landing tables, those that the source's changes feed first.
     pub landings: Vec<Landing>,
+    /// Staging views, those whose rows are tested one by one.
+    pub stagings: Vec<StagingView>,
     /// Dimensions and facts.
     pub silver: Vec<Silver>,
     /// Calendars.

@@ -40,6 +40,7 @@ fn shop() -> Warehouse {
         marts: Vec::new(),
         tests: Vec::new(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),

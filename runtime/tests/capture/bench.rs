@@ -155,6 +155,7 @@ impl Bench {
             silver: vec![],
             marts: vec![],
             migrations: Vec::new,
+            stagings: Vec::new(),
             calendars: Vec::new(),
             refused: &[],
             tags: Vec::new(),

@@ -123,6 +123,7 @@ pub fn warehouse() -> Warehouse {
         ],
         marts: marts(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),

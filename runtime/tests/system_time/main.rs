@@ -202,6 +202,7 @@ pub fn empty(name: &'static str, time_zone: &'static str, schemas: Vec<&'static 
         silver: Vec::new(),
         marts: Vec::new(),
         migrations: Vec::new,
+        stagings: Vec::new(),
         calendars: Vec::new(),
         refused: &[],
         tags: Vec::new(),

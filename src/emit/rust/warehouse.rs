@@ -6,9 +6,11 @@ use super::layout::{Expression, atom, call, owned, string, structure, tuple, vec
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
+use crate::emit::sql::staging::of_landed;
+use crate::model::data_test::Rule;
 use crate::model::{
-    Alert, Deletes, DemoAction, DemoStep, Landing, Name, Plugin, RemovedPartitions, Scripts, Warehouse,
-    Watched,
+    Alert, Deletes, DemoAction, DemoStep, Landing, Name, Plugin, RemovedPartitions, Scripts, Staging,
+    Warehouse, Watched,
 };
 
 #[derive(Template)]
@@ -137,6 +139,8 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
         warehouse.landings.iter().partition(|landing| landing.is_captured());
     let landings = changes.into_iter().chain(others);
     let landings = landings.map(|one| entity(Layer::Bronze, &one.name, "landing"));
+    let stagings = warehouse.stagings.iter().filter(|one| is_looked_at_by_row(one, warehouse));
+    let stagings = stagings.map(|one| staging(one, warehouse));
     let silver = warehouse.silver.iter().map(|one| entity(Layer::Silver, &one.name, "silver"));
     let marts = warehouse
         .marts
@@ -154,6 +158,7 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("schemas", vector(schemas.into_iter().map(|schema| atom(string(schema))).collect())),
             ("source", source(warehouse)),
             ("landings", vector(landings.collect())),
+            ("stagings", vector(stagings.collect())),
             ("silver", vector(silver.collect())),
             ("calendars", vector(warehouse.calendars.iter().map(|one| named(&one.name)).collect())),
             ("marts", vector(marts.collect())),
@@ -165,6 +170,27 @@ fn descriptor(warehouse: &Warehouse) -> Expression {
             ("demo", vector(warehouse.demo.iter().map(demo_step).collect())),
             ("lineage", atom("lineage::LINEAGE")),
             ("alerts", vector(warehouse.alerts.iter().map(alert).collect())),
+        ],
+    )
+}
+
+/// Whether a round looks at its rows, one by one: of what feeds nothing, nothing is published.
+fn is_looked_at_by_row(staging: &Staging, warehouse: &Warehouse) -> bool {
+    if warehouse.silver.iter().all(|silver| silver.feed != staging.feed) {
+        return false;
+    }
+    let mut tests =
+        warehouse.tests.iter().filter(|test| test.relation == staging.name && test.proof.is_none());
+    tests.any(|test| matches!(test.rule, Rule::Each(_) | Rule::Relationship { .. }))
+}
+
+fn staging(staging: &Staging, warehouse: &Warehouse) -> Expression {
+    structure(
+        "descriptor::StagingView",
+        vec![
+            ("view", named(&staging.name)),
+            ("landing", named(&staging.feed)),
+            ("of_landed", atom(string(&of_landed(staging, warehouse)))),
         ],
     )
 }

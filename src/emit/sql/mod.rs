@@ -25,7 +25,7 @@ mod quote;
 mod retention;
 mod roles;
 mod script;
-mod staging;
+pub(super) mod staging;
 mod temporal_join;
 mod versioning;
 

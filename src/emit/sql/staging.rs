@@ -1,5 +1,5 @@
-//! The SQL of staging views: of each key its last change, typed, renamed and computed; the same as of a time; and where
-//! changes are noted of which something cannot be computed.
+//! The SQL of staging views: of each key its last change, typed, renamed and computed; the same as of a time, and of some
+//! changes alone; and where changes are noted of which something cannot be computed.
 
 use askama::Template;
 
@@ -33,14 +33,12 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
 
 fn script(staging: &Staging, warehouse: &Warehouse) -> Script {
     let travel_view = Name::new(TRAVEL_SCHEMA, &staging.name.name);
-    let fed = warehouse.silver.iter().filter(|silver| silver.staging.as_ref() == Some(&staging.name));
-    let fed: Vec<String> =
-        fed.map(|silver| literal(&format!("{}.{}", silver.name.schema, silver.name.name))).collect();
+    let fed = fed(staging, warehouse);
     let definition = StagingSql {
         name: relation(&staging.name),
-        definition: query(staging, &fed, Binding::Present),
+        definition: query(staging, &fed, &relation(&staging.feed), Binding::Present),
         travel_view: relation(&travel_view),
-        travel_definition: query(staging, &fed, Binding::Travel),
+        travel_definition: query(staging, &fed, &relation(&staging.feed), Binding::Travel),
     };
     Script::of_relation("20_silver", &staging.name, super::render(&definition))
         .commented(comments(staging, &travel_view))
@@ -48,6 +46,17 @@ fn script(staging: &Staging, warehouse: &Warehouse) -> Script {
             format!("DROP VIEW {};", relation(&travel_view)),
             format!("DROP VIEW {};", relation(&staging.name)),
         ])
+}
+
+/// What the view would show had nothing landed but what the relation `m$landed` has.
+pub(in crate::emit) fn of_landed(staging: &Staging, warehouse: &Warehouse) -> String {
+    query(staging, &fed(staging, warehouse), "m$landed", Binding::Present)
+}
+
+/// The relations that take of the view, as texts.
+fn fed(staging: &Staging, warehouse: &Warehouse) -> Vec<String> {
+    let fed = warehouse.silver.iter().filter(|silver| silver.staging.as_ref() == Some(&staging.name));
+    fed.map(|silver| literal(&format!("{}.{}", silver.name.schema, silver.name.name))).collect()
 }
 
 /// What is said of the view.
@@ -94,7 +103,8 @@ fn reads(staging: &Staging) -> Vec<Read<'_>> {
     reads
 }
 
-fn query(staging: &Staging, fed: &[String], binding: Binding) -> String {
+/// The view's rows, of what the feed has.
+fn query(staging: &Staging, fed: &[String], feed: &str, binding: Binding) -> String {
     let columns = staging.columns.iter().map(|column| match &column.from {
         ColumnFrom::Computed(computed) => {
             let name = identifier(&column.name);
@@ -140,7 +150,6 @@ fn query(staging: &Staging, fed: &[String], binding: Binding) -> String {
             (until("\"change\".\"commit_ts\""), until("\"commit_ts\""))
         }
     };
-    let feed = relation(&staging.feed);
     format!(
         "SELECT
     {columns}
@@ -166,14 +175,14 @@ FROM (
 ) AS {name}{filter}",
         columns = columns.join(",\n    "),
         named = named.join(",\n        "),
-        last = last(staging, fed, &until),
+        last = last(staging, fed, feed, &until),
         name = identifier(&staging.name.name),
         filter = staging.filter.as_ref().map_or_else(String::new, |filter| format!("\nWHERE {}", filter.sql)),
     )
 }
 
 /// The last change of each key, without those that a relation which the view feeds had to leave out.
-fn last(staging: &Staging, fed: &[String], until: &str) -> String {
+fn last(staging: &Staging, fed: &[String], feed: &str, until: &str) -> String {
     let key: Vec<(&str, &DataType)> = staging
         .key
         .iter()
@@ -217,7 +226,6 @@ fn last(staging: &Staging, fed: &[String], until: &str) -> String {
         WHERE \"change\".\"op\" <> 'T'{until}{fits}
         ORDER BY {found}, \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC",
         found = found.join(", "),
-        feed = relation(&staging.feed),
         fields = fields.collect::<Vec<_>>().join(", "),
     )
 }
