@@ -39,6 +39,116 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_events::Entity::landing(),
             bronze::br_products::Entity::landing(),
         ],
+        stagings: vec![
+            descriptor::StagingView {
+                view: descriptor::Name::new("silver", "stg_customers"),
+                landing: descriptor::Name::new("bronze", "br_customers"),
+                of_landed: "\
+SELECT
+    \"customer_id\",
+    CAST(nullif(lower(trim(raw_email)), '') AS text) AS \"email\",
+    CAST(concat_ws(' ', first_name, last_name) AS text) AS \"full_name\",
+    CAST(lower(segment) AS text) AS \"customer_segment\",
+    CAST(lower(segment) = 'vip' AS boolean) AS \"is_vip\",
+    \"created_at\"
+FROM (
+    SELECT
+        \"landed_0\".\"customer_id\" AS \"customer_id\",
+        \"landed_0\".\"created_at\" AS \"created_at\",
+        \"landed_0\".\"email\" AS \"raw_email\",
+        \"landed_0\".\"first_name\" AS \"first_name\",
+        \"landed_0\".\"last_name\" AS \"last_name\",
+        \"landed_0\".\"segment\" AS \"segment\"
+    FROM (
+        SELECT DISTINCT ON (\"found\".\"customer_id\")
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM m$landed AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" (\"customer_id\" integer)
+        WHERE \"change\".\"op\" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ('silver.dim_customers_hist')
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY \"found\".\"customer_id\", \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC
+    ) AS \"last\"
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_0\" (\"customer_id\" integer, \"created_at\" timestamptz, \"email\" text, \"first_name\" text, \"last_name\" text, \"segment\" text)
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM m$landed
+        WHERE \"op\" = 'T'
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
+    WHERE \"last\".\"op\" <> 'D'
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+    )
+) AS \"stg_customers\"",
+            },
+            descriptor::StagingView {
+                view: descriptor::Name::new("silver", "stg_orders"),
+                landing: descriptor::Name::new("bronze", "br_orders"),
+                of_landed: "\
+SELECT
+    \"order_id\",
+    \"customer_id\",
+    \"order_date\",
+    CAST(to_char(order_date AT TIME ZONE 'UTC', 'YYYYMMDD')::integer AS integer) AS \"date_key\",
+    CAST(lower(status) AS text) AS \"order_status\",
+    \"order_total\",
+    CAST(lower(status) = 'cancelled' AS boolean) AS \"is_cancelled\"
+FROM (
+    SELECT
+        \"landed_0\".\"order_id\" AS \"order_id\",
+        \"landed_0\".\"customer_id\" AS \"customer_id\",
+        \"landed_0\".\"order_date\" AS \"order_date\",
+        \"landed_0\".\"order_total\" AS \"order_total\",
+        \"landed_0\".\"status\" AS \"status\"
+    FROM (
+        SELECT DISTINCT ON (\"found\".\"order_id\")
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM m$landed AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" (\"order_id\" integer)
+        WHERE \"change\".\"op\" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ('medallion.lookup_orders_hist')
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY \"found\".\"order_id\", \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC
+    ) AS \"last\"
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_0\" (\"order_id\" integer, \"customer_id\" integer, \"order_date\" timestamptz, \"order_total\" numeric(12, 2), \"status\" text)
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM m$landed
+        WHERE \"op\" = 'T'
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
+    WHERE \"last\".\"op\" <> 'D'
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+    )
+) AS \"stg_orders\"",
+            },
+        ],
         silver: vec![
             silver::dim_customers_hist::Entity::silver(),
             silver::dim_products_hist::Entity::silver(),

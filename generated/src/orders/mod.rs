@@ -44,6 +44,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             }),
         },
         landings: vec![bronze::br_orders::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::dim_orders_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![

@@ -45,6 +45,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::lookup_staff_cdc::Entity::landing(),
             bronze::lookup_store_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::lookup_address_hist::Entity::silver(),
             silver::dim_customer_hist::Entity::silver(),

@@ -46,6 +46,131 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::lookup_country_cdc::Entity::landing(),
             bronze::lookup_language_cdc::Entity::landing(),
         ],
+        stagings: vec![
+            descriptor::StagingView {
+                view: descriptor::Name::new("star_silver", "stg_customer"),
+                landing: descriptor::Name::new("batch_bronze", "br_customer_batch"),
+                of_landed: "\
+SELECT
+    \"customer_id\",
+    \"store_id\",
+    CAST(concat_ws(' ', first_name, last_name) AS text) AS \"full_name\",
+    CAST(nullif(lower(trim(raw_email)), '') AS text) AS \"email\",
+    \"address_id\",
+    \"is_active\",
+    \"signed_up\",
+    \"source_updated_at\"
+FROM (
+    SELECT
+        \"landed_0\".\"customer_id\" AS \"customer_id\",
+        \"landed_0\".\"store_id\" AS \"store_id\",
+        \"landed_0\".\"address_id\" AS \"address_id\",
+        \"landed_0\".\"activebool\" AS \"is_active\",
+        \"landed_0\".\"create_date\" AS \"signed_up\",
+        \"landed_0\".\"last_update\" AS \"source_updated_at\",
+        \"landed_0\".\"first_name\" AS \"first_name\",
+        \"landed_0\".\"last_name\" AS \"last_name\",
+        \"landed_0\".\"email\" AS \"raw_email\"
+    FROM (
+        SELECT DISTINCT ON (\"found\".\"customer_id\")
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM m$landed AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" (\"customer_id\" integer)
+        WHERE \"change\".\"op\" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ('star_silver.dim_customer_hist')
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY \"found\".\"customer_id\", \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC
+    ) AS \"last\"
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_0\" (\"customer_id\" integer, \"store_id\" integer, \"address_id\" integer, \"activebool\" boolean, \"create_date\" date, \"last_update\" timestamptz, \"first_name\" text, \"last_name\" text, \"email\" text)
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM m$landed
+        WHERE \"op\" = 'T'
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
+    WHERE \"last\".\"op\" <> 'D'
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+    )
+) AS \"stg_customer\"",
+            },
+            descriptor::StagingView {
+                view: descriptor::Name::new("star_silver", "stg_film"),
+                landing: descriptor::Name::new("batch_bronze", "br_film_batch"),
+                of_landed: "\
+SELECT
+    \"film_id\",
+    \"title\",
+    \"release_year\",
+    \"language_id\",
+    \"rating\",
+    \"length\",
+    CAST(CASE WHEN length < 60 THEN 'short' WHEN length < 120 THEN 'feature' ELSE 'long' END AS text) AS \"length_band\",
+    \"rental_duration\",
+    \"rental_rate\",
+    CAST(CASE WHEN rental_rate < 1.5 THEN 'budget' WHEN rental_rate < 4 THEN 'standard' ELSE 'premium' END AS text) AS \"price_tier\",
+    \"replacement_cost\",
+    \"source_updated_at\"
+FROM (
+    SELECT
+        \"landed_0\".\"film_id\" AS \"film_id\",
+        \"landed_0\".\"title\" AS \"title\",
+        \"landed_0\".\"release_year\" AS \"release_year\",
+        \"landed_0\".\"language_id\" AS \"language_id\",
+        \"landed_0\".\"rating\" AS \"rating\",
+        \"landed_0\".\"length\" AS \"length\",
+        \"landed_0\".\"rental_duration\" AS \"rental_duration\",
+        \"landed_0\".\"rental_rate\" AS \"rental_rate\",
+        \"landed_0\".\"replacement_cost\" AS \"replacement_cost\",
+        \"landed_0\".\"last_update\" AS \"source_updated_at\"
+    FROM (
+        SELECT DISTINCT ON (\"found\".\"film_id\")
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM m$landed AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" (\"film_id\" integer)
+        WHERE \"change\".\"op\" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ('star_silver.dim_film_hist')
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY \"found\".\"film_id\", \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC
+    ) AS \"last\"
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_0\" (\"film_id\" integer, \"title\" text, \"release_year\" integer, \"language_id\" integer, \"rating\" \"star_silver\".\"mpaa_rating\", \"length\" smallint, \"rental_duration\" smallint, \"rental_rate\" numeric(4, 2), \"replacement_cost\" numeric(5, 2), \"last_update\" timestamptz)
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM m$landed
+        WHERE \"op\" = 'T'
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
+    WHERE \"last\".\"op\" <> 'D'
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+    )
+) AS \"stg_film\"",
+            },
+        ],
         silver: vec![
             silver::dim_staff_hist::Entity::silver(),
             silver::lookup_address_hist::Entity::silver(),

@@ -39,6 +39,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_slip::Entity::landing(),
             bronze::br_price::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_complaint_hist::Entity::silver(),
             silver::dim_price_hist::Entity::silver(),

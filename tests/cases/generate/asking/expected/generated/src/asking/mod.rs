@@ -39,6 +39,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_visit::Entity::landing(),
             bronze::site_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::fact_visit::Entity::silver(),
             silver::owner_hist::Entity::silver(),

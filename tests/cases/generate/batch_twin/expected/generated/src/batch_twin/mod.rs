@@ -37,6 +37,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_customer_batch::Entity::landing(),
             bronze::language_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_customer_daily_hist::Entity::silver(),
             silver::dim_customer_hist::Entity::silver(),

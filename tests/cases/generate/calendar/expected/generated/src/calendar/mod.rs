@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_visit::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::fact_visit::Entity::silver()],
         calendars: vec![
             descriptor::Name::new("silver", "dim_date"),

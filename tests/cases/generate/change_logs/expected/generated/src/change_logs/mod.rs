@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_orders::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::dim_orders_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![silver::dim_orders_history::Entity::mart(), gold::orders_by_status::Entity::mart()],

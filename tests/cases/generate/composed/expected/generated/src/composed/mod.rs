@@ -38,6 +38,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_sale::Entity::landing(),
             bronze::lookup_town_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::lookup_town_hist::Entity::silver(),
             silver::dim_customer_hist::Entity::silver(),

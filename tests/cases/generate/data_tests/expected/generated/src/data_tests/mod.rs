@@ -37,6 +37,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_sale::Entity::landing(),
             bronze::shop_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_customer_hist::Entity::silver(),
             silver::fact_sale::Entity::silver(),

@@ -38,6 +38,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_sale::Entity::landing(),
             bronze::lookup_town_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_orders_hist::Entity::silver(),
             silver::lookup_town_hist::Entity::silver(),

@@ -50,6 +50,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_by_timestamptz::Entity::landing(),
             bronze::br_by_uuid::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::attribute_hist::Entity::silver(),
             silver::by_bigint_hist::Entity::silver(),

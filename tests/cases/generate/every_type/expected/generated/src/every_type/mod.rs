@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_thing::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::thing_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![],

@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_order::Entity::landing(), bronze::br_return::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::fact_order::Entity::silver(), silver::fact_return::Entity::silver()],
         calendars: vec![],
         marts: vec![

@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::match_cdc::Entity::landing(), bronze::mod_::Entity::landing()],
+        stagings: vec![],
         silver: vec![
             silver::match_hist::Entity::silver(),
             silver::prelude_::Entity::silver(),

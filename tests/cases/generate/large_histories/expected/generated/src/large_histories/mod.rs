@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing(), bronze::br_item_cdc::Entity::landing()],
+        stagings: vec![],
         silver: vec![
             silver::dim_item_hist::Entity::silver(),
             silver::dim_client_hist::Entity::silver(),

@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_item_cdc::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::dim_item_hist::Entity::silver(), silver::dim_writer_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![],

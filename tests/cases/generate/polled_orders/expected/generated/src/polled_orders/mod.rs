@@ -49,6 +49,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             }),
         },
         landings: vec![bronze::br_orders::Entity::landing(), bronze::br_price::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::dim_orders_hist::Entity::silver(), silver::dim_price_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![],

@@ -37,6 +37,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_sale_cdc::Entity::landing(),
             bronze::lookup_item_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_customer_hist::Entity::silver(),
             silver::lookup_item_hist::Entity::silver(),

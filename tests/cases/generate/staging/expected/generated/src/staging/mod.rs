@@ -33,6 +33,63 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_customer::Entity::landing(), bronze::br_line::Entity::landing()],
+        stagings: vec![descriptor::StagingView {
+            view: descriptor::Name::new("silver", "stg_customer"),
+            landing: descriptor::Name::new("bronze", "br_customer"),
+            of_landed: "\
+SELECT
+    \"customer_id\",
+    \"first_name\",
+    \"last_name\",
+    CAST(concat_ws(' ', first_name, last_name) AS text) AS \"full_name\",
+    CAST(nullif(lower(trim(raw_email)), '') -- an empty one is none
+ AS text) AS \"email\",
+    \"tier\",
+    CAST(tier_said IN ('gold', 'vip') AS boolean) AS \"is_gold\"
+FROM (
+    SELECT
+        \"landed_0\".\"id\" AS \"customer_id\",
+        \"landed_0\".\"first_name\" AS \"first_name\",
+        \"landed_0\".\"last_name\" AS \"last_name\",
+        (CASE \"landed_0\".\"tier\" WHEN 'vip' THEN 'gold' ELSE \"landed_0\".\"tier\" END)::\"silver\".\"tier\" AS \"tier\",
+        \"landed_0\".\"email\" AS \"raw_email\",
+        \"landed_1\".\"tier\" AS \"tier_said\"
+    FROM (
+        SELECT DISTINCT ON (\"found\".\"id\")
+            \"change\".\"op\",
+            \"change\".\"commit_ts\",
+            \"change\".\"lsn\",
+            \"change\".\"seq\",
+            \"change\".\"full_row\"
+        FROM m$landed AS \"change\"
+        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" (\"id\" integer)
+        WHERE \"change\".\"op\" <> 'T'
+        AND NOT EXISTS (
+            SELECT
+            FROM \"medallion\".\"misfit\" AS \"misfit\"
+            WHERE \"misfit\".\"relation\" IN ('silver.dim_customer_hist', 'medallion.lookup_email_hist')
+            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+            AND \"misfit\".\"seq\" = \"change\".\"seq\"
+        )
+        ORDER BY \"found\".\"id\", \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC
+    ) AS \"last\"
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_0\" (\"id\" integer, \"first_name\" text, \"last_name\" text, \"tier\" text, \"email\" text)
+    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_1\" (\"tier\" text)
+    LEFT JOIN (
+        SELECT \"commit_ts\", \"lsn\", \"seq\"
+        FROM m$landed
+        WHERE \"op\" = 'T'
+        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+        LIMIT 1
+    ) AS \"gone\"
+        ON true
+    WHERE \"last\".\"op\" <> 'D'
+    AND (
+        \"gone\".\"lsn\" IS NULL
+        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+    )
+) AS \"stg_customer\"",
+        }],
         silver: vec![
             silver::dim_customer_hist::Entity::silver(),
             silver::fact_line::Entity::silver(),

@@ -33,6 +33,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             polling: None,
         },
         landings: vec![bronze::br_customer_cdc::Entity::landing()],
+        stagings: vec![],
         silver: vec![silver::dim_customer_hist::Entity::silver()],
         calendars: vec![],
         marts: vec![],

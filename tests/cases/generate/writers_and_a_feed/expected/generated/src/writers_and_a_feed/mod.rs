@@ -37,6 +37,7 @@ pub fn warehouse() -> descriptor::Warehouse {
             bronze::br_item_cdc::Entity::landing(),
             bronze::br_sale_cdc::Entity::landing(),
         ],
+        stagings: vec![],
         silver: vec![
             silver::dim_item_hist::Entity::silver(),
             silver::dim_customer_hist::Entity::silver(),
