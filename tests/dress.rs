@@ -1,13 +1,14 @@
 //! The law of what dimensions wear, on a real server: after any traffic, in any split, late or not, the views of all
 //! versions say what is stored, by their definition; a number belongs to one version and stays with it over repair and
-//! rebuild; a hash is what its definition says wherever it stands; and what tells of changes tells of the right ones.
+//! rebuild; a hash is what its definition says wherever it stands; and what tells of changes tells of the right ones. What
+//! a round makes wrong in a version, its tests find, which look at the keys that have changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,10 +17,12 @@ use medallion::emit::{self, Workspace};
 use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::descriptor::{DataTest, Name, Rule, Warehouse};
 use medallion_runtime::place::Place;
 use medallion_runtime::progress::Silent;
-use medallion_runtime::{apply, rebuild, refresh, verify};
+use medallion_runtime::round::{self, Round, Waits};
+use medallion_runtime::staging::Staging;
+use medallion_runtime::{rebuild, verify};
 use medallion_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -104,6 +107,27 @@ fn what_is_worn_says_what_is_stored() {
     runner
         .run(&transactions(), |all| runtime.block_on(lives(&all)).map_err(TestCaseError::fail))
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// What comes late into a version that has ended changes no current row.
+#[tokio::test]
+async fn what_has_ended_is_tested_too() {
+    let order = |op, status: &str, late| Change {
+        landing: "bronze.br_orders",
+        op,
+        row: format!("{{\"id\": 1, \"status\": {status}, \"note\": \"a\"}}"),
+        late,
+    };
+    let transaction = |changes, applied| Transaction { changes, applied };
+    lives(&[
+        transaction(vec![order('I', "\"new\"", 0)], true),
+        transaction(vec![order('U', "\"sent\"", 3)], false),
+        transaction(vec![order('U', "null", 0)], true),
+        transaction(vec![], false),
+        transaction(vec![], true),
+    ])
+    .await
+    .unwrap();
 }
 
 async fn lives(all: &[Transaction]) -> Result<(), String> {
@@ -285,6 +309,29 @@ fn laws() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Tests of all versions: of a column that is tracked, of one that is updated in place, and of the period.
+const MINDED: [(&str, &str); 3] = [
+    ("unsent", "status <> 'sent'"),
+    ("noted", "note <> 'b'"),
+    ("brief", "valid_to - valid_from < interval '3 s'"),
+];
+
+/// What is told where a version is not as it is to be.
+fn of_each_version(name: &'static str, holds: &'static str) -> DataTest {
+    let stored = Name::new("silver", "dim_orders_hist");
+    DataTest {
+        name,
+        description: None,
+        relation: Name::new("silver", "dim_orders_history"),
+        key: vec!["order_key".to_owned()],
+        reads: vec![stored.clone()],
+        stored,
+        rule: Rule::Each(holds),
+        warn_above: 0,
+        error_above: None,
+    }
+}
+
 /// A warehouse of its own.
 struct Shop {
     name: String,
@@ -314,7 +361,8 @@ impl Shop {
              SELECT '{hash}'"
         );
         connection.execute(AssertSqlSafe(known)).await.unwrap();
-        let warehouse = descriptor::warehouse(&model, &lock, &name);
+        let mut warehouse = descriptor::warehouse(&model, &lock, &name);
+        warehouse.tests.extend(MINDED.map(|(name, holds)| of_each_version(name, holds)));
         Self { name, warehouse, connection, numbers: BTreeMap::new() }
     }
 
@@ -323,15 +371,35 @@ impl Shop {
     }
 
     async fn apply(&mut self) -> Result<(), String> {
-        let mut transaction = self.connection.begin().await.unwrap();
-        let applied = apply::apply(&self.warehouse, &mut transaction, |_| ())
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        refresh::refresh(&self.warehouse, &applied, &mut transaction, |_| ())
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        transaction.commit().await.unwrap();
+        let before = self.wrong().await;
+        let staging = Staging::default();
+        let round =
+            round::publish(&self.warehouse, Waits::Surely, &staging, &mut self.connection, |_, _, _| ());
+        let Round::Published(published) = round.await.map_err(|error| format!("{error:?}"))? else {
+            return Err("a warning has held it back".to_owned());
+        };
+        let after = self.wrong().await;
+        for ((name, _), (before, after)) in MINDED.iter().zip(before.iter().zip(&after)) {
+            let found = published.tested.iter().any(|one| one.name == *name && one.failures > 0);
+            let new = after.difference(before).collect::<Vec<_>>();
+            if found && after.is_empty() || !found && !new.is_empty() {
+                return Err(format!("test {name} has found something: {found}; new and wrong are {new:#?}"));
+            }
+        }
         Ok(())
+    }
+
+    /// The versions that each test minds, of all that there are.
+    async fn wrong(&mut self) -> Vec<BTreeSet<String>> {
+        let mut wrong = Vec::new();
+        for (_, holds) in MINDED {
+            let rows = format!(
+                "SELECT concat_ws('|', order_key, valid_from, status, note) FROM silver.dim_orders_history
+                 WHERE ({holds}) IS FALSE"
+            );
+            wrong.push(self.texts(&rows).await.into_iter().collect());
+        }
+        wrong
     }
 
     /// Looks at the laws, those of `verify` among them; and whether versions that stay have kept their numbers.

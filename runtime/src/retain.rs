@@ -246,7 +246,15 @@ async fn refresh_readers(
             .during(|| format!("cannot tell which marts read the versions of `{}`", silver.table))?;
         if read {
             let (relation, elapsed) = (silver.table.clone(), Duration::ZERO);
-            pruned.push(Applied { relation, rows, differed: 0, changes: None, counted: false, elapsed });
+            pruned.push(Applied {
+                relation,
+                rows,
+                differed: 0,
+                changes: None,
+                keys: None,
+                counted: false,
+                elapsed,
+            });
         }
     }
     if !pruned.is_empty() {

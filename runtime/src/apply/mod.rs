@@ -60,6 +60,8 @@ pub struct Applied {
     /// The temporary table of the rows before and after, with the relation's columns; none where it cannot
     /// be told which rows changed, or no mart asks.
     pub changes: Option<String>,
+    /// The temporary table of the keys of which any version came, went or ends otherwise; none where nobody asks.
+    pub keys: Option<String>,
     /// Whether that table has each row that went, and each that came, just once, so that they can be counted.
     pub counted: bool,
     /// How long it took.
@@ -304,11 +306,13 @@ async fn work_through(
                 explained(error, silver).within(format!("cannot apply changes to `{}`", silver.table))
             })?;
         let changes = tells.then(|| step.table("change"));
+        let keys = are_keys_asked_for(warehouse, silver).then(|| step.table("changed"));
         let one = Applied {
             relation: silver.table.clone(),
             rows,
             differed,
             changes,
+            keys,
             counted,
             elapsed: started.elapsed(),
         };
@@ -414,7 +418,7 @@ async fn apply_one(
     if read && uncounted > 0 {
         change::add_written(step, connection).await?;
     }
-    if is_looked_up(context.warehouse, step.silver) {
+    if are_keys_asked_for(context.warehouse, step.silver) {
         change::stage_keys(step, &versions, uncounted > 0, connection).await?;
     }
     Ok(Outcome {
@@ -438,7 +442,7 @@ async fn first(
     if read {
         change::stage_standing(step, connection).await?;
     }
-    if is_looked_up(context.warehouse, step.silver) {
+    if are_keys_asked_for(context.warehouse, step.silver) {
         change::stage_standing_keys(step, connection).await?;
     }
     Ok(Outcome { rows, differed: 0, tells: read, counted: true })
@@ -466,8 +470,11 @@ fn is_followed_by_marts(warehouse: &Warehouse, silver: &Silver) -> bool {
     warehouse.marts.iter().any(|mart| mart.storage.is_table() && mart.reads.contains(&silver.table))
 }
 
-fn is_looked_up(warehouse: &Warehouse, silver: &Silver) -> bool {
-    warehouse.silver.iter().flat_map(|other| &other.lookups).any(|lookup| lookup.relation == silver.table)
+/// Whether others look it up, or its versions are tested.
+fn are_keys_asked_for(warehouse: &Warehouse, silver: &Silver) -> bool {
+    let mut lookups = warehouse.silver.iter().flat_map(|other| &other.lookups);
+    lookups.any(|lookup| lookup.relation == silver.table)
+        || warehouse.tests.iter().any(|test| test.stored == silver.table && test.is_of_versions(warehouse))
 }
 
 /// A lookup with the relation that it reads.

@@ -107,6 +107,8 @@ pub(crate) enum Look<'a> {
 pub(crate) struct Changed<'a> {
     /// Stored relations, each with the table of its rows before and after where there is one.
     relations: BTreeMap<&'a Name, Option<&'a str>>,
+    /// The tables of the keys of which some version is another, where somebody asks.
+    keys: BTreeMap<&'a Name, &'a str>,
     /// The positions above which landing tables have what had not been applied before; of those that have any.
     landed: BTreeMap<Name, i64>,
     /// Landing tables of which something is computed anew.
@@ -129,7 +131,8 @@ impl<'a> Changed<'a> {
                 relations.entry(&mart.table).or_insert(None);
             }
         }
-        Self { relations, landed, computed_anew: BTreeSet::new() }
+        let keys = applied.iter().filter_map(|one| Some((&one.relation, one.keys.as_deref()?)));
+        Self { relations, keys: keys.collect(), landed, computed_anew: BTreeSet::new() }
     }
 
     /// Relations that were recomputed: all of their rows may be others.

@@ -81,7 +81,7 @@ fn changed_rows(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -
     }
     match changed_view(warehouse, test, changed) {
         Some(rows) => Which::Of(rows),
-        None => rows_where(test, changed).map_or(Which::All, Which::Where),
+        None => rows_where(warehouse, test, changed).map_or(Which::All, Which::Where),
     }
 }
 
@@ -105,10 +105,10 @@ fn changed_view(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -
 }
 
 /// The same as a condition; all of them without.
-fn rows_where(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
+fn rows_where(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> Option<String> {
     let row = row_of(test);
     match &test.rule {
-        Rule::Each(_) => own_changes(test, &row, changed),
+        Rule::Each(_) => own_changes(warehouse, test, &row, changed),
         // Whatever has changed in one of them, its rows follow each other otherwise.
         Rule::Increasing { per, .. } if per.is_empty() => None,
         Rule::Unique(columns) | Rule::Increasing { per: columns, .. } => {
@@ -122,7 +122,7 @@ fn rows_where(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
         Rule::Relationship { on, stored, .. } => {
             let mut either = Vec::new();
             if changed.relations.contains_key(&test.stored) || changed.landed.contains_key(&test.stored) {
-                either.push(own_changes(test, &row, changed)?);
+                either.push(own_changes(warehouse, test, &row, changed)?);
             }
             if let Some(there) = changed.relations.get(stored) {
                 let (own, other): (Vec<_>, Vec<_>) = on.iter().map(|(own, there)| (own, there)).unzip();
@@ -144,7 +144,7 @@ fn rows_where(test: &DataTest, changed: &Changed<'_>) -> Option<String> {
 }
 
 /// The relation's own rows that changed or came.
-fn own_changes(test: &DataTest, row: &str, changed: &Changed<'_>) -> Option<String> {
+fn own_changes(warehouse: &Warehouse, test: &DataTest, row: &str, changed: &Changed<'_>) -> Option<String> {
     if let Some(position) = changed.landed.get(&test.stored) {
         // A staging view has the rows as they are now, and not their positions.
         if test.relation != test.stored {
@@ -153,10 +153,15 @@ fn own_changes(test: &DataTest, row: &str, changed: &Changed<'_>) -> Option<Stri
         return Some(format!("{row}.\"lsn\" > {position}"));
     }
     let table = (*changed.relations.get(&test.stored)?)?;
+    let key = quote::list("m$changed.", &test.key);
+    // What is updated in place makes no version.
+    let versions = match test.is_of_versions(warehouse) {
+        true => format!(" UNION ALL SELECT {key} FROM {} AS m$changed", changed.keys.get(&test.stored)?),
+        false => String::new(),
+    };
     Some(format!(
-        "({}) IN (SELECT {} FROM {table} AS m$changed)",
+        "({}) IN (SELECT {key} FROM {table} AS m$changed{versions})",
         quote::list(&format!("{row}."), &test.key),
-        quote::list("m$changed.", &test.key)
     ))
 }
 

@@ -1,7 +1,7 @@
 //! What the runtime is told of the tests of the data: the rule, as SQL over the columns of the relation that it is
 //! about. Says nothing of how rules are looked at together.
 
-use super::Name;
+use super::{Name, Warehouse};
 
 /// A rule that a relation's rows keep.
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ pub struct DataTest {
 }
 
 impl DataTest {
+    /// Whether it looks at all versions of a dimension, in the view that shows them, and not at current rows.
+    pub fn is_of_versions(&self, warehouse: &Warehouse) -> bool {
+        self.relation != self.stored && warehouse.marts.iter().any(|mart| mart.table == self.relation)
+    }
+
     /// Whether it is enough to look at what has changed: what passed and stays as it is passes still. Where some
     /// failures are put up with, how many there are in all is what counts.
     pub fn follows_changes(&self) -> bool {

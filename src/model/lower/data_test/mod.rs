@@ -17,7 +17,7 @@ use super::{compared, mart, names, query, type_name};
 use crate::finding::{Code, Finding, Span};
 use crate::model::data_test::{Condition, Literal, Proof, Rule};
 use crate::model::data_type::BuiltIn;
-use crate::model::{DataTest, DataType, Enum, Mart, Name, Nullability, Storage};
+use crate::model::{DataTest, DataType, Definition, Enum, Mart, Name, Nullability, Storage};
 use crate::spec::{self, At, Files, Scalar, TestKind};
 
 use rule::{bounds, check_bounds, freshness, increasing, is_float, is_number, number, ordered};
@@ -161,6 +161,7 @@ impl<'r> Lowering<'r, '_> {
             let key = mart.grain.iter().map(|column| column.name.clone()).collect();
             let kind = match mart.storage {
                 Storage::Incremental { .. } => Kind::Stored,
+                Storage::View | Storage::MaterializedView if mart.is_shown() => Kind::Shown,
                 Storage::View | Storage::MaterializedView => Kind::Derived,
             };
             (key, kind, declared.value.clone())
@@ -186,18 +187,37 @@ impl<'r> Lowering<'r, '_> {
         let (warn_above, error_above) = severity(written, report);
         let name = self.name(kind, subject, written, report);
         let rule = rule?;
+        let (stored, key) = self.behind(subject, &rule);
+        if stored != subject.relation.read.stored {
+            reads.remove(&subject.relation.read.stored);
+            reads.insert(stored.clone());
+        }
         Some(DataTest {
             name,
             description: described(written.description.as_ref()),
             relation: subject.relation.read.name.clone(),
-            stored: subject.relation.read.stored.clone(),
-            key: subject.key.clone(),
+            stored,
+            key,
             reads: reads.into_iter().collect(),
             proof: self.proof(&rule, subject),
             rule,
             warn_above,
             error_above,
         })
+    }
+
+    /// The stored relation behind the rows, and the columns by which one is found there: what is asked of single versions
+    /// follows the keys that have changed.
+    fn behind(&self, subject: &Subject<'_>, rule: &Rule) -> (Name, Vec<String>) {
+        if let Rule::Each(_) | Rule::Relationship { .. } = rule
+            && let Some(mart) = self.marts.iter().find(|mart| mart.name == subject.relation.read.name)
+            && let Definition::Shown(shown) = &mart.definition
+            && let Some(relation) = self.catalog.relations.iter().find(|known| known.table == shown.relation)
+        {
+            let key = relation.key.into_iter().flat_map(|key| &key.value);
+            return (shown.relation.clone(), key.map(|one| one.value.clone()).collect());
+        }
+        (subject.relation.read.stored.clone(), subject.key.clone())
     }
 
     fn rule(

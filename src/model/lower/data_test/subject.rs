@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Fact,
     /// A mart whose table has the constraints that its columns say.
     Stored,
+    /// All versions of a dimension, whose table has the constraints that the columns say.
+    Shown,
     /// A mart that is a query.
     Derived,
 }
