@@ -10,7 +10,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "5bc639da0afcc93b14b7c4beb058651d09d272690ae6b66fe6b27e4c30f7937a";
+pub const SPEC_HASH: &str = "87f70f1c2a6197e265248b36f2f30aede1156ad48ec1c04e1c3458a81704c667";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "84f2b910ff769fcf6d944f8c7fbd67a5333e5e6610e115ebef9f6f6a3be94927";
@@ -222,9 +222,9 @@ AND revenue IS DISTINCT FROM come_to.total",
                 name: "accepted_values_dim_customers_customer_segment",
                 description: None,
                 relation: descriptor::Name::new("silver", "dim_customers"),
-                stored: descriptor::Name::new("silver", "dim_customers"),
-                key: descriptor::names(["customer_id", "effective_date"]),
-                reads: vec![descriptor::Name::new("silver", "dim_customers")],
+                stored: descriptor::Name::new("silver", "dim_customers_hist"),
+                key: descriptor::names(["customer_id"]),
+                reads: vec![descriptor::Name::new("silver", "dim_customers_hist")],
                 rule: descriptor::Rule::Each("\"customer_segment\" IN ('new', 'regular', 'vip')"),
                 warn_above: 0,
                 error_above: Some(0),
@@ -233,9 +233,9 @@ AND revenue IS DISTINCT FROM come_to.total",
                 name: "customers_periods",
                 description: None,
                 relation: descriptor::Name::new("silver", "dim_customers"),
-                stored: descriptor::Name::new("silver", "dim_customers"),
-                key: descriptor::names(["customer_id", "effective_date"]),
-                reads: vec![descriptor::Name::new("silver", "dim_customers")],
+                stored: descriptor::Name::new("silver", "dim_customers_hist"),
+                key: descriptor::names(["customer_id"]),
+                reads: vec![descriptor::Name::new("silver", "dim_customers_hist")],
                 rule: descriptor::Rule::Each("effective_date < expiration_date"),
                 warn_above: 0,
                 error_above: Some(0),

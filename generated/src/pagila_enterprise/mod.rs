@@ -11,7 +11,7 @@ pub mod silver;
 use medallion_runtime::descriptor;
 
 /// The hash of the resolved spec that this was generated from.
-pub const SPEC_HASH: &str = "9b06c5f94ffb9531bdf70b5a9199614379218f7705f3ffb944ccd39ea0770119";
+pub const SPEC_HASH: &str = "1d205e8af019a18d1536229e166a2624c320b222092b79f830958e9c4fce3c91";
 
 /// The hash of the database's objects, as the migrations leave them.
 pub const OBJECTS_HASH: &str = "e1700a5a91bfcfeba1a0664a976702d07a17f94ffb88305cc52fde27c303c032";
@@ -392,9 +392,9 @@ AND segments.segment IS NULL",
                 name: "customers_begin_before_they_end",
                 description: None,
                 relation: descriptor::Name::new("star_silver", "dim_customer"),
-                stored: descriptor::Name::new("star_silver", "dim_customer"),
-                key: descriptor::names(["customer_id", "valid_from"]),
-                reads: vec![descriptor::Name::new("star_silver", "dim_customer")],
+                stored: descriptor::Name::new("star_silver", "dim_customer_hist"),
+                key: descriptor::names(["customer_id"]),
+                reads: vec![descriptor::Name::new("star_silver", "dim_customer_hist")],
                 rule: descriptor::Rule::Each("valid_from < valid_to"),
                 warn_above: 0,
                 error_above: Some(0),
