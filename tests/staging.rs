@@ -1,13 +1,14 @@
 //! The law of staging, on a real server: whatever has landed, a staging view shows of each key what its last change says,
 //! computed; what is fed from it agrees with it, now and as of any time. A change that cannot be computed is told, and is
-//! as if it had not landed, until what is computed changes. A row that does not count is as if it were gone.
+//! as if it had not landed, until what is computed changes. A row that does not count is as if it were gone, and may hold
+//! anything. What a round makes wrong its tests find, though they look at what has changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 #[path = "evolution/descriptor.rs"]
 mod descriptor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use medallion::emit::{self, Past, Workspace};
@@ -16,7 +17,7 @@ use medallion::model;
 use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
-use medallion_runtime::descriptor::Warehouse;
+use medallion_runtime::descriptor::{DataTest, Name, Rule, Warehouse};
 use medallion_runtime::round::{self, Round, Waits};
 use medallion_runtime::staging::Staging;
 use medallion_runtime::verify;
@@ -37,8 +38,8 @@ const ADDRESSES: [Option<&str>; 5] =
 /// What lands, or is done.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A thing comes, or changes.
-    Put { id: i32, address: usize, size: usize },
+    /// A thing comes, or changes; maybe at a position that has been applied.
+    Put { id: i32, address: usize, size: usize, late: bool },
     /// A thing is hidden, whatever else is said of it.
     Hide { id: i32, size: usize },
     /// A thing goes.
@@ -53,7 +54,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..6, 0..ADDRESSES.len(), 0..SIZES.len()).prop_map(|(id, address, size)| Step::Put { id, address, size }),
+        8 => (0..6, 0..ADDRESSES.len(), 0..SIZES.len(), prop::bool::weighted(0.2))
+            .prop_map(|(id, address, size, late)| Step::Put { id, address, size, late }),
         2 => (0..6, 0..SIZES.len()).prop_map(|(id, size)| Step::Hide { id, size }),
         2 => (0..6).prop_map(|id| Step::Gone { id }),
         1 => Just(Step::Truncate),
@@ -111,9 +113,12 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
     let (mut things, mut misfits, mut found) = (Things::new(), 0, 0);
     for (number, step) in (1_i64..).zip(steps.iter().chain([&Step::Apply])) {
         match step {
-            Step::Put { id, address, size } => {
+            Step::Put { id, address, size, late } => {
                 let row = (ADDRESSES[*address], SIZES[*size]);
-                shop.land("br_thing", number, "I", Some(thing(*id, row))).await?;
+                let place = if *late { Place::Late } else { Place::Last };
+                let mut landed = thing(*id, row);
+                landed["next"] = ((id + 1) % 6).into();
+                shop.land("br_thing", (place, number), "I", Some(landed)).await?;
                 written.insert(*id, row);
                 match is_computable(row) {
                     true => drop(things.insert(*id, row)),
@@ -123,23 +128,24 @@ async fn lives(steps: &[Step]) -> Result<(), String> {
             Step::Hide { id, size } => {
                 let mut row = thing(*id, (None, SIZES[*size]));
                 row["hidden"] = true.into();
-                shop.land("br_thing", number, "U", Some(row)).await?;
+                row["next"] = "none".into();
+                shop.land("br_thing", (Place::Last, number), "U", Some(row)).await?;
                 written.remove(id);
                 things.remove(id);
             }
             Step::Gone { id } => {
                 let row = written.remove(id).unwrap_or((None, None));
-                shop.land("br_thing", number, "D", Some(thing(*id, row))).await?;
+                shop.land("br_thing", (Place::Last, number), "D", Some(thing(*id, row))).await?;
                 things.remove(id);
             }
             Step::Truncate => {
-                shop.land("br_thing", number, "T", None).await?;
+                shop.land("br_thing", (Place::Last, number), "T", None).await?;
                 written.clear();
                 things.clear();
             }
             Step::Sale { no, id, ago, pieces } => {
                 let row = json!({ "no": no, "thing_id": id, "sold_at": time(number - ago), "pieces": pieces, "price": 1.5 });
-                shop.land("br_sale", number, "U", Some(row)).await?;
+                shop.land("br_sale", (Place::Last, number), "U", Some(row)).await?;
             }
             Step::Apply => {
                 let told = shop.run().await?;
@@ -193,12 +199,119 @@ fn said(id: i32, (address, size): Written) -> String {
     json!([id, email, size, is_large]).to_string()
 }
 
+/// Where a change stands among those that have landed.
+#[derive(Clone, Copy)]
+enum Place {
+    Last,
+    /// Below all that was applied.
+    Late,
+}
+
+/// A test that warns.
+struct Minded {
+    name: &'static str,
+    relation: &'static str,
+    stored: (&'static str, &'static str),
+    key: &'static str,
+    rule: Kept,
+    /// Which rows are wrong.
+    wrong: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Kept {
+    Each(&'static str),
+    /// What a column names is a thing in there, and behind that this is stored.
+    Thing(&'static str, &'static str, (&'static str, &'static str)),
+}
+
+const MINDED: [Minded; 6] = [
+    Minded {
+        name: "small",
+        relation: "stg_thing",
+        stored: ("bronze", "br_thing"),
+        key: "thing_id",
+        rule: Kept::Each("size < 8"),
+        wrong: "size >= 8",
+    },
+    Minded {
+        name: "next_is_a_thing",
+        relation: "stg_thing",
+        stored: ("bronze", "br_thing"),
+        key: "thing_id",
+        rule: Kept::Thing("next", "stg_thing", ("bronze", "br_thing")),
+        wrong: "NOT EXISTS (SELECT FROM silver.stg_thing AS thing WHERE thing.thing_id = row.next)",
+    },
+    Minded {
+        name: "sale_is_of_a_thing",
+        relation: "stg_sale",
+        stored: ("bronze", "br_sale"),
+        key: "no",
+        rule: Kept::Thing("thing_id", "stg_thing", ("bronze", "br_thing")),
+        wrong: "NOT EXISTS (SELECT FROM silver.stg_thing AS thing WHERE thing.thing_id = row.thing_id)",
+    },
+    Minded {
+        name: "sale_is_of_a_known_thing",
+        relation: "stg_sale",
+        stored: ("bronze", "br_sale"),
+        key: "no",
+        rule: Kept::Thing("thing_id", "dim_thing", ("silver", "dim_thing_hist")),
+        wrong: "NOT EXISTS (SELECT FROM silver.dim_thing AS thing WHERE thing.thing_id = row.thing_id)",
+    },
+    Minded {
+        name: "fact_is_of_a_thing",
+        relation: "fact_sale",
+        stored: ("silver", "fact_sale"),
+        key: "no",
+        rule: Kept::Thing("thing_id", "stg_thing", ("bronze", "br_thing")),
+        wrong: "NOT EXISTS (SELECT FROM silver.stg_thing AS thing WHERE thing.thing_id = row.thing_id)",
+    },
+    Minded {
+        name: "fact_is_of_a_known_thing",
+        relation: "fact_sale",
+        stored: ("silver", "fact_sale"),
+        key: "no",
+        rule: Kept::Thing("thing_id", "dim_thing", ("silver", "dim_thing_hist")),
+        wrong: "NOT EXISTS (SELECT FROM silver.dim_thing AS thing WHERE thing.thing_id = row.thing_id)",
+    },
+];
+
+impl Minded {
+    fn test(&self) -> DataTest {
+        let name = |(schema, table): (&str, &str)| Name::new(schema, table);
+        let mut reads = vec![name(self.stored)];
+        let rule = match self.rule {
+            Kept::Each(holds) => Rule::Each(holds),
+            Kept::Thing(column, relation, stored) => {
+                if stored != self.stored {
+                    reads.push(name(stored));
+                }
+                let on = vec![(column.to_owned(), "thing_id".to_owned())];
+                Rule::Relationship { on, relation: name(("silver", relation)), stored: name(stored) }
+            }
+        };
+        DataTest {
+            name: self.name,
+            description: None,
+            relation: name(("silver", self.relation)),
+            stored: name(self.stored),
+            key: vec![self.key.to_owned()],
+            reads,
+            rule,
+            warn_above: 0,
+            error_above: None,
+        }
+    }
+}
+
 /// A warehouse of its own.
 struct Shop {
     name: String,
     warehouse: Warehouse,
     connection: PgConnection,
     staging: Staging,
+    /// The rows that each test minded after the last run.
+    wrong: Vec<BTreeSet<String>>,
 }
 
 impl Shop {
@@ -210,35 +323,60 @@ impl Shop {
         server.ensure_database(&name).unwrap();
         let mut connection = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();
         execute(&format!("CREATE SCHEMA IF NOT EXISTS medallion;\n{up}"), &mut connection).await?;
-        Ok(Self { name, warehouse, connection, staging: Staging::default() })
+        let wrong = vec![BTreeSet::new(); MINDED.len()];
+        Ok(Self { name, warehouse, connection, staging: Staging::default(), wrong })
     }
 
     async fn land(
         &mut self,
         table: &str,
-        number: i64,
+        (place, number): (Place, i64),
         op: &str,
         row: Option<serde_json::Value>,
     ) -> Result<(), String> {
         let row = row.map_or_else(|| "NULL".to_owned(), |row| format!("'{row}'"));
+        let (landing, lsn) = match place {
+            Place::Last => ("on", number),
+            Place::Late => ("off", 0),
+        };
         let sql = format!(
-            "SET medallion.landing = 'on'; INSERT INTO bronze.{table} (lsn, seq, op, full_row, commit_ts) \
-             VALUES ({number}, 1, '{op}', {row}, '{}')",
+            "SET medallion.landing = '{landing}'; INSERT INTO bronze.{table} (lsn, seq, op, full_row, commit_ts) \
+             VALUES ({lsn}, {number}, '{op}', {row}, '{}')",
             time(number)
         );
         execute(&sql, &mut self.connection).await
     }
 
-    /// Brings silver up; returns whether something was told.
+    /// Brings silver up; returns whether something was told. What has become wrong by it the tests have found.
     async fn run(&mut self) -> Result<bool, String> {
         let round =
             round::publish(&self.warehouse, Waits::Surely, &self.staging, &mut self.connection, |_, _, _| ())
                 .await
                 .map_err(|error| format!("{error:?}"))?;
-        match round {
-            Round::Published(published) => Ok(!published.findings.is_empty()),
-            Round::Held(_) => Err("no test of the data is here to hold it".to_owned()),
+        let Round::Published(published) = round else {
+            return Err("a warning has held it back".to_owned());
+        };
+        let after = self.all_wrong().await?;
+        let before = std::mem::replace(&mut self.wrong, after.clone());
+        for (minded, (before, after)) in MINDED.iter().zip(before.iter().zip(&after)) {
+            let found = published.tested.iter().find(|one| one.name == minded.name && one.failures > 0);
+            let new: Vec<&String> = after.difference(before).collect();
+            if found.is_some() && after.is_empty() || found.is_none() && !new.is_empty() {
+                return Err(format!("new and wrong are {new:#?}, and {} has found {found:?}", minded.name));
+            }
         }
+        Ok(!published.findings.is_empty())
+    }
+
+    /// The rows that each test minds, of all that there are.
+    async fn all_wrong(&mut self) -> Result<Vec<BTreeSet<String>>, String> {
+        let mut wrong = Vec::new();
+        for minded in MINDED {
+            let (relation, condition) = (minded.relation, minded.wrong);
+            let rows = format!("SELECT row::text FROM silver.{relation} AS row WHERE {condition}");
+            wrong.push(texts(&rows, &mut self.connection).await?.into_iter().collect());
+        }
+        Ok(wrong)
     }
 
     /// What is computed of what has landed changes, as a migration would have it.
@@ -327,7 +465,9 @@ fn of(spec: &str) -> Result<(Warehouse, String), String> {
     let emitted = emit::emit(&model, &workspace);
     let lock = Lock::read(emitted.get("migration/src/staged/lock.toml").unwrap()).unwrap();
     let up = emitted.get(&format!("migration/src/staged/{}/up.sql", lock.migrations[0].name)).unwrap();
-    Ok((descriptor::warehouse(&model, &lock, "staged"), up.to_owned()))
+    let mut warehouse = descriptor::warehouse(&model, &lock, "staged");
+    warehouse.tests.extend(MINDED.iter().map(Minded::test));
+    Ok((warehouse, up.to_owned()))
 }
 
 fn compact(text: &str) -> String {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use medallion_runtime::connection::{self, Database, SESSION};
+use medallion_runtime::connection::{self, Database, LIMITS, SESSION};
 use medallion_server::Server;
 use rustix::process::Signal;
 
@@ -11,20 +11,25 @@ use crate::support::gate::{Gate, Gatekeeper};
 use crate::support::program::{Watching, command_on};
 use crate::support::{Shop, compare};
 
-/// A warehouse whose sessions begin otherwise than ours are.
+/// A source and a warehouse whose sessions begin otherwise than ours are: they may not write, and are ended when they
+/// have taken a second.
 async fn odd(server: &Server, name: &str) -> Shop {
     let shop = Shop::open_as_is(server, name).await;
     shop.migrate().await;
     let mut owner = connection::connect(Database::Warehouse, &shop.place.warehouse).await.unwrap();
-    for setting in [
+    let known = "SELECT name || CASE vartype WHEN 'bool' THEN ' = on' ELSE ' = 1000' END FROM pg_settings WHERE name = ANY ";
+    let limits = compare::rows(&mut owner, &format!("{known} ('{{{}}}')", LIMITS.join(","))).await;
+    let looks = [
         "IntervalStyle = iso_8601",
         "bytea_output = escape",
         "DateStyle = German",
         "extra_float_digits = -15",
-        "default_transaction_read_only = on",
-    ] {
-        let sql = format!("ALTER DATABASE {name}_warehouse SET {setting}");
-        compare::execute(&mut owner, &sql).await;
+    ];
+    for database in ["source", "warehouse"] {
+        for setting in looks.into_iter().chain(limits.iter().map(String::as_str)) {
+            let sql = format!("ALTER DATABASE {name}_{database} SET {setting}");
+            compare::execute(&mut owner, &sql).await;
+        }
     }
     shop
 }
@@ -47,6 +52,11 @@ async fn every_session_is_the_same() {
             }
             let source = format!("SELECT source FROM pg_settings WHERE name = '{name}'");
             assert_eq!(compare::value(&mut session, &source).await, "session", "{name}");
+        }
+        for name in LIMITS {
+            let limit = format!("SELECT coalesce(current_setting('{name}', true), '0')");
+            let limit = compare::value(&mut session, &limit).await;
+            assert!(["0", "off"].contains(&limit.as_str()), "{name} is {limit}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use crate::error::{During as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::quote;
 
 /// Which database is meant.
@@ -57,11 +57,17 @@ pub const SESSION: [(&str, &str); 10] = [
     ("tcp_user_timeout", "60000"),
 ];
 
-/// Lifts the limits that a role or a database sets for its sessions: of time, and to reading. Some are younger than
-/// the oldest server that we work with.
-pub(crate) const WITHOUT_LIMITS: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
-    WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', \
-    'idle_in_transaction_session_timeout', 'idle_session_timeout', 'default_transaction_read_only')";
+/// The limits that a role or a database may set for its sessions: of time, and to reading. No session has them, for each
+/// takes the time that it needs, and may write; what is to be limited sets its own. Some are younger than the oldest
+/// server that we work with.
+pub const LIMITS: [&str; 6] = [
+    "statement_timeout",
+    "lock_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "default_transaction_read_only",
+];
 
 /// Reads a URL into options; whoever connects by them pins the session.
 pub fn options(database: Database, url: &str) -> Result<PgConnectOptions> {
@@ -133,14 +139,19 @@ pub async fn connect(database: Database, url: &str) -> Result<PgConnection> {
     Ok(connection)
 }
 
-/// Pins what a session's values look like. Asked for by a statement: a pooler in between may drop what a connection
-/// asks for as it begins, or refuse it.
+/// Pins what a session's values look like, and lifts its limits. Asked for by a statement: a pooler in between may drop
+/// what a connection asks for as it begins, or refuse it.
 pub(crate) async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let set = |(name, value): &(&str, &str)| {
         format!("set_config({}, {}, false)", quote::literal(name), quote::literal(value))
     };
     let all: Vec<String> = SESSION.iter().map(set).collect();
-    let sql = format!("SELECT {}", all.join(", "));
+    let limits: Vec<String> = LIMITS.iter().map(|name| quote::literal(name)).collect();
+    let sql = format!(
+        "SELECT {}, (SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN ({}))",
+        all.join(", "),
+        limits.join(", ")
+    );
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.map(drop)
 }
 
@@ -154,15 +165,6 @@ fn unanswered(cause: sqlx::Error) -> sqlx::Error {
         }
         _ => cause,
     }
-}
-
-/// Lets a session take the time that it needs, and write.
-pub(crate) async fn lift_limits(connection: &mut PgConnection) -> Result<()> {
-    sqlx::query(WITHOUT_LIMITS)
-        .execute(connection)
-        .await
-        .map(drop)
-        .during(|| "cannot lift the session's limits".to_owned())
 }
 
 /// Host, port and database of a connection, without user or password.
@@ -185,6 +187,11 @@ fn remedy(database: Database, cause: &sqlx::Error) -> String {
         Some("28P01" | "28000") => format!("check the user and the password in {variable}, and pg_hba.conf"),
         Some("53300") => "wait until connections are free, or raise max_connections".to_owned(),
         Some("57P03") => "the server is starting or stopping: try again in a moment".to_owned(),
+        Some("57014" | "25P03" | "25P04" | "57P05") => {
+            format!(
+                "a session is ended before it could lift the limits of time: raise those of the role in {variable}"
+            )
+        }
         _ => format!("is the server running? check host and port in {variable}"),
     }
 }

@@ -167,7 +167,8 @@ fn known_remedy(cause: &(dyn std::error::Error + 'static)) -> Option<&'static st
             "the connection was lost: see to the server, then try again; what was not committed is undone",
         );
     }
-    match from_database(cause)?.code() {
+    let error = from_database(cause)?;
+    match error.code() {
         "42501" => Some("grant the role what it lacks, or connect as the owner"),
         "22021" => Some(
             "a value's bytes are no UTF-8, which a database in SQL_ASCII takes: mend the row at the source, then \
@@ -175,6 +176,9 @@ fn known_remedy(cause: &(dyn std::error::Error + 'static)) -> Option<&'static st
         ),
         "25006" => Some("the session is read-only: connect to the primary, with a role that may write"),
         "53100" => Some("free space on the server's disk, then run again: the transaction was rolled back"),
+        "53200" if error.hint().is_some_and(|hint| hint.contains("max_locks_per_transaction")) => Some(
+            "the server has no room for so many locks at once: raise its max_locks_per_transaction, which takes a restart",
+        ),
         "53200" => Some("the server is out of memory: lower its work_mem or give it more"),
         "55P03" => Some("somebody else keeps a lock on the object: try again when they are done"),
         "57P01" | "57P02" | "57P03" => Some("the server is stopping or starting: run again when it is up"),

@@ -50,7 +50,7 @@ pub async fn rebuild(
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
-    let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
+    let landed = data_test::landed_since(warehouse, &mut transaction).await?;
     let started = Instant::now();
     let mut lines: Vec<(Name, &str, u64, f64)> = Vec::new();
     let applied = apply::rebuild(warehouse, &whole, &mut transaction, |one: &Applied| {

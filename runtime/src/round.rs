@@ -7,7 +7,6 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::apply::{self, Applied, Evolved, misfit};
-use crate::connection;
 use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Result};
@@ -41,7 +40,6 @@ pub enum Round {
 
 /// What keeps a session from outliving its program, and statements predictable.
 pub async fn prepare_session(connection: &mut PgConnection) -> Result<()> {
-    connection::lift_limits(connection).await?;
     statement::execute(connection, "SET client_connection_check_interval = '1s'").await?;
     statement::execute(connection, "SET jit = off").await?;
     Ok(())
@@ -135,7 +133,7 @@ async fn attempt(
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
     statement::set(&mut transaction, SETTINGS).await?;
-    let landed = data_test::applied_positions(warehouse, &mut transaction).await?;
+    let landed = data_test::landed_since(warehouse, &mut transaction).await?;
     let mut left = Evolved::read(&mut transaction).await?.recompute(warehouse);
     left.extend(whole.iter().cloned());
     if misfits == Misfits::Forgotten {

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 pub use evolution::{Course, Past, Planned, Unable, lock_path};
-pub use sql::{Averaged, Counted, Grouped, GroupedJoin, Grouping, condition, grouping, looked_up_hash};
+pub use sql::{
+    Averaged, Counted, Grouped, GroupedJoin, Grouping, condition, grouping, looked_up_hash, of_landed,
+};
 
 use crate::model::Warehouse;
 use crate::plan::lock::Lock;

@@ -488,7 +488,9 @@ pub struct LookedUp {
     /// The columns here whose values are the key there, in the order of that key.
     #[schemars(required)]
     pub on: Option<At<Vec<At<String>>>>,
-    /// The column here that says which version is meant; the one of the same system time without it.
+    /// The column here that says which version is meant: the one of its time. Before the first version the first
+    /// counts, and in a gap the last earlier one. Without it the version of the same system time is meant, and none
+    /// where there is none.
     pub at: Option<At<String>>,
 }
 

@@ -10,7 +10,7 @@ use medallion::model::{
 };
 use medallion::plan::lock::Lock;
 use medallion_runtime::descriptor::{
-    self, Column, Landing, Lookup, Mart, Name, Scripts, Silver, Source, Warehouse,
+    self, Column, Landing, Lookup, Mart, Name, Scripts, Silver, Source, StagingView, Warehouse,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -35,7 +35,7 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         silver: model.silver.iter().map(|one| silver(one, model, lock)).collect(),
         marts: model.marts.iter().map(|one| mart(one, model)).collect(),
         migrations: Vec::new,
-        stagings: Vec::new(),
+        stagings: model.stagings.iter().map(|one| staging(one, model)).collect(),
         calendars: model.calendars.iter().map(|one| name(&one.name)).collect(),
         refused: &[],
         tags: Vec::new(),
@@ -44,6 +44,14 @@ pub fn warehouse(model: &model::Warehouse, lock: &Lock, slot: &str) -> Warehouse
         scripts: Scripts::default(),
         tests: Vec::new(),
         demo: Vec::new(),
+    }
+}
+
+fn staging(staging: &model::Staging, model: &model::Warehouse) -> StagingView {
+    StagingView {
+        view: name(&staging.name),
+        landing: name(&staging.feed),
+        of_landed: kept(&emit::of_landed(staging, model)),
     }
 }
 

@@ -262,6 +262,10 @@ fn failed(cause: sqlx::Error) -> Error {
         Some("42601") if error.to_string().contains("multiple commands") => {
             Error::new("these are several statements, and an answer has one").remedy("ask them one by one")
         }
+        // A replica takes in what the primary has cleaned up.
+        Some("40001") => error.remedy(
+            "ask again; a replica that is to wait for long questions has max_standby_streaming_delay, or hot_standby_feedback",
+        ),
         // What these mean is known, whoever meets them.
         Some("42501" | "53100" | "53200" | "55P03" | "57P01" | "57P02" | "57P03") => error,
         _ => error.remedy("correct the question: it may read whatever silver and gold hold"),

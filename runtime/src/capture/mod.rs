@@ -368,14 +368,11 @@ async fn ask(way: &mut Way<'_>, before: &Before, trace: Trace) -> Result<Ready> 
     Ok(ready)
 }
 
-/// A connection to the source on which nothing times out and no row is hidden.
+/// A connection to the source on which no row is hidden.
 async fn connect(source_url: &str) -> Result<PgConnection> {
     let mut source = connection::connect(Database::Source, source_url).await?;
     sqlx::raw_sql(
-        "SET statement_timeout = 0;
-        SET lock_timeout = 0;
-        SET idle_in_transaction_session_timeout = 0;
-        SET row_security = off;
+        "SET row_security = off;
         -- A transaction that does not fit is put on the source's disk first, which doubles what reading it takes.
         SELECT set_config('logical_decoding_work_mem', '256MB', false)
         WHERE pg_size_bytes(current_setting('logical_decoding_work_mem')) < pg_size_bytes('256MB')",

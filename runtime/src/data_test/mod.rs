@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use crate::apart;
 use crate::apply::Applied;
 use crate::connection::{self, Database};
 use crate::descriptor::{DataTest, Name, Rule, Warehouse};
@@ -109,10 +110,29 @@ pub(crate) struct Changed<'a> {
     relations: BTreeMap<&'a Name, Option<&'a str>>,
     /// The tables of the keys of which some version is another, where somebody asks.
     keys: BTreeMap<&'a Name, &'a str>,
-    /// The positions above which landing tables have what had not been applied before; of those that have any.
-    landed: BTreeMap<Name, i64>,
-    /// Landing tables of which something is computed anew.
-    computed_anew: BTreeSet<&'a Name>,
+    landed: Since,
+}
+
+/// What has landed since all that a landing table feeds was last applied.
+#[derive(Default)]
+pub(crate) struct Since {
+    /// The positions above which landing tables have more, of those that have.
+    above: BTreeMap<Name, i64>,
+    /// Landing tables of which more has changed than what stands above a position: something came late, or went, or is
+    /// computed anew.
+    anyhow: BTreeSet<Name>,
+}
+
+impl Since {
+    /// Whether it is another than it was.
+    fn has(&self, landing: &Name) -> bool {
+        self.above.contains_key(landing) || self.anyhow.contains(landing)
+    }
+
+    /// The position above which all stands that is new.
+    fn position(&self, landing: &Name) -> Option<i64> {
+        self.above.get(landing).filter(|_| !self.anyhow.contains(landing)).copied()
+    }
 }
 
 impl<'a> Changed<'a> {
@@ -120,7 +140,7 @@ impl<'a> Changed<'a> {
         warehouse: &'a Warehouse,
         applied: &'a [Applied],
         refreshed: &'a [Refreshed],
-        landed: BTreeMap<Name, i64>,
+        landed: Since,
     ) -> Self {
         let mut relations: BTreeMap<&Name, Option<&str>> =
             applied.iter().map(|one| (&one.relation, one.changes.as_deref())).collect();
@@ -132,35 +152,37 @@ impl<'a> Changed<'a> {
             }
         }
         let keys = applied.iter().filter_map(|one| Some((&one.relation, one.keys.as_deref()?)));
-        Self { relations, keys: keys.collect(), landed, computed_anew: BTreeSet::new() }
+        Self { relations, keys: keys.collect(), landed }
     }
 
     /// Relations that were recomputed: all of their rows may be others.
-    pub fn whole(mut self, warehouse: &'a Warehouse, relations: &'a BTreeSet<Name>) -> Self {
+    pub fn whole(mut self, warehouse: &Warehouse, relations: &'a BTreeSet<Name>) -> Self {
         self.relations.extend(relations.iter().map(|name| (name, None)));
         let anew = warehouse.silver.iter().filter(|silver| relations.contains(&silver.table));
-        self.computed_anew.extend(anew.map(|silver| &silver.feed));
+        self.landed.anyhow.extend(anew.map(|silver| silver.feed.clone()));
+        self
+    }
+
+    /// Tables out of which rows were taken.
+    pub fn without<'n>(mut self, tables: impl IntoIterator<Item = &'n Name>) -> Self {
+        self.landed.anyhow.extend(tables.into_iter().cloned());
         self
     }
 
     fn concerns(&self, test: &DataTest) -> bool {
         // That time passes makes nothing wrong that is being published.
         !matches!(test.rule, Rule::Proved(_) | Rule::Freshness { .. })
-            && test.reads.iter().any(|read| {
-                self.relations.contains_key(read)
-                    || self.landed.contains_key(read)
-                    || self.computed_anew.contains(read)
-            })
+            && test.reads.iter().any(|read| self.relations.contains_key(read) || self.landed.has(read))
     }
 }
 
-/// The positions up to which landing tables that somebody tests have been applied by all that they feed; of those that
-/// have more.
-pub(crate) async fn applied_positions(
-    warehouse: &Warehouse,
-    connection: &mut PgConnection,
-) -> Result<BTreeMap<Name, i64>> {
-    let mut positions = BTreeMap::new();
+/// What has landed of the landing tables that somebody tests, since all that they feed was last applied.
+pub(crate) async fn landed_since(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<Since> {
+    let mut since = Since::default();
+    let late = format!("SELECT DISTINCT relation FROM {} AS late", apart::late_changes(warehouse));
+    let late = sqlx::query(AssertSqlSafe(late)).persistent(false).fetch_all(&mut *connection).await;
+    let late = late.during(|| "cannot read which changes came late".to_owned())?;
+    let late: BTreeSet<String> = late.iter().map(|row| row.get(0)).collect();
     for landing in &warehouse.landings {
         if !warehouse.tests.iter().any(|test| test.reads.contains(&landing.table)) {
             continue;
@@ -175,23 +197,39 @@ pub(crate) async fn applied_positions(
             // What it takes in is never published.
             continue;
         }
-        let row =
-            sqlx::query("SELECT coalesce(min(lsn), -1) FROM medallion.watermark WHERE relation = ANY ($1)")
-                .bind(&fed)
-                .fetch_one(&mut *connection)
-                .await
-                .during(|| "cannot read the watermarks".to_owned())?;
+        if late.contains(&landing.table.to_string()) {
+            since.anyhow.insert(landing.table.clone());
+        }
+        let row = sqlx::query(APPLIED)
+            .bind(&fed)
+            .bind(&warehouse.source.slot)
+            .fetch_one(&mut *connection)
+            .await
+            .during(|| "cannot read the watermarks".to_owned())?;
         let position: i64 = row.get(0);
         let more = format!(
             "SELECT count(*) FROM (SELECT lsn FROM {} ORDER BY lsn DESC LIMIT 1) AS last WHERE lsn > $1",
             quote::name(&landing.table)
         );
         if statement::scalar(connection, &more, &[position]).await? > 0 {
-            positions.insert(landing.table.clone(), position);
+            since.above.insert(landing.table.clone(), position);
         }
     }
-    Ok(positions)
+    Ok(since)
 }
+
+/// The position up to which relations have been applied. Where others had landed beyond the stream, which has gone on
+/// since, it may have passed by some of it: then as far as the stream had come.
+const APPLIED: &str = "SELECT coalesce(min(CASE
+        WHEN (lsn > streamed_lsn OR system_time > streamed_time) AND streamed.last_lsn > streamed_lsn
+            THEN least(lsn, streamed_lsn)
+        ELSE lsn
+    END), -1)
+    FROM medallion.watermark
+    CROSS JOIN (
+        SELECT coalesce(max(last_lsn), -1) AS last_lsn FROM medallion.source_position WHERE slot = $2
+    ) AS streamed
+    WHERE relation = ANY ($1)";
 
 /// Looks at all of a warehouse, in one snapshot of it; reports each test as it is done.
 pub async fn test(warehouse: &Warehouse, place: &Place, report: impl FnMut(&Tested)) -> Result<Vec<Tested>> {

@@ -91,11 +91,12 @@ fn changed_view(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -
         return None;
     }
     let view = warehouse.stagings.iter().find(|staging| staging.view == test.relation)?;
-    let since = changed.landed.get(&view.landing)?;
-    // A row that stays as it is may have lost what it refers to, or be computed otherwise.
+    let since = changed.landed.position(&view.landing)?;
+    // A row that stays as it is may have lost what it refers to: be it to another one of what has landed there.
     let mut others = test.reads.iter().filter(|read| **read != view.landing);
-    let others = others.any(|read| changed.relations.contains_key(read) || changed.landed.contains_key(read));
-    (!others && !changed.computed_anew.contains(&view.landing)).then(|| {
+    let others = others.any(|read| changed.relations.contains_key(read) || changed.landed.has(read))
+        || matches!(&test.rule, Rule::Relationship { stored, .. } if *stored == view.landing);
+    (!others).then(|| {
         format!(
             "WITH {LANDED} AS (SELECT * FROM {} WHERE \"lsn\" > {since})\n{}",
             quote::name(&view.landing),
@@ -120,8 +121,12 @@ fn rows_where(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> 
             ))
         }
         Rule::Relationship { on, stored, .. } => {
+            // What has landed tells changes, and not which rows a view of it has lost by them.
+            if changed.landed.has(stored) {
+                return None;
+            }
             let mut either = Vec::new();
-            if changed.relations.contains_key(&test.stored) || changed.landed.contains_key(&test.stored) {
+            if changed.relations.contains_key(&test.stored) || changed.landed.has(&test.stored) {
                 either.push(own_changes(warehouse, test, &row, changed)?);
             }
             if let Some(there) = changed.relations.get(stored) {
@@ -133,7 +138,7 @@ fn rows_where(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> 
                     table = (*there)?
                 ));
             }
-            Some(format!("({})", either.join(" OR ")))
+            (!either.is_empty()).then(|| format!("({})", either.join(" OR ")))
         }
         Rule::Proved(_)
         | Rule::RowCount { .. }
@@ -145,11 +150,9 @@ fn rows_where(warehouse: &Warehouse, test: &DataTest, changed: &Changed<'_>) -> 
 
 /// The relation's own rows that changed or came.
 fn own_changes(warehouse: &Warehouse, test: &DataTest, row: &str, changed: &Changed<'_>) -> Option<String> {
-    if let Some(position) = changed.landed.get(&test.stored) {
+    if changed.landed.has(&test.stored) {
         // A staging view has the rows as they are now, and not their positions.
-        if test.relation != test.stored {
-            return None;
-        }
+        let position = changed.landed.position(&test.stored).filter(|_| test.relation == test.stored)?;
         return Some(format!("{row}.\"lsn\" > {position}"));
     }
     let table = (*changed.relations.get(&test.stored)?)?;

@@ -64,7 +64,6 @@ pub async fn forget(
     extent: Extent,
 ) -> Result<Outcome> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
-    connection::lift_limits(&mut target).await?;
     refuse_others(&mut target).await?;
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
@@ -177,7 +176,7 @@ async fn erase(
     extent: Extent,
     connection: &mut PgConnection,
 ) -> Result<Erased> {
-    let landed = data_test::applied_positions(warehouse, connection).await?;
+    let landed = data_test::landed_since(warehouse, connection).await?;
     let mut sweep = Sweep::begin(warehouse, subject, said, connection).await?;
     if current == Current::Refuse && sweep.is_current(connection).await? {
         return Ok(Outcome::StillThere.into());
@@ -191,7 +190,7 @@ async fn erase(
     let refreshed = refresh::refresh(warehouse, &applied, connection, |_| {}).await?;
     sweep.prove(connection).await?;
     if extent == Extent::Keep {
-        let changed = Changed::new(warehouse, &applied, &refreshed, landed);
+        let changed = Changed::new(warehouse, &applied, &refreshed, landed).without(sweep.gone.keys());
         let tested = data_test::look(warehouse, &Look::Changed(&changed), connection, |_| ()).await?;
         let refused = tested.iter().filter(|one| one.status.holds_back());
         let refused: Vec<String> = refused.map(data_test::finding).collect();

@@ -119,7 +119,6 @@ pub async fn refused(warehouse: &Warehouse, place: &Place) -> Result<Vec<Refused
 /// The session that keeps the lock while migrations are at work.
 async fn guard(warehouse: &Warehouse, database: Database, url: &str) -> Result<PgConnection> {
     let mut guard = connection::connect(database, url).await?;
-    connection::lift_limits(&mut guard).await?;
     statement::execute(&mut guard, PATIENCE).await?;
     lock::migrate_alone(&mut guard).await?;
     lock::take(&mut guard).await?;
@@ -446,7 +445,6 @@ async fn open((database, url): (Database, &str)) -> Result<DatabaseConnection> {
         .after_connect(|connection, _| {
             Box::pin(async move {
                 connection::pin(connection).await?;
-                connection.execute(connection::WITHOUT_LIMITS).await?;
                 // sea-orm-migration's own table stands in the tool's schema.
                 connection.execute("SET search_path = medallion").await.map(drop)
             })

@@ -36,7 +36,6 @@ impl Scratch {
 
     async fn on(url: &str) -> Result<Self> {
         let mut server = connection::connect(Database::Warehouse, url).await?;
-        connection::lift_limits(&mut server).await?;
         sweep(&mut server).await?;
         let row =
             sqlx::query("SELECT pg_backend_pid(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint")

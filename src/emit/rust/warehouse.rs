@@ -6,7 +6,7 @@ use super::layout::{Expression, atom, call, owned, string, structure, tuple, vec
 use super::module::{self, Layer, Modules, as_versions};
 use super::{data_test, landing, mart, module_name, silver};
 use crate::emit::FileSet;
-use crate::emit::sql::staging::of_landed;
+use crate::emit::sql::of_landed;
 use crate::model::data_test::Rule;
 use crate::model::{
     Alert, Deletes, DemoAction, DemoStep, Landing, Name, Plugin, RemovedPartitions, Scripts, Staging,

@@ -25,7 +25,7 @@ mod quote;
 mod retention;
 mod roles;
 mod script;
-pub(super) mod staging;
+mod staging;
 mod temporal_join;
 mod versioning;
 
@@ -44,6 +44,7 @@ pub(super) use parting::{Parting, rekeyed};
 pub(super) use quote::{data_type, identifier, literal, relation, remark};
 pub(super) use script::{Script, hexadecimal, objects_hash};
 pub(super) use staging::description as staging_description;
+pub use staging::of_landed;
 pub(super) use temporal_join::{STRETCH_END, STRETCH_START, description as join_description};
 pub(super) use versioning::journal;
 

@@ -6,7 +6,7 @@ use askama::Template;
 use super::definition::Binding;
 use super::quote::{data_type, identifier, literal, relation};
 use super::script::{Script, comment, comment_column};
-use crate::model::{Column, ColumnFrom, DataType, Name, Staging, TRAVEL_SCHEMA, Warehouse};
+use crate::model::{Column, ColumnFrom, Computed, DataType, Name, Staging, TRAVEL_SCHEMA, Warehouse};
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/20_silver/staging.sql", escape = "none")]
@@ -49,7 +49,7 @@ fn script(staging: &Staging, warehouse: &Warehouse) -> Script {
 }
 
 /// What the view would show had nothing landed but what the relation `m$landed` has.
-pub(in crate::emit) fn of_landed(staging: &Staging, warehouse: &Warehouse) -> String {
+pub fn of_landed(staging: &Staging, warehouse: &Warehouse) -> String {
     query(staging, &fed(staging, warehouse), "m$landed", Binding::Present)
 }
 
@@ -78,13 +78,13 @@ struct Read<'a> {
 
 /// What is read of a landed row: what is shown of it, then what else is computed of.
 fn reads(staging: &Staging) -> Vec<Read<'_>> {
-    let mut reads: Vec<Read<'_>> = Vec::new();
-    for column in &staging.columns {
-        if let ColumnFrom::Field(field) = &column.from {
-            let data_type = &column.data_type;
-            reads.push(Read { name: &column.name, field, data_type, column: Some(column) });
-        }
-    }
+    let shown = staging.columns.iter().filter_map(|column| match &column.from {
+        ColumnFrom::Field(field) => Some(shown(column, field)),
+        ColumnFrom::Lookup { .. }
+        | ColumnFrom::Computed(_)
+        | ColumnFrom::Composed(_)
+        | ColumnFrom::Change(_) => None,
+    });
     let computed = staging.columns.iter().filter_map(|column| match &column.from {
         ColumnFrom::Computed(computed) => Some(computed),
         ColumnFrom::Field(_)
@@ -92,15 +92,30 @@ fn reads(staging: &Staging) -> Vec<Read<'_>> {
         | ColumnFrom::Composed(_)
         | ColumnFrom::Change(_) => None,
     });
-    for computed in computed.chain(&staging.filter) {
-        for input in &computed.inputs {
-            if reads.iter().all(|read| read.name != input.name) {
-                let (name, field, data_type) = (&input.name, &input.field, &input.data_type);
-                reads.push(Read { name, field, data_type, column: None });
+    let mut reads: Vec<Read<'_>> = shown.collect();
+    for computed in computed {
+        for read in inputs(staging, computed) {
+            if reads.iter().all(|known| known.name != read.name) {
+                reads.push(read);
             }
         }
     }
     reads
+}
+
+fn shown<'a>(column: &'a Column, field: &'a str) -> Read<'a> {
+    Read { name: &column.name, field, data_type: &column.data_type, column: Some(column) }
+}
+
+/// What is read for an expression: as it is shown, where it is.
+fn inputs<'a>(staging: &'a Staging, computed: &'a Computed) -> impl Iterator<Item = Read<'a>> {
+    computed.inputs.iter().map(|input| {
+        let own = staging.columns.iter().find(|column| column.name == input.name);
+        match own.map(|column| (column, &column.from)) {
+            Some((column, ColumnFrom::Field(field))) => shown(column, field),
+            _ => Read { name: &input.name, field: &input.field, data_type: &input.data_type, column: None },
+        }
+    })
 }
 
 /// The view's rows, of what the feed has.
@@ -116,73 +131,121 @@ fn query(staging: &Staging, fed: &[String], feed: &str, binding: Binding) -> Str
         | ColumnFrom::Change(_) => identifier(&column.name),
     });
     let columns: Vec<String> = columns.collect();
-    let reads = reads(staging);
-    // A record names a field once.
-    let mut records: Vec<Vec<&Read<'_>>> = Vec::new();
-    let mut named = Vec::new();
-    for read in &reads {
-        let free = records.iter().position(|record| record.iter().all(|taken| taken.field != read.field));
-        let number = free.unwrap_or_else(|| {
-            records.push(Vec::new());
-            records.len() - 1
-        });
-        records[number].push(read);
-        let value = format!("\"landed_{number}\".{}", identifier(read.field));
-        let value = called_now(read, value);
-        named.push(format!("{value} AS {}", identifier(read.name)));
-    }
-    let records: String = records
-        .iter()
-        .enumerate()
-        .map(|(number, record)| {
-            let fields = record.iter().map(|read| format!("{} {}", identifier(read.field), read_as(read)));
+    let name = identifier(&staging.name.name);
+    let reads = Records::of(&reads(staging));
+    let rows = match &staging.filter {
+        None => standing(staging, fed, feed, binding, &reads, "    "),
+        Some(filter) => {
+            let asked: Vec<Read<'_>> = inputs(staging, filter).collect();
+            let mut asked = Records::of(&asked);
+            asked.named.push("\"last\".\"full_row\" AS m$row".to_owned());
             format!(
-                "\n    CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_{number}\" ({})",
-                fields.collect::<Vec<_>>().join(", ")
+                "    SELECT
+        {named}
+    FROM (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS \"full_row\"
+        FROM (
+{standing}
+        ) AS {name}
+        WHERE {filter}
+        OFFSET 0
+    ) AS \"last\"{records}",
+                named = reads.named.join(",\n        "),
+                standing = standing(staging, fed, feed, binding, &asked, "            "),
+                filter = filter.sql,
+                records = reads.joined("    "),
             )
-        })
-        .collect();
+        }
+    };
+    format!("SELECT\n    {}\nFROM (\n{rows}\n) AS {name}", columns.join(",\n    "))
+}
+
+/// Rows as records: a record names a field once, so that there may be several.
+struct Records {
+    /// What is read, each under its name.
+    named: Vec<String>,
+    /// The columns of each record.
+    columns: Vec<String>,
+}
+
+impl Records {
+    fn of(reads: &[Read<'_>]) -> Self {
+        let mut records: Vec<Vec<&Read<'_>>> = Vec::new();
+        let mut named = Vec::new();
+        for read in reads {
+            let free = records.iter().position(|record| record.iter().all(|taken| taken.field != read.field));
+            let number = free.unwrap_or_else(|| {
+                records.push(Vec::new());
+                records.len() - 1
+            });
+            records[number].push(read);
+            let value = format!("\"landed_{number}\".{}", identifier(read.field));
+            let value = called_now(read, value);
+            named.push(format!("{value} AS {}", identifier(read.name)));
+        }
+        let columns = records.iter().map(|record| {
+            let fields = record.iter().map(|read| format!("{} {}", identifier(read.field), read_as(read)));
+            fields.collect::<Vec<_>>().join(", ")
+        });
+        Self { columns: columns.collect(), named }
+    }
+
+    /// The joins that read them, indented by so much.
+    fn joined(&self, by: &str) -> String {
+        let join = |(number, columns): (usize, &String)| {
+            format!(
+                "\n{by}CROSS JOIN LATERAL jsonb_to_record(\"last\".\"full_row\") AS \"landed_{number}\" ({columns})"
+            )
+        };
+        self.columns.iter().enumerate().map(join).collect()
+    }
+}
+
+/// The rows of which the last change is no delete, and no truncate came after it; indented by so much.
+fn standing(
+    staging: &Staging,
+    fed: &[String],
+    feed: &str,
+    binding: Binding,
+    records: &Records,
+    by: &str,
+) -> String {
     let (until, gone_until) = match binding {
         Binding::Present => (String::new(), String::new()),
         Binding::Travel => {
             let until =
-                |column: &str| format!("\n        AND {column} <= (SELECT \"medallion\".\"as_of_time\"())");
+                |column: &str| format!("\n{by}    AND {column} <= (SELECT \"medallion\".\"as_of_time\"())");
             (until("\"change\".\"commit_ts\""), until("\"commit_ts\""))
         }
     };
     format!(
-        "SELECT
-    {columns}
-FROM (
-    SELECT
-        {named}
-    FROM (
+        "{by}SELECT
+{by}    {named}
+{by}FROM (
 {last}
-    ) AS \"last\"{records}
-    LEFT JOIN (
-        SELECT \"commit_ts\", \"lsn\", \"seq\"
-        FROM {feed}
-        WHERE \"op\" = 'T'{gone_until}
-        ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
-        LIMIT 1
-    ) AS \"gone\"
-        ON true
-    WHERE \"last\".\"op\" <> 'D'
-    AND (
-        \"gone\".\"lsn\" IS NULL
-        OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
-    )
-) AS {name}{filter}",
-        columns = columns.join(",\n    "),
-        named = named.join(",\n        "),
-        last = last(staging, fed, feed, &until),
-        name = identifier(&staging.name.name),
-        filter = staging.filter.as_ref().map_or_else(String::new, |filter| format!("\nWHERE {}", filter.sql)),
+{by}) AS \"last\"{records}
+{by}LEFT JOIN (
+{by}    SELECT \"commit_ts\", \"lsn\", \"seq\"
+{by}    FROM {feed}
+{by}    WHERE \"op\" = 'T'{gone_until}
+{by}    ORDER BY \"commit_ts\" DESC, \"lsn\" DESC, \"seq\" DESC
+{by}    LIMIT 1
+{by}) AS \"gone\"
+{by}    ON true
+{by}WHERE \"last\".\"op\" <> 'D'
+{by}AND (
+{by}    \"gone\".\"lsn\" IS NULL
+{by}    OR (\"last\".\"commit_ts\", \"last\".\"lsn\", \"last\".\"seq\") > (\"gone\".\"commit_ts\", \"gone\".\"lsn\", \"gone\".\"seq\")
+{by})",
+        named = records.named.join(&format!(",\n{by}    ")),
+        last = last(staging, fed, feed, &until, &format!("{by}    ")),
+        records = records.joined(by),
     )
 }
 
 /// The last change of each key, without those that a relation which the view feeds had to leave out.
-fn last(staging: &Staging, fed: &[String], feed: &str, until: &str) -> String {
+fn last(staging: &Staging, fed: &[String], feed: &str, until: &str, by: &str) -> String {
     let key: Vec<(&str, &DataType)> = staging
         .key
         .iter()
@@ -204,27 +267,27 @@ fn last(staging: &Staging, fed: &[String], feed: &str, until: &str) -> String {
         [] => String::new(),
         fed => format!(
             "
-        AND NOT EXISTS (
-            SELECT
-            FROM \"medallion\".\"misfit\" AS \"misfit\"
-            WHERE \"misfit\".\"relation\" IN ({})
-            AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
-            AND \"misfit\".\"seq\" = \"change\".\"seq\"
-        )",
+{by}AND NOT EXISTS (
+{by}    SELECT
+{by}    FROM \"medallion\".\"misfit\" AS \"misfit\"
+{by}    WHERE \"misfit\".\"relation\" IN ({})
+{by}    AND \"misfit\".\"lsn\" = \"change\".\"lsn\"
+{by}    AND \"misfit\".\"seq\" = \"change\".\"seq\"
+{by})",
             fed.join(", ")
         ),
     };
     format!(
-        "        SELECT DISTINCT ON ({found})
-            \"change\".\"op\",
-            \"change\".\"commit_ts\",
-            \"change\".\"lsn\",
-            \"change\".\"seq\",
-            \"change\".\"full_row\"
-        FROM {feed} AS \"change\"
-        CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" ({fields})
-        WHERE \"change\".\"op\" <> 'T'{until}{fits}
-        ORDER BY {found}, \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC",
+        "{by}SELECT DISTINCT ON ({found})
+{by}    \"change\".\"op\",
+{by}    \"change\".\"commit_ts\",
+{by}    \"change\".\"lsn\",
+{by}    \"change\".\"seq\",
+{by}    \"change\".\"full_row\"
+{by}FROM {feed} AS \"change\"
+{by}CROSS JOIN LATERAL jsonb_to_record(\"change\".\"full_row\") AS \"found\" ({fields})
+{by}WHERE \"change\".\"op\" <> 'T'{until}{fits}
+{by}ORDER BY {found}, \"change\".\"commit_ts\" DESC, \"change\".\"lsn\" DESC, \"change\".\"seq\" DESC",
         found = found.join(", "),
         fields = fields.collect::<Vec<_>>().join(", "),
     )
