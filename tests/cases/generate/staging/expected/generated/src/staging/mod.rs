@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f7a332199e98819d3ee8fa8b4070deb57f63d75423b2098678b4fe52b6d68fe";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "cd7b3beead0fc969eed450bced40983ea439f9456c69d10b658cb2a035c3d8ff";
+pub const OBJECTS_HASH: &str = "d88e6e05479d264ab75dbe2abda82fd842480b1b3bfbd8ed0083fd9d966f6eac";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

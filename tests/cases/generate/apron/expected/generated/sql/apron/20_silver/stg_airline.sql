@@ -12,43 +12,53 @@ FROM (
         "landed_0"."airline_code" AS "airline_code",
         "landed_0"."name" AS "name",
         "landed_0"."parent_code" AS "parent_code",
-        "landed_0"."contact e-mail" AS "contact",
-        "landed_0"."deleted_at" AS "deleted_at"
+        "landed_0"."contact e-mail" AS "contact"
     FROM (
-        SELECT DISTINCT ON ("found"."airline_code")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_airline" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."deleted_at" AS "deleted_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."airline_code")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_airline" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("deleted_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_airline"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_airline"
+        WHERE deleted_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text, "deleted_at" timestamptz)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_airline"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_airline"
-WHERE deleted_at IS NULL;
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text)
+) AS "stg_airline";
 
 CREATE VIEW "as_of"."stg_airline" AS
 SELECT
@@ -61,45 +71,55 @@ FROM (
         "landed_0"."airline_code" AS "airline_code",
         "landed_0"."name" AS "name",
         "landed_0"."parent_code" AS "parent_code",
-        "landed_0"."contact e-mail" AS "contact",
-        "landed_0"."deleted_at" AS "deleted_at"
+        "landed_0"."contact e-mail" AS "contact"
     FROM (
-        SELECT DISTINCT ON ("found"."airline_code")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_airline" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."deleted_at" AS "deleted_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."airline_code")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_airline" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("deleted_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_airline"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_airline"
+        WHERE deleted_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text, "deleted_at" timestamptz)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_airline"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_airline"
-WHERE deleted_at IS NULL;
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text)
+) AS "stg_airline";
 
 COMMENT ON VIEW "silver"."stg_airline" IS 'What has landed in `br_airline`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_airline" IS '`stg_airline` as of the setting `medallion.as_of`.';

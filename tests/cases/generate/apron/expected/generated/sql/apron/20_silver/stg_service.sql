@@ -22,45 +22,54 @@ FROM (
         "landed_0"."performed_at" AS "performed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."crew_ids" AS "crew_ids",
-        "landed_0"."details" AS "details",
-        "landed_0"."void" AS "void",
-        "landed_1"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_service')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."void" AS "void",
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_service')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("void" boolean, "kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_service"
+        WHERE NOT void AND kind <> 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb, "void" boolean)
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_service"
-WHERE NOT void AND kind <> 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb)
+) AS "stg_service";
 
 CREATE VIEW "as_of"."stg_service" AS
 SELECT
@@ -83,47 +92,56 @@ FROM (
         "landed_0"."performed_at" AS "performed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."crew_ids" AS "crew_ids",
-        "landed_0"."details" AS "details",
-        "landed_0"."void" AS "void",
-        "landed_1"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_service')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."void" AS "void",
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_service')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("void" boolean, "kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_service"
+        WHERE NOT void AND kind <> 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb, "void" boolean)
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_service"
-WHERE NOT void AND kind <> 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb)
+) AS "stg_service";
 
 COMMENT ON VIEW "silver"."stg_service" IS 'What has landed in `br_slip`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_service" IS '`stg_service` as of the setting `medallion.as_of`.';

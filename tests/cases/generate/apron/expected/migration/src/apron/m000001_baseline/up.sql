@@ -1218,43 +1218,53 @@ FROM (
         "landed_0"."airline_code" AS "airline_code",
         "landed_0"."name" AS "name",
         "landed_0"."parent_code" AS "parent_code",
-        "landed_0"."contact e-mail" AS "contact",
-        "landed_0"."deleted_at" AS "deleted_at"
+        "landed_0"."contact e-mail" AS "contact"
     FROM (
-        SELECT DISTINCT ON ("found"."airline_code")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_airline" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."deleted_at" AS "deleted_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."airline_code")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_airline" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("deleted_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_airline"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_airline"
+        WHERE deleted_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text, "deleted_at" timestamptz)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_airline"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_airline"
-WHERE deleted_at IS NULL;
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text)
+) AS "stg_airline";
 
 CREATE VIEW "as_of"."stg_airline" AS
 SELECT
@@ -1267,45 +1277,55 @@ FROM (
         "landed_0"."airline_code" AS "airline_code",
         "landed_0"."name" AS "name",
         "landed_0"."parent_code" AS "parent_code",
-        "landed_0"."contact e-mail" AS "contact",
-        "landed_0"."deleted_at" AS "deleted_at"
+        "landed_0"."contact e-mail" AS "contact"
     FROM (
-        SELECT DISTINCT ON ("found"."airline_code")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_airline" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."deleted_at" AS "deleted_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."airline_code")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_airline" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("airline_code" varchar(3))
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('medallion.lookup_airline_hist', 'silver.dim_airline_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."airline_code", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("deleted_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_airline"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_airline"
+        WHERE deleted_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text, "deleted_at" timestamptz)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_airline"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_airline"
-WHERE deleted_at IS NULL;
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("airline_code" varchar(3), "name" text, "parent_code" varchar(3), "contact e-mail" text)
+) AS "stg_airline";
 
 COMMENT ON VIEW "silver"."stg_airline" IS 'What has landed in `br_airline`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_airline" IS '`stg_airline` as of the setting `medallion.as_of`.';
@@ -1322,43 +1342,53 @@ FROM (
     SELECT
         "landed_0"."slip_id" AS "slip_id",
         "landed_0"."airline_code" AS "airline_code",
-        "landed_0"."details" AS "details",
-        "landed_0"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.dim_complaint_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.dim_complaint_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_complaint"
+        WHERE kind = 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "details" jsonb, "kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_complaint"
-WHERE kind = 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "details" jsonb)
+) AS "stg_complaint";
 
 CREATE VIEW "as_of"."stg_complaint" AS
 SELECT
@@ -1369,45 +1399,55 @@ FROM (
     SELECT
         "landed_0"."slip_id" AS "slip_id",
         "landed_0"."airline_code" AS "airline_code",
-        "landed_0"."details" AS "details",
-        "landed_0"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.dim_complaint_hist')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.dim_complaint_hist')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_complaint"
+        WHERE kind = 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "details" jsonb, "kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_complaint"
-WHERE kind = 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "details" jsonb)
+) AS "stg_complaint";
 
 COMMENT ON VIEW "silver"."stg_complaint" IS 'What has landed in `br_slip`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_complaint" IS '`stg_complaint` as of the setting `medallion.as_of`.';
@@ -1746,45 +1786,54 @@ FROM (
         "landed_0"."performed_at" AS "performed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."crew_ids" AS "crew_ids",
-        "landed_0"."details" AS "details",
-        "landed_0"."void" AS "void",
-        "landed_1"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_service')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."void" AS "void",
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_service')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("void" boolean, "kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_service"
+        WHERE NOT void AND kind <> 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb, "void" boolean)
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_service"
-WHERE NOT void AND kind <> 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb)
+) AS "stg_service";
 
 CREATE VIEW "as_of"."stg_service" AS
 SELECT
@@ -1807,47 +1856,56 @@ FROM (
         "landed_0"."performed_at" AS "performed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."crew_ids" AS "crew_ids",
-        "landed_0"."details" AS "details",
-        "landed_0"."void" AS "void",
-        "landed_1"."kind" AS "kind"
+        "landed_0"."details" AS "details"
     FROM (
-        SELECT DISTINCT ON ("found"."slip_id")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_slip" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_service')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."void" AS "void",
+                "landed_0"."kind" AS "kind",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."slip_id")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_slip" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("slip_id" uuid)
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_service')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."slip_id", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("void" boolean, "kind" text)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_slip"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_service"
+        WHERE NOT void AND kind <> 'complaint'
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb, "void" boolean)
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("kind" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_slip"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_service"
-WHERE NOT void AND kind <> 'complaint';
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("slip_id" uuid, "airline_code" varchar(3), "flight_no" integer, "flight_date" date, "kind" "silver"."service_kind", "performed_at" timestamptz, "quantity" numeric(10, 3), "crew_ids" integer[], "details" jsonb)
+) AS "stg_service";
 
 COMMENT ON VIEW "silver"."stg_service" IS 'What has landed in `br_slip`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_service" IS '`stg_service` as of the setting `medallion.as_of`.';
@@ -3276,5 +3334,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'apron',
-    '441cd94c2c32a5528c2e8ad0fd69b993793e99aaebb403333524f0b526f6a3d1'
+    'ef8815768ba66768b8ea18b7a66f5b3d57d9422c17a530827d5aed336024ffb9'
 );

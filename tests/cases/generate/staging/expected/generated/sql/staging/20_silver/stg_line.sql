@@ -21,44 +21,54 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said",
-        "landed_0"."cancelled_at" AS "cancelled_at"
+        "landed_1"."price" AS "price_said"
     FROM (
-        SELECT DISTINCT ON ("found"."order_id", "found"."line")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_line" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("order_id" bigint, "line" smallint)
-        WHERE "change"."op" <> 'T'
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_line')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."cancelled_at" AS "cancelled_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."order_id", "found"."line")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_line" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("order_id" bigint, "line" smallint)
+                WHERE "change"."op" <> 'T'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_line')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("cancelled_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_line"
+                WHERE "op" = 'T'
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_line"
+        WHERE cancelled_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_line"
-        WHERE "op" = 'T'
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_line"
-WHERE cancelled_at IS NULL;
+) AS "stg_line";
 
 CREATE VIEW "as_of"."stg_line" AS
 SELECT
@@ -80,46 +90,56 @@ FROM (
         "landed_0"."placed_at" AS "placed_at",
         "landed_0"."quantity" AS "quantity",
         "landed_0"."price" AS "price",
-        "landed_1"."price" AS "price_said",
-        "landed_0"."cancelled_at" AS "cancelled_at"
+        "landed_1"."price" AS "price_said"
     FROM (
-        SELECT DISTINCT ON ("found"."order_id", "found"."line")
-            "change"."op",
-            "change"."commit_ts",
-            "change"."lsn",
-            "change"."seq",
-            "change"."full_row"
-        FROM "bronze"."br_line" AS "change"
-        CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("order_id" bigint, "line" smallint)
-        WHERE "change"."op" <> 'T'
-        AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
-        AND NOT EXISTS (
+        -- Of what does not count nothing else is read, for it may hold anything.
+        SELECT m$row AS "full_row"
+        FROM (
             SELECT
-            FROM "medallion"."misfit" AS "misfit"
-            WHERE "misfit"."relation" IN ('silver.fact_line')
-            AND "misfit"."lsn" = "change"."lsn"
-            AND "misfit"."seq" = "change"."seq"
-        )
-        ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+                "landed_0"."cancelled_at" AS "cancelled_at",
+                "last"."full_row" AS m$row
+            FROM (
+                SELECT DISTINCT ON ("found"."order_id", "found"."line")
+                    "change"."op",
+                    "change"."commit_ts",
+                    "change"."lsn",
+                    "change"."seq",
+                    "change"."full_row"
+                FROM "bronze"."br_line" AS "change"
+                CROSS JOIN LATERAL jsonb_to_record("change"."full_row") AS "found" ("order_id" bigint, "line" smallint)
+                WHERE "change"."op" <> 'T'
+                AND "change"."commit_ts" <= (SELECT "medallion"."as_of_time"())
+                AND NOT EXISTS (
+                    SELECT
+                    FROM "medallion"."misfit" AS "misfit"
+                    WHERE "misfit"."relation" IN ('silver.fact_line')
+                    AND "misfit"."lsn" = "change"."lsn"
+                    AND "misfit"."seq" = "change"."seq"
+                )
+                ORDER BY "found"."order_id", "found"."line", "change"."commit_ts" DESC, "change"."lsn" DESC, "change"."seq" DESC
+            ) AS "last"
+            CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("cancelled_at" timestamptz)
+            LEFT JOIN (
+                SELECT "commit_ts", "lsn", "seq"
+                FROM "bronze"."br_line"
+                WHERE "op" = 'T'
+                AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
+                ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
+                LIMIT 1
+            ) AS "gone"
+                ON true
+            WHERE "last"."op" <> 'D'
+            AND (
+                "gone"."lsn" IS NULL
+                OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
+            )
+        ) AS "stg_line"
+        WHERE cancelled_at IS NULL
+        OFFSET 0
     ) AS "last"
-    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2), "cancelled_at" timestamptz)
+    CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_0" ("line" smallint, "order_id" bigint, "customer_id" integer, "placed_at" timestamptz, "quantity" integer, "price" numeric(10, 2))
     CROSS JOIN LATERAL jsonb_to_record("last"."full_row") AS "landed_1" ("price" text)
-    LEFT JOIN (
-        SELECT "commit_ts", "lsn", "seq"
-        FROM "bronze"."br_line"
-        WHERE "op" = 'T'
-        AND "commit_ts" <= (SELECT "medallion"."as_of_time"())
-        ORDER BY "commit_ts" DESC, "lsn" DESC, "seq" DESC
-        LIMIT 1
-    ) AS "gone"
-        ON true
-    WHERE "last"."op" <> 'D'
-    AND (
-        "gone"."lsn" IS NULL
-        OR ("last"."commit_ts", "last"."lsn", "last"."seq") > ("gone"."commit_ts", "gone"."lsn", "gone"."seq")
-    )
-) AS "stg_line"
-WHERE cancelled_at IS NULL;
+) AS "stg_line";
 
 COMMENT ON VIEW "silver"."stg_line" IS 'What has landed in `br_line`, as it is now.';
 COMMENT ON VIEW "as_of"."stg_line" IS '`stg_line` as of the setting `medallion.as_of`.';
