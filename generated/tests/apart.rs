@@ -365,6 +365,13 @@ async fn a_loader_lands_there_by_a_login_of_its_own_and_no_log_has_a_password() 
         ),
     )
     .await;
+    // Neither database leaves anything to PUBLIC.
+    let hardened = "ALTER DEFAULT PRIVILEGES FOR ROLE keeps REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+        ALTER DEFAULT PRIVILEGES FOR ROLE keeps REVOKE USAGE ON TYPES FROM PUBLIC";
+    compare::execute(&mut shop.warehouse, hardened).await;
+    compare::execute(&mut shop.warehouse, "REVOKE ALL ON DATABASE logins_warehouse FROM PUBLIC").await;
+    compare::execute(&mut there, hardened).await;
+    compare::execute(&mut there, "REVOKE ALL ON DATABASE logins_bronze FROM PUBLIC").await;
     compare::execute(
         &mut there,
         "COPY (SELECT line FROM unnest(ARRAY['local all keeps,lands scram-sha-256', 'local all all trust']) AS line)
@@ -384,8 +391,10 @@ async fn a_loader_lands_there_by_a_login_of_its_own_and_no_log_has_a_password() 
     let error = migrate::up(&shop.descriptor, &shop.place).await.unwrap_err().to_string();
     assert!(error.contains("BRONZE_DATABASE_URL") && !error.contains(PASSWORD), "{error}");
 
-    compare::execute(&mut shop.warehouse, "CREATE ROLE lands LOGIN; GRANT pagila_loader TO lands").await;
-    compare::execute(&mut there, "GRANT pagila_loader TO lands").await;
+    let admitted = "GRANT pagila_loader TO lands; GRANT CONNECT ON DATABASE";
+    let sql = format!("CREATE ROLE lands LOGIN; {admitted} logins_warehouse TO lands");
+    compare::execute(&mut shop.warehouse, &sql).await;
+    compare::execute(&mut there, &format!("{admitted} logins_bronze TO lands")).await;
     shop.place.warehouse = at(&whole.warehouse, "lands");
     shop.place.bronze = with_password("lands");
     shop.run().await;

@@ -6,7 +6,7 @@ use medallion_runtime::connection::{self, Database};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::support::program::{self, command_on};
-use crate::support::{compare, laws, staff};
+use crate::support::{Shop, compare, laws, staff};
 
 /// What is tried on a relation, by the letter that stands for it.
 const KINDS: [(char, &str); 8] = [
@@ -20,11 +20,84 @@ const KINDS: [(char, &str); 8] = [
     ('C', "CREATE TRIGGER own BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION medallion.keep_history()"),
 ];
 
+/// What only the owner calls: retention, erasure, guards; and what the triggers of versioned dimensions call as the
+/// owner, or would as the writer, for Pagila has no such dimension.
+const LOADER_MAY_NOT: [&str; 24] = [
+    "fold_landed",
+    "go_by_index",
+    "guards",
+    "is_given",
+    "is_other",
+    "kept_since",
+    "last_landed",
+    "mark_ending",
+    "met",
+    "note_switch",
+    "notice",
+    "prune",
+    "pruned",
+    "pruning",
+    "refuse_closed",
+    "refuse_conflict",
+    "refuse_period",
+    "refuse_unseen",
+    "settling",
+    "shifted",
+    "stamp",
+    "switch_guards",
+    "whole",
+    "wrote",
+];
+
+/// That, and what makes the loader one.
+fn reader_may_not() -> Vec<&'static str> {
+    let loading = [
+        "analyze",
+        "backfill",
+        "backfilling",
+        "fold_apart",
+        "index_versions",
+        "make_partition",
+        "refresh",
+        "retain",
+    ];
+    let mut names = [&LOADER_MAY_NOT[..], &loading].concat();
+    names.sort_unstable();
+    names
+}
+
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 #[tokio::test]
 async fn the_loader_runs_and_the_reader_asks() {
-    let (mut shop, loader, reader) = staff::open("roles_run").await;
+    let (shop, loader, reader) = staff::open("roles_run").await;
+    assert_at_work(shop, &loader, &reader).await;
+}
+
+/// Where PUBLIC may nothing, the roles may what they may elsewhere: their pages leave nothing to it.
+#[tokio::test]
+async fn the_loader_runs_and_the_reader_asks_where_public_has_no_rights() {
+    let (mut shop, loader, reader) = staff::open_hardened("roles_hard").await;
+    let open_to_all = "SELECT count(*) FROM pg_proc AS procedure
+        WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
+        AND has_function_privilege('public', procedure.oid, 'EXECUTE')";
+    assert_eq!(compare::value(&mut shop.warehouse, open_to_all).await, "0");
+    for (role, expected) in [("pagila_loader", LOADER_MAY_NOT.to_vec()), ("pagila_reader", reader_may_not())]
+    {
+        let may_not = format!(
+            "SELECT DISTINCT proname
+            FROM pg_proc AS procedure
+            WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
+            AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+            AND NOT has_function_privilege('{role}', procedure.oid, 'EXECUTE')
+            ORDER BY proname"
+        );
+        assert_eq!(compare::rows(&mut shop.warehouse, &may_not).await, expected, "{role}");
+    }
+    assert_at_work(shop, &loader, &reader).await;
+}
+
+async fn assert_at_work(mut shop: Shop, loader: &str, reader: &str) {
     let sample = shop.descriptor.scripts.sample.expect("Pagila brings a sample");
     let fill = "TRUNCATE language, category CASCADE";
     compare::execute(&mut shop.source, fill).await;
@@ -37,7 +110,7 @@ async fn the_loader_runs_and_the_reader_asks() {
     let analyzed = "SELECT count(*) FROM pg_stats WHERE schemaname = 'temporal_silver'";
     assert_ne!(compare::value(&mut shop.warehouse, analyzed).await, "0", "statistics are taken");
 
-    let ask = |arguments: &[&str]| command_on(&shop.place.source, &reader, arguments).output().unwrap();
+    let ask = |arguments: &[&str]| command_on(&shop.place.source, reader, arguments).output().unwrap();
     for question in [
         &["query", "SELECT count(*) FROM dim_customer"][..],
         &["query", "SELECT * FROM dim_film_as_of('2025-07-01') LIMIT 1"],
@@ -45,6 +118,10 @@ async fn the_loader_runs_and_the_reader_asks() {
         &["query", "--as-of", "2025-07-01", "SELECT sum(revenue) FROM vw_monthly_revenue"],
         &["query", "--as-of", "2025-07-01", "SELECT count(*) FROM vw_store_scorecard"],
         &["query", "SELECT medallion.now(), count(*) FROM vw_top_titles"],
+        &["query", "SELECT count(*) FROM vw_store_scorecard"],
+        &["query", "SELECT count(*) FROM dim_customer FOR SYSTEM_TIME AS OF '2025-07-01'"],
+        &["query", "SELECT count(*) FROM dim_film FOR SYSTEM_TIME BETWEEN '2025-01-01' AND '2025-07-01'"],
+        &["query", "SELECT medallion.time_of(pg_lsn '0/0')::text, medallion.time_of(0)"],
     ] {
         let output = ask(question);
         assert!(output.status.success(), "{question:?}: {}", program::stderr(&output));
@@ -62,13 +139,38 @@ async fn the_loader_runs_and_the_reader_asks() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("payment_id = "), "{said}");
     assert!(said.contains("may not read `cdc_bronze.br_payment_cdc`"), "{said}");
     assert!(said.contains("`medallion.fact_payment_history`"), "{said}");
-    let run = command_on(&shop.place.source, &reader, &["run"]).output().unwrap();
+    let run = command_on(&shop.place.source, reader, &["run"]).output().unwrap();
     assert_eq!(run.status.code(), Some(2), "a reader does not run");
     // The loader reads all that makes a difference.
-    let output = command_on(&shop.place.source, &loader, &difference).output().unwrap();
+    let output = command_on(&shop.place.source, loader, &difference).output().unwrap();
     let said = program::stderr(&output);
     assert!(output.status.success() && said.is_empty(), "{said}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("cdc_bronze.br_payment_cdc 0/"));
+    for verb in
+        [&["verify"][..], &["test"], &["rebuild", "dim_customer"], &["rebuild", "fact_rental"], &["status"]]
+    {
+        let output = command_on(&shop.place.source, loader, verb).output().unwrap();
+        assert!(output.status.success(), "{verb:?}: {}", program::stderr(&output));
+    }
+
+    // By any other client.
+    for url in [loader, reader] {
+        let mut session = connection::connect(Database::Warehouse, url).await.unwrap();
+        for question in [
+            "SELECT FROM temporal_silver.dim_customer_as_of('2025-07-01')",
+            "SELECT FROM temporal_silver.dim_customer_as_of('2025-07-01', 1)",
+            "SELECT FROM temporal_silver.dim_customer_between('2025-01-01', '2025-07-01')",
+            "SELECT FROM temporal_silver.dim_customer_history(1)",
+            "SELECT FROM temporal_silver.dim_customer_changes('2025-01-01', '2025-07-01')",
+            "SELECT FROM temporal_silver.lookup_store_as_of('2025-07-01')",
+            "SELECT FROM simple_gold.vw_store_scorecard",
+            "SET medallion.as_of = '2025-07-01'; SELECT FROM as_of.vw_store_scorecard; SELECT FROM as_of.dim_film",
+            "CREATE TEMPORARY TABLE own AS SELECT * FROM temporal_silver.dim_film",
+            "CREATE TEMPORARY TABLE rated (rating temporal_silver.mpaa_rating)",
+        ] {
+            assert_eq!(fails(&mut session, question).await, None, "{question}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,30 @@ use medallion_server::Server;
 
 use super::{Shop, compare};
 
+/// What PostgreSQL gives to PUBLIC unasked, taken back before there is a warehouse.
+const HARDENED: &str = "
+    ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+    ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE USAGE ON TYPES FROM PUBLIC;
+    REVOKE ALL ON DATABASE {warehouse} FROM PUBLIC;
+    GRANT CONNECT ON DATABASE {warehouse} TO {loader}, {reader}";
+
 /// A migrated shop with a few rows, the loader's URL, by which it is run, and the reader's.
 pub async fn open(name: &str) -> (Shop, String, String) {
+    open_after(name, "").await
+}
+
+/// The same where nobody may do anything that was not granted by name.
+pub async fn open_hardened(name: &str) -> (Shop, String, String) {
+    let hardened = HARDENED
+        .replace("{owner}", &format!("{name}_owner"))
+        .replace("{loader}", &format!("{name}_load"))
+        .replace("{reader}", &format!("{name}_read"))
+        .replace("{warehouse}", &format!("{name}_warehouse"));
+    open_after(name, &hardened).await
+}
+
+/// The same after a statement of a superuser's in the warehouse's database.
+async fn open_after(name: &str, prepared: &str) -> (Shop, String, String) {
     let server = Server::shared_scratch().unwrap();
     let mut shop = Shop::open(server, name).await;
     let mut control = connection::connect(Database::Source, &server.url("postgres")).await.unwrap();
@@ -21,6 +43,7 @@ pub async fn open(name: &str) -> (Shop, String, String) {
         ),
     )
     .await;
+    compare::execute(&mut shop.warehouse, prepared).await;
     let as_role = |role: &str| {
         let url = server.url(&format!("{name}_warehouse"));
         url.replace("user=medallion", &format!("user={name}_{role}"))

@@ -319,3 +319,37 @@ async fn nobody_takes_from_bronze_but_by_the_policy() {
     owner.execute("ROLLBACK; BEGIN; SELECT medallion.prune()").await.unwrap();
     assert_eq!(fails(&mut owner, "TRUNCATE bronze.br_sale_cdc").await, "23001");
 }
+
+/// Triggers fire as the writer: what they call is granted to the loader by name, and retention as well.
+#[tokio::test]
+async fn a_loader_writes_versions_where_public_has_no_rights() {
+    let server = Server::shared_scratch().unwrap();
+    server.ensure_database("keeping_hardened").unwrap();
+    let url = server.url("keeping_hardened");
+    let mut owner = connection::connect(Database::Warehouse, &url).await.unwrap();
+    owner.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC").await.unwrap();
+    owner.execute("ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC").await.unwrap();
+    owner.execute(OBJECTS).await.unwrap();
+    owner.execute("CREATE ROLE keeping_hardened LOGIN IN ROLE retention_loader").await.unwrap();
+    let url = url.replace("user=medallion", "user=keeping_hardened");
+    let mut loader = connection::connect(Database::Warehouse, &url).await.unwrap();
+    for sql in [
+        "INSERT INTO silver.dim_customer_hist (region, customer_id, latest) VALUES ('eu', 1, 'a'), ('eu', 2, 'a')",
+        "UPDATE silver.dim_customer_hist SET latest = 'b' WHERE sys_end = 'infinity'",
+        "UPDATE silver.dim_customer_hist SET customer_id = 3 WHERE customer_id = 2 AND sys_end = 'infinity'",
+        "DELETE FROM silver.dim_customer_hist WHERE customer_id = 1 AND sys_end = 'infinity'",
+        "SELECT medallion.retain()",
+    ] {
+        loader.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let versions = "SELECT customer_id, latest, sys_end = 'infinity' FROM silver.dim_customer_hist";
+    assert_eq!(rows(&mut owner, versions).await, ["(1,a,f)", "(1,b,f)", "(2,a,f)", "(2,b,f)", "(3,b,t)"]);
+    for sql in [
+        "UPDATE silver.dim_customer_hist SET row_hash = '' WHERE sys_end = 'infinity'",
+        "UPDATE silver.dim_customer_hist SET sys_start = '2000-01-01' WHERE sys_end = 'infinity'",
+    ] {
+        assert_eq!(fails(&mut loader, sql).await, "428C9", "{sql}");
+    }
+    let closed = "UPDATE silver.dim_customer_hist SET latest = 'c' WHERE customer_id = 1";
+    assert_eq!(fails(&mut loader, closed).await, "23001");
+}

@@ -154,13 +154,19 @@ pub(super) fn comments(silver: &Silver, dimension: &Dimension) -> Vec<String> {
 }
 
 pub(super) fn drops(silver: &Silver, dimension: &Dimension) -> Vec<String> {
+    let functions = functions(silver, dimension);
+    functions.iter().rev().map(|function| format!("DROP FUNCTION {function};")).collect()
+}
+
+/// The functions, each with the types of its parameters.
+pub(super) fn functions(silver: &Silver, dimension: &Dimension) -> [String; 4] {
     let names = Names::of(dimension);
     let key = key_types(silver);
-    vec![
-        format!("DROP FUNCTION {}(timestamptz, timestamptz);", relation(&names.changes)),
-        format!("DROP FUNCTION {}({key});", relation(&names.history)),
-        format!("DROP FUNCTION {}(timestamptz, timestamptz);", relation(&names.between)),
-        format!("DROP FUNCTION {}(timestamptz, {key});", relation(&names.as_of)),
+    [
+        format!("{}(timestamptz, {key})", relation(&names.as_of)),
+        format!("{}(timestamptz, timestamptz)", relation(&names.between)),
+        format!("{}({key})", relation(&names.history)),
+        format!("{}(timestamptz, timestamptz)", relation(&names.changes)),
     ]
 }
 

@@ -125,6 +125,13 @@ fn no_overlap(silver: &Silver, dimension: &Dimension, name: String) -> NoOverlap
     NoOverlap { name, elements: key.chain([format!("tstzrange({start}, {end}) WITH &&")]).collect() }
 }
 
+/// The functions by which it is asked about the past, each with the types of its parameters.
+pub(super) fn functions(silver: &Silver, dimension: &Dimension) -> Vec<String> {
+    let plain = format!("{}(timestamptz)", relation(&Names::of(silver, dimension).function));
+    let asking = (dimension.origin == Origin::Declared).then(|| asking::functions(silver, dimension));
+    std::iter::once(plain).chain(asking.into_iter().flatten()).collect()
+}
+
 struct Names {
     function: Name,
     travel_view: Name,

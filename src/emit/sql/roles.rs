@@ -4,9 +4,9 @@
 use askama::Template;
 
 use super::lines::Lines;
-use super::quote::{identifier, relation, remark};
+use super::quote::{identifier, literal, relation, remark};
 use super::script::Script;
-use super::{feed, mart, versioning};
+use super::{dimension, feed, mart, versioning};
 use crate::model::{Dimension, Fact, Name, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA};
 use crate::model::{Warehouse, Writes};
 
@@ -15,6 +15,7 @@ use crate::model::{Warehouse, Writes};
 struct RoleSql {
     purpose: &'static str,
     role: String,
+    role_literal: String,
     schemas: Lines,
     grants: Vec<GrantSql>,
 }
@@ -34,6 +35,40 @@ impl GrantSql {
     }
 }
 
+/// What answers for a time, in views and in questions.
+const TIMES: [&str; 6] = [
+    "as_of_time\"()",
+    "now\"()",
+    "since_horizon\"(timestamptz)",
+    "time_of\"(bigint)",
+    "time_of\"(pg_lsn)",
+    "time_of\"(text)",
+];
+
+/// What the triggers of versioned dimensions call as the writer.
+const VERSIONING: [&str; 9] = [
+    "settling\"()",
+    "stamp\"()",
+    "wrote\"(xid)",
+    "is_other\"(timestamptz, xid)",
+    "is_given\"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz)",
+    "notice\"(oid, text, text)",
+    "refuse_period\"(regclass)",
+    "refuse_conflict\"(regclass)",
+    "whole\"(oid)",
+];
+
+/// What takes more than the loader may, done as the owner.
+const LOADING: [&str; 7] = [
+    "backfill\"()",
+    "make_partition\"(regclass, name, text, text)",
+    "index_versions\"(regclass, name, text[])",
+    "analyze\"(regclass)",
+    "refresh\"(regclass)",
+    "retain\"()",
+    "fold_apart\"(timestamptz, bigint)",
+];
+
 /// The scripts of the roles that there are.
 pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let loader = warehouse.roles.loader.as_deref().map(|role| loader(warehouse, role));
@@ -44,7 +79,7 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
 fn loader(warehouse: &Warehouse, role: &str) -> Script {
     let layers = &warehouse.schemas;
     let names = |names: &[&str]| names.iter().map(|name| tool(name)).collect::<Vec<_>>();
-    let versioned = dimensions(warehouse).filter(|(_, kind)| kind.writes == Writes::Versioned);
+    let versioned = || dimensions(warehouse).filter(|(_, kind)| kind.writes == Writes::Versioned);
     let stored =
         |wanted: fn(&Storage) -> bool| warehouse.marts.iter().filter(move |one| wanted(&one.storage));
     let tables = || stored(Storage::is_table);
@@ -64,7 +99,7 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         grant(
             "What others write to dimensions counts as well.",
             "SELECT",
-            versioned.map(|(silver, _)| relation(&versioning::journal(silver))).collect(),
+            versioned().map(|(silver, _)| relation(&versioning::journal(silver))).collect(),
         ),
         grant(
             "The latest states of events are replaced, and the earlier ones kept, which stay likewise.",
@@ -135,20 +170,21 @@ fn loader(warehouse: &Warehouse, role: &str) -> Script {
         grant(
             "What takes more than that is a function of the owner's.",
             "EXECUTE",
-            [
-                "backfill\"()",
-                "make_partition\"(regclass, name, text, text)",
-                "index_versions\"(regclass, name, text[])",
-                "analyze\"(regclass)",
-                "refresh\"(regclass)",
-                "retain\"()",
-                "fold_apart\"(timestamptz, bigint)",
-            ]
-            .iter()
-            .map(|function| format!("{}.\"{function}", identifier(TOOL_SCHEMA)))
-            .collect(),
+            tool_functions(&LOADING).collect(),
         )
         .of(" FUNCTION"),
+        grant(
+            "Triggers fire as the writer, who may call what they call.",
+            "EXECUTE",
+            tool_functions(&["backfilling\"()"])
+                .chain(versioned().next().into_iter().flat_map(|_| tool_functions(&VERSIONING)))
+                .chain(versioned().map(|(silver, kind)| versioning::hash_signature(silver, kind)))
+                .collect(),
+        )
+        .of(" FUNCTION"),
+        times(),
+        past(warehouse),
+        types(warehouse),
     ];
     let schemas = [TOOL_SCHEMA, &layers.bronze, &layers.silver, &layers.gold, TRAVEL_SCHEMA];
     script(role, "loader", "The loader runs the pipeline", &schemas, grants)
@@ -187,9 +223,28 @@ fn reader(warehouse: &Warehouse, role: &str) -> Script {
         grant("Gold.", "SELECT", warehouse.marts.iter().map(|one| relation(&one.name)).collect()),
         grant("All of it as of any time.", "SELECT", travelling(warehouse)),
         grant("Which warehouse it is, and from when on.", "SELECT", vec![tool("horizon"), tool("warehouse")]),
+        times(),
+        past(warehouse),
+        types(warehouse),
     ];
     let schemas = [TOOL_SCHEMA, &layers.silver, &layers.gold, TRAVEL_SCHEMA];
     script(role, "reader", "The reader asks", &schemas, grants)
+}
+
+/// A function that a view calls is called by whoever reads the view.
+fn times() -> GrantSql {
+    grant("What views and questions ask for a time.", "EXECUTE", tool_functions(&TIMES).collect())
+        .of(" FUNCTION")
+}
+
+fn past(warehouse: &Warehouse) -> GrantSql {
+    let functions = dimensions(warehouse).flat_map(|(silver, kind)| dimension::functions(silver, kind));
+    grant("What answers about the past of a dimension.", "EXECUTE", functions.collect()).of(" FUNCTION")
+}
+
+fn types(warehouse: &Warehouse) -> GrantSql {
+    let types = warehouse.enums.iter().map(|kind| relation(&kind.name));
+    grant("Of whose values temporary tables are made.", "USAGE", types.collect()).of(" TYPE")
 }
 
 /// What schema `as_of` shows.
@@ -216,6 +271,7 @@ fn script(
     let definition = super::render(&RoleSql {
         purpose,
         role: identifier(role),
+        role_literal: literal(role),
         schemas: schemas.iter().map(|schema| identifier(schema)).collect(),
         grants,
     });
@@ -226,7 +282,14 @@ fn script(
         definition: definition.trim().to_owned(),
         comments: Vec::new(),
         // What else was granted goes with the objects.
-        drops: vec![format!("REVOKE ALL ON SCHEMA {} FROM {};", identifier(TOOL_SCHEMA), identifier(role))],
+        drops: vec![
+            format!(
+                "DO $$\nBEGIN\n    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', \
+                 current_database(), {});\nEND\n$$;",
+                literal(role)
+            ),
+            format!("REVOKE ALL ON SCHEMA {} FROM {};", identifier(TOOL_SCHEMA), identifier(role)),
+        ],
     }
 }
 
@@ -246,6 +309,11 @@ fn facts(warehouse: &Warehouse) -> impl Iterator<Item = (&Silver, &Fact)> {
         SilverKind::Fact(fact) => Some((silver, fact)),
         SilverKind::Dimension(_) => None,
     })
+}
+
+/// Functions of the tool's, by what follows the opening quote of their names.
+fn tool_functions(functions: &[&str]) -> impl Iterator<Item = String> {
+    functions.iter().map(|function| format!("{}.\"{function}", identifier(TOOL_SCHEMA)))
 }
 
 fn tool(name: &str) -> String {

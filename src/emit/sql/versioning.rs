@@ -197,6 +197,12 @@ fn hash_function(dimension: &Dimension) -> Name {
     Name::new(&view.schema, derived(&view.name, "row_hash"))
 }
 
+/// The function that hashes a row, with the types of its parameters.
+pub(super) fn hash_signature(silver: &Silver, dimension: &Dimension) -> String {
+    let types: Vec<String> = tracked(silver).map(|column| data_type(&column.data_type)).collect();
+    format!("{}({})", relation(&hash_function(dimension)), types.join(", "))
+}
+
 /// The columns whose change makes a version.
 fn tracked(silver: &Silver) -> impl Iterator<Item = &Column> {
     silver
