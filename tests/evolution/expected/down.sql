@@ -550,12 +550,29 @@ GRANT SELECT ON
     "as_of"."dim_customer_hist"
 TO "shop_loader";
 
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_row_hash"(text, text, "silver"."mood", integer),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
+TO "shop_loader";
+
 -- reader: shop_reader
 
 GRANT SELECT ON
     "silver"."dim_customer",
     "as_of"."dim_customer",
     "as_of"."dim_customer_hist"
+TO "shop_reader";
+
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
 TO "shop_reader";
 
 -- medallion: what others have granted and said
@@ -602,5 +619,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '9e777052ea41418e0f45a1dda0f322ba8b44ea05c20a6669e7bfdcd086b60ec8',
+    "objects_hash" = '5a6f25575e32c1711e1afb9176712946972e994e6dcfa6acf88983f81dc1885a',
     "migrated_at" = now();

@@ -551,12 +551,29 @@ GRANT SELECT ON
     "as_of"."dim_customer_hist"
 TO "shop_loader";
 
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_row_hash"(text, text, text, "silver"."mood", integer),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
+TO "shop_loader";
+
 -- reader: shop_reader
 
 GRANT SELECT ON
     "silver"."dim_customer",
     "as_of"."dim_customer",
     "as_of"."dim_customer_hist"
+TO "shop_reader";
+
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
 TO "shop_reader";
 
 -- medallion: what others have granted and said
@@ -611,5 +628,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = 'f5a9dc592cebf8da225b950132db5c262fff020fc91c4f45ab159af66d62f274',
+    "objects_hash" = '3b742c85b38d8857c7cf2f66bf9c99695207d4a0d99515bcf24d9db6b525494b',
     "migrated_at" = now();

@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "ecommerce_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'ecommerce_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customers",
@@ -131,4 +138,34 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "ecommerce_loader";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "ecommerce_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "ecommerce_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customers_current_as_of"(timestamptz),
+    "silver"."dim_customers_current_as_of"(timestamptz, integer),
+    "silver"."dim_customers_current_between"(timestamptz, timestamptz),
+    "silver"."dim_customers_current_history"(integer),
+    "silver"."dim_customers_current_changes"(timestamptz, timestamptz),
+    "silver"."dim_products_as_of"(timestamptz),
+    "silver"."dim_products_as_of"(timestamptz, integer),
+    "silver"."dim_products_between"(timestamptz, timestamptz),
+    "silver"."dim_products_history"(integer),
+    "silver"."dim_products_changes"(timestamptz, timestamptz),
+    "silver"."lookup_orders_as_of"(timestamptz)
 TO "ecommerce_loader";

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "ecommerce_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'ecommerce_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."dim_customers_hist",
@@ -66,4 +73,29 @@ TO "ecommerce_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "ecommerce_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "ecommerce_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customers_current_as_of"(timestamptz),
+    "silver"."dim_customers_current_as_of"(timestamptz, integer),
+    "silver"."dim_customers_current_between"(timestamptz, timestamptz),
+    "silver"."dim_customers_current_history"(integer),
+    "silver"."dim_customers_current_changes"(timestamptz, timestamptz),
+    "silver"."dim_products_as_of"(timestamptz),
+    "silver"."dim_products_as_of"(timestamptz, integer),
+    "silver"."dim_products_between"(timestamptz, timestamptz),
+    "silver"."dim_products_history"(integer),
+    "silver"."dim_products_changes"(timestamptz, timestamptz),
+    "silver"."lookup_orders_as_of"(timestamptz)
 TO "ecommerce_reader";

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "pagila_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'pagila_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "temporal_silver"."dim_customer_hist",
@@ -78,4 +85,41 @@ TO "pagila_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "pagila_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "temporal_silver"."lookup_address_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_customer_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_customer_history"(integer),
+    "temporal_silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_inventory_as_of"(timestamptz),
+    "temporal_silver"."lookup_language_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_film_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_film_history"(integer),
+    "temporal_silver"."dim_film_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_staff_as_of"(timestamptz),
+    "temporal_silver"."lookup_store_as_of"(timestamptz)
+TO "pagila_reader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "temporal_silver"."mpaa_rating"
 TO "pagila_reader";

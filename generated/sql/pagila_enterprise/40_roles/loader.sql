@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "pagila_enterprise_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'pagila_enterprise_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "batch_bronze"."br_customer_batch",
@@ -175,4 +182,53 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "pagila_enterprise_loader";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "pagila_enterprise_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "pagila_enterprise_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "star_silver"."dim_staff_current_as_of"(timestamptz),
+    "star_silver"."dim_staff_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_staff_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_staff_current_history"(integer),
+    "star_silver"."dim_staff_current_changes"(timestamptz, timestamptz),
+    "star_silver"."lookup_address_as_of"(timestamptz),
+    "star_silver"."lookup_city_as_of"(timestamptz),
+    "star_silver"."lookup_country_as_of"(timestamptz),
+    "star_silver"."dim_customer_current_as_of"(timestamptz),
+    "star_silver"."dim_customer_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_customer_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_customer_current_history"(integer),
+    "star_silver"."dim_customer_current_changes"(timestamptz, timestamptz),
+    "star_silver"."dim_store_current_as_of"(timestamptz),
+    "star_silver"."dim_store_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_store_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_store_current_history"(integer),
+    "star_silver"."dim_store_current_changes"(timestamptz, timestamptz),
+    "star_silver"."lookup_inventory_as_of"(timestamptz),
+    "star_silver"."lookup_language_as_of"(timestamptz),
+    "star_silver"."dim_film_current_as_of"(timestamptz),
+    "star_silver"."dim_film_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_film_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_film_current_history"(integer),
+    "star_silver"."dim_film_current_changes"(timestamptz, timestamptz)
+TO "pagila_enterprise_loader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "star_silver"."mpaa_rating"
 TO "pagila_enterprise_loader";

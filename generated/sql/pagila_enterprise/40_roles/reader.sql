@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "pagila_enterprise_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'pagila_enterprise_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "star_silver"."dim_staff_hist",
@@ -106,4 +113,48 @@ TO "pagila_enterprise_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "pagila_enterprise_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "pagila_enterprise_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "star_silver"."dim_staff_current_as_of"(timestamptz),
+    "star_silver"."dim_staff_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_staff_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_staff_current_history"(integer),
+    "star_silver"."dim_staff_current_changes"(timestamptz, timestamptz),
+    "star_silver"."lookup_address_as_of"(timestamptz),
+    "star_silver"."lookup_city_as_of"(timestamptz),
+    "star_silver"."lookup_country_as_of"(timestamptz),
+    "star_silver"."dim_customer_current_as_of"(timestamptz),
+    "star_silver"."dim_customer_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_customer_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_customer_current_history"(integer),
+    "star_silver"."dim_customer_current_changes"(timestamptz, timestamptz),
+    "star_silver"."dim_store_current_as_of"(timestamptz),
+    "star_silver"."dim_store_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_store_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_store_current_history"(integer),
+    "star_silver"."dim_store_current_changes"(timestamptz, timestamptz),
+    "star_silver"."lookup_inventory_as_of"(timestamptz),
+    "star_silver"."lookup_language_as_of"(timestamptz),
+    "star_silver"."dim_film_current_as_of"(timestamptz),
+    "star_silver"."dim_film_current_as_of"(timestamptz, integer),
+    "star_silver"."dim_film_current_between"(timestamptz, timestamptz),
+    "star_silver"."dim_film_current_history"(integer),
+    "star_silver"."dim_film_current_changes"(timestamptz, timestamptz)
+TO "pagila_enterprise_reader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "star_silver"."mpaa_rating"
 TO "pagila_enterprise_reader";

@@ -2963,6 +2963,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "ecommerce_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'ecommerce_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customers",
@@ -3087,6 +3094,36 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "ecommerce_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "ecommerce_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "ecommerce_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customers_current_as_of"(timestamptz),
+    "silver"."dim_customers_current_as_of"(timestamptz, integer),
+    "silver"."dim_customers_current_between"(timestamptz, timestamptz),
+    "silver"."dim_customers_current_history"(integer),
+    "silver"."dim_customers_current_changes"(timestamptz, timestamptz),
+    "silver"."dim_products_as_of"(timestamptz),
+    "silver"."dim_products_as_of"(timestamptz, integer),
+    "silver"."dim_products_between"(timestamptz, timestamptz),
+    "silver"."dim_products_history"(integer),
+    "silver"."dim_products_changes"(timestamptz, timestamptz),
+    "silver"."lookup_orders_as_of"(timestamptz)
+TO "ecommerce_loader";
+
 -- reader: ecommerce_reader
 
 -- The reader asks.
@@ -3096,6 +3133,13 @@ GRANT USAGE ON SCHEMA
     "gold",
     "as_of"
 TO "ecommerce_reader";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'ecommerce_reader');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -3157,10 +3201,35 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "ecommerce_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "ecommerce_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customers_current_as_of"(timestamptz),
+    "silver"."dim_customers_current_as_of"(timestamptz, integer),
+    "silver"."dim_customers_current_between"(timestamptz, timestamptz),
+    "silver"."dim_customers_current_history"(integer),
+    "silver"."dim_customers_current_changes"(timestamptz, timestamptz),
+    "silver"."dim_products_as_of"(timestamptz),
+    "silver"."dim_products_as_of"(timestamptz, integer),
+    "silver"."dim_products_between"(timestamptz, timestamptz),
+    "silver"."dim_products_history"(integer),
+    "silver"."dim_products_changes"(timestamptz, timestamptz),
+    "silver"."lookup_orders_as_of"(timestamptz)
+TO "ecommerce_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    '84f2b910ff769fcf6d944f8c7fbd67a5333e5e6610e115ebef9f6f6a3be94927'
+    'a8f45412e8d79481ff5f089e701f56a56cfc5074873a0d42332dedf55951e3d2'
 );

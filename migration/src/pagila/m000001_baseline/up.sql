@@ -4424,6 +4424,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "pagila_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'pagila_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "cdc_bronze"."br_customer_cdc",
@@ -4565,6 +4572,48 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "pagila_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "pagila_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "pagila_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "temporal_silver"."lookup_address_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_customer_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_customer_history"(integer),
+    "temporal_silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_inventory_as_of"(timestamptz),
+    "temporal_silver"."lookup_language_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_film_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_film_history"(integer),
+    "temporal_silver"."dim_film_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_staff_as_of"(timestamptz),
+    "temporal_silver"."lookup_store_as_of"(timestamptz)
+TO "pagila_loader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "temporal_silver"."mpaa_rating"
+TO "pagila_loader";
+
 -- reader: pagila_reader
 
 -- The reader asks.
@@ -4574,6 +4623,13 @@ GRANT USAGE ON SCHEMA
     "simple_gold",
     "as_of"
 TO "pagila_reader";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'pagila_reader');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -4647,10 +4703,47 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "pagila_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "pagila_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "temporal_silver"."lookup_address_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz),
+    "temporal_silver"."dim_customer_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_customer_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_customer_history"(integer),
+    "temporal_silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_as_of"(timestamptz),
+    "temporal_silver"."lookup_film_category_as_of"(timestamptz),
+    "temporal_silver"."lookup_inventory_as_of"(timestamptz),
+    "temporal_silver"."lookup_language_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz),
+    "temporal_silver"."dim_film_as_of"(timestamptz, integer),
+    "temporal_silver"."dim_film_between"(timestamptz, timestamptz),
+    "temporal_silver"."dim_film_history"(integer),
+    "temporal_silver"."dim_film_changes"(timestamptz, timestamptz),
+    "temporal_silver"."lookup_staff_as_of"(timestamptz),
+    "temporal_silver"."lookup_store_as_of"(timestamptz)
+TO "pagila_reader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "temporal_silver"."mpaa_rating"
+TO "pagila_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    'b3d49273cd7a59bb1d16eddbaa47d3461be7d54bd14a5a5dc014b47bd467e2e9'
+    '3e8c967c3b364a18323fd940f4d82cfa78cd56582ac9dc865c0975712c79333d'
 );

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "59a73adef2221d01dbf6e95daed31b088e33334e3d4c8a3691b0227fd7bf379c";
+pub const OBJECTS_HASH: &str = "349cd9d6c1e224b6af3ec8d4694e7c9f5d33068a851a8fecd6e2478922f1c3fa";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "c986118433243b3afbd30e49850ac050ccfc6d0ab0477e09d6b369df5b828271";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1742aed89ee8b2d80c4c6e16a0999a6edecbc73009c990edf363302dbdaf00b1";
+pub const OBJECTS_HASH: &str = "810206b58c01fc83ebd2cb9388ee8c9927f0a2878db9f60db9fc305482009fa8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

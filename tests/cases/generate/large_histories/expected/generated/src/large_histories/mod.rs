@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "11b3da3845189f439ca44a551123a814764906e1c111aee4dbaed9780c0cb997";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "96fdc8cc506a83687b9b60e7a9acf57ec44fe4bbdcf8664c1ca82ef1668fa7f5";
+pub const OBJECTS_HASH: &str = "170cbfeb48ced2a8d3664fef367b2b8c6212f252cc37f2176a9def0ec116fed5";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

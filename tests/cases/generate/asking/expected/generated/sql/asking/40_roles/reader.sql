@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "asking_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'asking_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."owner_hist",
@@ -50,4 +57,34 @@ TO "asking_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "asking_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "asking_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."owner_as_of"(timestamptz),
+    "silver"."owner_as_of"(timestamptz, integer),
+    "silver"."owner_between"(timestamptz, timestamptz),
+    "silver"."owner_history"(integer),
+    "silver"."owner_changes"(timestamptz, timestamptz),
+    "silver"."site_as_of"(timestamptz),
+    "silver"."tag_as_of"(timestamptz),
+    "silver"."tag_as_of"(timestamptz, integer),
+    "silver"."tag_between"(timestamptz, timestamptz),
+    "silver"."tag_history"(integer),
+    "silver"."tag_changes"(timestamptz, timestamptz),
+    "silver"."thing_as_of"(timestamptz),
+    "silver"."thing_as_of"(timestamptz, integer, text),
+    "silver"."thing_between"(timestamptz, timestamptz),
+    "silver"."thing_history"(integer, text),
+    "silver"."thing_changes"(timestamptz, timestamptz)
 TO "asking_reader";

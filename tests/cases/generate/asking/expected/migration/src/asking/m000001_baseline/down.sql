@@ -3,6 +3,11 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', current_database(), 'asking_reader');
+END
+$$;
 REVOKE ALL ON SCHEMA "medallion" FROM "asking_reader";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";

@@ -1534,6 +1534,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "apart_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'apart_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customer_cdc",
@@ -1610,10 +1617,34 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "apart_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "apart_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "apart_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
+TO "apart_loader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'bronze_apart',
-    '1742aed89ee8b2d80c4c6e16a0999a6edecbc73009c990edf363302dbdaf00b1'
+    '810206b58c01fc83ebd2cb9388ee8c9927f0a2878db9f60db9fc305482009fa8'
 );

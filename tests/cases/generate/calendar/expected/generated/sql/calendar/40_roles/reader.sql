@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "calendar_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'calendar_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."fact_visit"
@@ -44,4 +51,14 @@ TO "calendar_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "calendar_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
 TO "calendar_reader";

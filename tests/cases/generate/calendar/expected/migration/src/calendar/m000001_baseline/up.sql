@@ -1539,6 +1539,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "calendar_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'calendar_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."fact_visit"
@@ -1577,10 +1584,20 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "calendar_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "calendar_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'calendar',
-    '5864dce296942319f62f09bcefb2b24a90ef3bd72b05484f20fca4c206121289'
+    'fe3c0cc64dfb3e2d8ee14cf0821f58a8911a6b763c4fdf16c92c31119cc1ff28'
 );

@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "orders_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'orders_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "raw"."br_orders"
@@ -94,4 +101,28 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "orders_loader";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "orders_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "orders_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "history"."dim_orders_as_of"(timestamptz),
+    "history"."dim_orders_as_of"(timestamptz, integer),
+    "history"."dim_orders_between"(timestamptz, timestamptz),
+    "history"."dim_orders_history"(integer),
+    "history"."dim_orders_changes"(timestamptz, timestamptz)
 TO "orders_loader";

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "orders_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'orders_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "history"."dim_orders_hist",
@@ -32,4 +39,23 @@ TO "orders_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "orders_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "orders_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "history"."dim_orders_as_of"(timestamptz),
+    "history"."dim_orders_as_of"(timestamptz, integer),
+    "history"."dim_orders_between"(timestamptz, timestamptz),
+    "history"."dim_orders_history"(integer),
+    "history"."dim_orders_changes"(timestamptz, timestamptz)
 TO "orders_reader";

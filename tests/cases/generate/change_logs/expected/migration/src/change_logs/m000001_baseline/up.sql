@@ -1635,6 +1635,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "orders_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'orders_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "raw"."br_orders"
@@ -1722,6 +1729,30 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "orders_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "orders_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "orders_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "history"."dim_orders_as_of"(timestamptz),
+    "history"."dim_orders_as_of"(timestamptz, integer),
+    "history"."dim_orders_between"(timestamptz, timestamptz),
+    "history"."dim_orders_history"(integer),
+    "history"."dim_orders_changes"(timestamptz, timestamptz)
+TO "orders_loader";
+
 -- reader: orders_reader
 
 -- The reader asks.
@@ -1731,6 +1762,13 @@ GRANT USAGE ON SCHEMA
     "reports",
     "as_of"
 TO "orders_reader";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'orders_reader');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -1758,10 +1796,29 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "orders_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "orders_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "history"."dim_orders_as_of"(timestamptz),
+    "history"."dim_orders_as_of"(timestamptz, integer),
+    "history"."dim_orders_between"(timestamptz, timestamptz),
+    "history"."dim_orders_history"(integer),
+    "history"."dim_orders_changes"(timestamptz, timestamptz)
+TO "orders_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'change_logs',
-    '83f294e6ef0a7895c7597d9e926f70d557c6e1efe7882169c7ed3194bf6f2fc2'
+    'e56a5e99f2ecf822e23a6d75ebf8d5f7f7c3d25113d49b60efa3d4dea27159e6'
 );

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "dressed_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'dressed_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."dim_orders_hist",
@@ -50,4 +57,29 @@ TO "dressed_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "dressed_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "dressed_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_orders_as_of"(timestamptz),
+    "silver"."dim_orders_as_of"(timestamptz, integer),
+    "silver"."dim_orders_between"(timestamptz, timestamptz),
+    "silver"."dim_orders_history"(integer),
+    "silver"."dim_orders_changes"(timestamptz, timestamptz),
+    "silver"."lookup_town_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer, text),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer, text),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
 TO "dressed_reader";

@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "select";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'select');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "medallion"."match_cdc",
@@ -99,4 +106,35 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "select";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "select";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "select";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "as"."match_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz, integer, text),
+    "as"."async_between"(timestamptz, timestamptz),
+    "as"."async_history"(integer, text),
+    "as"."async_changes"(timestamptz, timestamptz)
+TO "select";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "as"."order",
+    "as"."struct"
 TO "select";

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "it's a ""group""";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'it''s a "group"');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "as"."prelude",
@@ -40,4 +47,30 @@ TO "it's a ""group""";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "it's a ""group""";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "it's a ""group""";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "as"."match_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz, integer, text),
+    "as"."async_between"(timestamptz, timestamptz),
+    "as"."async_history"(integer, text),
+    "as"."async_changes"(timestamptz, timestamptz)
+TO "it's a ""group""";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "as"."order",
+    "as"."struct"
 TO "it's a ""group""";

@@ -3,7 +3,17 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', current_database(), 'it''s a "group"');
+END
+$$;
 REVOKE ALL ON SCHEMA "medallion" FROM "it's a ""group""";
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', current_database(), 'select');
+END
+$$;
 REVOKE ALL ON SCHEMA "medallion" FROM "select";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";

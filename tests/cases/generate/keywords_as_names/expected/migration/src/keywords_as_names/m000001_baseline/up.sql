@@ -1759,6 +1759,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "select";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'select');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "medallion"."match_cdc",
@@ -1851,6 +1858,37 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "select";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "select";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "select";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "as"."match_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz, integer, text),
+    "as"."async_between"(timestamptz, timestamptz),
+    "as"."async_history"(integer, text),
+    "as"."async_changes"(timestamptz, timestamptz)
+TO "select";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "as"."order",
+    "as"."struct"
+TO "select";
+
 -- reader: it's a "group"
 
 -- The reader asks.
@@ -1860,6 +1898,13 @@ GRANT USAGE ON SCHEMA
     "group",
     "as_of"
 TO "it's a ""group""";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'it''s a "group"');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -1895,10 +1940,36 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "it's a ""group""";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "it's a ""group""";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "as"."match_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz),
+    "as"."async_as_of"(timestamptz, integer, text),
+    "as"."async_between"(timestamptz, timestamptz),
+    "as"."async_history"(integer, text),
+    "as"."async_changes"(timestamptz, timestamptz)
+TO "it's a ""group""";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "as"."order",
+    "as"."struct"
+TO "it's a ""group""";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'keywords_as_names',
-    'd4fd1ee69def7708049995186bb9c5f8f95566a7cc08b85de1f51a60f9e6dffe'
+    'cbbd5f88525604225d51ccf8cde285d90a137151afbd1b6f06be3dc6217b1eac'
 );

@@ -8,6 +8,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "large_histories_reader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'large_histories_reader');
+END
+$$;
+
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
     "silver"."dim_item_hist",
@@ -32,4 +39,33 @@ TO "large_histories_reader";
 GRANT SELECT ON
     "medallion"."horizon",
     "medallion"."warehouse"
+TO "large_histories_reader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "large_histories_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_item_as_of"(timestamptz),
+    "silver"."dim_item_as_of"(timestamptz, integer),
+    "silver"."dim_item_between"(timestamptz, timestamptz),
+    "silver"."dim_item_history"(integer),
+    "silver"."dim_item_changes"(timestamptz, timestamptz),
+    "silver"."dim_client_as_of"(timestamptz),
+    "silver"."dim_client_as_of"(timestamptz, text, integer),
+    "silver"."dim_client_between"(timestamptz, timestamptz),
+    "silver"."dim_client_history"(text, integer),
+    "silver"."dim_client_changes"(timestamptz, timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, text, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(text, integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
 TO "large_histories_reader";

@@ -3,7 +3,17 @@
 -- Nothing cascades: what others have built on the warehouse makes this fail, and stays. Schema medallion
 -- stays as well, for the record of applied migrations stands in it.
 
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', current_database(), 'large_histories_reader');
+END
+$$;
 REVOKE ALL ON SCHEMA "medallion" FROM "large_histories_reader";
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %I', current_database(), 'large_histories_loader');
+END
+$$;
 REVOKE ALL ON SCHEMA "medallion" FROM "large_histories_loader";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_dropped";
 DROP EVENT TRIGGER IF EXISTS "medallion_guards_altered";

@@ -2006,6 +2006,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "large_histories_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'large_histories_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customer_cdc",
@@ -2084,6 +2091,40 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "large_histories_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "large_histories_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "large_histories_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_item_as_of"(timestamptz),
+    "silver"."dim_item_as_of"(timestamptz, integer),
+    "silver"."dim_item_between"(timestamptz, timestamptz),
+    "silver"."dim_item_history"(integer),
+    "silver"."dim_item_changes"(timestamptz, timestamptz),
+    "silver"."dim_client_as_of"(timestamptz),
+    "silver"."dim_client_as_of"(timestamptz, text, integer),
+    "silver"."dim_client_between"(timestamptz, timestamptz),
+    "silver"."dim_client_history"(text, integer),
+    "silver"."dim_client_changes"(timestamptz, timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, text, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(text, integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
+TO "large_histories_loader";
+
 -- reader: large_histories_reader
 
 -- The reader asks.
@@ -2093,6 +2134,13 @@ GRANT USAGE ON SCHEMA
     "gold",
     "as_of"
 TO "large_histories_reader";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'large_histories_reader');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -2120,10 +2168,39 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "large_histories_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "large_histories_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_item_as_of"(timestamptz),
+    "silver"."dim_item_as_of"(timestamptz, integer),
+    "silver"."dim_item_between"(timestamptz, timestamptz),
+    "silver"."dim_item_history"(integer),
+    "silver"."dim_item_changes"(timestamptz, timestamptz),
+    "silver"."dim_client_as_of"(timestamptz),
+    "silver"."dim_client_as_of"(timestamptz, text, integer),
+    "silver"."dim_client_between"(timestamptz, timestamptz),
+    "silver"."dim_client_history"(text, integer),
+    "silver"."dim_client_changes"(timestamptz, timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, text, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(text, integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz)
+TO "large_histories_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'large_histories',
-    '96fdc8cc506a83687b9b60e7a9acf57ec44fe4bbdcf8664c1ca82ef1668fa7f5'
+    '170cbfeb48ced2a8d3664fef367b2b8c6212f252cc37f2176a9def0ec116fed5'
 );

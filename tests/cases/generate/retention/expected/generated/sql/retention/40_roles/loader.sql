@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "retention_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'retention_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customer_cdc",
@@ -94,4 +101,39 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "retention_loader";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"(),
+    "medallion"."settling"(),
+    "medallion"."stamp"(),
+    "medallion"."wrote"(xid),
+    "medallion"."is_other"(timestamptz, xid),
+    "medallion"."is_given"(bytea, bytea, bytea, timestamptz, timestamptz, timestamptz, timestamptz),
+    "medallion"."notice"(oid, text, text),
+    "medallion"."refuse_period"(regclass),
+    "medallion"."refuse_conflict"(regclass),
+    "medallion"."whole"(oid),
+    "silver"."dim_customer_row_hash"(text, text)
+TO "retention_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "retention_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, text, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(text, integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "silver"."lookup_item_as_of"(timestamptz)
 TO "retention_loader";

@@ -9,6 +9,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "staging_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'staging_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customer",
@@ -97,4 +104,34 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."refresh"(regclass),
     "medallion"."retain"(),
     "medallion"."fold_apart"(timestamptz, bigint)
+TO "staging_loader";
+
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "staging_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "staging_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "silver"."lookup_email_as_of"(timestamptz)
+TO "staging_loader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "silver"."tier"
 TO "staging_loader";

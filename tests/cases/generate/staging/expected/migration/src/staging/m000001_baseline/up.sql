@@ -1959,6 +1959,13 @@ GRANT USAGE ON SCHEMA
     "as_of"
 TO "staging_loader";
 
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'staging_loader');
+END
+$$;
+
 -- What has landed is added to, and never changed.
 GRANT SELECT, INSERT ON
     "bronze"."br_customer",
@@ -2049,6 +2056,36 @@ GRANT EXECUTE ON FUNCTION
     "medallion"."fold_apart"(timestamptz, bigint)
 TO "staging_loader";
 
+-- Triggers fire as the writer, who may call what they call.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."backfilling"()
+TO "staging_loader";
+
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "staging_loader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "silver"."lookup_email_as_of"(timestamptz)
+TO "staging_loader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "silver"."tier"
+TO "staging_loader";
+
 -- reader: staging_reader
 
 -- The reader asks.
@@ -2058,6 +2095,13 @@ GRANT USAGE ON SCHEMA
     "gold",
     "as_of"
 TO "staging_reader";
+
+-- What is compared or asked is put together in temporary tables.
+DO $$
+BEGIN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), 'staging_reader');
+END
+$$;
 
 -- Silver: every version, what is current, and the latest states of events.
 GRANT SELECT ON
@@ -2095,10 +2139,35 @@ GRANT SELECT ON
     "medallion"."warehouse"
 TO "staging_reader";
 
+-- What views and questions ask for a time.
+GRANT EXECUTE ON FUNCTION
+    "medallion"."as_of_time"(),
+    "medallion"."now"(),
+    "medallion"."since_horizon"(timestamptz),
+    "medallion"."time_of"(bigint),
+    "medallion"."time_of"(pg_lsn),
+    "medallion"."time_of"(text)
+TO "staging_reader";
+
+-- What answers about the past of a dimension.
+GRANT EXECUTE ON FUNCTION
+    "silver"."dim_customer_as_of"(timestamptz),
+    "silver"."dim_customer_as_of"(timestamptz, integer),
+    "silver"."dim_customer_between"(timestamptz, timestamptz),
+    "silver"."dim_customer_history"(integer),
+    "silver"."dim_customer_changes"(timestamptz, timestamptz),
+    "silver"."lookup_email_as_of"(timestamptz)
+TO "staging_reader";
+
+-- Of whose values temporary tables are made.
+GRANT USAGE ON TYPE
+    "silver"."tier"
+TO "staging_reader";
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'staging',
-    'd88e6e05479d264ab75dbe2abda82fd842480b1b3bfbd8ed0083fd9d966f6eac'
+    'cd4383f6c3f8b155bfe7a4a793ef05469ce247e9700e2549d54a4bc7dcaa5a49'
 );
