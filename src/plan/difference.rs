@@ -179,6 +179,9 @@ impl Difference<'_> {
                 }
                 (Some(_), Some(Fate::Revalued(change))) => {
                     steps.extend(change.steps(object, &old, &gone, self.renames)?);
+                    if change.is_anew() {
+                        made.insert(&object.identity);
+                    }
                     false
                 }
                 _ => true,
