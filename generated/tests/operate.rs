@@ -69,8 +69,23 @@ async fn each_stage_is_told() {
 
     let unsure = program::command(&shop, &["source", "drop"]).output().unwrap();
     assert_eq!(unsure.status.code(), Some(2), "{unsure:?}");
+    // What a run would refuse is told, and what it would not is not.
+    assert!(!told.contains("no run goes on"), "{told}");
+    compare::execute(&mut shop.source, "INSERT INTO language (name) VALUES ('Latin')").await;
+    let ahead = "SELECT pg_replication_slot_advance('medallion_pagila', pg_current_wal_flush_lsn())";
+    compare::execute(&mut shop.source, ahead).await;
+    refuses(&shop, "replication slot `medallion_pagila` is confirmed to ");
+    let elsewhere = Server::scratch().unwrap();
+    let other = command_on(&elsewhere.url("postgres"), &shop.place.warehouse, &["status"]).output().unwrap();
+    assert!(stdout(&other).contains("it is another server (system "), "{other:?}");
+
     different.extend(compared("drop", &ask(&shop, &["source", "drop", "--yes"], 0)));
     assert_eq!(compare::value(&mut shop.source, slots).await, "0");
+    let gone = ask(&shop, &["status"], 0);
+    assert!(
+        gone.contains("no run goes on from there: replication slot `medallion_pagila` is gone"),
+        "{gone}"
+    );
     assert_eq!(ask(&shop, &["source", "drop", "--yes"], 0), "nothing to drop\n");
     compare::assert_none("messages (MEDALLION_UPDATE=1 rewrites the files)", &different);
 }
@@ -104,6 +119,15 @@ async fn what_prepare_gives_a_role_is_enough() {
     ask(&shop, &["source", "drop", "--yes"], 0);
     let left = "SELECT count(*) FROM pg_roles WHERE rolname = 'ready_loader'";
     assert_eq!(compare::value(&mut shop.source, left).await, "0");
+}
+
+/// Both say the same: `status` what a run would refuse, and a run that refuses it.
+fn refuses(shop: &Shop, why: &str) {
+    let told = ask(shop, &["status"], 0);
+    assert!(told.contains(&format!("no run goes on from there: {why}")), "{told}");
+    let refused = program::command(shop, &["run"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(program::stderr(&refused).contains(why), "{refused:?}");
 }
 
 fn ask(shop: &Shop, arguments: &[&str], status: i32) -> String {

@@ -6,10 +6,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::alert::{self, Known, Measured};
-use crate::capture::Lsn;
+use crate::capture::{Lsn, going_on};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
-use crate::error::{During as _, Result};
+use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::{apart, migrate, quote};
 
@@ -39,6 +39,8 @@ pub struct Survey {
     pub files: Vec<crate::files::Standing>,
     /// Why nothing is told of the source.
     pub unseen: Option<String>,
+    /// Why a run would not go on from it.
+    pub refused: Option<String>,
     /// How far landing is.
     pub landed: Option<Landed>,
     /// The relations, in the order in which they are worked through.
@@ -106,6 +108,9 @@ pub struct Landed {
     pub system_time: Option<String>,
     /// When it was last moved.
     pub moved: String,
+    /// How long ago that is.
+    #[serde(skip)]
+    pub age_seconds: f64,
 }
 
 /// A relation of the warehouse.
@@ -175,8 +180,11 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
         return with_alerts(survey, warehouse, &mut target).await;
     }
     let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
-    match slot(warehouse, place, moved).await {
-        Ok(slot) => survey.slot = Some(slot),
+    match seen(warehouse, place, moved, survey.unready.is_none().then_some(&mut target)).await {
+        Ok((slot, refused)) => {
+            survey.slot = Some(slot);
+            survey.refused = refused.map(|error| error.to_string());
+        }
         Err(error) => survey.unseen = Some(error.to_string()),
     }
     with_alerts(survey, warehouse, &mut target).await
@@ -190,7 +198,11 @@ async fn with_alerts(survey: Survey, warehouse: &Warehouse, target: &mut PgConne
     let behind = survey.relations.iter().filter_map(|one| one.behind_seconds);
     let polled = survey.polled.iter().filter_map(|one| one.behind_seconds);
     let slot = survey.slot.as_ref();
-    let lag = behind.chain(polled).chain(slot.and_then(|slot| slot.lag_seconds)).reduce(f64::max);
+    // From a source that is out of reach, or that nothing goes on from, nothing has come since then.
+    let is_cut_off = survey.refused.is_some() || survey.unseen.is_some();
+    let cut_off = survey.landed.as_ref().filter(|_| is_cut_off).map(|landed| landed.age_seconds);
+    let lag =
+        behind.chain(polled).chain(slot.and_then(|slot| slot.lag_seconds)).chain(cut_off).reduce(f64::max);
     #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
     let backlog = slot.and_then(|slot| slot.lag_bytes).map(|bytes| bytes as f64);
     let alerts = alert::measure(warehouse, Known { lag, backlog }, target).await?;
@@ -251,9 +263,28 @@ async fn copied(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Vec<
     Ok(all)
 }
 
-async fn slot(warehouse: &Warehouse, place: &Place, moved: Option<(String, String)>) -> Result<Slot> {
-    let name = &warehouse.source.slot;
+/// The slot, and why a run would not go on from it, where the warehouse can tell.
+async fn seen(
+    warehouse: &Warehouse,
+    place: &Place,
+    moved: Option<(String, String)>,
+    target: Option<&mut PgConnection>,
+) -> Result<(Slot, Option<Error>)> {
     let mut source = connection::connect(Database::Source, &place.source).await?;
+    let slot = slot(warehouse, moved, &mut source).await?;
+    let refused = match target {
+        Some(target) => going_on::refusal(warehouse, &mut source, target).await?,
+        None => None,
+    };
+    Ok((slot, refused))
+}
+
+async fn slot(
+    warehouse: &Warehouse,
+    moved: Option<(String, String)>,
+    source: &mut PgConnection,
+) -> Result<Slot> {
+    let name = &warehouse.source.slot;
     let unasked = || format!("cannot ask the source for replication slot `{name}`");
     let (landed_to, moved) = moved.unzip();
     let row = sqlx::query(
@@ -273,7 +304,7 @@ async fn slot(warehouse: &Warehouse, place: &Place, moved: Option<(String, Strin
     .bind(name)
     .bind(landed_to)
     .bind(moved)
-    .fetch_optional(&mut source)
+    .fetch_optional(source)
     .await
     .during(unasked)?;
     let Some(row) = row else {
@@ -304,7 +335,8 @@ async fn landed(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Opti
     let unasked = || "cannot read `medallion.source_position`".to_owned();
     let row = sqlx::query(
         "SELECT state, coalesce(landed_to, 0) AS landed_to, last_commit_ts::text AS system_time,
-            updated_at::text AS moved
+            updated_at::text AS moved,
+            greatest(extract(epoch FROM clock_timestamp() - updated_at), 0)::float8 AS age
         FROM medallion.source_position
         WHERE slot = $1",
     )
@@ -318,6 +350,7 @@ async fn landed(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Opti
         position: Lsn(row.try_get("landed_to").during(unasked)?).to_string(),
         system_time: row.try_get("system_time").during(unasked)?,
         moved: row.try_get("moved").during(unasked)?,
+        age_seconds: row.try_get("age").during(unasked)?,
     }))
 }
 

@@ -20,6 +20,7 @@ mod fit;
 pub mod follow;
 #[doc(hidden)]
 pub mod fuzzed;
+pub(crate) mod going_on;
 pub(crate) mod hold;
 mod identity;
 mod join;

@@ -218,7 +218,11 @@ pub(super) async fn look(
     problems: &mut Problems,
 ) -> Result<Seen> {
     let (site, version) = check_server(source, problems).await?;
-    if version < OLDEST_VERSION || !is_site(&site, before, problems) {
+    let is_known = match before {
+        Before::Something(known, _) => is_site(&site, known, problems),
+        Before::Nothing | Before::Broken => true,
+    };
+    if version < OLDEST_VERSION || !is_known {
         // The rest would be questions that it does not understand, or answers about something else.
         let layouts = BTreeMap::new();
         return Ok(Seen {
@@ -291,6 +295,17 @@ pub(super) fn tables(
     tables
 }
 
+/// Looks at the server alone: whether it is the one that was captured before.
+pub(super) async fn check_site(
+    source: &mut PgConnection,
+    known: &Site,
+    problems: &mut Problems,
+) -> Result<()> {
+    let (site, _) = check_server(source, problems).await?;
+    is_site(&site, known, problems);
+    Ok(())
+}
+
 async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Result<(Site, i32)> {
     let unasked = || "cannot ask the source for its settings".to_owned();
     let row = sqlx::query(
@@ -348,10 +363,7 @@ async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Res
 }
 
 /// Whether it is where was captured before: positions of one server mean nothing on another.
-fn is_site(site: &Site, before: &Before, problems: &mut Problems) -> bool {
-    let Before::Something(known, _) = before else {
-        return true;
-    };
+fn is_site(site: &Site, known: &Site, problems: &mut Problems) -> bool {
     if known.system_identifier != site.system_identifier {
         problems.add(
             format!(

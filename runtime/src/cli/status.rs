@@ -70,6 +70,9 @@ fn human(survey: &Survey) -> String {
             text += &format!("source: out of reach\n  {why}\n");
         }
     }
+    if let Some(why) = &survey.refused {
+        text += &format!("  no run goes on from there: {}\n", why.replace('\n', "\n  "));
+    }
     match &survey.landed {
         Some(landed) => {
             let time = landed.system_time.as_deref().unwrap_or("nothing yet");
