@@ -14,8 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use medallion::cli::read;
 use medallion::emit::{self, Workspace};
+use medallion::finding::SourceText;
 use medallion::model;
 use medallion::plan::lock::Lock;
+use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{DataTest, Name, Rule, Warehouse};
 use medallion_runtime::place::Place;
@@ -107,6 +109,32 @@ fn what_is_worn_says_what_is_stored() {
     runner
         .run(&transactions(), |all| runtime.block_on(lives(&all)).map_err(TestCaseError::fail))
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The key of versions that stand apart has their end, and not their start.
+#[test]
+fn what_no_constraint_holds_is_looked_at() {
+    let spec = "
+        [warehouse]
+        name = \"shown\"
+        [[landing]]
+        name = \"br_thing\"
+        from = \"thing\"
+        key = [\"id\"]
+        [[dimension]]
+        name = \"dim_thing_hist\"
+        from = \"br_thing\"
+        key = [\"id\"]
+        closed_apart = { every = \"month\" }
+        columns = [{ name = \"id\", type = \"integer\" }]
+        shown_as = { name = \"dim_things\", tests = [{ test = \"unique\", columns = [\"id\", \"valid_from\"] }] }";
+    let is_proved = |spec: &str| {
+        let text = SourceText::new("spec/shown/spec.toml", spec.to_owned());
+        let model = model::load(&Files::alone("shown", text)).unwrap();
+        model.tests[0].proof.is_some()
+    };
+    assert!(!is_proved(spec));
+    assert!(is_proved(&spec.replace("closed_apart = { every = \"month\" }", "")));
 }
 
 /// What comes late into a version that has ended changes no current row.

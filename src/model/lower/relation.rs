@@ -112,6 +112,11 @@ impl Relation<'_> {
         }
     }
 
+    /// Whether versions that have ended stand in partitions of their own.
+    pub fn is_closed_apart(&self) -> bool {
+        matches!(self.section, Section::Dimension { written, .. } if written.closed_apart.is_some())
+    }
+
     pub fn is_lookup(&self) -> bool {
         matches!(self.section, Section::Lookup)
     }

@@ -11,6 +11,7 @@ use super::bound::{Bound, Reader};
 use super::catalog::Catalog;
 use super::expression::{self, Place, Purpose};
 use super::identity::described;
+use super::relation::Relation;
 use super::report::Report;
 use super::scope::{ReadColumn, Readable, Scope};
 use super::{compared, mart, names, query, type_name};
@@ -210,14 +211,19 @@ impl<'r> Lowering<'r, '_> {
     /// follows the keys that have changed.
     fn behind(&self, subject: &Subject<'_>, rule: &Rule) -> (Name, Vec<String>) {
         if let Rule::Each(_) | Rule::Relationship { .. } = rule
-            && let Some(mart) = self.marts.iter().find(|mart| mart.name == subject.relation.read.name)
-            && let Definition::Shown(shown) = &mart.definition
-            && let Some(relation) = self.catalog.relations.iter().find(|known| known.table == shown.relation)
+            && let Some(relation) = self.shown(subject)
         {
             let key = relation.key.into_iter().flat_map(|key| &key.value);
-            return (shown.relation.clone(), key.map(|one| one.value.clone()).collect());
+            return (relation.table.clone(), key.map(|one| one.value.clone()).collect());
         }
         (subject.relation.read.stored.clone(), subject.key.clone())
+    }
+
+    /// The dimension of which all versions are looked at.
+    fn shown(&self, subject: &Subject<'_>) -> Option<&Relation<'_>> {
+        let mart = self.marts.iter().find(|mart| mart.name == subject.relation.read.name)?;
+        let Definition::Shown(shown) = &mart.definition else { return None };
+        self.catalog.relations.iter().find(|known| known.table == shown.relation)
     }
 
     fn rule(
@@ -501,7 +507,9 @@ impl<'r> Lowering<'r, '_> {
                 let partition = fact.and_then(|fact| fact.partition_by());
                 let mut key = subject.key.iter().map(String::as_str).chain(partition);
                 let has_all = key.all(|name| columns.iter().any(|column| column == name));
-                (is_held && !subject.key.is_empty() && has_all).then_some(Proof::Unique)
+                // Versions that stand apart are told apart by their ends.
+                let is_apart = self.shown(subject).is_some_and(Relation::is_closed_apart);
+                (is_held && !is_apart && !subject.key.is_empty() && has_all).then_some(Proof::Unique)
             }
             Rule::Each(Condition::Accepted(column, values)) => {
                 let data_type = subject.relation.column(column)?.data_type.as_ref()?;
