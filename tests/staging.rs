@@ -18,6 +18,7 @@ use medallion::plan::lock::Lock;
 use medallion::spec::Files;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{DataTest, Name, Rule, Warehouse};
+use medallion_runtime::forget::{self, Current, Extent, Outcome, Subject};
 use medallion_runtime::round::{self, Round, Waits};
 use medallion_runtime::staging::Staging;
 use medallion_runtime::verify;
@@ -99,6 +100,30 @@ fn what_counts_otherwise_is_computed_anew() {
         assert!(up.iter().any(|sql| sql.starts_with("CREATE VIEW \"silver\".\"stg_thing\"")), "{up:#?}");
         assert!(up.iter().all(|sql| !sql.contains("fact_sale")), "{up:#?}");
     }
+}
+
+/// Who is forgotten is missed by what names him, though nothing has landed.
+#[tokio::test]
+async fn an_erasure_asks_the_tests_of_what_refers_to_it() {
+    let mut shop = Shop::new().await.unwrap();
+    let sale = json!({ "no": 1, "thing_id": 1, "sold_at": time(1), "pieces": 1, "price": 1.5 });
+    shop.land("br_thing", (Place::Last, 1), "I", Some(thing(1, (None, Some("3"))))).await.unwrap();
+    shop.land("br_sale", (Place::Last, 2), "I", Some(sale)).await.unwrap();
+    shop.run().await.unwrap();
+    for test in &mut shop.warehouse.tests {
+        test.error_above = (test.name == "sale_is_of_a_thing").then_some(0);
+    }
+    let place = medallion_runtime::place::Place {
+        source: String::new(),
+        warehouse: Server::shared_scratch().unwrap().url(&shop.name),
+        bronze: None,
+        embedded: None,
+    };
+    let subject = Subject::find(&shop.warehouse, "dim_thing_hist", &["1".to_owned()]).unwrap();
+    let held = forget::forget(&shop.warehouse, &place, &subject, Current::Erase, Extent::Keep).await.unwrap();
+    assert!(matches!(held, Outcome::Held(_)), "{held:?}");
+    shop.count("SELECT count(*) FROM bronze.br_thing", 1).await.unwrap();
+    shop.end().await;
 }
 
 /// What is written of a thing: its address and its size.
@@ -240,7 +265,7 @@ const MINDED: [Minded; 6] = [
         stored: ("bronze", "br_thing"),
         key: "thing_id",
         rule: Kept::Thing("next", "stg_thing", ("bronze", "br_thing")),
-        wrong: "NOT EXISTS (SELECT FROM silver.stg_thing AS thing WHERE thing.thing_id = row.next)",
+        wrong: "row.next <> ALL (ARRAY(SELECT thing_id FROM silver.stg_thing))",
     },
     Minded {
         name: "sale_is_of_a_thing",
