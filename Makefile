@@ -12,8 +12,10 @@ test: setup
 	@scripts/wal2json
 	scripts/tests
 
-# What is told in the same words whatever the server, and has been asked once.
-SAME := demo:: differed:: large:: lineage:: neighbours:: notebook:: prompt:: refusals:: selected:: unit_tested::
+# What is told in the same words whatever the server, or is made of statements that others of these tests ask of it, and
+# has been asked once. `make test-18 SAME=` asks it too.
+SAME := apart:: between:: beside:: cleared:: commands:: demo:: differed:: enterprise:: evolved:: forget:: large:: \
+	lineage:: lived:: neighbours:: notebook:: prompt:: refusals:: selected:: told:: unit_tested::
 
 ## The tests that a server's version can change, on PostgreSQL 18
 test-18: setup

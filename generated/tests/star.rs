@@ -36,14 +36,12 @@ const LINES_OF_STAR: &str = "
 /// The segment that the customer of each line was in when it was ordered, as the shop wrote it down.
 const SEGMENTS_OF_SOURCE: &str = "
     SELECT md5(string_agg(order_item_id || '|' || segment, ',' ORDER BY order_item_id))
-    FROM order_items
-    JOIN orders USING (order_id)
-    CROSS JOIN LATERAL (
-        SELECT full_row ->> 'segment' AS segment
-        FROM change_log
-        WHERE (full_row ->> 'customer_id')::integer = orders.customer_id
-        ORDER BY committed_at <= order_date DESC, abs(EXTRACT(epoch FROM committed_at - order_date))
-        LIMIT 1
+    FROM (
+        SELECT DISTINCT ON (order_item_id) order_item_id, full_row ->> 'segment' AS segment
+        FROM order_items
+        JOIN orders USING (order_id)
+        JOIN change_log ON (full_row ->> 'customer_id')::integer = customer_id
+        ORDER BY order_item_id, committed_at <= order_date DESC, abs(EXTRACT(epoch FROM committed_at - order_date))
     ) AS of_then";
 
 /// The same of the star, by the key that each line has.
