@@ -8,10 +8,10 @@ use sqlx::Connection as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::position::{self, CLOCK_AHEAD, Fence, Lock, Lsn, SourcePosition, State, SystemTime};
+use super::position::{self, CLOCK_AHEAD, Fence, Former, Lock, Lsn, SourcePosition, State, SystemTime};
 use super::preflight::{Ready, Site, SourceTable};
 use super::recorded_log;
-use super::slot;
+use super::slot::{self, Slot};
 use super::snapshot::{Keys, Landed, Past, Snapshot};
 use super::standing;
 use super::{Point, Progress, Way, hold};
@@ -53,19 +53,12 @@ async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wante
             Past::None
         }
     };
-    let found = slot::find(&mut way.source, slot).await?;
-    if found.is_some() {
-        refuse_other(slot, found.as_ref(), before.as_ref(), &ready.site)?;
-    }
+    refuse_others(way, before.as_ref(), &ready.site).await?;
     // Told before anything is done: whoever comes next finishes it.
     position::announce(way.target, slot, state, &ready.site).await?;
     way.progress.reached(Point::SlotAnnounced)?;
     // What is held back belongs to the stream before.
-    let behind = hold::slot_name(slot);
-    if let Some(found) = slot::find(&mut way.source, &behind).await? {
-        found.check_owner(&behind, &ready.site)?;
-    }
-    for name in [slot, &behind] {
+    for name in [slot, &hold::slot_name(slot)] {
         hold::drop_if_there(&mut way.source, name, way.progress).await?;
     }
     let start = slot::create(&mut way.source, slot, way.warehouse.source.plugin, way.progress).await?;
@@ -74,22 +67,42 @@ async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wante
     land_past(way, ready, slot, start, past).await
 }
 
-/// Refuses to take the place of a slot that is not this warehouse's own, from a start that did not come to its
-/// end or a stream that broke off.
+/// Refuses to take the place of slots that are not this warehouse's own. Says whether there is one of the first name.
+pub async fn refuse_others(way: &mut Way<'_>, before: Option<&SourcePosition>, site: &Site) -> Result<bool> {
+    let slot = way.slot().to_owned();
+    let former = position::former(way.target, &slot).await?;
+    let found = slot::find(&mut way.source, &slot).await?;
+    if let Some(found) = &found {
+        refuse_other(&slot, found, before, &former, site)?;
+    }
+    let behind = hold::slot_name(&slot);
+    if let Some(behind_it) = slot::find(&mut way.source, &behind).await? {
+        refuse_other(&behind, &behind_it, before, &former, site)?;
+    }
+    Ok(found.is_some())
+}
+
+/// Refuses a slot that this warehouse does not have from a start that did not come to its end, a stream that broke
+/// off, or the time when it followed this source before.
 pub fn refuse_other(
     name: &str,
-    found: Option<&slot::Slot>,
+    found: &Slot,
     before: Option<&SourcePosition>,
+    former: &[Former],
     site: &Site,
 ) -> Result<()> {
-    let Some(found) = found else { return Ok(()) };
-    let is_here = |before: &SourcePosition| {
-        (&before.site.system_identifier, &before.site.database) == (&site.system_identifier, &site.database)
-    };
-    if !before.is_some_and(is_here) {
-        return Err(not_ours(name));
+    let last = before.map(Former::of);
+    if former.iter().chain(&last).any(|former| found.is_left_by(former, site)) {
+        return Ok(());
     }
-    found.check_owner(name, site)
+    if before.is_some_and(|before| before.site.is_same_database(site)) {
+        return found.check_owner(name, site);
+    }
+    let was_here = |former: &Former| former.system_identifier == site.system_identifier;
+    Err(match former.iter().chain(&last).any(was_here) {
+        true => another_since(name),
+        false => not_ours(name),
+    })
 }
 
 /// Refuses a slot that this warehouse has not made, before anything is changed at the source.
@@ -103,10 +116,21 @@ pub async fn refuse_foreign(way: &mut Way<'_>) -> Result<()> {
 
 fn not_ours(slot: &str) -> Error {
     Error::new(format!("replication slot `{slot}` exists at the source, and this warehouse has not made it"))
-        .remedy(format!(
-            "name another slot in the spec; or, if nobody needs it: SELECT pg_drop_replication_slot({});",
-            quote::literal(slot)
-        ))
+        .remedy(not_needed(slot))
+}
+
+fn another_since(slot: &str) -> Error {
+    Error::new(format!(
+        "replication slot `{slot}` is not as this warehouse left it at the source: others have made or read it since"
+    ))
+    .remedy(not_needed(slot))
+}
+
+fn not_needed(slot: &str) -> String {
+    format!(
+        "name another slot in the spec; or, if nobody needs it: SELECT pg_drop_replication_slot({});",
+        quote::literal(slot)
+    )
 }
 
 /// One transaction at the source sees the recorded log and every table as of one moment; one transaction at

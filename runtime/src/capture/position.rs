@@ -197,6 +197,36 @@ impl SourcePosition {
     }
 }
 
+/// A source that was followed, and is followed no longer: its slot may stand there still.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Former {
+    /// Its server.
+    pub system_identifier: String,
+    /// Its database.
+    pub database: String,
+    /// The timeline that the server was on.
+    pub timeline: i32,
+    /// How far it had landed: whoever reads the slot on, or makes it anew, leaves it beyond.
+    landed_to: i64,
+}
+
+impl Former {
+    /// What becomes of a source when another one is followed.
+    pub fn of(position: &SourcePosition) -> Self {
+        Self {
+            system_identifier: position.site.system_identifier.clone(),
+            database: position.site.database.clone(),
+            timeline: position.site.timeline,
+            landed_to: position.landed_to.0,
+        }
+    }
+
+    /// How far it had landed.
+    pub fn landed_to(&self) -> Lsn {
+        Lsn(self.landed_to)
+    }
+}
+
 /// What has been begun with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -269,6 +299,18 @@ pub async fn read(target: &mut PgConnection, slot: &str, lock: Lock) -> Result<O
     }))
 }
 
+/// The sources that were followed by a slot of this name before, the last one at the end.
+pub async fn former(target: &mut PgConnection, slot: &str) -> Result<Vec<Former>> {
+    let unread = || "cannot read `medallion.source_position` of the warehouse".to_owned();
+    let former: Option<String> =
+        sqlx::query_scalar("SELECT former::text FROM medallion.source_position WHERE slot = $1")
+            .bind(slot)
+            .fetch_optional(target)
+            .await
+            .during(unread)?;
+    former.map_or_else(|| Ok(Vec::new()), |former| serde_json::from_str(&former).during(unread))
+}
+
 /// Whether a row is read to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
@@ -280,7 +322,8 @@ pub enum Lock {
     ForUpdate,
 }
 
-/// Writes down that a slot is about to be created. How far another site had come means nothing at this one.
+/// Writes down that a slot is about to be created. How far another site had come means nothing at this one, but tells
+/// the slot that stays there from one that others will have made.
 pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site: &Site) -> Result<()> {
     sqlx::query(
         "INSERT INTO medallion.source_position AS known
@@ -293,6 +336,24 @@ pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site:
                     = (excluded.system_identifier, excluded.database, excluded.timeline)
                 THEN known.landed_to
             END,
+            former = CASE
+                WHEN known.landed_to IS NULL
+                    OR known.timeline = $6
+                    OR (known.system_identifier, known.database, known.timeline)
+                        = (excluded.system_identifier, excluded.database, excluded.timeline)
+                THEN known.former
+                ELSE (
+                    SELECT coalesce(jsonb_agg(entry ORDER BY at), '[]')
+                    FROM jsonb_array_elements(known.former) WITH ORDINALITY AS former (entry, at)
+                    WHERE (entry ->> 'system_identifier', entry ->> 'database', entry ->> 'timeline')
+                        <> (known.system_identifier, known.database, known.timeline::text)
+                ) || jsonb_build_object(
+                    'system_identifier', known.system_identifier,
+                    'database', known.database,
+                    'timeline', known.timeline,
+                    'landed_to', known.landed_to
+                )
+            END,
             system_identifier = excluded.system_identifier,
             database = excluded.database,
             timeline = excluded.timeline,
@@ -304,6 +365,7 @@ pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site:
     .bind(&site.system_identifier)
     .bind(&site.database)
     .bind(site.timeline)
+    .bind(super::ASKED)
     .execute(target)
     .await
     .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;

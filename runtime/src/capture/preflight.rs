@@ -28,6 +28,13 @@ pub struct Site {
     pub timeline: i32,
 }
 
+impl Site {
+    /// Whether it is the same server and database, whatever happened to it since.
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        (&self.system_identifier, &self.database) == (&other.system_identifier, &other.database)
+    }
+}
+
 /// A source that can be captured.
 #[derive(Debug)]
 pub struct Ready {

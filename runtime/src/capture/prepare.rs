@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Row as _};
 
 use super::position::{self, Lock};
 use super::preflight::{self, Before, Layout, Problems, Seen, Site};
-use super::{Progress, hold, identity, publication, slot};
+use super::{ASKED, Progress, hold, identity, publication, slot};
 use crate::descriptor::{Name, Plugin, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::{quote, statement};
@@ -303,11 +303,18 @@ async fn place_slot(
         plan.notes.push(format!("the first run makes slot `{name}`: the warehouse is not migrated yet"));
         return Ok(());
     };
-    if position::read(target, name, Lock::None)
-        .await?
-        .is_some_and(|known| known.state == position::State::Streaming)
-    {
-        return Err(slot::gone(name));
+    let known = position::read(target, name, Lock::None).await?;
+    if let Some(known) = known.filter(|known| known.state == position::State::Streaming) {
+        let is_here = |site: &Site| known.site.is_same_database(site);
+        plan.notes.push(match plan.site.as_ref().is_some_and(is_here) {
+            true if known.site.timeline == ASKED => format!("the next run makes slot `{name}`"),
+            true => return Err(slot::gone(name)),
+            false => format!(
+                "another source is followed so far: `medallion source resnapshot` goes over to this one, and makes \
+                 slot `{name}`"
+            ),
+        });
+        return Ok(());
     }
     plan.notes.push(format!(
         "with slot `{name}` the source keeps its log until it is read: `medallion run` next, or `medallion source drop`"

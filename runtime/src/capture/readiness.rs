@@ -6,11 +6,11 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::position::{self, Lock, State};
-use super::preflight::{self, Before, Problem, Problems, Seen};
+use super::position::{self, Former, Lock, SourcePosition, State};
+use super::preflight::{self, Before, Problem, Problems, Seen, Site};
 use super::slot::{self, Slot};
 use super::standing::{self, KnownTables};
-use super::{ASKED, fit, hold, publication};
+use super::{ASKED, begin, fit, hold, publication};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -93,6 +93,10 @@ pub async fn check(
         Some(target) => position::read(target, &warehouse.source.slot, Lock::None).await?,
         None => None,
     };
+    let former = match &mut target {
+        Some(target) => position::former(target, &warehouse.source.slot).await?,
+        None => Vec::new(),
+    };
     let before = match &position {
         Some(position) if position.state == State::Resnapshotting || position.site.timeline == ASKED => {
             Before::Broken
@@ -150,7 +154,7 @@ pub async fn check(
         absent_publication(&mut source, warehouse, &seen, &mut readiness).await?;
     }
     columns(&mut source, warehouse, &seen, &mut readiness).await?;
-    slots(&mut source, warehouse, position.as_ref(), &mut readiness).await?;
+    slots(&mut source, warehouse, position.as_ref(), &former, &seen.site, &mut readiness).await?;
     transactions(&mut source, &mut readiness).await?;
     Ok(readiness.sorted())
 }
@@ -330,7 +334,9 @@ fn list(columns: &[String]) -> String {
 async fn slots(
     source: &mut PgConnection,
     warehouse: &Warehouse,
-    position: Option<&position::SourcePosition>,
+    position: Option<&SourcePosition>,
+    former: &[Former],
+    site: &Site,
     readiness: &mut Readiness,
 ) -> Result<()> {
     let unasked = || "cannot ask the source for its slots".to_owned();
@@ -385,8 +391,11 @@ async fn slots(
 
     let (name, plugin) = (&warehouse.source.slot, warehouse.source.plugin);
     let Some(found) = slot::find(source, name).await? else {
+        let is_streaming = position.is_some_and(|position| position.state == State::Streaming);
+        let was_here = position
+            .is_some_and(|position| position.site.timeline != ASKED && position.site.is_same_database(site));
         match position {
-            Some(position) if position.state == State::Streaming => {
+            Some(_) if is_streaming && was_here => {
                 readiness
                     .stops(format!("replication slot `{name}` is gone, and with it the changes since"), super::RESNAPSHOT);
             }
@@ -397,6 +406,9 @@ async fn slots(
                     slots + 4
                 ),
             ),
+            _ if is_streaming => {
+                readiness.facts.push(format!("slot `{name}` is absent: who goes on from here creates it"));
+            }
             _ => readiness.facts.push(format!("slot `{name}` is absent: the first run creates it")),
         }
         return Ok(());
@@ -411,7 +423,8 @@ async fn slots(
         );
         return Ok(());
     };
-    if position.state == State::Streaming {
+    // Positions of one site mean nothing at another.
+    if position.state == State::Streaming && position.site == *site {
         let flushed = slot::flushed(source).await?;
         let checked =
             found.check(name, position, plugin).and_then(|()| Slot::check_reached(flushed, position));
@@ -421,6 +434,10 @@ async fn slots(
         } else if let Err(error) = checked {
             readiness.stops(error.what(), error.way_out().unwrap_or_default());
         }
+    } else if let Err(error) = begin::refuse_other(name, &found, Some(position), former, site) {
+        readiness.stops(error.what(), error.way_out().unwrap_or_default());
+    } else if !position.site.is_same_database(site) {
+        readiness.facts.push(format!("slot `{name}` is as this warehouse left it: it is made anew"));
     }
     if found.is_short_of_log() {
         readiness.warns(

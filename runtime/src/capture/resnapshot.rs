@@ -9,10 +9,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::begin::{self, Wanted};
-use super::position::{self, Lock, Lsn};
+use super::position::{self, Former, Lock, Lsn, SourcePosition, State};
 use super::preflight::Site;
 use super::snapshot::{Keys, Past, Snapshot};
-use super::{Before, Captured, Progress, Ready, Trace, Way, copies, poll, slot};
+use super::{ASKED, Before, Captured, Progress, Ready, Trace, Way, copies, hold, poll};
 use crate::descriptor::{Gone, Landing, Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::land::Place;
@@ -38,10 +38,25 @@ pub struct Resnapshot {
     pub drops_slot: bool,
     /// Where the source is: its system identifier, database and timeline.
     pub site: (String, String, i32),
+    /// What stays where another source was followed before.
+    pub left: Option<Left>,
     /// What differs, by landing table.
     pub differences: BTreeMap<Name, Differences>,
     /// What somebody should look at.
     pub findings: Vec<String>,
+}
+
+/// What stays at a source that is followed no longer. It is not asked: it may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The server's system identifier.
+    pub system_identifier: String,
+    /// The database.
+    pub database: String,
+    /// The slots: none where it is the same server, on which the new one takes the place of the old.
+    pub slots: Vec<String>,
+    /// The publication.
+    pub publication: String,
 }
 
 /// Says what a resnapshot would land, and changes nothing on either side.
@@ -61,7 +76,7 @@ pub async fn rehearse(
         let differences = copies::rehearse(&mut way).await?;
         return Ok(without_log(site, differences, way.captured.findings));
     }
-    let (ready, drops_slot) = look(&mut way, Trace::Undone).await?;
+    let Looked { ready, drops_slot, left } = look(&mut way, Trace::Undone).await?;
     let taken = begin::take_snapshot(&mut way, &ready.tables.iter().collect::<Vec<_>>()).await?;
 
     let failed = || "cannot compare the source with bronze".to_owned();
@@ -79,7 +94,7 @@ pub async fn rehearse(
     statement::execute(&mut way.source, "ROLLBACK").await?;
     differences.extend(copies::rehearse(&mut way).await?);
     findings.append(&mut way.captured.findings);
-    Ok(told(warehouse, &ready, drops_slot, differences, findings))
+    Ok(Resnapshot { left, ..told(warehouse, &ready, drops_slot, differences, findings) })
 }
 
 /// Lands what differs, and leaves the new slot for the stream to go on from. Killed anywhere, it is finished by
@@ -94,13 +109,13 @@ pub async fn resnapshot(
     if !warehouse.reads_log() {
         return ask_again(&mut way).await;
     }
-    let (ready, drops_slot) = look(&mut way, Trace::Kept).await?;
+    let Looked { ready, drops_slot, left } = look(&mut way, Trace::Kept).await?;
     let (before, _) = position::landed(way.target, &warehouse.landings).await?;
     begin::begin(&mut way, &ready, Wanted::Resnapshot).await?;
     copies::take(&mut way, copies::Wanted::All).await?;
     let differences = differences_above(way.target, &warehouse.landings, before).await?;
     let Captured { findings, .. } = way.captured;
-    Ok(told(warehouse, &ready, drops_slot, differences, findings))
+    Ok(Resnapshot { left, ..told(warehouse, &ready, drops_slot, differences, findings) })
 }
 
 /// Reads every row of a source whose log is not read, and compares all keys.
@@ -118,12 +133,19 @@ async fn ask_again(way: &mut Way<'_>) -> Result<Resnapshot> {
 
 fn without_log(site: Site, differences: BTreeMap<Name, Differences>, findings: Vec<String>) -> Resnapshot {
     let site = (site.system_identifier, site.database, site.timeline);
-    Resnapshot { slot: None, drops_slot: false, site, differences, findings }
+    Resnapshot { slot: None, drops_slot: false, site, left: None, differences, findings }
+}
+
+/// What is found before anything is done.
+struct Looked {
+    ready: Ready,
+    drops_slot: bool,
+    left: Option<Left>,
 }
 
 /// Asks the source as before a first capture; and refuses where there is nothing to go on from, or a slot that
 /// is another's.
-async fn look(way: &mut Way<'_>, trace: Trace) -> Result<(Ready, bool)> {
+async fn look(way: &mut Way<'_>, trace: Trace) -> Result<Looked> {
     let (last, _) = position::landed(way.target, &way.warehouse.landings).await?;
     if last <= Lsn::default() {
         return Err(Error::new("nothing has landed yet that could be gone on from")
@@ -132,9 +154,39 @@ async fn look(way: &mut Way<'_>, trace: Trace) -> Result<(Ready, bool)> {
     let name = way.slot().to_owned();
     let before = position::read(way.target, &name, Lock::None).await?;
     let ready = super::ask(way, &Before::Broken, trace).await?;
-    let found = slot::find(&mut way.source, &name).await?;
-    begin::refuse_other(&name, found.as_ref(), before.as_ref(), &ready.site)?;
-    Ok((ready, found.is_some()))
+    let drops_slot = begin::refuse_others(way, before.as_ref(), &ready.site).await?;
+    let left = left(way, before.as_ref(), &ready.site).await?;
+    Ok(Looked { ready, drops_slot, left })
+}
+
+/// What stays at the source that was followed last, where it was another one: before an attempt that did not come to
+/// its end, too.
+async fn left(way: &mut Way<'_>, before: Option<&SourcePosition>, site: &Site) -> Result<Option<Left>> {
+    let slot = way.slot().to_owned();
+    let Some(before) = before else { return Ok(None) };
+    let last = match before.state {
+        State::Resnapshotting if before.site.is_same_database(site) => {
+            position::former(way.target, &slot).await?.pop()
+        }
+        _ => Some(Former::of(before)),
+    };
+    let is_elsewhere = |last: &Former| {
+        last.timeline != ASKED
+            && (&last.system_identifier, &last.database) != (&site.system_identifier, &site.database)
+    };
+    Ok(last.filter(is_elsewhere).map(|last| {
+        let mut slots = Vec::new();
+        if last.system_identifier != site.system_identifier {
+            slots.extend(way.warehouse.source.keep_log.map(|_| hold::slot_name(&slot)));
+            slots.insert(0, slot);
+        }
+        Left {
+            system_identifier: last.system_identifier,
+            database: last.database,
+            slots,
+            publication: way.warehouse.source.publication.clone(),
+        }
+    }))
 }
 
 /// What landed above a place, by kind.
@@ -217,6 +269,7 @@ fn told(
         slot: Some(warehouse.source.slot.clone()),
         drops_slot,
         site: (site.system_identifier.clone(), site.database.clone(), site.timeline),
+        left: None,
         differences,
         findings,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::position::{Fence, Lsn, SourcePosition};
+use super::position::{Fence, Former, Lsn, SourcePosition};
 use super::preflight::Site;
 use super::{Progress, RESNAPSHOT};
 use crate::descriptor::Plugin;
@@ -100,10 +100,24 @@ impl Slot {
         self.wal_status == "unreserved"
     }
 
+    /// Whether it stands as this warehouse left it when it went over to another source. One that others have made
+    /// since begins beyond that, and so does one that they have read on.
+    pub fn is_left_by(&self, former: &Former, site: &Site) -> bool {
+        self.is_known()
+            && (&former.system_identifier, former.timeline) == (&site.system_identifier, site.timeline)
+            && self.database == former.database
+            && self.confirmed > Lsn::default()
+            && self.confirmed <= former.landed_to()
+    }
+
+    /// Whether it gives what can be read here.
+    fn is_known(&self) -> bool {
+        [Plugin::Pgoutput, Plugin::Wal2json].iter().any(|plugin| plugin.name() == self.plugin)
+    }
+
     /// Refuses a slot that somebody else has made.
     pub fn check_owner(&self, name: &str, site: &Site) -> Result<()> {
-        let is_known = [Plugin::Pgoutput, Plugin::Wal2json].iter().any(|plugin| plugin.name() == self.plugin);
-        if is_known && self.database == site.database {
+        if self.is_known() && self.database == site.database {
             return Ok(());
         }
         Err(Error::new(format!(

@@ -7,13 +7,13 @@ use super::Outcome;
 use crate::apart;
 use crate::capture::prepare::{self, Plan};
 use crate::capture::readiness::{self, Readiness, Severity};
-use crate::capture::resnapshot::{self, Differences, Resnapshot};
+use crate::capture::resnapshot::{self, Differences, Left, Resnapshot};
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Lines, Progress as _, count};
-use crate::{capture, files, lock, migrate, round};
+use crate::{capture, files, lock, migrate, quote, round};
 
 pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome> {
     if !warehouse.has_source() && !matches!(arguments.verb, Verb::Check { .. }) {
@@ -107,7 +107,7 @@ async fn prepare(warehouse: &Warehouse, place: &Place, dry_run: bool, role: Opti
     let mut target = target(warehouse, place).await;
     let plan = prepare::plan(warehouse, &mut source, target.as_mut().ok(), role).await?;
     let create = |slot: &str| {
-        format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", crate::quote::literal(slot))
+        format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", quote::literal(slot))
     };
     super::answer(&sql(&plan, create, "the source is prepared: nothing to do\n"))?;
     if !dry_run {
@@ -128,7 +128,7 @@ async fn drop(warehouse: &Warehouse, place: &Place, yes: bool) -> Result<Outcome
         )
         .remedy("if that is what you want: `medallion source drop --yes`"));
     }
-    let drop = |slot: &str| format!("SELECT pg_drop_replication_slot({})", crate::quote::literal(slot));
+    let drop = |slot: &str| format!("SELECT pg_drop_replication_slot({})", quote::literal(slot));
     super::answer(&sql(&plan, drop, "nothing to drop\n"))?;
     prepare::drop(&plan, &mut source).await?;
     for note in &plan.notes {
@@ -177,6 +177,9 @@ fn differences(done: &Resnapshot, dry_run: bool) -> String {
     let (system, database, timeline) = &done.site;
     let (drops, makes) = if dry_run { ("would drop", "would make") } else { ("dropped", "made") };
     let mut text = format!("source: database `{database}` of system {system}, timeline {timeline}\n");
+    if let Some(left) = &done.left {
+        text += &stays(left);
+    }
     if let Some(slot) = &done.slot {
         if done.drops_slot {
             text += &format!("{drops} replication slot `{slot}`\n");
@@ -195,6 +198,27 @@ fn differences(done: &Resnapshot, dry_run: bool) -> String {
         0 => text,
         _ => text + &format!("{as_is} as the source has it\n"),
     }
+}
+
+/// What stays at the source that was followed before, and how to be rid of it.
+fn stays(left: &Left) -> String {
+    let Left { system_identifier, database, slots, publication } = left;
+    let names: Vec<String> = slots.iter().map(|slot| format!("replication slot `{slot}`")).collect();
+    let names = names.into_iter().chain([format!("publication `{publication}`")]).collect::<Vec<_>>();
+    let drops =
+        slots.iter().map(|slot| format!("SELECT pg_drop_replication_slot({});", quote::literal(slot)));
+    let drops: Vec<String> =
+        drops.chain([format!("DROP PUBLICATION {};", quote::identifier(publication))]).collect();
+    let keeps = match slots.is_empty() {
+        true => "",
+        false => ", and it keeps its log until the slot is dropped",
+    };
+    format!(
+        "left behind at database `{database}` of system {system_identifier}: {}{keeps}\n  to drop them: \
+         `medallion source drop --yes` with SOURCE_DATABASE_URL naming that database; or there: {}\n",
+        names.join(", "),
+        drops.join(" ")
+    )
 }
 
 /// What is done, as a script.

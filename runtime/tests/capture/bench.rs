@@ -227,10 +227,12 @@ impl Bench {
     }
 
     pub async fn rehearse(&mut self) -> Resnapshot {
-        let mut target = connection::connect(Database::Warehouse, &self.target_url).await.expect("a session");
-        resnapshot::rehearse(&self.warehouse, &self.source_url, &mut target, &mut Quiet)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.try_rehearse().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn try_rehearse(&mut self) -> Result<Resnapshot> {
+        let mut target = connection::connect(Database::Warehouse, &self.target_url).await?;
+        resnapshot::rehearse(&self.warehouse, &self.source_url, &mut target, &mut Quiet).await
     }
 
     /// Captures until a point is reached, and stops there.

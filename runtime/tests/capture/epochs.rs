@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use medallion_runtime::capture::Point;
+use medallion_runtime::capture::readiness::{self, Readiness, Severity};
 use medallion_runtime::capture::resnapshot::Differences;
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Name;
@@ -184,15 +185,125 @@ async fn another_server_goes_on_above_what_landed() {
     std::mem::swap(&mut bench.source, &mut moved);
     bench.source_url = old;
     assert!(bench.error().await.contains("another server"));
-    // The slot of the first time still stands there, and is of a time that is over.
-    let error = bench.try_resnapshot(&mut Quiet).await.expect_err("refused").to_string();
-    assert!(error.contains("pg_drop_replication_slot"), "{error}");
-    lose_slot(&mut bench).await;
-    bench.resnapshot().await;
+    // The slot of the first time still stands there, and is this warehouse's own.
+    assert!(bench.resnapshot().await.drops_slot);
     bench.on_source("DELETE FROM entry; DELETE FROM item WHERE id < 10").await;
     bench.capture().await;
     bench.assert_fold().await;
     bench.assert_times().await;
+}
+
+/// A source that is gone back to. What is known of it is that the slot there is as it was left: whatever others have
+/// made of it meanwhile is theirs.
+#[tokio::test]
+async fn a_slot_that_was_left_is_known_again() {
+    let mut bench = bench("epoch_back").await;
+    let name = bench.warehouse.source.slot.clone();
+    let (here, server) = (bench.source_url.clone(), Server::scratch().expect("a server"));
+    server.ensure_database("epoch_back_source").expect("a database");
+    let there = server.url("epoch_back_source");
+    let mut moved = connection::connect(Database::Source, &there).await.expect("a session");
+    run(&mut moved, TABLES).await;
+
+    bench.source_url.clone_from(&there);
+    let left = bench.rehearse().await.left.expect("another source was followed");
+    assert_eq!(
+        (left.database.as_str(), left.slots.as_slice()),
+        ("epoch_back_source", [name.clone()].as_slice())
+    );
+    // Killed where it was only announced: what is left behind is known to who comes next, too.
+    bench.try_resnapshot(&mut Stop(Point::SlotAnnounced)).await.expect_err("it stops");
+    assert_eq!(bench.resnapshot().await.left, Some(left));
+    assert_eq!(bench.rehearse().await.left, None, "it is followed now");
+
+    let drop = format!("SELECT pg_drop_replication_slot('{name}')");
+    let create = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')");
+    let read_on = format!("SELECT pg_replication_slot_advance('{name}', pg_current_wal_flush_lsn())");
+    bench.on_source("UPDATE item SET name = 'written meanwhile'").await;
+    let points = [Point::SlotAnnounced, Point::SlotCreated, Point::PastCopied];
+    for (round, point) in points.into_iter().enumerate() {
+        // Here, killed on the way, and there again, as often as one likes.
+        bench.source_url.clone_from(&here);
+        let readiness = check(&mut bench).await;
+        assert!(
+            readiness.facts.contains(&format!("slot `{name}` is as this warehouse left it: it is made anew"))
+        );
+        assert_eq!(stops(&readiness).len(), 1, "that it is another server: {readiness:?}");
+        assert!(bench.rehearse().await.drops_slot);
+        bench.try_resnapshot(&mut Stop(point)).await.expect_err("it stops");
+        bench.capture().await;
+        bench.on_source(&format!("INSERT INTO entry VALUES ({round}, 'streamed')")).await;
+        assert_eq!(bench.capture().await.rows(), 1);
+        bench.assert_fold().await;
+        bench.source_url.clone_from(&there);
+        assert!(bench.resnapshot().await.drops_slot, "as here");
+    }
+
+    bench.source_url.clone_from(&here);
+    for (others, and) in [(read_on.as_str(), ""), (drop.as_str(), create.as_str())] {
+        bench.on_source("UPDATE item SET name = 'written meanwhile, too'").await;
+        bench.on_source(others).await;
+        bench.on_source(and).await;
+        let (slots, landed) = (slots(&mut bench).await, history(&mut bench).await);
+        for error in [
+            bench.try_rehearse().await.expect_err("refused").to_string(),
+            bench.try_resnapshot(&mut Quiet).await.expect_err("refused").to_string(),
+            stops(&check(&mut bench).await).join("\n"),
+        ] {
+            assert!(error.contains("others have made or read it since"), "{error}");
+        }
+        assert_eq!(self::slots(&mut bench).await, slots, "it is left alone");
+        assert_eq!(history(&mut bench).await, landed);
+    }
+    bench.on_source(&drop).await;
+    bench.resnapshot().await;
+    bench.assert_fold().await;
+    bench.assert_times().await;
+}
+
+/// Databases of one server share the names of their slots.
+#[tokio::test]
+async fn another_database_of_the_server_takes_the_slot_along() {
+    let mut bench = bench("epoch_beside").await;
+    let here = bench.source_url.clone();
+    let there = here.replace("epoch_beside_source", "epoch_beside_moved");
+    Server::shared_scratch().expect("a server").ensure_database("epoch_beside_moved").expect("a database");
+    let mut moved = connection::connect(Database::Source, &there).await.expect("a session");
+    run(&mut moved, TABLES).await;
+    for url in [&there, &here, &there] {
+        bench.source_url.clone_from(url);
+        // Killed before the slot is dropped that stands in the other database.
+        bench.try_resnapshot(&mut Stop(Point::SlotAnnounced)).await.expect_err("it stops");
+        let done = bench.resnapshot().await;
+        assert!(done.drops_slot);
+        assert_eq!(done.left.map(|left| left.slots), Some(vec![]), "the publication stays");
+    }
+    std::mem::swap(&mut bench.source, &mut moved);
+    bench.on_source("DELETE FROM item WHERE id > 10").await;
+    bench.capture().await;
+    bench.assert_fold().await;
+}
+
+/// The slots of the bench's name, and where they stand.
+async fn slots(bench: &mut Bench) -> Vec<String> {
+    let name = bench.warehouse.source.slot.clone();
+    bench
+        .source_value(&format!(
+            "SELECT array_agg(concat_ws(' ', slot_name, restart_lsn, confirmed_flush_lsn))
+            FROM pg_replication_slots WHERE slot_name = '{name}'"
+        ))
+        .await
+}
+
+async fn check(bench: &mut Bench) -> Readiness {
+    readiness::check(&bench.warehouse, &bench.source_url, Some(&mut bench.target))
+        .await
+        .expect("it can be asked")
+}
+
+fn stops(readiness: &Readiness) -> Vec<&str> {
+    let stops = readiness.findings.iter().filter(|finding| finding.severity == Severity::Stops);
+    stops.map(|finding| finding.what.as_str()).collect()
 }
 
 /// The server restored from a copy of its files, then one that has taken over: positions given twice, and a
