@@ -53,22 +53,29 @@ async fn begin_alone(way: &mut Way<'_>, ready: &Ready, slot: &str, wanted: Wante
             Past::None
         }
     };
-    refuse_others(way, before.as_ref(), &ready.site).await?;
+    let found = refuse_others(way, before.as_ref(), &ready.site).await?;
     // Told before anything is done: whoever comes next finishes it.
     position::announce(way.target, slot, state, &ready.site).await?;
+    let found = found.map(|found| found.failover);
+    let failover = position::keep_failover(way.target, slot, found).await?;
     way.progress.reached(Point::SlotAnnounced)?;
     // What is held back belongs to the stream before.
     for name in [slot, &hold::slot_name(slot)] {
         hold::drop_if_there(&mut way.source, name, way.progress).await?;
     }
-    let start = slot::create(&mut way.source, slot, way.warehouse.source.plugin, way.progress).await?;
+    let plugin = way.warehouse.source.plugin;
+    let start = slot::create(&mut way.source, slot, plugin, failover, way.progress).await?;
     slot::settle(&mut way.source, way.progress).await?;
     way.progress.reached(Point::SlotCreated)?;
     land_past(way, ready, slot, start, past).await
 }
 
-/// Refuses to take the place of slots that are not this warehouse's own. Says whether there is one of the first name.
-pub async fn refuse_others(way: &mut Way<'_>, before: Option<&SourcePosition>, site: &Site) -> Result<bool> {
+/// Refuses to take the place of slots that are not this warehouse's own. Gives the one of the first name.
+pub async fn refuse_others(
+    way: &mut Way<'_>,
+    before: Option<&SourcePosition>,
+    site: &Site,
+) -> Result<Option<Slot>> {
     let slot = way.slot().to_owned();
     let former = position::former(way.target, &slot).await?;
     let found = slot::find(&mut way.source, &slot).await?;
@@ -79,7 +86,7 @@ pub async fn refuse_others(way: &mut Way<'_>, before: Option<&SourcePosition>, s
     if let Some(behind_it) = slot::find(&mut way.source, &behind).await? {
         refuse_other(&behind, &behind_it, before, &former, site)?;
     }
-    Ok(found.is_some())
+    Ok(found)
 }
 
 /// Refuses a slot that this warehouse does not have from a start that did not come to its end, a stream that broke

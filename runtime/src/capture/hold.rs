@@ -12,6 +12,7 @@ use super::slot::{self, Slot};
 use super::{Lsn, Progress, Way};
 use crate::descriptor::Source;
 use crate::error::{During as _, Result};
+use crate::quote;
 
 /// Positions that had landed at earlier times, in seconds since 1970 by the warehouse's clock.
 type Held = Vec<(i64, i64)>;
@@ -94,6 +95,14 @@ pub async fn heal(
     progress.note(&format!(
         "slot `{name}` was lost, or past what this warehouse has: going on from where `{behind}` holds the log"
     ));
+    if found.is_some_and(|found| found.failover) {
+        // A copy does not have it, and no function gives it.
+        progress.note(&format!(
+            "standbys of the source keep slot `{name}` no longer: ALTER_REPLICATION_SLOT {} (FAILOVER); says so again, \
+             in psql with replication=database",
+            quote::identifier(name)
+        ));
+    }
     Ok(true)
 }
 

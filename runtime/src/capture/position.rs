@@ -354,6 +354,8 @@ pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site:
                     'landed_to', known.landed_to
                 )
             END,
+            failover = known.failover AND (known.system_identifier, known.database)
+                = (excluded.system_identifier, excluded.database),
             system_identifier = excluded.system_identifier,
             database = excluded.database,
             timeline = excluded.timeline,
@@ -370,6 +372,18 @@ pub async fn announce(target: &mut PgConnection, slot: &str, state: State, site:
     .await
     .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())?;
     Ok(())
+}
+
+/// Writes down, before a slot is dropped, whether standbys keep it; gives what was written down where it is gone.
+pub async fn keep_failover(target: &mut PgConnection, slot: &str, found: Option<bool>) -> Result<bool> {
+    sqlx::query_scalar(
+        "UPDATE medallion.source_position SET failover = coalesce($2, failover) WHERE slot = $1 RETURNING failover",
+    )
+    .bind(slot)
+    .bind(found)
+    .fetch_one(target)
+    .await
+    .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())
 }
 
 /// The greatest position and system time of all that has landed or been applied, by whomever and from whatever

@@ -337,7 +337,7 @@ pub async fn prepare(
         let known = position::read(target, name, Lock::None).await?;
         let state = known.map_or(position::State::Creating, |known| known.state);
         position::announce(target, name, state, site).await?;
-        slot::create(source, name, plan.plugin, progress).await?;
+        slot::create(source, name, plan.plugin, false, progress).await?;
     }
     Ok(())
 }

@@ -154,7 +154,7 @@ async fn look(way: &mut Way<'_>, trace: Trace) -> Result<Looked> {
     let name = way.slot().to_owned();
     let before = position::read(way.target, &name, Lock::None).await?;
     let ready = super::ask(way, &Before::Broken, trace).await?;
-    let drops_slot = begin::refuse_others(way, before.as_ref(), &ready.site).await?;
+    let drops_slot = begin::refuse_others(way, before.as_ref(), &ready.site).await?.is_some();
     let left = left(way, before.as_ref(), &ready.site).await?;
     Ok(Looked { ready, drops_slot, left })
 }

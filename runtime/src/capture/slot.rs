@@ -19,6 +19,8 @@ pub struct Slot {
     wal_status: String,
     /// Changes that commit below it are no longer given out.
     pub confirmed: Lsn,
+    /// Whether standbys of the source keep it too; before PostgreSQL 17 none does.
+    pub failover: bool,
 }
 
 /// A moment in a query as a `bigint`.
@@ -32,8 +34,9 @@ pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>>
             coalesce(plugin::text, slot_type) AS plugin,
             coalesce(database::text, '') AS database,
             coalesce(wal_status, 'lost') AS wal_status,
-            coalesce((confirmed_flush_lsn {FROM_ZERO}, 0) AS confirmed
-        FROM pg_replication_slots
+            coalesce((confirmed_flush_lsn {FROM_ZERO}, 0) AS confirmed,
+            coalesce((to_jsonb(slots) ->> 'failover')::boolean, false) AS failover
+        FROM pg_replication_slots AS slots
         WHERE slot_name = $1"
     );
     let row =
@@ -46,6 +49,7 @@ pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>>
         database: row.try_get("database").during(unasked)?,
         wal_status: row.try_get("wal_status").during(unasked)?,
         confirmed: Lsn(row.try_get("confirmed").during(unasked)?),
+        failover: row.try_get("failover").during(unasked)?,
     }))
 }
 
@@ -145,9 +149,12 @@ pub async fn create(
     source: &mut PgConnection,
     name: &str,
     plugin: Plugin,
+    failover: bool,
     progress: &mut dyn Progress,
 ) -> Result<Lsn> {
-    let sql = format!("SELECT (lsn {FROM_ZERO} FROM pg_create_logical_replication_slot($1, $2)");
+    // Servers before 17 do not know the word.
+    let failover = if failover { ", failover => true" } else { "" };
+    let sql = format!("SELECT (lsn {FROM_ZERO} FROM pg_create_logical_replication_slot($1, $2{failover})");
     let creation =
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).bind(plugin.name()).fetch_one(source);
     let mut creation = std::pin::pin!(creation);

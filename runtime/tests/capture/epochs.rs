@@ -261,6 +261,29 @@ async fn a_slot_that_was_left_is_known_again() {
     bench.assert_times().await;
 }
 
+/// What standbys of the source keep too, from PostgreSQL 17 on, they keep when it is made anew: wherever that is killed.
+#[tokio::test]
+async fn a_slot_that_standbys_keep_stays_one() {
+    let mut bench = bench("epoch_failover").await;
+    if bench.source_version().await < 17 {
+        return;
+    }
+    let name = bench.warehouse.source.slot.clone();
+    let is_kept = format!("SELECT failover FROM pg_replication_slots WHERE slot_name = '{name}'");
+    bench.resnapshot().await;
+    assert!(!bench.source_value::<bool>(&is_kept).await, "unasked, none is");
+    lose_slot(&mut bench).await;
+    let create = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput', failover => true)");
+    bench.on_source(&create).await;
+    bench.resnapshot().await;
+    assert!(bench.source_value::<bool>(&is_kept).await);
+    bench.try_resnapshot(&mut Stop(Point::SlotAnnounced)).await.expect_err("it stops");
+    lose_slot(&mut bench).await;
+    bench.capture().await;
+    assert!(bench.source_value::<bool>(&is_kept).await, "as it was before it was killed");
+    bench.assert_fold().await;
+}
+
 /// Databases of one server share the names of their slots.
 #[tokio::test]
 async fn another_database_of_the_server_takes_the_slot_along() {
