@@ -49,7 +49,9 @@ async fn the_past_stands_whatever_is_followed_next() {
     let source = connection::connect(Database::Source, &place.source).await.unwrap();
     let mut shop = Shop { place, source, ..shop };
     kept.push(traffic(&mut shop, 3).await);
-    ask(&shop, &["source", "resnapshot", "--yes"]);
+    let moved = ask(&shop, &["source", "resnapshot", "--yes"]);
+    let left = "left behind at database `epochs_source` of system ";
+    assert!(moved.contains(left) && moved.contains("DROP PUBLICATION \"medallion_pagila\";"), "{moved}");
     kept.push(traffic(&mut shop, 4).await);
     shop.run().await;
     figures::assert_now(&mut shop, &kept[3], "after the source has moved").await;
