@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "da632e24dacbe2c27fc7c72dba13cc601fdf76e9eba4c8f9a4c8f4fe73417825";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "3e8c967c3b364a18323fd940f4d82cfa78cd56582ac9dc865c0975712c79333d";
+pub const OBJECTS_HASH: &str = "0f0344b775c60f069d508cba261f02731ef27cc471b0e7a5ac9e0cc34c82f079";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -128,6 +128,8 @@ CREATE TABLE "medallion"."source_position" (
     "fence_until" bigint,
     "recorded_position" bigint,
     "held" jsonb NOT NULL DEFAULT '[]',
+    "former" jsonb NOT NULL DEFAULT '[]',
+    "failover" boolean NOT NULL DEFAULT false,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -148,6 +150,8 @@ COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transa
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
+COMMENT ON COLUMN "medallion"."source_position"."former" IS 'Other sources that were followed before, each with how far: a slot that still stands there as it was left is this warehouse''s own.';
+COMMENT ON COLUMN "medallion"."source_position"."failover" IS 'Whether the slot, made anew, is one that standbys of the source keep too: as the one before was.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -3231,5 +3235,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    'a8f45412e8d79481ff5f089e701f56a56cfc5074873a0d42332dedf55951e3d2'
+    '11f8db96be23c54178fe3a014772a67f57180e9171052aabb7c9cc7f4b0c7ad3'
 );

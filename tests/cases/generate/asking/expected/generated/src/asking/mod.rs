@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "3f458f2e5710159ed9ceb4a0268b3c022171fde8eeb46116d4f700999082c82c";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "349cd9d6c1e224b6af3ec8d4694e7c9f5d33068a851a8fecd6e2478922f1c3fa";
+pub const OBJECTS_HASH: &str = "dbbf189e5de2650d6528f6af3ad815ab94449eacb8a34b9c1f397254adcb70bc";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

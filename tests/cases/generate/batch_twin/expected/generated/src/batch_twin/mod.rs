@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "09f8492a3462503d8f93446ccad2548eef071c7eade4b0dcb755f0d9a7ba58ff";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1473c7151f7255ced86da7ee609bd700d0d38ecbabf6a8676abff6d5e85b797d";
+pub const OBJECTS_HASH: &str = "1d485b939d1401b14123d8c7c337cc84c758ae977c8bedd8e6cbe648a78ae568";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dec2b0c1d0e4414457025a6fa61603284eb59c2459925452f2b9ca1cbb457609";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "3e6f874326af466e107d16cbb8329d45842e3d662fc53a26dff8456a6caed9be";
+pub const OBJECTS_HASH: &str = "76b626bba530f2ce3ecdf38066a826eb7070a11170562a6ad9f4c0d8de6ccdc0";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

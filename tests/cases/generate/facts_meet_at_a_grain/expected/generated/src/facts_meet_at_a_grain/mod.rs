@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "c4c3f0b019eb2a33fcad56fc8e270e18f9d02bada8b8b30014561c955cb5be52";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1f06c7a038f862b61384160e07c28e434181b8b25094e18bb9408e9c1d8773ec";
+pub const OBJECTS_HASH: &str = "83254cc220bb6fe11e1e7438dc82b126c0e98dd8e58acd5346ff7c747ab3abb8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "7667b6c32881cedb9709e4eae8bc3bec0b5e0f2507244dc429c4977daf8defc3";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "79cf7acc59f451cc2236cea38cefdf7c396dfb49170f4ea71d24aa965c927a42";
+pub const OBJECTS_HASH: &str = "4b6b3c8fbbd4bf90fb17c0053db97a6edc0df204dc821fc1612eab8530fc88a4";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

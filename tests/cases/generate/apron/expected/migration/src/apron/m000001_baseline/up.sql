@@ -137,6 +137,8 @@ CREATE TABLE "medallion"."source_position" (
     "fence_until" bigint,
     "recorded_position" bigint,
     "held" jsonb NOT NULL DEFAULT '[]',
+    "former" jsonb NOT NULL DEFAULT '[]',
+    "failover" boolean NOT NULL DEFAULT false,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -157,6 +159,8 @@ COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transa
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
+COMMENT ON COLUMN "medallion"."source_position"."former" IS 'Other sources that were followed before, each with how far: a slot that still stands there as it was left is this warehouse''s own.';
+COMMENT ON COLUMN "medallion"."source_position"."failover" IS 'Whether the slot, made anew, is one that standbys of the source keep too: as the one before was.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -3334,5 +3338,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'apron',
-    'ef8815768ba66768b8ea18b7a66f5b3d57d9422c17a530827d5aed336024ffb9'
+    '9c9c4ec9eaf164c415b7b37e636390346f09900b0af86a00307df8e73489fced'
 );

@@ -81,6 +81,8 @@ CREATE TABLE "medallion"."source_position" (
     "fence_until" bigint,
     "recorded_position" bigint,
     "held" jsonb NOT NULL DEFAULT '[]',
+    "former" jsonb NOT NULL DEFAULT '[]',
+    "failover" boolean NOT NULL DEFAULT false,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -101,6 +103,8 @@ COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transa
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
+COMMENT ON COLUMN "medallion"."source_position"."former" IS 'Other sources that were followed before, each with how far: a slot that still stands there as it was left is this warehouse''s own.';
+COMMENT ON COLUMN "medallion"."source_position"."failover" IS 'Whether the slot, made anew, is one that standbys of the source keep too: as the one before was.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -2435,5 +2439,5 @@ TO "asking_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'asking',
-    '349cd9d6c1e224b6af3ec8d4694e7c9f5d33068a851a8fecd6e2478922f1c3fa'
+    'dbbf189e5de2650d6528f6af3ad815ab94449eacb8a34b9c1f397254adcb70bc'
 );

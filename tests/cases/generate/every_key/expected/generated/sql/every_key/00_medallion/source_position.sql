@@ -15,6 +15,8 @@ CREATE TABLE "medallion"."source_position" (
     "fence_until" bigint,
     "recorded_position" bigint,
     "held" jsonb NOT NULL DEFAULT '[]',
+    "former" jsonb NOT NULL DEFAULT '[]',
+    "failover" boolean NOT NULL DEFAULT false,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -35,4 +37,6 @@ COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transa
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
+COMMENT ON COLUMN "medallion"."source_position"."former" IS 'Other sources that were followed before, each with how far: a slot that still stands there as it was left is this warehouse''s own.';
+COMMENT ON COLUMN "medallion"."source_position"."failover" IS 'Whether the slot, made anew, is one that standbys of the source keep too: as the one before was.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';

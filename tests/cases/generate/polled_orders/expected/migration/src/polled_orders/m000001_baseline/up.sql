@@ -81,6 +81,8 @@ CREATE TABLE "medallion"."source_position" (
     "fence_until" bigint,
     "recorded_position" bigint,
     "held" jsonb NOT NULL DEFAULT '[]',
+    "former" jsonb NOT NULL DEFAULT '[]',
+    "failover" boolean NOT NULL DEFAULT false,
     "updated_at" timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT "source_position_pkey" PRIMARY KEY ("slot"),
     CONSTRAINT "source_position_state_check" CHECK ("state" IN ('creating', 'streaming', 'resnapshotting'))
@@ -101,6 +103,8 @@ COMMENT ON COLUMN "medallion"."source_position"."fence" IS 'The snapshot: transa
 COMMENT ON COLUMN "medallion"."source_position"."fence_until" IS 'The position from which on the fence is needed no more.';
 COMMENT ON COLUMN "medallion"."source_position"."recorded_position" IS 'How far the recorded log has landed.';
 COMMENT ON COLUMN "medallion"."source_position"."held" IS 'Where the log is held back: positions that had landed, each with the time at which it had.';
+COMMENT ON COLUMN "medallion"."source_position"."former" IS 'Other sources that were followed before, each with how far: a slot that still stands there as it was left is this warehouse''s own.';
+COMMENT ON COLUMN "medallion"."source_position"."failover" IS 'Whether the slot, made anew, is one that standbys of the source keep too: as the one before was.';
 COMMENT ON COLUMN "medallion"."source_position"."updated_at" IS 'When the row was last changed.';
 
 -- medallion: captured_table
@@ -1655,5 +1659,5 @@ COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switc
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'polled_orders',
-    '79cf7acc59f451cc2236cea38cefdf7c396dfb49170f4ea71d24aa965c927a42'
+    '4b6b3c8fbbd4bf90fb17c0053db97a6edc0df204dc821fc1612eab8530fc88a4'
 );
