@@ -3,10 +3,10 @@
 
 use sqlx::postgres::PgConnection;
 
-use super::ASKED;
 use super::position::{self, Lock, State};
 use super::preflight::{self, Problems};
 use super::slot::{self, Slot};
+use super::{ASKED, switchover};
 use crate::descriptor::Warehouse;
 use crate::error::{Error, Result};
 
@@ -24,6 +24,7 @@ pub async fn refusal(
     if position.state != State::Streaming || position.site.timeline == ASKED {
         return Ok(None);
     }
+    let position = switchover::look(source, target, name, &position).await?.unwrap_or(position);
     let mut problems = Problems::default();
     preflight::check_site(source, &position.site, &mut problems).await?;
     if let Err(error) = problems.refuse() {

@@ -7,7 +7,7 @@
 //! `snapshot`) and `resnapshot` goes over what was missed, `join` takes in tables that come later (`standing`
 //! tells them), `stream` goes on from there batch by batch, and where much is waiting `ahead`, `reading` takes a
 //! batch from a `feed`, `decoder` turns messages (`pgoutput`, into which `wal2json` is put) into rows (`json`, by `source_type`), `position` keeps how far it got, `slot` is the source's end of the same,
-//! `hold` another that stays behind. A source whose log is not to be read is asked by `poll`.
+//! `hold` another that stays behind, `switchover` tells whether a standby that took over has all that landed. A source whose log is not to be read is asked by `poll`.
 
 mod ahead;
 mod begin;
@@ -42,6 +42,7 @@ mod snapshot;
 mod source_type;
 mod standing;
 mod stream;
+mod switchover;
 mod unique;
 mod wal2json;
 
@@ -270,6 +271,7 @@ async fn look_for_missed(way: &mut Way<'_>, ready: &mut Ready) -> Result<()> {
 /// Goes as far as the stream; gives how the source is, and the position at which it stood on the way.
 async fn set_out(way: &mut Way<'_>) -> Result<(Ready, Lsn)> {
     go_over_to_log(way).await?;
+    go_over_to_standby(way).await?;
     let before = before(way).await?;
     if before.is_none() {
         begin::refuse_foreign(way).await?;
@@ -289,6 +291,19 @@ async fn go_over_to_log(way: &mut Way<'_>) -> Result<()> {
     let Some(position) = position::read(way.target, &slot, Lock::None).await? else { return Ok(()) };
     if position.state == State::Streaming && position.site.timeline == ASKED {
         position::announce(way.target, &slot, State::Resnapshotting, &position.site).await?;
+    }
+    Ok(())
+}
+
+/// Where the source was switched over to its standby, and that has all that landed: the stream goes on there.
+async fn go_over_to_standby(way: &mut Way<'_>) -> Result<()> {
+    let slot = way.slot().to_owned();
+    let Some(position) = position::read(way.target, &slot, Lock::None).await? else { return Ok(()) };
+    if let Some(after) = switchover::go_over(&mut way.source, way.target, &slot, &position).await? {
+        way.progress.note(&format!(
+            "the source was switched over (timeline {}, before {}), slot and all: going on from {}",
+            after.site.timeline, position.site.timeline, after.landed_to
+        ));
     }
     Ok(())
 }

@@ -475,6 +475,29 @@ pub async fn write_joined(target: &mut PgConnection, slot: &str, position: &Sour
     Ok(())
 }
 
+/// Writes down that the source goes on with another timeline, from where both have the same.
+pub async fn switch(
+    target: &mut PgConnection,
+    slot: &str,
+    before: &SourcePosition,
+    after: &SourcePosition,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE medallion.source_position
+        SET timeline = $4, landed_to = $5, updated_at = now()
+        WHERE slot = $1 AND state = 'streaming' AND timeline = $2 AND landed_to = $3",
+    )
+    .bind(slot)
+    .bind(before.site.timeline)
+    .bind(before.landed_to.0)
+    .bind(after.site.timeline)
+    .bind(after.landed_to.0)
+    .execute(target)
+    .await
+    .map(drop)
+    .during(|| "cannot write `medallion.source_position` of the warehouse".to_owned())
+}
+
 /// Writes down how far a batch has landed.
 pub async fn write_landed(target: &mut PgConnection, slot: &str, position: &SourcePosition) -> Result<()> {
     let sql = format!(

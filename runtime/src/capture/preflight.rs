@@ -313,6 +313,12 @@ pub(super) async fn check_site(
     Ok(())
 }
 
+/// Where the source is.
+pub(super) async fn site(source: &mut PgConnection) -> Result<Site> {
+    let (site, _) = check_server(source, &mut Problems::default()).await?;
+    Ok(site)
+}
+
 async fn check_server(source: &mut PgConnection, problems: &mut Problems) -> Result<(Site, i32)> {
     let unasked = || "cannot ask the source for its settings".to_owned();
     let row = sqlx::query(

@@ -10,7 +10,7 @@ use super::position::{self, Former, Lock, SourcePosition, State};
 use super::preflight::{self, Before, Problem, Problems, Seen, Site};
 use super::slot::{self, Slot};
 use super::standing::{self, KnownTables};
-use super::{ASKED, begin, fit, hold, publication};
+use super::{ASKED, begin, fit, hold, publication, switchover};
 use crate::descriptor::Warehouse;
 use crate::error::{During as _, Result};
 use crate::quote;
@@ -90,7 +90,16 @@ pub async fn check(
     super::copies::check(warehouse, &mut source, target.as_deref_mut(), &mut problems, &mut readiness)
         .await?;
     let position = match &mut target {
-        Some(target) => position::read(target, &warehouse.source.slot, Lock::None).await?,
+        Some(target) => {
+            let name = &warehouse.source.slot;
+            match position::read(target, name, Lock::None).await? {
+                Some(position) => {
+                    let after = switchover::look(&mut source, target, name, &position).await?;
+                    Some(after.unwrap_or(position))
+                }
+                None => None,
+            }
+        }
         None => None,
     };
     let former = match &mut target {

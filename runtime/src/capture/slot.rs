@@ -21,6 +21,8 @@ pub struct Slot {
     pub confirmed: Lsn,
     /// Whether standbys of the source keep it too; before PostgreSQL 17 none does.
     pub failover: bool,
+    /// Whether a standby, as which the server began, took it over from its primary; before PostgreSQL 17 none does.
+    pub is_synced: bool,
 }
 
 /// A moment in a query as a `bigint`.
@@ -35,7 +37,8 @@ pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>>
             coalesce(database::text, '') AS database,
             coalesce(wal_status, 'lost') AS wal_status,
             coalesce((confirmed_flush_lsn {FROM_ZERO}, 0) AS confirmed,
-            coalesce((to_jsonb(slots) ->> 'failover')::boolean, false) AS failover
+            coalesce((to_jsonb(slots) ->> 'failover')::boolean, false) AS failover,
+            coalesce((to_jsonb(slots) ->> 'synced')::boolean, false) AS synced
         FROM pg_replication_slots AS slots
         WHERE slot_name = $1"
     );
@@ -50,6 +53,7 @@ pub async fn find(source: &mut PgConnection, name: &str) -> Result<Option<Slot>>
         wal_status: row.try_get("wal_status").during(unasked)?,
         confirmed: Lsn(row.try_get("confirmed").during(unasked)?),
         failover: row.try_get("failover").during(unasked)?,
+        is_synced: row.try_get("synced").during(unasked)?,
     }))
 }
 

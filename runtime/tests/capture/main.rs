@@ -18,3 +18,4 @@ mod plugins;
 mod readiness;
 mod refusals;
 mod shapes;
+mod switchover;
