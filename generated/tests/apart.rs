@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use medallion_runtime::capture::{self, resnapshot};
 use medallion_runtime::connection::{self, Database};
+use medallion_runtime::descriptor::Name;
 use medallion_runtime::forget::{self, Current, Extent, Subject};
 use medallion_runtime::progress::Silent;
 use medallion_runtime::watch::{self, Pace, Pulse, Stop};
@@ -404,6 +406,9 @@ async fn a_loader_lands_there_by_a_login_of_its_own_and_no_log_has_a_password() 
         land_late(&mut there, if name == "Once" { 1 } else { 2 }, name).await;
         shop.run().await;
     }
+    // As if the warehouse had been restored: it takes note of that.
+    compare::execute(&mut there, "UPDATE medallion.watermark SET lsn = lsn + 1").await;
+    shop.run().await;
     let names = "SELECT string_agg(last_name, ' ' ORDER BY sys_start)
         FROM temporal_silver.dim_customer_hist WHERE customer_id = 2";
     assert_eq!(compare::value(&mut shop.warehouse, names).await, "One Once Twice");
@@ -443,4 +448,127 @@ async fn a_watch_lands_in_one_and_publishes_in_the_other_and_makes_way() {
     let (watched, ()) = tokio::join!(watching, follows);
     watched.unwrap();
     assert_sound(&mut shop, "watched").await;
+}
+
+/// Keeps a database as it is, for which nobody may be in it.
+async fn keep_copy(server: &Server, database: &str) {
+    let mut control = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+    let leave = format!(
+        "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE datname = '{database}'"
+    );
+    compare::value(&mut control, &leave).await;
+    compare::execute(&mut control, &format!("CREATE DATABASE {database}_kept TEMPLATE {database}")).await;
+}
+
+/// Restores it.
+async fn restore(server: &Server, database: &str) {
+    let mut control = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+    compare::execute(&mut control, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
+    compare::execute(&mut control, &format!("CREATE DATABASE {database} TEMPLATE {database}_kept")).await;
+}
+
+/// What a warehouse was applied to, and its bronze has lost.
+const LOST: [&str; 2] = [
+    "INSERT INTO payment (customer_id, staff_id, rental_id, amount, payment_date)
+    VALUES (2, 1, 2, 777, '2025-03-02 11:00+00');
+    UPDATE payment SET amount = amount + 1 WHERE payment_id = 1",
+    "DELETE FROM payment WHERE amount = 777; UPDATE payment SET amount = amount - 1 WHERE payment_id = 1",
+];
+
+#[tokio::test]
+async fn silver_is_what_an_older_bronze_says_when_its_gap_is_closed() {
+    let server = Server::scratch().unwrap();
+    let (mut shop, bronze) = open(&server, &server, "older").await;
+    drop(bronze);
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    keep_copy(&server, "older_bronze").await;
+    shop.change(LOST[0]).await;
+    shop.run().await;
+    restore(&server, "older_bronze").await;
+    shop.reconnect().await;
+    shop.change(LOST[1]).await;
+    let refused = run::run(&shop.descriptor, &shop.place, &mut Silent).await.unwrap_err().to_string();
+    assert!(refused.contains("resnapshot"), "{refused}");
+    resnapshot(&mut shop).await;
+    shop.run().await;
+    assert_current(&mut shop).await;
+    assert_sound(&mut shop, "an older bronze").await;
+    // Once is enough.
+    shop.run().await;
+    let noted = "SELECT count(*) FROM medallion.recompute";
+    assert_eq!(compare::value(&mut shop.warehouse, noted).await, "0");
+}
+
+struct Unheard;
+
+impl capture::Progress for Unheard {
+    fn landed(&mut self, _: &Name, _: u64) {}
+    fn note(&mut self, _: &str) {}
+}
+
+/// As the command does it.
+async fn resnapshot(shop: &mut Shop) {
+    let mut bronze = apart::open(&shop.descriptor, &shop.place).await.unwrap().expect("it stands apart");
+    apart::meet(&shop.descriptor, &mut shop.warehouse, &mut bronze).await.unwrap();
+    resnapshot::resnapshot(&shop.descriptor, &shop.place.source, &mut bronze, &mut Unheard).await.unwrap();
+}
+
+#[tokio::test]
+async fn silver_is_what_a_bronze_says_that_was_made_anew() {
+    let server = Server::scratch().unwrap();
+    let (mut shop, bronze) = open(&server, &server, "anew").await;
+    drop(bronze);
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    shop.change(LOST[0]).await;
+    shop.run().await;
+    shop.change(LOST[1]).await;
+    let mut control = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+    compare::execute(&mut control, "DROP DATABASE anew_bronze WITH (FORCE)").await;
+    server.ensure_database("anew_bronze").unwrap();
+    shop.reconnect().await;
+    shop.migrate().await;
+    let drop = format!("SELECT pg_drop_replication_slot('{}')", shop.descriptor.source.slot);
+    compare::value(&mut shop.source, &drop).await;
+    shop.run().await;
+    assert_current(&mut shop).await;
+    assert_sound(&mut shop, "a bronze made anew").await;
+}
+
+#[tokio::test]
+async fn an_older_warehouse_takes_what_was_late_and_was_taken() {
+    let server = Server::scratch().unwrap();
+    let (mut shop, mut bronze) = open(&server, &server, "behind").await;
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    shop.change("UPDATE customer SET address_id = 2 WHERE customer_id = 2").await;
+    shop.run().await;
+    keep_copy(&server, "behind_warehouse").await;
+    shop.reconnect().await;
+    land_late(&mut bronze, 1, "Once").await;
+    shop.run().await;
+    // Its note goes with the run after that.
+    shop.change(LOST[0]).await;
+    shop.run().await;
+    shop.change(LOST[1]).await;
+    shop.run().await;
+    restore(&server, "behind_warehouse").await;
+    shop.reconnect().await;
+    shop.run().await;
+    let late = "SELECT count(*) FROM temporal_silver.dim_customer_hist WHERE last_name = 'Once'";
+    assert_eq!(compare::value(&mut shop.warehouse, late).await, "1");
+    assert_current(&mut shop).await;
+    assert_sound(&mut shop, "an older warehouse").await;
+}
+
+async fn assert_current(shop: &mut Shop) {
+    let amounts =
+        |table: &str| format!("SELECT string_agg(amount::text, ' ' ORDER BY payment_id) FROM {table}");
+    let as_the_source_has_it = compare::value(&mut shop.source, &amounts("payment")).await;
+    let found = compare::value(&mut shop.warehouse, &amounts("temporal_silver.fact_payment")).await;
+    assert_eq!(found, as_the_source_has_it);
 }

@@ -179,7 +179,9 @@ async fn attempt(
     if let Some(bronze) = &mut bronze {
         retain::refuse_older(warehouse, &mut target, bronze).await?;
         forget::finish(warehouse, &mut target, bronze).await?;
-        apart::tell(&mut target, bronze).await?;
+        if apart::meet(warehouse, &mut target, bronze).await? {
+            progress.note(apart::OLDER);
+        }
     }
     let record = record::begin(warehouse, &mut target).await?;
     let sessions = Sessions { target: &mut target, bronze: bronze.as_mut() };

@@ -51,6 +51,8 @@ const KEPT: &str = r#"
             EXECUTE 'GRANT USAGE ON SCHEMA "medallion_bronze" TO ' || grantee;
             EXECUTE 'GRANT SELECT, INSERT, DELETE ON "medallion_bronze"."late_taken" TO ' || grantee;
             EXECUTE 'GRANT SELECT ON "medallion_bronze"."forgetting" TO ' || grantee;
+            -- Who lands finds out that bronze is older.
+            EXECUTE 'GRANT INSERT ON "medallion"."recompute" TO ' || grantee;
         END LOOP;
     END
     $$;

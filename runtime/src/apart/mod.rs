@@ -6,7 +6,7 @@
 
 pub mod attach;
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::connection::{self, Database};
 use crate::descriptor::{Name, Warehouse};
@@ -50,12 +50,73 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConne
     Ok(Some(bronze))
 }
 
+/// Has the two meet before anything lands: where one of them is older than the other, restored from a backup or made
+/// anew, silver holds what bronze lost, or lacks what was late and was taken before. Positions tell of it until something
+/// lands, and so it is noted at once: whoever applies next computes everything anew. Says whether it had to be.
+pub async fn meet(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: &mut PgConnection,
+) -> Result<bool> {
+    let is_older = is_one_older(warehouse, target, bronze).await?;
+    if is_older {
+        let marts = warehouse.marts.iter().filter(|mart| mart.storage.is_kept()).map(|mart| &mart.table);
+        let silver = warehouse.silver.iter().map(|silver| &silver.table);
+        let stored: Vec<String> = silver.chain(marts).map(ToString::to_string).collect();
+        sqlx::query(
+            "INSERT INTO medallion.recompute (relation) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
+        )
+        .bind(stored)
+        .execute(&mut *target)
+        .await
+        .during(|| "cannot write down what is to be computed anew".to_owned())?;
+    }
+    tell(target, bronze).await?;
+    Ok(is_older)
+}
+
+/// What is said where it had to be.
+pub const OLDER: &str = "the warehouse and its bronze are not of one time, as after a backup was restored: \
+     silver and marts are computed anew";
+
+/// Whether the warehouse was applied beyond what bronze has, or bronze was told that it is further than it is. A warehouse
+/// that nothing was applied to begins anyway.
+async fn is_one_older(
+    warehouse: &Warehouse,
+    target: &mut PgConnection,
+    bronze: &mut PgConnection,
+) -> Result<bool> {
+    let failed = || "cannot tell whether the warehouse and its bronze are of one time".to_owned();
+    let told = "SELECT max(lsn), max(streamed_lsn) FROM medallion.watermark";
+    let (applied, streamed): (Option<i64>, Option<i64>) =
+        sqlx::query_as(told).fetch_one(target).await.during(failed)?;
+    let (Some(applied), Some(streamed)) = (applied, streamed) else { return Ok(false) };
+    let (known, known_streamed): (Option<i64>, Option<i64>) =
+        sqlx::query_as(told).fetch_one(&mut *bronze).await.during(failed)?;
+    let ends = warehouse.landings.iter().map(|landing| {
+        format!("(SELECT lsn FROM {} ORDER BY lsn DESC, seq DESC LIMIT 1)", quote::name(&landing.table))
+    });
+    let ends: Vec<String> =
+        ["SELECT last_lsn FROM medallion.source_position".to_owned()].into_iter().chain(ends).collect();
+    let sql = format!(
+        "SELECT max(lsn), (SELECT max(last_lsn) FROM medallion.source_position) FROM (\n{}\n) AS landed (lsn)",
+        ends.join("\nUNION ALL\n")
+    );
+    let (landed, landed_streamed): (Option<i64>, Option<i64>) =
+        sqlx::query_as(AssertSqlSafe(sql)).fetch_one(bronze).await.during(failed)?;
+    // What was told stands for what has landed and is gone, folded or erased.
+    Ok(applied > landed.max(known).unwrap_or(-1)
+        || streamed > landed_streamed.max(known_streamed).unwrap_or(-1)
+        || known.is_some_and(|known| known > applied))
+}
+
 /// Tells bronze how far the warehouse has been applied: what lands below it is noted as late. What is applied while
 /// changes land is not known there, and seen to by the next apply, as it is where both are one database.
 pub async fn tell(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
     let failed = || "cannot tell the bronze database how far the warehouse has been applied".to_owned();
     let told = sqlx::query(
-        "SELECT array_agg(relation), array_agg(lsn), array_agg(system_time::text) FROM medallion.watermark",
+        "SELECT array_agg(relation), array_agg(lsn), array_agg(system_time::text), array_agg(streamed_lsn) \
+         FROM medallion.watermark",
     )
     .fetch_one(target)
     .await
@@ -63,17 +124,20 @@ pub async fn tell(target: &mut PgConnection, bronze: &mut PgConnection) -> Resul
     let relations: Option<Vec<String>> = told.try_get(0).during(failed)?;
     let positions: Option<Vec<i64>> = told.try_get(1).during(failed)?;
     let times: Option<Vec<String>> = told.try_get(2).during(failed)?;
+    let streamed: Option<Vec<i64>> = told.try_get(3).during(failed)?;
     sqlx::query(
-        "INSERT INTO medallion.watermark AS known (relation, lsn, system_time) \
-         SELECT relation, lsn, system_time::timestamptz \
-         FROM unnest($1::text[], $2::bigint[], $3::text[]) AS told (relation, lsn, system_time) \
-         ON CONFLICT (relation) DO UPDATE \
-         SET lsn = excluded.lsn, system_time = excluded.system_time, updated_at = now() \
-         WHERE (known.lsn, known.system_time) IS DISTINCT FROM (excluded.lsn, excluded.system_time)",
+        "INSERT INTO medallion.watermark AS known (relation, lsn, system_time, streamed_lsn) \
+         SELECT relation, lsn, system_time::timestamptz, streamed_lsn \
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS told (relation, lsn, system_time, streamed_lsn) \
+         ON CONFLICT (relation) DO UPDATE SET lsn = excluded.lsn, system_time = excluded.system_time, \
+         streamed_lsn = excluded.streamed_lsn, updated_at = now() \
+         WHERE (known.lsn, known.system_time, known.streamed_lsn) \
+         IS DISTINCT FROM (excluded.lsn, excluded.system_time, excluded.streamed_lsn)",
     )
     .bind(relations.unwrap_or_default())
     .bind(positions.unwrap_or_default())
     .bind(times.unwrap_or_default())
+    .bind(streamed.unwrap_or_default())
     .execute(bronze)
     .await
     .during(failed)?;

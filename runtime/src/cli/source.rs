@@ -156,8 +156,12 @@ async fn resnapshot(warehouse: &Warehouse, place: &Place, dry_run: bool, yes: bo
         };
         lock::take(&mut target).await?;
         migrate::check_objects(warehouse, &mut target).await?;
-        if let Some(whole) = &mut whole {
-            apart::tell(whole, &mut target).await?;
+        if let Some(whole) = &mut whole
+            && apart::meet(warehouse, whole, &mut target).await?
+        {
+            Lines.note(
+                "the next run computes silver and marts anew: the warehouse and its bronze are not of one time",
+            );
         }
         resnapshot::resnapshot(warehouse, &place.source, &mut target, &mut Notes).await?
     };

@@ -202,17 +202,21 @@ impl Watch<'_> {
             migrate::check(self.warehouse, &mut publishing).await?;
             // Where bronze stands apart, nobody else lands there meanwhile; who wants the warehouse is seen here.
             let mut bronze = apart::open(self.warehouse, self.place).await?;
+            let mut waits = false;
             let (landing, asking) = match &mut bronze {
                 None => (&mut own, None),
                 Some(bronze) => {
                     retain::refuse_older(self.warehouse, &mut publishing, bronze).await?;
                     forget::finish(self.warehouse, &mut publishing, bronze).await?;
-                    apart::tell(&mut publishing, bronze).await?;
+                    waits = apart::meet(self.warehouse, &mut publishing, bronze).await?;
+                    if waits {
+                        self.voice.note(apart::OLDER);
+                    }
                     (bronze, Some(&mut own))
                 }
             };
             let record = record::begin(self.warehouse, &mut publishing).await?;
-            match self.both(landing, asking, &mut publishing, record).await {
+            match self.both(landing, asking, (&mut publishing, waits), record).await {
                 Ok(left) => {
                     record.succeeded(&mut publishing, &self.metrics()).await?;
                     if left == Left::Stopped {
@@ -237,16 +241,17 @@ impl Watch<'_> {
         Ok(session)
     }
 
-    /// Lands and publishes until both have left. Where one fails, the other ends what it is at.
+    /// Lands and publishes until both have left. Where one fails, the other ends what it is at. Where it waits, nothing
+    /// is published of what an older bronze says before that can land again.
     async fn both(
         &self,
         landing: &mut PgConnection,
         asking: Option<&mut PgConnection>,
-        publishing: &mut PgConnection,
+        (publishing, waits): (&mut PgConnection, bool),
         record: record::Record,
     ) -> Result<Left> {
         let leave = Stop::default();
-        let (landed, landed_too) = signal::channel(0_u64);
+        let (landed, mut landed_too) = signal::channel(0_u64);
         let work = async {
             let ended = tokio::join!(
                 async {
@@ -255,6 +260,9 @@ impl Watch<'_> {
                     ended
                 },
                 async {
+                    if waits {
+                        self.wait_for_landing(&mut landed_too, &leave).await;
+                    }
                     let ended = self.publish(publishing, landed_too, &leave, record).await;
                     leave.stop();
                     ended
@@ -343,10 +351,7 @@ impl Watch<'_> {
         let mut waits = Waits::Perhaps;
         // Half a beginning would have its other half come late.
         if !capture::has_begun(self.warehouse, target).await? {
-            tokio::select! {
-                _ = landed.changed() => {}
-                () = leave.stopped() => {}
-            }
+            self.wait_for_landing(&mut landed, leave).await;
         }
         while !leave.is_stopped() {
             let is_due = measured.is_none_or(|at| at.elapsed() >= MEASURES_EVERY);
@@ -429,6 +434,13 @@ impl Watch<'_> {
             };
         }
         staging.clear(target).await
+    }
+
+    async fn wait_for_landing(&self, landed: &mut signal::Receiver<u64>, leave: &Stop) {
+        tokio::select! {
+            _ = landed.changed() => {}
+            () = leave.stopped() => {}
+        }
     }
 
     /// What has landed since this was asked the last time.
