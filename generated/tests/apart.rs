@@ -572,3 +572,26 @@ async fn assert_current(shop: &mut Shop) {
     let found = compare::value(&mut shop.warehouse, &amounts("temporal_silver.fact_payment")).await;
     assert_eq!(found, as_the_source_has_it);
 }
+
+#[tokio::test]
+async fn a_trace_reaches_bronze_whatever_its_number() {
+    let server = Server::scratch().unwrap();
+    let (mut shop, mut bronze) = open(&server, &server, "traces").await;
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    shop.change("UPDATE customer SET address_id = 2 WHERE customer_id = 2").await;
+    shop.change(crate::forget::LEAVE).await;
+    shop.run().await;
+    keep_copy(&server, "traces_warehouse").await;
+    shop.reconnect().await;
+    for (subject, key, traces) in [("dim_customer", "1", "1"), ("lookup_address", "3", "2")] {
+        let key = [key.to_owned()];
+        let subject = Subject::find(&shop.descriptor, subject, &key).unwrap();
+        forget::forget(&shop.descriptor, &shop.place, &subject, Current::Refuse, Extent::Keep).await.unwrap();
+        let salts = "SELECT count(DISTINCT salt) FROM medallion.erasure";
+        assert_eq!(compare::value(&mut bronze, salts).await, traces);
+        restore(&server, "traces_warehouse").await;
+        shop.reconnect().await;
+    }
+}

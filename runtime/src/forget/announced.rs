@@ -134,17 +134,22 @@ pub async fn end(id: &str, session: &mut PgConnection) -> Result<()> {
     crate::statement::execute(session, "VACUUM medallion_bronze.forgetting").await.map(drop)
 }
 
-/// Brings the traces over to bronze, where what lands later of such a row is held against them.
+/// Brings the traces over to bronze, where what lands later of such a row is held against them. Each is known by its
+/// salt: a warehouse that was restored gives their numbers once more.
 pub async fn tell_traces(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
     let failed = || "cannot leave the trace of an erasure in the bronze database".to_owned();
-    let last: i64 = sqlx::query_scalar("SELECT coalesce(max(erasure_id), 0) FROM medallion.erasure")
-        .fetch_one(&mut *bronze)
+    let told: Vec<String> = sqlx::query_scalar("SELECT salt FROM medallion.erasure")
+        .fetch_all(&mut *bronze)
         .await
         .during(failed)?;
-    let columns = "erasure_id, erased_at, erased_by, relation, salt, key_hash, landing, landed_hashes, gone";
+    let told: Vec<String> = told.iter().map(|salt| quote::literal(salt)).collect();
+    let columns = "erased_at, erased_by, relation, salt, key_hash, landing, landed_hashes, gone";
     crate::land::pipe(
         target,
-        &crate::land::copy_out(&format!("SELECT {columns} FROM medallion.erasure WHERE erasure_id > {last}")),
+        &crate::land::copy_out(&format!(
+            "SELECT {columns} FROM medallion.erasure WHERE salt <> ALL (ARRAY[{}]::text[]) ORDER BY erasure_id",
+            told.join(", ")
+        )),
         bronze,
         &format!("COPY medallion.erasure ({columns}) FROM STDIN (FORMAT binary)"),
         "the traces of erasures",
