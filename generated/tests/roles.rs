@@ -361,3 +361,66 @@ async fn what_runs_as_the_owner_is_pinned_and_granted_by_name() {
     .await;
     assert_eq!(loose, [""; 0]);
 }
+
+/// Who may do what, in the warehouse's schemas and with its database.
+const GRANTED: &str = "
+    SELECT of, privilege_type, coalesce(nullif(grantee, 0)::regrole::text, 'PUBLIC')
+    FROM (
+        SELECT oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)), pronamespace FROM pg_proc
+        UNION ALL
+        SELECT oid::regclass::text, coalesce(relacl, acldefault('r', relowner)), relnamespace
+        FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm')
+        UNION ALL
+        SELECT oid::regtype::text, coalesce(typacl, acldefault('T', typowner)), typnamespace
+        FROM pg_type WHERE typtype = 'e'
+        UNION ALL
+        SELECT nspname, coalesce(nspacl, acldefault('n', nspowner)), oid FROM pg_namespace
+        UNION ALL
+        SELECT 'database', coalesce(datacl, acldefault('d', datdba)), 'medallion'::regnamespace
+        FROM pg_database WHERE datname = current_database()
+    ) AS object (of, acl, schema)
+    CROSS JOIN LATERAL aclexplode(acl)
+    WHERE schema::regnamespace::text IN ('cdc_bronze', 'temporal_silver', 'simple_gold', 'as_of', 'medallion')";
+
+/// What a restore leaves where the roles are not there: of each object that was granted to one, nothing of what was
+/// granted or revoked.
+const RESTORED: &str = "
+    UPDATE pg_proc SET proacl = NULL WHERE proacl::text LIKE '%pagila\\_%';
+    UPDATE pg_class SET relacl = NULL WHERE relacl::text LIKE '%pagila\\_%';
+    UPDATE pg_type SET typacl = NULL WHERE typacl::text LIKE '%pagila\\_%';
+    UPDATE pg_namespace SET nspacl = NULL WHERE nspacl::text LIKE '%pagila\\_%';
+    UPDATE pg_database SET datacl = NULL WHERE datname = current_database()";
+
+#[tokio::test]
+async fn what_a_restore_without_the_roles_opens_is_found_and_closed_by_the_pages() {
+    let (mut shop, loader, _) = staff::open("roles_restored").await;
+    shop.run().await;
+    let fresh = compare::rows(&mut shop.warehouse, GRANTED).await;
+    let verify = || command_on(&shop.place.source, &loader, &["verify"]).output().unwrap();
+    let output = verify();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+
+    compare::execute(&mut shop.warehouse, RESTORED).await;
+    let owner = shop.place.warehouse.replace("user=roles_restored_load", "user=roles_restored_owner");
+    assert_ne!(owner, shop.place.warehouse);
+    let verify = || command_on(&shop.place.source, &owner, &["verify"]).output().unwrap();
+    let output = verify();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAIL medallion keeps its functions from PUBLIC: 7 rows broken"), "{said}");
+    for function in ["retain()", "backfill()", "refresh(regclass)", "make_partition(", "fold_apart("] {
+        assert!(said.contains(&format!("function \"medallion.{function}")), "{said}");
+    }
+    assert!(said.contains("= have the owner run the pages of `40_roles` again"), "{said}");
+
+    let mut owning = connection::connect(Database::Warehouse, &owner).await.unwrap();
+    for page in [
+        include_str!("../sql/pagila/40_roles/everybody.sql"),
+        include_str!("../sql/pagila/40_roles/loader.sql"),
+        include_str!("../sql/pagila/40_roles/reader.sql"),
+    ] {
+        compare::execute(&mut owning, page).await;
+    }
+    assert!(verify().status.success());
+    assert_eq!(compare::rows(&mut shop.warehouse, GRANTED).await, fresh);
+}

@@ -27,7 +27,8 @@ pub(super) fn steps(
         }
     }
     for (section, grant) in &new.grants {
-        if !held.contains(grant) || is_made(grant) {
+        let is_said = changes.iter().any(|(_, change)| change == grant);
+        if (!held.contains(grant) || is_made(grant)) && !is_said {
             changes.push((section, grant.clone()));
         }
     }

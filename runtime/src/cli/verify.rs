@@ -39,7 +39,7 @@ pub async fn run(warehouse: &Warehouse, arguments: &Arguments) -> Result<Outcome
 }
 
 fn line(check: &Check) -> String {
-    let Check { relation, law, broken, findings, waits, elapsed } = check;
+    let Check { relation, law, broken, findings, waits, remedy, elapsed } = check;
     let seconds = elapsed.as_secs_f64();
     let mut text = match broken {
         0 => format!("OK {relation} {law} [{seconds:.2}s]\n"),
@@ -51,8 +51,8 @@ fn line(check: &Check) -> String {
     if *broken > findings.len() as u64 {
         text += "  …\n";
     }
-    if let Some(waits) = waits {
-        text += &format!("  = {waits}\n");
+    for note in [waits.as_deref(), *remedy].into_iter().flatten() {
+        text += &format!("  = {note}\n");
     }
     text
 }

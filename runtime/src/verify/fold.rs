@@ -176,7 +176,7 @@ async fn findings(step: &Step<'_>, some_wait: bool, connection: &mut PgConnectio
         })
         .collect();
     let all = rows.first().map_or(0, |row| row.get::<i64, _>(0));
-    Ok(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, waits: None })
+    Ok(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, ..Broken::default() })
 }
 
 /// A version's columns under the names that they have; its key stands in the finding already.

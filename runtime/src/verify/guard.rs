@@ -68,7 +68,7 @@ pub async fn broken(table: &Name, begins: &str, connection: &mut PgConnection) -
             should: Some(object(json!({ "fires": "always" }))),
         })
         .collect();
-    Ok(Broken { rows: findings.len() as u64, findings, waits: None })
+    Ok(Broken { rows: findings.len() as u64, findings, ..Broken::default() })
 }
 
 /// What is on record of the last switch.

@@ -69,7 +69,7 @@ pub async fn broken(mart: &Mart, waits: bool, connection: &mut PgConnection) -> 
         }
     }
     findings.truncate(SHOWN);
-    Ok(Some(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, waits: None }))
+    Ok(Some(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, ..Broken::default() }))
 }
 
 async fn defining_query(mart: &Mart, connection: &mut PgConnection) -> Result<String> {

@@ -1,14 +1,17 @@
 //! Verifies the laws on the warehouse at hand: periods are disjoint, one version of a key is current, silver
-//! is the fold of bronze and the journal, stored marts equal their definitions, no guard is switched off. All is asked of one snapshot,
-//! which a run can neither block nor be blocked by; what is computed for it is rolled back. Changes nothing.
+//! is the fold of bronze and the journal, stored marts equal their definitions, no guard is switched off, no function of the
+//! owner's is everybody's. All is asked of one snapshot, which a run can neither block nor be blocked by; what is computed
+//! for it is rolled back. Changes nothing.
 
 mod finding;
 mod fold;
 mod guard;
 mod mart;
 mod period;
+mod privilege;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -25,10 +28,13 @@ use crate::select::Selected;
 use crate::staging::Staging;
 use crate::{apart, migrate, retain, round, statement};
 
+/// Where the tool's own functions stand.
+const TOOL_SCHEMA: &str = "medallion";
+
 /// One law on one relation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// The relation, with its schema.
+    /// The relation, with its schema; of what belongs to none the schema.
     pub relation: String,
     /// What has to hold.
     pub law: &'static str,
@@ -38,6 +44,9 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// What keeps it from being told before the next run.
     pub waits: Option<String>,
+    /// What mends it, where that is no rebuild.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
     /// How long it took.
     #[serde(serialize_with = "seconds")]
     pub elapsed: Duration,
@@ -53,6 +62,7 @@ pub(crate) struct Broken {
     pub rows: u64,
     pub findings: Vec<Finding>,
     pub waits: Option<String>,
+    pub remedy: Option<&'static str>,
 }
 
 /// Relations of which something waits for the next run.
@@ -115,6 +125,11 @@ async fn all(
     done: &mut dyn FnMut(Check),
 ) -> Result<()> {
     let is_selected = |name: &Name| selected.is_none_or(|selected| selected.contains(name));
+    if selected.is_none() {
+        let started = Instant::now();
+        let broken = privilege::broken(connection, bronze.as_deref_mut()).await?;
+        done(check(TOOL_SCHEMA, "keeps its functions from PUBLIC", broken, started));
+    }
     for landing in warehouse.landings.iter().filter(|one| is_selected(&one.table)) {
         let started = Instant::now();
         // Where bronze stands apart, what keeps it stands there.
@@ -185,13 +200,14 @@ async fn all(
     Ok(())
 }
 
-fn check(relation: &Name, law: &'static str, broken: Broken, started: Instant) -> Check {
+fn check(relation: impl Display, law: &'static str, broken: Broken, started: Instant) -> Check {
     Check {
         relation: relation.to_string(),
         law,
         broken: broken.rows,
         findings: broken.findings,
         waits: broken.waits,
+        remedy: broken.remedy,
         elapsed: started.elapsed(),
     }
 }

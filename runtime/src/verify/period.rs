@@ -70,7 +70,7 @@ pub async fn broken(sql: &str, connection: &mut PgConnection) -> Result<Broken> 
         })
         .collect();
     let all = rows.first().map_or(0, |row| row.get::<i64, _>(0));
-    Ok(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, waits: None })
+    Ok(Broken { rows: u64::try_from(all).unwrap_or_default(), findings, ..Broken::default() })
 }
 
 /// A JSON object's text as its values.

@@ -70,6 +70,8 @@ pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
     let retention = retention::script(warehouse, &mut scripts);
     scripts.push(retention);
     scripts.push(guards::script());
+    let closed = roles::everybody(&scripts);
+    scripts.push(closed);
     scripts.extend(roles::scripts(warehouse));
     scripts
 }

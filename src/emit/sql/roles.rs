@@ -9,6 +9,9 @@ use super::script::Script;
 use super::{dimension, feed, mart, versioning};
 use crate::model::{Dimension, Fact, Name, Silver, SilverKind, Storage, TOOL_SCHEMA, TRAVEL_SCHEMA};
 use crate::model::{Warehouse, Writes};
+use crate::plan::Catalog;
+
+const FOLDER: &str = "40_roles";
 
 #[derive(Template)]
 #[template(path = "generated/sql/warehouse/40_roles/role.sql", escape = "none")]
@@ -18,6 +21,12 @@ struct RoleSql {
     role_literal: String,
     schemas: Lines,
     grants: Vec<GrantSql>,
+}
+
+#[derive(Template)]
+#[template(path = "generated/sql/warehouse/40_roles/everybody.sql", escape = "none")]
+struct EverybodySql {
+    functions: Lines,
 }
 
 struct GrantSql {
@@ -68,6 +77,26 @@ const LOADING: [&str; 7] = [
     "retain\"()",
     "fold_apart\"(timestamptz, bigint)",
 ];
+
+/// What everybody may not do, and may, as the other scripts say beside each object: said once more, for a restore may
+/// have lost it there.
+pub(super) fn everybody(scripts: &[Script]) -> Script {
+    let closing = scripts.iter().filter(|script| script.definition.contains("FROM PUBLIC"));
+    let closing = closing.map(|script| (script.title.as_str(), script.definition.as_str()));
+    let read = Catalog::read(closing).expect("the tool reads what it has written");
+    let closed = read.grants.into_iter().filter(|(_, grant)| !grant.given && grant.role == "PUBLIC");
+    let definition =
+        super::render(&EverybodySql { functions: closed.map(|(_, grant)| grant.object).collect() });
+    Script {
+        folder: FOLDER,
+        object: "everybody".to_owned(),
+        title: format!("{TOOL_SCHEMA}: everybody"),
+        definition: definition.trim().to_owned(),
+        comments: Vec::new(),
+        // It goes with the functions.
+        drops: Vec::new(),
+    }
+}
 
 /// The scripts of the roles that there are.
 pub(super) fn scripts(warehouse: &Warehouse) -> Vec<Script> {
@@ -276,7 +305,7 @@ fn script(
         grants,
     });
     Script {
-        folder: "40_roles",
+        folder: FOLDER,
         object: object.to_owned(),
         title: remark(&format!("{object}: {role}")),
         definition: definition.trim().to_owned(),
