@@ -88,7 +88,6 @@ async fn the_loader_runs_and_the_reader_asks_where_public_has_no_rights() {
             "SELECT DISTINCT proname
             FROM pg_proc AS procedure
             WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
-            AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
             AND NOT has_function_privilege('{role}', procedure.oid, 'EXECUTE')
             ORDER BY proname"
         );
@@ -382,6 +381,13 @@ const GRANTED: &str = "
     CROSS JOIN LATERAL aclexplode(acl)
     WHERE schema::regnamespace::text IN ('cdc_bronze', 'temporal_silver', 'simple_gold', 'as_of', 'medallion')";
 
+/// What is not for everybody, in the order in which it is told.
+const CLOSED: &str = "
+    SELECT oid::regprocedure::text
+    FROM pg_proc
+    WHERE pronamespace = 'medallion'::regnamespace AND NOT has_function_privilege('public', oid, 'EXECUTE')
+    ORDER BY 1";
+
 /// What a restore leaves where the roles are not there: of each object that was granted to one, nothing of what was
 /// granted or revoked.
 const RESTORED: &str = "
@@ -396,6 +402,8 @@ async fn what_a_restore_without_the_roles_opens_is_found_and_closed_by_the_pages
     let (mut shop, loader, _) = staff::open("roles_restored").await;
     shop.run().await;
     let fresh = compare::rows(&mut shop.warehouse, GRANTED).await;
+    let closed = compare::rows(&mut shop.warehouse, CLOSED).await;
+    assert!(closed.len() > 7);
     let verify = || command_on(&shop.place.source, &loader, &["verify"]).output().unwrap();
     let output = verify();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -412,6 +420,17 @@ async fn what_a_restore_without_the_roles_opens_is_found_and_closed_by_the_pages
         assert!(said.contains(&format!("function \"medallion.{function}")), "{said}");
     }
     assert!(said.contains("= have the owner run the pages of `40_roles` again"), "{said}");
+
+    // One that leaves privileges out opens all that had been closed, and no more is asked for.
+    compare::execute(
+        &mut shop.warehouse,
+        "UPDATE pg_proc SET proacl = NULL WHERE pronamespace = 'medallion'::regnamespace",
+    )
+    .await;
+    let output = verify();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let named = said.lines().filter_map(|line| line.trim().strip_prefix("function \"")?.split('"').next());
+    assert_eq!(named.collect::<Vec<_>>(), closed, "{said}");
 
     let mut owning = connection::connect(Database::Warehouse, &owner).await.unwrap();
     for page in [

@@ -5,7 +5,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::staged::{self, Stage};
+use super::staged::{self, Stage, quarantine};
 use crate::capture::SystemTime;
 use crate::descriptor::Landing;
 use crate::error::{During as _, Result};
@@ -45,7 +45,7 @@ pub async fn finish(
     stage.index(target).await?;
     if care == Care::EachRow {
         staged::analyze(target).await?;
-        staged::find_problems(target).await?;
+        quarantine::find_problems(target).await?;
         forget_known_problems(target, &stage).await?;
     }
     let table = quote::name(&landing.table);
