@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::{DemoAction, Warehouse};
+use medallion_runtime::diff::{self, Question};
 use medallion_runtime::place::Place;
 use medallion_runtime::progress::Silent;
 use medallion_runtime::unit_test::{self, Status};
@@ -82,6 +83,26 @@ async fn the_states_that_polls_have_seen_are_the_history_once() {
     run(&descriptor, &place).await;
     let gone = "SELECT count(*) FROM history.dim_orders_history WHERE order_key = 3 AND NOT is_current AND valid_to > valid_from";
     assert_eq!(compare::value(&mut target, gone).await, "1");
+
+    // What comes later may be of before: of positions and times each rises by itself.
+    for (order, minute) in [(7, 20), (8, 5)] {
+        let late = format!(
+            "INSERT INTO orders VALUES ({order}, 101, 201, 1, 2.00, 2.00, 'placed', '2026-02-01 09:{minute:02}Z',
+                '2026-02-01 09:{minute:02}Z', '2026-02-01 09:{minute:02}Z')"
+        );
+        source(&place, &late).await;
+        run(&descriptor, &place).await;
+    }
+    for relation in ["dim_orders_hist", "orders_by_status"] {
+        let [from, to] = ["2026-02-01 09:01Z", "2026-02-01 09:07Z"];
+        let question = Question { relation, from, to, limit: 10 };
+        let difference = diff::diff(&descriptor, &place, &question).await;
+        let difference = difference.unwrap_or_else(|error| panic!("{relation}: {error}"));
+        let [row] = difference.rows.as_slice() else { panic!("{relation}: {difference:#?}") };
+        let keys: Vec<&str> =
+            row.causes.iter().map(|cause| cause.key.as_ref().unwrap()["id"].get()).collect();
+        assert_eq!(keys, ["8"], "{relation}: {row:#?}");
+    }
 }
 
 /// The source's own account of every state that an order was in.

@@ -252,7 +252,7 @@ async fn trace(
     if !seen.insert(silver.table.clone()) {
         return Ok(());
     }
-    land(silver, events, times, connection).await?;
+    land(warehouse, silver, events, times, connection).await?;
     for (place, lookup) in silver.lookups.iter().enumerate() {
         let Some(looked) = warehouse.silver.iter().find(|one| one.table == lookup.relation) else { continue };
         let (own, there): (Vec<&String>, Vec<&String>) =
@@ -279,8 +279,27 @@ async fn trace(
     Ok(())
 }
 
-/// The position from which on what has landed is later than a time, found by halves: both rise together, and the key
-/// finds positions. Nothing where nothing has landed.
+/// Where in a feed the changes between two times stand, as a condition: of the source's log positions and times rise
+/// together, and the key finds positions. Elsewhere a poll, a file or a batch may tell of what was long ago, and nothing
+/// but each row says when that was.
+async fn between(
+    warehouse: &Warehouse,
+    feed: &Name,
+    [from, to]: [&str; 2],
+    connection: &mut PgConnection,
+) -> Result<String> {
+    let is_of_log = warehouse.reads_log() && warehouse.captured().iter().any(|one| one.table == *feed);
+    if is_of_log
+        && let Some(first) = after(feed, from, connection).await?
+        && let Some(last) = after(feed, to, connection).await?
+    {
+        return Ok(format!("landed.lsn >= {first} AND landed.lsn < {last}"));
+    }
+    let [from, to] = [from, to].map(quote::literal);
+    Ok(format!("landed.commit_ts > {from}::timestamptz AND landed.commit_ts <= {to}::timestamptz"))
+}
+
+/// The position from which on what has landed is later than a time, found by halves. Nothing where nothing has landed.
 async fn after(feed: &Name, time: &str, connection: &mut PgConnection) -> Result<Option<i64>> {
     let sql = format!(
         "WITH RECURSIVE search AS (\n\
@@ -306,16 +325,13 @@ async fn after(feed: &Name, time: &str, connection: &mut PgConnection) -> Result
 
 /// The landed changes of a relation's keys at its events' moments.
 async fn land(
+    warehouse: &Warehouse,
     silver: &Silver,
     events: &str,
-    [from, to]: [&str; 2],
+    times: [&str; 2],
     connection: &mut PgConnection,
 ) -> Result<()> {
-    let (Some(first), Some(last)) =
-        (after(&silver.feed, from, connection).await?, after(&silver.feed, to, connection).await?)
-    else {
-        return journalled(silver, events, connection).await;
-    };
+    let between = between(warehouse, &silver.feed, times, connection).await?;
     let key: Vec<(&str, &str, &str)> = silver
         .columns
         .iter()
@@ -351,7 +367,7 @@ async fn land(
          CASE WHEN landed.op <> 'T' THEN jsonb_build_object({fields}) END\n\
          FROM {events} AS event\n\
          JOIN {feed} AS landed\n\
-         ON landed.commit_ts = event.m$at AND landed.lsn >= {first} AND landed.lsn < {last}\n\
+         ON landed.commit_ts = event.m$at AND {between}\n\
          AND CASE WHEN landed.op = 'T' THEN true ELSE {same} END",
         feed_name = quote::literal(&silver.feed.to_string()),
         fields = fields.join(", "),
