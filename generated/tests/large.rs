@@ -1,10 +1,11 @@
 //! Many rows at once, in the compiled binary: a snapshot of many, and one transaction that changes them all, take
-//! no more of the loader's memory than few do.
+//! no more of the loader's memory than few do; and `status` tells how many there are without counting them.
 
 use std::fs;
 use std::process::Child;
 use std::time::Duration;
 
+use medallion_runtime::survey;
 use medallion_server::Server;
 
 use crate::support::{Shop, compare, program};
@@ -29,6 +30,14 @@ async fn a_large_snapshot_and_a_large_transaction_take_no_memory() {
 
     let renamed = "SELECT count(*) FROM temporal_silver.lookup_language WHERE name LIKE 'renamed %'";
     assert_eq!(compare::value(&mut shop.warehouse, renamed).await, ROWS.to_string());
+    let survey = survey::look(&shop.descriptor, &shop.place).await.unwrap();
+    for relation in survey.relations.iter().filter(|relation| relation.estimated) {
+        let count = format!("SELECT count(*) FROM {}", relation.name);
+        let count: f64 = compare::value(&mut shop.warehouse, &count).await.parse().unwrap();
+        let part = f64::from(u32::try_from(relation.rows).unwrap()) / count;
+        assert!((0.8..1.25).contains(&part), "{}: {} of {count}", relation.name, relation.rows);
+    }
+    assert!(survey.relations.iter().any(|relation| relation.estimated));
     assert!(snapshot < MOST, "the snapshot took {snapshot} kB");
     assert!(transaction < MOST, "the transaction took {transaction} kB");
 }

@@ -143,7 +143,7 @@ pub struct Run {
     pub metrics: serde_json::Value,
 }
 
-/// Pages up to which rows are counted; above, the planner's estimate must do.
+/// Pages up to which rows are counted; above, the planner's estimate must do, or those on so many pages.
 const COUNTED: i64 = 1_000;
 
 /// How many runs are told.
@@ -391,6 +391,7 @@ async fn relation(layer: &'static str, name: &Name, target: &mut PgConnection) -
                     ELSE 0
                 END
             )::bigint AS estimate,
+            coalesce(bool_or(relpages = 0 AND pages > 0), false) AS is_unseen,
             (SELECT system_time::text FROM medallion.watermark WHERE relation = $2) AS system_time,
             (
                 SELECT extract(epoch FROM (SELECT max(last_commit_ts) FROM medallion.source_position) - system_time)
@@ -406,11 +407,18 @@ async fn relation(layer: &'static str, name: &Name, target: &mut PgConnection) -
     .during(unasked)?;
     let pages: i64 = row.try_get("pages").during(unasked)?;
     let estimated = pages > COUNTED;
-    let rows = if estimated {
-        row.try_get("estimate").during(unasked)?
-    } else {
-        let sql = format!("SELECT count(*) FROM {}", quote::name(name));
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(target).await.during(unasked)?
+    let counting = match (estimated, row.try_get("is_unseen").during(unasked)?) {
+        (false, _) => Some(format!("SELECT count(*) FROM {}", quote::name(name))),
+        // Nobody has looked at it since it came.
+        (true, true) => Some(format!(
+            "SELECT (count(*) * {pages}.0 / {COUNTED})::bigint FROM {} TABLESAMPLE SYSTEM (100.0 * {COUNTED} / {pages})",
+            quote::name(name)
+        )),
+        (true, false) => None,
+    };
+    let rows = match counting {
+        Some(sql) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(target).await.during(unasked)?,
+        None => row.try_get("estimate").during(unasked)?,
     };
     Ok(Relation {
         name: name.to_string(),
