@@ -85,17 +85,18 @@ async fn the_states_that_polls_have_seen_are_the_history_once() {
     assert_eq!(compare::value(&mut target, gone).await, "1");
 
     // What comes later may be of before: of positions and times each rises by itself.
-    for (order, minute) in [(7, 20), (8, 5)] {
+    for (order, minutes) in [(7, 20), (8, 40)] {
         let late = format!(
-            "INSERT INTO orders VALUES ({order}, 101, 201, 1, 2.00, 2.00, 'placed', '2026-02-01 09:{minute:02}Z',
-                '2026-02-01 09:{minute:02}Z', '2026-02-01 09:{minute:02}Z')"
+            "INSERT INTO orders
+            SELECT {order}, 101, 201, 1, 2.00, 2.00, 'placed', at, at, at FROM (SELECT now() - interval '{minutes} min') AS of (at)"
         );
         source(&place, &late).await;
         run(&descriptor, &place).await;
     }
+    let from = compare::value(&mut target, "SELECT now() - interval '50 min'").await;
+    let to = compare::value(&mut target, "SELECT now() - interval '30 min'").await;
     for relation in ["dim_orders_hist", "orders_by_status"] {
-        let [from, to] = ["2026-02-01 09:01Z", "2026-02-01 09:07Z"];
-        let question = Question { relation, from, to, limit: 10 };
+        let question = Question { relation, from: &from, to: &to, limit: 10 };
         let difference = diff::diff(&descriptor, &place, &question).await;
         let difference = difference.unwrap_or_else(|error| panic!("{relation}: {error}"));
         let [row] = difference.rows.as_slice() else { panic!("{relation}: {difference:#?}") };

@@ -88,6 +88,7 @@ async fn the_loader_runs_and_the_reader_asks_where_public_has_no_rights() {
             "SELECT DISTINCT proname
             FROM pg_proc AS procedure
             WHERE pronamespace::regnamespace::text IN ('temporal_silver', 'simple_gold', 'as_of', 'medallion')
+            AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
             AND NOT has_function_privilege('{role}', procedure.oid, 'EXECUTE')
             ORDER BY proname"
         );
@@ -383,7 +384,7 @@ const GRANTED: &str = "
 
 /// What is not for everybody, in the order in which it is told.
 const CLOSED: &str = "
-    SELECT oid::regprocedure::text
+    SELECT replace(oid::regprocedure::text, 'medallion.', '')
     FROM pg_proc
     WHERE pronamespace = 'medallion'::regnamespace AND NOT has_function_privilege('public', oid, 'EXECUTE')
     ORDER BY 1";
@@ -429,7 +430,10 @@ async fn what_a_restore_without_the_roles_opens_is_found_and_closed_by_the_pages
     .await;
     let output = verify();
     let said = String::from_utf8_lossy(&output.stdout);
-    let named = said.lines().filter_map(|line| line.trim().strip_prefix("function \"")?.split('"').next());
+    let named = said.lines().filter_map(|line| {
+        let function = line.trim().strip_prefix("function \"medallion.")?.split("\": ").next()?;
+        Some(function.replace('\\', ""))
+    });
     assert_eq!(named.collect::<Vec<_>>(), closed, "{said}");
 
     let mut owning = connection::connect(Database::Warehouse, &owner).await.unwrap();
