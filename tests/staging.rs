@@ -102,6 +102,47 @@ fn what_counts_otherwise_is_computed_anew() {
     }
 }
 
+/// What a change was left out for, a type may have by now.
+#[tokio::test]
+async fn what_was_left_out_for_want_of_a_value_is_tried_once_more() {
+    let fields = "fields = [\n    { name = \"written\"";
+    let toned = |values: &str| {
+        let spec = SPEC
+            .replacen(
+                &format!("]\n{fields}"),
+                &format!("    {{ name = \"tone\", type = \"tone\", null = true }},\n]\n{fields}"),
+                1,
+            )
+            .replacen(
+                "    { name = \"is_large\" },",
+                "    { name = \"is_large\" },\n    { name = \"tone\" },",
+                1,
+            );
+        format!("{spec}\n[types]\ntone = [{values}]\n")
+    };
+    let (before, now) = (toned("\"plain\""), toned("\"plain\", \"loud\""));
+    let mut shop = Shop::of(&before).await.unwrap();
+    for (number, tone) in [(1, "plain"), (2, "loud")] {
+        let thing = json!({ "id": number, "email": "a@example.org", "size": "3", "tone": tone });
+        shop.land("br_thing", (Place::Last, number.into()), "I", Some(thing)).await.unwrap();
+    }
+    assert!(shop.run().await.unwrap(), "it is told");
+    let tones = "SELECT tone::text FROM silver.dim_thing ORDER BY 1";
+    assert_eq!(texts(tones, &mut shop.connection).await.unwrap(), ["plain"]);
+
+    let workspace = Workspace { warehouses: vec!["staged".to_owned()], default: None };
+    let past = Past::left_by(&emit::emit(&loaded(&before).unwrap(), &workspace), "staged").unwrap();
+    for migration in emit::plan(&loaded(&now).unwrap(), &past).unwrap() {
+        for step in migration.up {
+            execute(&step.sql, &mut shop.connection).await.unwrap();
+        }
+    }
+    shop.warehouse = of(&now).unwrap().0;
+    assert!(!shop.run().await.unwrap(), "nothing is left out");
+    assert_eq!(texts(tones, &mut shop.connection).await.unwrap(), ["loud", "plain"]);
+    shop.end().await;
+}
+
 /// Who is forgotten is missed by what names him, though nothing has landed.
 #[tokio::test]
 async fn an_erasure_asks_the_tests_of_what_refers_to_it() {
@@ -341,9 +382,13 @@ struct Shop {
 
 impl Shop {
     async fn new() -> Result<Self, String> {
+        Self::of(SPEC).await
+    }
+
+    async fn of(spec: &str) -> Result<Self, String> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("staged_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let (warehouse, up) = of(SPEC)?;
+        let (warehouse, up) = of(spec)?;
         let server = Server::shared_scratch().unwrap();
         server.ensure_database(&name).unwrap();
         let mut connection = connection::connect(Database::Warehouse, &server.url(&name)).await.unwrap();

@@ -137,6 +137,22 @@ async fn a_star_says_what_its_sources_say() {
     shop.run();
     assert_eq!(compare::value(&mut shop.target, product).await, "t");
 
+    // What cannot be computed is left out by whatever computes it, and only that.
+    let vague = catalogue.replace("\"rating\": {}", "\"rating\": {\"rate\": \"good\"}");
+    shop.write("products.json", &vague);
+    for verb in [&["run"][..], &["rebuild"], &["rebuild", "dim_products"]] {
+        let left_out = shop.warehouse(verb);
+        let said = program::stderr(&left_out);
+        assert!(left_out.status.success(), "{verb:?}: {said}");
+        assert!(said.contains("leaves out 1 change"), "{verb:?}: {said}");
+        assert_eq!(compare::value(&mut shop.target, product).await, "t");
+    }
+    let rated = vague.replace("\"good\"", "4.5");
+    shop.write("products.json", &rated);
+    shop.run();
+    let rating = "SELECT rating FROM silver.dim_products WHERE product_id = 21 AND is_current";
+    assert_eq!(compare::value(&mut shop.target, rating).await, "4.5");
+
     // Corrections: of a line, of an order, and a line that goes.
     shop.change(
         "UPDATE order_items SET quantity = quantity + 1, discount = 0 WHERE order_item_id % 9000 = 7",

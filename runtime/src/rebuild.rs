@@ -5,15 +5,16 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 
-use crate::apply::{self, Applied, Evolved};
+use crate::apply::{self, Applied, Evolved, misfit};
 use crate::connection::{self, Database};
 use crate::data_test::{self, Changed, Look, Tested};
 use crate::descriptor::{Name, SilverKind, Warehouse};
 use crate::error::{During as _, Error, Result};
 use crate::place::Place;
 use crate::progress::{Progress, count};
+use crate::round::Misfits;
 use crate::select::{self, Selection};
 use crate::{lock, migrate, quote, refresh, round, run, statement};
 
@@ -45,25 +46,49 @@ pub async fn rebuild(
     round::prepare_session(&mut target).await?;
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
+    let error = match attempt(warehouse, &whole, Misfits::Forgotten, &mut target, progress).await {
+        Err(error) if misfit::may_be(warehouse, &error) => error,
+        outcome => return outcome,
+    };
+    let findings = misfit::set_aside(warehouse, &whole, &mut target).await?;
+    if findings.is_empty() {
+        return Err(error);
+    }
+    for finding in &findings {
+        progress.warn(finding);
+    }
+    attempt(warehouse, &whole, Misfits::Kept, &mut target, progress).await
+}
 
+/// All or nothing. What changes are left out, for they cannot be computed, is tried once more or has just been found.
+async fn attempt(
+    warehouse: &Warehouse,
+    whole: &BTreeSet<Name>,
+    misfits: Misfits,
+    target: &mut PgConnection,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
     let mut transaction =
         target.begin().await.during(|| "cannot begin a transaction on the warehouse".to_owned())?;
     apply::hold(warehouse, &mut transaction).await?;
+    if misfits == Misfits::Forgotten {
+        misfit::forget(warehouse, whole, &mut transaction).await?;
+    }
     statement::execute(&mut transaction, "SET LOCAL work_mem = '64MB'").await?;
     let landed = data_test::landed_since(warehouse, &mut transaction).await?;
     let started = Instant::now();
     let mut lines: Vec<(Name, &str, u64, f64)> = Vec::new();
-    let applied = apply::rebuild(warehouse, &whole, &mut transaction, |one: &Applied| {
+    let applied = apply::rebuild(warehouse, whole, &mut transaction, |one: &Applied| {
         let verb = if whole.contains(&one.relation) { "rebuilt" } else { "applied" };
         lines.push((one.relation.clone(), verb, one.differed, one.elapsed.as_secs_f64()));
     })
     .await?;
-    let refreshed = refresh::rebuild(warehouse, &applied, &whole, &mut transaction, |one| {
+    let refreshed = refresh::rebuild(warehouse, &applied, whole, &mut transaction, |one| {
         let verb = if whole.contains(&one.mart) { "rebuilt" } else { "refreshed" };
         lines.push((one.mart.clone(), verb, one.rows, one.elapsed.as_secs_f64()));
     })
     .await?;
-    Evolved::done(&whole, &mut transaction).await?;
+    Evolved::done(whole, &mut transaction).await?;
     let mut outcome = Outcome::default();
     let of = lines.len();
     for (number, (name, verb, differed, seconds)) in (1..).zip(lines) {
@@ -75,12 +100,12 @@ pub async fn rebuild(
         ));
         outcome.differed.push((name, differed));
     }
-    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(warehouse, &whole);
+    let changed = Changed::new(warehouse, &applied, &refreshed, landed).whole(warehouse, whole);
     outcome.tested = data_test::look(warehouse, &Look::Changed(&changed), &mut transaction, |_| ()).await?;
     run::tell_tests(&outcome.tested, progress);
     if outcome.is_held() {
         transaction.rollback().await.during(|| "cannot undo what a test refused".to_owned())?;
-        data_test::keep_held(warehouse, "rebuild", &outcome.tested, &mut target).await?;
+        data_test::keep_held(warehouse, "rebuild", &outcome.tested, target).await?;
         progress.note(data_test::WRONG);
         progress.note("not published: silver and gold are as they were");
         return Ok(outcome);

@@ -89,7 +89,7 @@ const SETTINGS: &str = "SET LOCAL work_mem = '64MB'; SET LOCAL plan_cache_mode =
 
 /// What becomes of what relations left out that are computed anew.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Misfits {
+pub(crate) enum Misfits {
     /// It is tried once more.
     Forgotten,
     /// It has just been found.

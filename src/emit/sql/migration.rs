@@ -7,7 +7,7 @@ use super::lint;
 use super::quote::{identifier, literal, relation};
 use crate::model::{Name, TOOL_SCHEMA};
 use crate::plan::decision::Decisions;
-use crate::plan::object::Kind;
+use crate::plan::object::{Kind, Object};
 use crate::plan::schema::Schemas;
 use crate::plan::{Catalog, Hazard, Renames, Step, hazard};
 
@@ -191,7 +191,25 @@ impl Bookkeeping<'_> {
             steps.push(Step { remark, ..Step::bookkeeping(&plain(table), sql) });
         }
         steps.extend(self.recompute(self.new, |name| name.clone()));
+        steps.extend(self.retried());
         steps
+    }
+
+    /// What was left out for want of a value is tried once more when an enumerated type has others.
+    fn retried(&self) -> Option<Step> {
+        let is_other = |now: &Object| {
+            let was = self.old.objects.iter().find(|was| was.identity == now.identity);
+            now.identity.kind == Kind::Type && was.is_some_and(|was| was.sql != now.sql)
+        };
+        let is_due = has(self.old, "misfit") && self.new.objects.iter().any(is_other);
+        (is_due && has(self.new, "misfit")).then(|| {
+            let sql = format!(
+                "INSERT INTO {} (\"relation\")\nSELECT DISTINCT \"relation\"\nFROM {}\nON CONFLICT DO NOTHING;",
+                tool("recompute"),
+                tool("misfit")
+            );
+            Step::bookkeeping("what was left out for want of a value", sql)
+        })
     }
 
     /// A column is as old as its relation.
