@@ -29,6 +29,16 @@ pub struct Misfit {
     pub what: String,
     /// The way out.
     pub remedy: String,
+    /// Whether what does not fit lands all the same, and no more than silver can mistake it: what is captured already
+    /// goes on.
+    pub is_safe: bool,
+}
+
+impl Misfit {
+    /// In one sentence, what to do behind what is the matter.
+    pub fn warning(&self) -> String {
+        format!("{}; {}", self.what, self.remedy)
+    }
 }
 
 /// Looks at the source's tables, which stand in the order of the landing tables given, and at the warehouse's.
@@ -132,7 +142,7 @@ fn missing(reads: &[Read<'_>], declared: &BTreeMap<Name, Vec<Column>>, publicati
                     or bring column `{field}` to `{table}`; nothing lands until then"
                 )
             };
-            Misfit { what, remedy }
+            Misfit { what, remedy, is_safe: false }
         })
         .collect()
 }
@@ -195,6 +205,7 @@ fn too_narrow(read: &Read<'_>, from: &Column, to: &Column, why: &TooNarrow) -> M
                 from.plain,
                 read.silver.table
             ),
+            is_safe: false,
         },
         TooNarrow::Labels(labels) => {
             let listed: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
@@ -203,8 +214,9 @@ fn too_narrow(read: &Read<'_>, from: &Column, to: &Column, why: &TooNarrow) -> M
             Misfit {
                 what: format!("{reads}: without {listed}"),
                 remedy: format!(
-                    "add {listed} to `{own}` under `[types]` in the spec and run `medallion generate`"
+                    "add {listed} to `{own}` under `[types]` in the spec, run `medallion generate` and migrate"
                 ),
+                is_safe: true,
             }
         }
     }

@@ -370,15 +370,20 @@ async fn ask(way: &mut Way<'_>, before: &Before, trace: Trace) -> Result<Ready> 
     let fit = fit::look(&mut transaction, way.target, way.warehouse, way.warehouse.captured(), &ready.tables)
         .await?;
     let mut problems = Problems::default();
+    let mut warnings = fit.warnings;
     for misfit in fit.misfits {
-        problems.add(misfit.what, misfit.remedy);
+        match before {
+            // Its log would pile up for what holds back a part of silver.
+            Before::Something(..) if misfit.is_safe => warnings.push(misfit.warning()),
+            _ => problems.add(misfit.what, misfit.remedy),
+        }
     }
     problems.refuse()?;
     match trace {
         Trace::Kept => transaction.commit().await.during(failed)?,
         Trace::Undone => transaction.rollback().await.during(failed)?,
     }
-    for finding in ready.findings.iter().chain(&fit.warnings) {
+    for finding in ready.findings.iter().chain(&warnings) {
         way.captured.finding(finding.clone());
     }
     Ok(ready)

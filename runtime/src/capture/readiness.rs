@@ -126,7 +126,10 @@ pub async fn check(
         if let (true, Some(target)) = (whole, target) {
             let fit = fit::look(&mut source, target, warehouse, warehouse.captured(), &tables).await?;
             for misfit in fit.misfits {
-                problems.add(misfit.what, misfit.remedy);
+                match before {
+                    Before::Something(..) if misfit.is_safe => readiness.warns(misfit.what, misfit.remedy),
+                    _ => problems.add(misfit.what, misfit.remedy),
+                }
             }
             for warning in fit.warnings {
                 // A warning says what to do behind what is the matter.

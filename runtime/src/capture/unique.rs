@@ -55,6 +55,7 @@ fn misfit(landing: &Landing, own: Option<&Vec<String>>) -> Misfit {
             shown.join(", ")
         ),
         remedy,
+        is_safe: false,
     }
 }
 
