@@ -140,11 +140,11 @@ pub fn load(names: &Names, slot: &str, fed: Fed) -> Result<model::Warehouse, med
 }
 
 /// Ways of mixing names.
-pub const MIXES: usize = 6;
+pub const MIXES: usize = MIXED.len() + 1;
 
 /// What each mix is made of, a number behind it in each place. The last but one are as long as they can be and differ in
 /// their ends only.
-const MIXED: [&str; MIXES] = [
+const MIXED: [&str; 6] = [
     "it's \"x\" \\' -- ",
     "$1; DROP TABLE canary; /* é",
     "</script><script>{{x}}%s ",
@@ -153,14 +153,41 @@ const MIXED: [&str; MIXES] = [
     "💥 größe $",
 ];
 
+/// What statements call their own relations and columns, for columns of people: the last mix.
+const OURS: [(&str, &str); 19] = [
+    ("key", "after"),
+    ("column", "before"),
+    ("field", "full_row"),
+    ("computed", "one"),
+    ("staged", "staged"),
+    ("enum", "shown"),
+    ("place_key", "version"),
+    ("place", "landed"),
+    ("at", "event"),
+    ("amount", "change"),
+    ("amount_field", "lsn"),
+    ("looked_up", "state"),
+    ("grain", "side"),
+    ("unit", "looked"),
+    ("mood", "kept"),
+    ("measure", "stored"),
+    ("counted", "fresh"),
+    ("rank", "journal"),
+    ("composed", "relation"),
+];
+
 /// The longest name, in bytes.
 const LONGEST: usize = 63;
 
 /// Names of a mix: hostile wherever the language takes them.
 pub fn mixed(number: usize) -> Names {
     let mut names = plain();
+    let Some(mix) = MIXED.get(number) else {
+        names.extend(OURS.map(|(slot, name)| (slot, name.to_owned())));
+        return names;
+    };
     for (at, (slot, _)) in SLOTS.into_iter().enumerate() {
-        let name = (1..=LONGEST).rev().filter_map(|most| cut(MIXED[number], at, most));
+        let name = (1..=LONGEST).rev().filter_map(|most| cut(mix, at, most));
         // The longest that is taken, of those that are worth a try.
         let tried = name.into_iter().filter({
             let mut last = String::new();

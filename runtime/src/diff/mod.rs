@@ -243,7 +243,7 @@ async fn state(
 async fn compare(subject: Subject<'_>, connection: &mut PgConnection) -> Result<Counted> {
     let key = quote::list("", subject.key());
     let side = |table: &str, side: bool| {
-        format!("SELECT {key}, {side} AS m$is_after, to_jsonb({table}) AS m$state FROM pg_temp.{table}")
+        format!("SELECT {key}, {side} AS m$is_after, to_jsonb({table}.*) AS m$state FROM pg_temp.{table}")
     };
     // NULLs are one group, as they are in the mart.
     let sql = format!(

@@ -61,7 +61,7 @@ fn unsaid() -> String {
 }
 
 async fn rows(table: &str, connection: &mut PgConnection) -> Result<Value> {
-    let sql = format!("SELECT coalesce(jsonb_agg(to_jsonb(staged)), '[]')::text FROM {table} AS staged");
+    let sql = format!("SELECT coalesce(jsonb_agg(to_jsonb(staged.*)), '[]')::text FROM {table} AS staged");
     let text: String = sqlx::query_scalar(AssertSqlSafe(sql))
         .persistent(false)
         .fetch_one(connection)

@@ -148,10 +148,10 @@ async fn findings(step: &Step<'_>, some_wait: bool, connection: &mut PgConnectio
         );
     }
     let sql = format!(
-        "SELECT count(*) OVER (), (SELECT to_jsonb(one) FROM (SELECT {key}) AS one)::text,\n\
+        "SELECT count(*) OVER (), (SELECT to_jsonb(one.*) FROM (SELECT {key}) AS one)::text,\n\
          coalesce(m$was_from, m$known_from)::text, coalesce(m$was_to, m$known_to)::text,\n\
-         CASE WHEN m$was_from IS NOT NULL THEN (SELECT to_jsonb(one) FROM (SELECT {stands}, encode(m$was_hash, 'hex') AS m$hash) AS one)::text END,\n\
-         CASE WHEN m$is THEN (SELECT to_jsonb(one) FROM (SELECT {is}, encode(m$hash, 'hex') AS m$hash) AS one)::text END\n\
+         CASE WHEN m$was_from IS NOT NULL THEN (SELECT to_jsonb(one.*) FROM (SELECT {stands}, encode(m$was_hash, 'hex') AS m$hash) AS one)::text END,\n\
+         CASE WHEN m$is THEN (SELECT to_jsonb(one.*) FROM (SELECT {is}, encode(m$hash, 'hex') AS m$hash) AS one)::text END\n\
          FROM {differ} AS differ{others}\nORDER BY 2, coalesce(m$was_from, m$known_from)\nLIMIT {SHOWN}",
         key = key.join(", "),
         stands = stands.join(", "),

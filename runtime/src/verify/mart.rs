@@ -26,7 +26,7 @@ pub async fn broken(mart: &Mart, waits: bool, connection: &mut PgConnection) -> 
     }
     let side = |from: &str, minus: &str, stands: bool| {
         format!(
-            "(SELECT {stands} AS m$stands, {text} AS m$text, (SELECT to_jsonb(one) FROM (SELECT {columns}) AS one)::text AS m$row\n\
+            "(SELECT {stands} AS m$stands, {text} AS m$text, (SELECT to_jsonb(one.*) FROM (SELECT {columns}) AS one)::text AS m$row\n\
              FROM {from} AS kept WHERE {text} IN (\n\
              SELECT {text} FROM {from} AS kept EXCEPT ALL SELECT {text} FROM {minus} AS kept\n))",
             text = row_text("kept.", &mart.columns),

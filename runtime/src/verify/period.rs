@@ -13,7 +13,7 @@ use crate::quote;
 pub fn laws(silver: &Silver) -> Vec<(&'static str, String)> {
     let key = quote::list("", &silver.key);
     let versions = versions(silver);
-    let image = format!("(SELECT to_jsonb(one) FROM (SELECT {key}) AS one)::text");
+    let image = format!("(SELECT to_jsonb(one.*) FROM (SELECT {key}) AS one)::text");
     vec![
         (
             "has disjoint periods",
