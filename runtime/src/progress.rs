@@ -12,6 +12,10 @@ pub trait Progress: Send {
     fn note(&mut self, text: &str);
     /// Something to look into.
     fn warn(&mut self, text: &str);
+    /// What keeps from being done what was to be done.
+    fn fail(&mut self, text: &str) {
+        self.warn(text);
+    }
     /// How things stand, which goes on changing.
     fn state(&mut self, text: &str) {
         self.note(text);
@@ -53,6 +57,10 @@ impl Progress for Lines {
 
     fn warn(&mut self, text: &str) {
         say(&format!("WARN {text}"));
+    }
+
+    fn fail(&mut self, text: &str) {
+        say(&format!("FAIL {text}"));
     }
 
     /// On a terminal in the place of the state before.

@@ -373,7 +373,10 @@ pub(crate) fn tell_tests(tested: &[Tested], progress: &mut dyn Progress) {
         return;
     }
     for one in tested.iter().filter(|one| !matches!(one.status, Status::Proved | Status::Passed)) {
-        progress.warn(&data_test::finding(one));
+        match one.status.holds_back() {
+            true => progress.fail(&data_test::finding(one)),
+            false => progress.warn(&data_test::finding(one)),
+        }
     }
     let passed = tested.iter().filter(|one| matches!(one.status, Status::Proved | Status::Passed)).count();
     let all = count(tested.len() as u64, "test");
@@ -394,7 +397,9 @@ fn metrics(outcome: &Outcome) -> serde_json::Value {
     let refreshed: BTreeMap<String, serde_json::Value> =
         outcome.refreshed.iter().map(|one| (one.mart.to_string(), step(one.rows, one.elapsed))).collect();
     let retained = outcome.retained.as_ref().map(|one| json!({ "horizon": one.horizon, "gone": one.gone }));
+    let refused = outcome.tested.iter().find(|one| one.status.holds_back()).map(data_test::finding);
     json!({
+        "refused": refused,
         "retained": retained,
         "landed": landed,
         "applied": applied,

@@ -137,7 +137,8 @@ async fn dispatch(asked: Asked, warehouses: &[Known], default: Option<&str>) -> 
         && expected != warehouse.spec_hash
     {
         return Err(Error::new(format!("this binary was built from another spec of `{}`", warehouse.name))
-            .remedy("run `medallion generate`, then build again with `cargo build -p warehouse --release`"));
+            .remedy("run `medallion generate`: `medallion` builds it anew by itself, `cargo build -p warehouse --release` what \
+                     you name in MEDALLION_WAREHOUSE_BINARY"));
     }
     match asked.verb {
         Verb::Demo(arguments) => demo::run(&warehouse, &arguments).await,
