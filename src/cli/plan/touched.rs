@@ -54,6 +54,10 @@ impl Touched {
 
     /// What a statement touches: nothing where it only writes a note into the catalog.
     pub(super) fn of(&self, step: &Step) -> Option<Size> {
+        // The table of notes says nothing of what the next run computes.
+        if step.hazards.contains(&Hazard::Recompute) {
+            return None;
+        }
         let touching = [Hazard::DataLoss, Hazard::Rewrite, Hazard::Scan, Hazard::IndexBuild];
         let writes = ["UPDATE ", "DELETE ", "INSERT "].iter().any(|verb| step.sql.starts_with(verb));
         let touches = writes || step.hazards.iter().any(|hazard| touching.contains(hazard));
