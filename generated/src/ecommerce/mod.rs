@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "87f70f1c2a6197e265248b36f2f30aede1156ad48ec1c04e1c3458a81704c667";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "11f8db96be23c54178fe3a014772a67f57180e9171052aabb7c9cc7f4b0c7ad3";
+pub const OBJECTS_HASH: &str = "cdd27d656032dfe0d0a2d1f080da0532d986af3ef7c8d6503d64c00a59e8bcb7";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -14,7 +14,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "2129b4670e48a5903519d87668cb217da48024957c24b9aee2ddf2987ddefd77";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "ffb45a2b3521b33aeb5f636aaf1d9d76442494351c3758c1633f0cca7fa411c1";
+pub const OBJECTS_HASH: &str = "0e01517d1a88f01ba575cee522224aa407f1f5cf3c3063334a43bb2f9cb818d4";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

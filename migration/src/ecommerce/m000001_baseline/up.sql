@@ -2956,6 +2956,29 @@ COMMENT ON FUNCTION "medallion"."guards"(oid) IS 'The guards of a table and of i
 COMMENT ON FUNCTION "medallion"."switch_guards"(regclass, text, text) IS 'Switches the guards of a table off or on, for a reason; for the owner.';
 COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switched by hand.';
 
+-- medallion: everybody
+
+-- What everybody may find, and what is for those to whom it is granted by name. It stands beside each function as well;
+-- a restore on a server without the roles loses it there, and this page, run again, brings it back.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."note_late"(),
+    "medallion"."prune"(),
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass),
+    "medallion"."index_versions"(regclass, name, text[]),
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint),
+    "medallion"."pruned"(),
+    "medallion"."note_switch"(oid, text),
+    "medallion"."guards"(oid),
+    "medallion"."switch_guards"(regclass, text, text),
+    "medallion"."note_guards"()
+FROM PUBLIC;
+
 -- loader: ecommerce_loader
 
 -- The loader runs the pipeline.
@@ -3235,5 +3258,5 @@ TO "ecommerce_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'ecommerce',
-    '11f8db96be23c54178fe3a014772a67f57180e9171052aabb7c9cc7f4b0c7ad3'
+    'cdd27d656032dfe0d0a2d1f080da0532d986af3ef7c8d6503d64c00a59e8bcb7'
 );

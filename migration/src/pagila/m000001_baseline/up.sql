@@ -4417,6 +4417,32 @@ COMMENT ON FUNCTION "medallion"."guards"(oid) IS 'The guards of a table and of i
 COMMENT ON FUNCTION "medallion"."switch_guards"(regclass, text, text) IS 'Switches the guards of a table off or on, for a reason; for the owner.';
 COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switched by hand.';
 
+-- medallion: everybody
+
+-- What everybody may find, and what is for those to whom it is granted by name. It stands beside each function as well;
+-- a restore on a server without the roles loses it there, and this page, run again, brings it back.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."note_late"(),
+    "medallion"."prune"(),
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass),
+    "medallion"."index_versions"(regclass, name, text[]),
+    "medallion"."kept_since"(),
+    "medallion"."last_landed"(timestamptz),
+    "medallion"."fold_landed"(bigint, timestamptz),
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint),
+    "medallion"."pruned"(),
+    "medallion"."note_switch"(oid, text),
+    "medallion"."guards"(oid),
+    "medallion"."switch_guards"(regclass, text, text),
+    "medallion"."note_guards"()
+FROM PUBLIC;
+
 -- loader: pagila_loader
 
 -- The loader runs the pipeline.
@@ -4749,5 +4775,5 @@ TO "pagila_reader";
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'pagila',
-    '0f0344b775c60f069d508cba261f02731ef27cc471b0e7a5ac9e0cc34c82f079'
+    'e4395f39422d5e8744e38c68c3e2170012b800570c7703dbe95f4dec241972b8'
 );

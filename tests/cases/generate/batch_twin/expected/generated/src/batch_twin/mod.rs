@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "09f8492a3462503d8f93446ccad2548eef071c7eade4b0dcb755f0d9a7ba58ff";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "1d485b939d1401b14123d8c7c337cc84c758ae977c8bedd8e6cbe648a78ae568";
+pub const OBJECTS_HASH: &str = "d13ca0e051ee4d2f56974cc85f545934b830e85d77fb427e2a9b8d0fdd24be3a";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

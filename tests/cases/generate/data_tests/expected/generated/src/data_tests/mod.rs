@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "dec2b0c1d0e4414457025a6fa61603284eb59c2459925452f2b9ca1cbb457609";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "76b626bba530f2ce3ecdf38066a826eb7070a11170562a6ad9f4c0d8de6ccdc0";
+pub const OBJECTS_HASH: &str = "ecaf8c84afcdb1e36d2c0c232f8dfcad18056761fa4fcffc335c93472471dba8";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

@@ -13,7 +13,7 @@ use medallion_runtime::descriptor;
 pub const SPEC_HASH: &str = "c4c3f0b019eb2a33fcad56fc8e270e18f9d02bada8b8b30014561c955cb5be52";
 
 /// The hash of the database's objects, as the migrations leave them.
-pub const OBJECTS_HASH: &str = "83254cc220bb6fe11e1e7438dc82b126c0e98dd8e58acd5346ff7c747ab3abb8";
+pub const OBJECTS_HASH: &str = "683919fa9be5e2b51b3029c472c730074d9bc8c09b4b74f855b340f8036206c5";
 
 /// What the runtime is told of this warehouse.
 pub fn warehouse() -> descriptor::Warehouse {

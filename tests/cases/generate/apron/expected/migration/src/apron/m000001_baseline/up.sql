@@ -3333,10 +3333,33 @@ COMMENT ON FUNCTION "medallion"."guards"(oid) IS 'The guards of a table and of i
 COMMENT ON FUNCTION "medallion"."switch_guards"(regclass, text, text) IS 'Switches the guards of a table off or on, for a reason; for the owner.';
 COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switched by hand.';
 
+-- medallion: everybody
+
+-- What everybody may find, and what is for those to whom it is granted by name. It stands beside each function as well;
+-- a restore on a server without the roles loses it there, and this page, run again, brings it back.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."note_late"(),
+    "medallion"."prune"(),
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass),
+    "medallion"."index_versions"(regclass, name, text[]),
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint),
+    "medallion"."pruned"(),
+    "medallion"."note_switch"(oid, text),
+    "medallion"."guards"(oid),
+    "medallion"."switch_guards"(regclass, text, text),
+    "medallion"."note_guards"()
+FROM PUBLIC;
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'apron',
-    '9c9c4ec9eaf164c415b7b37e636390346f09900b0af86a00307df8e73489fced'
+    '24e4dc7ce6c43f9548fb626bc4b4dbefff58c2f1e7adaded66615aff5ee91910'
 );

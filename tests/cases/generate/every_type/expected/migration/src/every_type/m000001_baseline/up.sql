@@ -1673,10 +1673,33 @@ COMMENT ON FUNCTION "medallion"."guards"(oid) IS 'The guards of a table and of i
 COMMENT ON FUNCTION "medallion"."switch_guards"(regclass, text, text) IS 'Switches the guards of a table off or on, for a reason; for the owner.';
 COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switched by hand.';
 
+-- medallion: everybody
+
+-- What everybody may find, and what is for those to whom it is granted by name. It stands beside each function as well;
+-- a restore on a server without the roles loses it there, and this page, run again, brings it back.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."note_late"(),
+    "medallion"."prune"(),
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass),
+    "medallion"."index_versions"(regclass, name, text[]),
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint),
+    "medallion"."pruned"(),
+    "medallion"."note_switch"(oid, text),
+    "medallion"."guards"(oid),
+    "medallion"."switch_guards"(regclass, text, text),
+    "medallion"."note_guards"()
+FROM PUBLIC;
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'every_type',
-    'bc07aed31a4ffe794fa091168719fb15d2957beca54f195e63962a3289b007aa'
+    '8ceddc6d2c49f7559c992627208207c1d3a6dbe13af5b9a26e0184b82f1e28ca'
 );

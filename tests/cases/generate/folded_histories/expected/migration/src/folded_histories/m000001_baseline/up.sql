@@ -3315,10 +3315,42 @@ COMMENT ON FUNCTION "medallion"."guards"(oid) IS 'The guards of a table and of i
 COMMENT ON FUNCTION "medallion"."switch_guards"(regclass, text, text) IS 'Switches the guards of a table off or on, for a reason; for the owner.';
 COMMENT ON FUNCTION "medallion"."note_guards"() IS 'Puts on record what is switched by hand.';
 
+-- medallion: everybody
+
+-- What everybody may find, and what is for those to whom it is granted by name. It stands beside each function as well;
+-- a restore on a server without the roles loses it there, and this page, run again, brings it back.
+GRANT USAGE ON SCHEMA "medallion" TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    "medallion"."note_late"(),
+    "medallion"."prune"(),
+    "medallion"."backfill"(),
+    "medallion"."make_partition"(regclass, name, text, text),
+    "medallion"."analyze"(regclass),
+    "medallion"."refresh"(regclass),
+    "medallion"."index_versions"(regclass, name, text[]),
+    "medallion"."dim_item_hist_after_insert"(),
+    "medallion"."dim_item_hist_after_update"(),
+    "medallion"."dim_item_hist_after_delete"(),
+    "medallion"."dim_customer_hist_after_insert"(),
+    "medallion"."dim_customer_hist_after_update"(),
+    "medallion"."dim_customer_hist_after_delete"(),
+    "medallion"."kept_since"(),
+    "medallion"."last_landed"(timestamptz),
+    "medallion"."fold_landed"(bigint, timestamptz),
+    "medallion"."retain"(),
+    "medallion"."fold_apart"(timestamptz, bigint),
+    "medallion"."pruned"(),
+    "medallion"."note_switch"(oid, text),
+    "medallion"."guards"(oid),
+    "medallion"."switch_guards"(regclass, text, text),
+    "medallion"."note_guards"()
+FROM PUBLIC;
+
 -- From here on the warehouse is what its binary expects.
 
 INSERT INTO "medallion"."warehouse" ("name", "objects_hash")
 VALUES (
     'folded_histories',
-    '1ae46bf300176428255418f774fbaf1ee08aa7d343a864eee560f71e751e6125'
+    'a96526e25d7638a0beab82ea60e624ca214213032e90c54b13a70871ce7d7b3d'
 );
