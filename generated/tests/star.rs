@@ -150,7 +150,7 @@ async fn a_star_says_what_its_sources_say() {
     let rated = vague.replace("\"good\"", "4.5");
     shop.write("products.json", &rated);
     shop.run();
-    let rating = "SELECT rating FROM silver.dim_products WHERE product_id = 21 AND is_current";
+    let rating = "SELECT rating FROM silver.dim_products WHERE product_id = 21";
     assert_eq!(compare::value(&mut shop.target, rating).await, "4.5");
 
     // Corrections: of a line, of an order, and a line that goes.
