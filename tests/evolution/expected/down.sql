@@ -619,5 +619,5 @@ $$;
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '5a6f25575e32c1711e1afb9176712946972e994e6dcfa6acf88983f81dc1885a',
+    "objects_hash" = 'f0a156cea870c6b6e7099da66aced93ac2f53bc6bb012514afb59bf017a2be6c',
     "migrated_at" = now();

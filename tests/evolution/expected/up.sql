@@ -628,5 +628,5 @@ WHERE "relation" = 'silver.dim_customer_hist';
 
 UPDATE "medallion"."warehouse"
 SET
-    "objects_hash" = '3b742c85b38d8857c7cf2f66bf9c99695207d4a0d99515bcf24d9db6b525494b',
+    "objects_hash" = '5d17c2e315709419ee275081598b4b01ba1788fbbb457cfa6e2c37e0d876006d',
     "migrated_at" = now();
