@@ -338,6 +338,47 @@ async fn another_arrangement_than_the_spec_s_is_refused() {
     refused(error, "has rows in the warehouse");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_lands_in_a_copy_that_the_warehouse_does_not_read() {
+    let server = Server::shared_scratch().unwrap();
+    let (mut shop, bronze) = open(server, server, "copied").await;
+    drop(bronze);
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    shop.reconnect().await;
+    let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+    compare::execute(&mut admin, "CREATE DATABASE copied_bronze_again TEMPLATE copied_bronze").await;
+    let attached = shop.place.bronze.replace(server.url("copied_bronze_again"));
+    let mut copy = connection::connect(Database::Bronze, &server.url("copied_bronze_again")).await.unwrap();
+    shop.change("UPDATE customer SET last_name = 'Umbleworth' WHERE customer_id = 1").await;
+    let landed =
+        "SELECT (SELECT count(*) FROM cdc_bronze.br_customer_cdc), * FROM medallion.source_position AS at";
+    let landed = format!("SELECT told::text FROM ({landed}) AS told");
+    let before = compare::value(&mut copy, &landed).await;
+    let (warehouse, place) = (&shop.descriptor, &shop.place);
+    let key = ["2".to_owned()];
+    let subject = Subject::find(warehouse, "dim_customer", &key).unwrap();
+    let (stop, pulse) = (Stop::default(), Pulse::default());
+    for refused in [
+        run::run(warehouse, place, &mut Silent).await.map(drop),
+        watch::watch(warehouse, place, Pace::default(), &stop, &pulse, &mut Silent).await.map(drop),
+        forget::forget(warehouse, place, &subject, Current::Refuse, Extent::Keep).await.map(drop),
+        verify::verify(warehouse, place, |_| ()).await.map(drop),
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("attached to another bronze database"), "{error}");
+    }
+    assert_eq!(compare::value(&mut copy, &landed).await, before);
+    // Attached, it is the one; and the other is no more.
+    shop.migrate().await;
+    shop.run().await;
+    assert_sound(&mut shop, "the copy").await;
+    shop.place.bronze = attached;
+    let error = run::run(&shop.descriptor, &shop.place, &mut Silent).await.unwrap_err().to_string();
+    assert!(error.contains("attached to another bronze database"), "{error}");
+}
+
 /// Nobody writes this by accident.
 const PASSWORD: &str = "hunter2-apart-x7";
 
@@ -510,7 +551,10 @@ impl capture::Progress for Unheard {
 
 /// As the command does it.
 async fn resnapshot(shop: &mut Shop) {
-    let mut bronze = apart::open(&shop.descriptor, &shop.place).await.unwrap().expect("it stands apart");
+    let mut bronze = apart::open(&shop.descriptor, &shop.place, &mut shop.warehouse)
+        .await
+        .unwrap()
+        .expect("it stands apart");
     apart::meet(&shop.descriptor, &mut shop.warehouse, &mut bronze).await.unwrap();
     resnapshot::resnapshot(&shop.descriptor, &shop.place.source, &mut bronze, &mut Unheard).await.unwrap();
 }

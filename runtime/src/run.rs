@@ -175,7 +175,7 @@ async fn attempt(
     // Whoever had the lock may have migrated.
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    let mut bronze = apart::open(warehouse, place).await?;
+    let mut bronze = apart::open(warehouse, place, &mut target).await?;
     if let Some(bronze) = &mut bronze {
         retain::refuse_older(warehouse, &mut target, bronze).await?;
         forget::finish(warehouse, &mut target, bronze).await?;

@@ -158,7 +158,7 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
     match migrate::check(warehouse, &mut target).await {
         Ok(()) => {
             survey.landed = landed(warehouse, &mut target).await?;
-            let mut bronze = apart::look(warehouse, place).await?;
+            let mut bronze = apart::look(warehouse, place, &mut target).await?;
             survey.relations = relations(warehouse, &mut target, bronze.as_mut()).await?;
             survey.runs = runs(&mut target).await?;
             survey.files = crate::files::standing(warehouse, &mut target).await?;

@@ -86,6 +86,37 @@ const SERVER: &str = r#"
     $$;
 "#;
 
+/// The server's locks over there and the database's name, by which it is known. Whoever may read how far landing is may
+/// see them: they say nothing of anybody.
+const LOCKS: &str = r#"
+    CREATE FOREIGN TABLE "medallion_bronze"."lock" (
+        "locktype" text,
+        "classid" oid,
+        "objid" oid,
+        "objsubid" smallint
+    ) SERVER "medallion_bronze" OPTIONS (schema_name 'pg_catalog', table_name 'pg_locks');
+    CREATE FOREIGN TABLE "medallion_bronze"."named" ("catalog_name" text) SERVER "medallion_bronze"
+        OPTIONS (schema_name 'information_schema', table_name 'information_schema_catalog_name');
+    DO $$
+    DECLARE
+        grantee text;
+    BEGIN
+        FOR grantee IN
+            SELECT DISTINCT quote_ident(role.rolname)
+            FROM pg_class AS landed
+            CROSS JOIN LATERAL aclexplode(landed.relacl) AS may
+            JOIN pg_roles AS role ON role.oid = may.grantee
+            WHERE landed.oid = '"medallion"."source_position"'::regclass
+            AND may.privilege_type = 'SELECT'
+            AND may.grantee <> landed.relowner
+        LOOP
+            EXECUTE 'GRANT USAGE ON SCHEMA "medallion_bronze" TO ' || grantee;
+            EXECUTE 'GRANT SELECT ON "medallion_bronze"."lock", "medallion_bronze"."named" TO ' || grantee;
+        END LOOP;
+    END
+    $$;
+"#;
+
 /// Attaches what lands there.
 pub async fn attach(warehouse: &Warehouse, url: &str, target: &mut PgConnection) -> Result<()> {
     let failed = || "cannot attach the bronze database to the warehouse".to_owned();
@@ -96,6 +127,7 @@ pub async fn attach(warehouse: &Warehouse, url: &str, target: &mut PgConnection)
     keep(&mut transaction).await?;
     give(url, &mut transaction).await?;
     sqlx::raw_sql(SERVER).execute(&mut *transaction).await.during(failed)?;
+    sqlx::raw_sql(LOCKS).execute(&mut *transaction).await.during(failed)?;
     sqlx::raw_sql(REFUSAL).execute(&mut *transaction).await.during(failed)?;
     let mut there = standing(warehouse, &mut transaction).await?;
     // What retention prunes of them goes where they stand.
@@ -186,8 +218,55 @@ pub async fn check(warehouse: &Warehouse, target: &mut PgConnection) -> Result<(
     .during(failed)?;
     match lacking {
         None => Ok(()),
-        Some(_) => Err(Error::new("the bronze database is not attached to the warehouse")
-            .remedy("run `medallion migrate up`: it attaches it, also where there is nothing to migrate")),
+        Some(_) => Err(not_attached()),
+    }
+}
+
+fn not_attached() -> Error {
+    Error::new("the bronze database is not attached to the warehouse")
+        .remedy("run `medallion migrate up`: it attaches it, also where there is nothing to migrate")
+}
+
+/// Refuses a bronze database that is not the one which the warehouse reads: what landed there would not be seen here.
+/// A lock that is taken in the one is seen through the other, or they are of two servers, a copy and its original too;
+/// on one server the names tell them apart.
+pub async fn check_same(target: &mut PgConnection, bronze: &mut PgConnection) -> Result<()> {
+    const UNDEFINED_TABLE: &str = "42P01";
+    let failed = || "cannot tell whether the warehouse is attached to this bronze database".to_owned();
+    let mut marked = bronze.begin().await.during(failed)?;
+    let (database, key): (String, i64) = sqlx::query_as(
+        "WITH mark AS MATERIALIZED (SELECT hashtextextended(gen_random_uuid()::text, 0) AS key) \
+         SELECT current_database()::text, key FROM mark WHERE pg_try_advisory_xact_lock(key)",
+    )
+    .fetch_one(&mut *marked)
+    .await
+    .during(failed)?;
+    let is_seen = sqlx::query_scalar(
+        "SELECT EXISTS (
+            SELECT
+            FROM medallion_bronze.lock
+            WHERE locktype = 'advisory' AND objsubid = 1
+            AND classid::bigint = ($2 >> 32) & 4294967295 AND objid::bigint = $2 & 4294967295
+        ) AND EXISTS (SELECT FROM medallion_bronze.named WHERE catalog_name = $1)",
+    )
+    .bind(database)
+    .bind(key)
+    .fetch_one(target)
+    .await
+    .during(failed);
+    marked.rollback().await.during(failed)?;
+    match is_seen {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(format!(
+            "the warehouse is attached to another bronze database than {} names",
+            Database::Bronze.variable()
+        ))
+        .remedy(format!(
+            "correct {}; or run `medallion migrate up`, which attaches the one that it names",
+            Database::Bronze.variable()
+        ))),
+        Err(error) if error.sqlstate().as_deref() == Some(UNDEFINED_TABLE) => Err(not_attached()),
+        Err(error) => Err(error),
     }
 }
 

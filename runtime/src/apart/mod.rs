@@ -32,21 +32,31 @@ pub fn url<'a>(warehouse: &Warehouse, place: &'a Place) -> Result<Option<&'a str
     }
 }
 
-/// A session there, where that is another database; nobody else lands in it while it lasts.
-pub async fn open(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConnection>> {
-    let Some(mut bronze) = look(warehouse, place).await? else { return Ok(None) };
+/// A session there, where that is another database; nobody else lands in it while it lasts. Refuses one that is not
+/// what this session of the warehouse reads.
+pub async fn open(
+    warehouse: &Warehouse,
+    place: &Place,
+    target: &mut PgConnection,
+) -> Result<Option<PgConnection>> {
+    let Some(mut bronze) = look(warehouse, place, target).await? else { return Ok(None) };
     round::prepare_session(&mut bronze).await?;
     lock::take(&mut bronze).await?;
     Ok(Some(bronze))
 }
 
 /// The same, to look at it only.
-pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Option<PgConnection>> {
+pub async fn look(
+    warehouse: &Warehouse,
+    place: &Place,
+    target: &mut PgConnection,
+) -> Result<Option<PgConnection>> {
     let Some(url) = url(warehouse, place)? else { return Ok(None) };
     let mut bronze = connection::connect(Database::Bronze, url).await?;
     migrate::check_objects(warehouse, &mut bronze)
         .await
         .map_err(|error| error.within("the bronze database is not this warehouse's, as it is by now"))?;
+    attach::check_same(target, &mut bronze).await?;
     Ok(Some(bronze))
 }
 

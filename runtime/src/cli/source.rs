@@ -67,7 +67,7 @@ async fn check(warehouse: &Warehouse, place: &Place, format: Format) -> Result<O
 async fn target(warehouse: &Warehouse, place: &Place) -> Result<PgConnection> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     migrate::check(warehouse, &mut target).await?;
-    Ok(apart::look(warehouse, place).await?.unwrap_or(target))
+    Ok(apart::look(warehouse, place, &mut target).await?.unwrap_or(target))
 }
 
 /// The warehouse's session that keeps others from it, where bronze stands apart.

@@ -67,7 +67,7 @@ pub async fn forget(
     refuse_others(&mut target).await?;
     lock::take(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    let mut bronze = apart::open(warehouse, place).await?;
+    let mut bronze = apart::open(warehouse, place, &mut target).await?;
     if let Some(bronze) = &mut bronze {
         retain::refuse_older(warehouse, &mut target, bronze).await?;
         finish(warehouse, &mut target, bronze).await?;

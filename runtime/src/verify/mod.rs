@@ -83,7 +83,7 @@ pub async fn verify_of(
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     round::prepare_session(&mut target).await?;
     migrate::check(warehouse, &mut target).await?;
-    let mut bronze = apart::look(warehouse, place).await?;
+    let mut bronze = apart::look(warehouse, place, &mut target).await?;
     in_snapshot(warehouse, selected, &mut target, bronze.as_mut(), report).await
 }
 

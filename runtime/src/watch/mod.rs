@@ -201,7 +201,7 @@ impl Watch<'_> {
             // Whoever had it may have migrated.
             migrate::check(self.warehouse, &mut publishing).await?;
             // Where bronze stands apart, nobody else lands there meanwhile; who wants the warehouse is seen here.
-            let mut bronze = apart::open(self.warehouse, self.place).await?;
+            let mut bronze = apart::open(self.warehouse, self.place, &mut publishing).await?;
             let mut waits = false;
             let (landing, asking) = match &mut bronze {
                 None => (&mut own, None),
@@ -460,7 +460,7 @@ impl Watch<'_> {
     async fn retain(&self, target: &mut PgConnection) -> Result<()> {
         let folded = async {
             // What lands goes on beside it.
-            let mut bronze = apart::look(self.warehouse, self.place).await?;
+            let mut bronze = apart::look(self.warehouse, self.place, target).await?;
             retain::retain(self.warehouse, target, bronze.as_mut()).await
         };
         match folded.await {
