@@ -12,6 +12,7 @@ use medallion_runtime::progress::Silent;
 use medallion_runtime::watch::{self, Pace, Pulse, Stop};
 use medallion_runtime::{apart, migrate, rebuild, run, script, verify};
 use medallion_server::Server;
+use sea_orm_migration::prelude::*;
 use sqlx::PgConnection;
 
 use crate::chaos::Dice;
@@ -377,6 +378,64 @@ async fn nothing_lands_in_a_copy_that_the_warehouse_does_not_read() {
     shop.place.bronze = attached;
     let error = run::run(&shop.descriptor, &shop.place, &mut Silent).await.unwrap_err().to_string();
     assert!(error.contains("attached to another bronze database"), "{error}");
+}
+
+/// What comes after the baseline.
+struct Till;
+
+impl MigrationName for Till {
+    fn name(&self) -> &str {
+        "m000002_till"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Till {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared("CREATE TABLE public.till ()").await.map(drop)
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared("DROP TABLE public.till").await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn the_last_migration_is_taken_back_where_it_is() {
+    let server = Server::shared_scratch().unwrap();
+    let (mut shop, mut bronze) = open(server, server, "uneven").await;
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    shop.descriptor.migrations = || {
+        let mut all = (warehouse::pagila::warehouse().migrations)();
+        all.push(Box::new(Till));
+        all
+    };
+    let stored = "SELECT count(*) FROM temporal_silver.dim_customer_hist";
+    let before = compare::value(&mut shop.warehouse, stored).await;
+    let tills = "SELECT coalesce(to_regclass('public.till')::text, 'none')";
+    // The one that fails in the warehouse has gone well in bronze; the one that is taken back there fails in bronze.
+    compare::execute(&mut shop.warehouse, "CREATE TABLE public.till ()").await;
+    migrate::up(&shop.descriptor, &shop.place).await.unwrap_err();
+    compare::execute(&mut shop.warehouse, "DROP TABLE public.till").await;
+    for number in 1..=2 {
+        if number == 2 {
+            shop.migrate().await;
+            compare::execute(&mut bronze, "CREATE VIEW public.tills AS SELECT FROM public.till").await;
+            migrate::down(&shop.descriptor, &shop.place).await.unwrap_err();
+            compare::execute(&mut bronze, "DROP VIEW public.tills").await;
+        }
+        assert_eq!(compare::value(&mut bronze, tills).await, "till");
+        assert_eq!(compare::value(&mut shop.warehouse, tills).await, "none");
+        let taken = migrate::down(&shop.descriptor, &shop.place).await.unwrap();
+        assert_eq!(taken.as_deref(), Some("m000002_till"), "{number}");
+        assert_eq!(compare::value(&mut bronze, tills).await, "none");
+        assert_eq!(compare::value(&mut shop.warehouse, stored).await, before);
+    }
+    shop.migrate().await;
+    shop.run().await;
+    assert_sound(&mut shop, "even").await;
 }
 
 /// Nobody writes this by accident.

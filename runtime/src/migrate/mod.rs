@@ -173,7 +173,8 @@ fn in_transaction(warehouse: &Warehouse, migration: &str) -> bool {
     migrations.iter().all(|one| one.name() != migration || one.use_transaction() != Some(false))
 }
 
-/// Takes back the last migration; returns its name, or none when there was none.
+/// Takes back the last migration that there is, where bronze stands apart in either database; returns its name, or none
+/// when there was none.
 pub async fn down(warehouse: &Warehouse, place: &Place) -> Result<Option<String>> {
     down_patiently(warehouse, place, Patience::default(), &mut |_| ()).await
 }
@@ -192,7 +193,8 @@ pub async fn down_patiently(
         Some(url) => Some(self::guard(warehouse, Database::Bronze, url).await?),
         None => None,
     };
-    let states = states(warehouse, place).await?;
+    // One that only one of them has is the last, and is taken back there alone.
+    let states = states_as(warehouse, place, |here, there| here || there).await?;
     let Some(last) = states.iter().rev().find(|state| state.applied) else {
         return Ok(None);
     };
@@ -270,11 +272,20 @@ pub async fn fresh(warehouse: &Warehouse, place: &Place) -> Result<Vec<String>> 
 
 /// The migrations, first to last, and whether the database has them; where bronze stands apart, both.
 pub async fn states(warehouse: &Warehouse, place: &Place) -> Result<Vec<State>> {
+    states_as(warehouse, place, |here, there| here && there).await
+}
+
+/// The same, where bronze stands apart as is made of what each of both has.
+async fn states_as(
+    warehouse: &Warehouse,
+    place: &Place,
+    of: impl Fn(bool, bool) -> bool,
+) -> Result<Vec<State>> {
     let mut states = states_of(warehouse, (Database::Warehouse, &place.warehouse)).await?;
     if let Some(url) = apart::url(warehouse, place)? {
         let there = states_of(warehouse, (Database::Bronze, url)).await?;
         for (state, there) in states.iter_mut().zip(there) {
-            state.applied &= there.applied;
+            state.applied = of(state.applied, there.applied);
         }
     }
     Ok(states)
