@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use medallion_runtime::capture::{self, resnapshot};
 use medallion_runtime::connection::{self, Database};
 use medallion_runtime::descriptor::Name;
+use medallion_runtime::diff::{self, Question};
 use medallion_runtime::forget::{self, Current, Extent, Subject};
 use medallion_runtime::progress::Silent;
 use medallion_runtime::watch::{self, Pace, Pulse, Stop};
-use medallion_runtime::{apart, migrate, rebuild, run, script, verify};
+use medallion_runtime::{apart, migrate, rebuild, run, script, survey, verify};
 use medallion_server::Server;
 use sea_orm_migration::prelude::*;
 use sqlx::PgConnection;
@@ -436,6 +437,49 @@ async fn the_last_migration_is_taken_back_where_it_is() {
     shop.migrate().await;
     shop.run().await;
     assert_sound(&mut shop, "even").await;
+}
+
+#[tokio::test]
+async fn what_stands_in_the_warehouse_is_told_where_bronze_is_out_of_reach() {
+    let server = Server::shared_scratch().unwrap();
+    let (mut shop, bronze) = open(server, server, "unseen").await;
+    drop(bronze);
+    stock(&mut shop).await;
+    shop.migrate().await;
+    shop.run().await;
+    let whole = survey::look(&shop.descriptor, &shop.place).await.unwrap();
+    assert!(whole.bronze_unseen.is_none() && whole.landed.is_some());
+    let mut admin = connection::connect(Database::Warehouse, &server.url("postgres")).await.unwrap();
+    for (sql, says) in [
+        (
+            "DROP DATABASE unseen_bronze WITH (FORCE)",
+            "create the database, or correct the name in BRONZE_DATABASE_URL",
+        ),
+        ("CREATE DATABASE unseen_bronze", "run `medallion migrate up`"),
+    ] {
+        compare::execute(&mut admin, sql).await;
+        let seen = survey::look(&shop.descriptor, &shop.place).await.unwrap();
+        let why = seen.bronze_unseen.unwrap_or_default();
+        assert!(why.contains(says), "{why}");
+        // All but what stands there is told.
+        assert!(seen.landed.is_none() && seen.slot.is_some_and(|slot| slot.exists) && seen.runs.len() == 1);
+        let told = |all: &[survey::Relation]| -> Vec<(String, i64)> {
+            let here = all.iter().filter(|one| one.layer != "bronze");
+            here.map(|one| (one.name.clone(), one.rows)).collect()
+        };
+        assert_eq!(told(&seen.relations), told(&whole.relations));
+        assert!(seen.relations.iter().all(|one| one.layer != "bronze"));
+    }
+    // Whoever reads it through the warehouse says where to look.
+    compare::execute(&mut admin, "DROP DATABASE unseen_bronze WITH (FORCE)").await;
+    let question = Question { relation: "dim_customer", from: "2000-01-01", to: "2001-01-01", limit: 1 };
+    for failed in [
+        rebuild::rebuild(&shop.descriptor, &shop.place, &[], &mut Silent).await.map(drop),
+        diff::diff(&shop.descriptor, &shop.place, &question).await.map(drop),
+    ] {
+        let error = failed.unwrap_err().to_string();
+        assert!(error.contains("check host, port and login in BRONZE_DATABASE_URL"), "{error}");
+    }
 }
 
 /// Nobody writes this by accident.

@@ -169,6 +169,10 @@ fn known_remedy(cause: &(dyn std::error::Error + 'static)) -> Option<&'static st
     }
     let error = from_database(cause)?;
     match error.code() {
+        "08001" | "08006" if is_of_bronze(error) => Some(
+            "the warehouse's server does not reach the bronze database: is that running? check host, port and login in \
+             BRONZE_DATABASE_URL, and run `medallion migrate up` where they are others than before",
+        ),
         "42501" => Some("grant the role what it lacks, or connect as the owner"),
         "22021" => Some(
             "a value's bytes are no UTF-8, which a database in SQL_ASCII takes: mend the row at the source, then \
@@ -185,6 +189,12 @@ fn known_remedy(cause: &(dyn std::error::Error + 'static)) -> Option<&'static st
         "58P01" => Some("a file of an extension is missing: install its package on the server"),
         _ => None,
     }
+}
+
+/// Whether it is what the warehouse's server says of the one that foreign tables are read from, not a pooler of its own.
+fn is_of_bronze(error: &PgDatabaseError) -> bool {
+    error.message().contains("medallion_bronze")
+        || error.r#where().is_some_and(|place| place.contains("remote SQL command"))
 }
 
 /// Says what was being done when something failed.

@@ -39,6 +39,9 @@ pub struct Survey {
     pub files: Vec<crate::files::Standing>,
     /// Why nothing is told of the source.
     pub unseen: Option<String>,
+    /// Why nothing is told of bronze, where it stands apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bronze_unseen: Option<String>,
     /// Why a run would not go on from it.
     pub refused: Option<String>,
     /// How far landing is.
@@ -143,6 +146,23 @@ pub struct Run {
     pub metrics: serde_json::Value,
 }
 
+impl Survey {
+    /// Whether it tells of what has landed.
+    pub fn tells_of_bronze(&self) -> bool {
+        self.unready.is_none() && self.bronze_unseen.is_none()
+    }
+}
+
+/// Where bronze is counted.
+enum Bronze {
+    /// In the warehouse.
+    Within,
+    /// In a database of its own.
+    Apart(PgConnection),
+    /// Nowhere: it is out of reach, and with it how far landing is.
+    Unseen,
+}
+
 /// Pages up to which rows are counted; above, the planner's estimate must do, or those on so many pages.
 const COUNTED: i64 = 1_000;
 
@@ -157,11 +177,16 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
     let mut target = connection::connect(Database::Warehouse, &place.warehouse).await?;
     match migrate::check(warehouse, &mut target).await {
         Ok(()) => {
-            survey.landed = landed(warehouse, &mut target).await?;
-            let mut bronze = apart::look(warehouse, place, &mut target).await?;
-            survey.relations = relations(warehouse, &mut target, bronze.as_mut()).await?;
+            let bronze = match apart::look(warehouse, place, &mut target).await {
+                Ok(None) => Bronze::Within,
+                Ok(Some(session)) => Bronze::Apart(session),
+                Err(error) => {
+                    survey.bronze_unseen = Some(error.to_string());
+                    Bronze::Unseen
+                }
+            };
+            survey.relations = relations(warehouse, &mut target, bronze).await?;
             survey.runs = runs(&mut target).await?;
-            survey.files = crate::files::standing(warehouse, &mut target).await?;
         }
         // It could not be asked.
         Err(error) if error.sqlstate().is_some() || error.is_of_connection() => return Err(error),
@@ -170,17 +195,20 @@ pub async fn look(warehouse: &Warehouse, place: &Place) -> Result<Survey> {
             survey.unready = Some(format!("{}{remedy}", error.what()));
         }
     }
-    if survey.unready.is_none() {
+    let tells_of_bronze = survey.tells_of_bronze();
+    if tells_of_bronze {
+        survey.landed = landed(warehouse, &mut target).await?;
+        survey.files = crate::files::standing(warehouse, &mut target).await?;
         survey.copied = copied(warehouse, &mut target).await?;
     }
-    if warehouse.source.polling.is_some() && survey.unready.is_none() {
+    if warehouse.source.polling.is_some() && tells_of_bronze {
         survey.polled = polled(warehouse, &mut target).await?;
     }
     if !warehouse.reads_log() {
         return with_alerts(survey, warehouse, &mut target).await;
     }
     let moved = survey.landed.as_ref().map(|landed| (landed.position.clone(), landed.moved.clone()));
-    match seen(warehouse, place, moved, survey.unready.is_none().then_some(&mut target)).await {
+    match seen(warehouse, place, moved, tells_of_bronze.then_some(&mut target)).await {
         Ok((slot, refused)) => {
             survey.slot = Some(slot);
             survey.refused = refused.map(|error| error.to_string());
@@ -205,7 +233,8 @@ async fn with_alerts(survey: Survey, warehouse: &Warehouse, target: &mut PgConne
         behind.chain(polled).chain(slot.and_then(|slot| slot.lag_seconds)).chain(cut_off).reduce(f64::max);
     #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
     let backlog = slot.and_then(|slot| slot.lag_bytes).map(|bytes| bytes as f64);
-    let alerts = alert::measure(warehouse, Known { lag, backlog }, target).await?;
+    let known = Known { lag, backlog, bronze: survey.bronze_unseen.is_none() };
+    let alerts = alert::measure(warehouse, known, target).await?;
     Ok(Survey { alerts, ..survey })
 }
 
@@ -357,26 +386,39 @@ async fn landed(warehouse: &Warehouse, target: &mut PgConnection) -> Result<Opti
 async fn relations(
     warehouse: &Warehouse,
     target: &mut PgConnection,
-    mut landing_in: Option<&mut PgConnection>,
+    mut bronze: Bronze,
 ) -> Result<Vec<Relation>> {
-    let bronze = warehouse.landings.iter().map(|landing| ("bronze", &landing.table));
+    let landings = warehouse.landings.iter().map(|landing| ("bronze", &landing.table));
     let silver = warehouse.silver.iter().map(|silver| ("silver", &silver.table));
     let gold = warehouse.marts.iter().filter(|mart| mart.storage.is_kept()).map(|mart| ("gold", &mart.table));
     let mut relations = Vec::new();
-    for (layer, name) in bronze.chain(silver).chain(gold) {
-        // Where bronze stands apart, it is counted there.
-        let stands_in = match &mut landing_in {
-            Some(session) if layer == "bronze" => &mut **session,
-            _ => &mut *target,
+    for (layer, name) in landings.chain(silver).chain(gold) {
+        let one = match &mut bronze {
+            Bronze::Unseen if layer == "bronze" => continue,
+            Bronze::Unseen => relation(layer, name, None, target).await?,
+            Bronze::Apart(session) if layer == "bronze" => {
+                relation(layer, name, Some(LANDED), session).await?
+            }
+            _ => relation(layer, name, Some(LANDED), target).await?,
         };
-        relations.push(relation(layer, name, stands_in).await?);
+        relations.push(one);
     }
     Ok(relations)
 }
 
-async fn relation(layer: &'static str, name: &Name, target: &mut PgConnection) -> Result<Relation> {
+/// The system time of what has landed last.
+const LANDED: &str = "(SELECT max(last_commit_ts) FROM medallion.source_position)";
+
+/// A relation, and how far it is behind what has landed, where that can be asked.
+async fn relation(
+    layer: &'static str,
+    name: &Name,
+    landed: Option<&str>,
+    target: &mut PgConnection,
+) -> Result<Relation> {
     let unasked = || format!("cannot look at `{name}`");
-    let row = sqlx::query(
+    let landed = landed.unwrap_or("NULL::timestamptz");
+    let sql = format!(
         "WITH part AS (
             SELECT part.relpages, part.reltuples, pg_relation_size(part.oid) / 8192 AS pages
             FROM pg_class AS part
@@ -394,17 +436,18 @@ async fn relation(layer: &'static str, name: &Name, target: &mut PgConnection) -
             coalesce(bool_or(relpages = 0 AND pages > 0), false) AS is_unseen,
             (SELECT system_time::text FROM medallion.watermark WHERE relation = $2) AS system_time,
             (
-                SELECT extract(epoch FROM (SELECT max(last_commit_ts) FROM medallion.source_position) - system_time)
+                SELECT extract(epoch FROM {landed} - system_time)
                 FROM medallion.watermark
                 WHERE relation = $2
             )::float8 AS behind
-        FROM part",
-    )
-    .bind(quote::name(name))
-    .bind(name.to_string())
-    .fetch_one(&mut *target)
-    .await
-    .during(unasked)?;
+        FROM part"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(quote::name(name))
+        .bind(name.to_string())
+        .fetch_one(&mut *target)
+        .await
+        .during(unasked)?;
     let pages: i64 = row.try_get("pages").during(unasked)?;
     let estimated = pages > COUNTED;
     let counting = match (estimated, row.try_get("is_unseen").during(unasked)?) {

@@ -62,6 +62,9 @@ fn human(survey: &Survey) -> String {
             None => format!("files: `{}` has none yet\n", feed.landing),
         };
     }
+    if let Some(why) = &survey.bronze_unseen {
+        text += &format!("bronze: out of reach\n  {}\n", why.replace('\n', "\n  "));
+    }
     match (&survey.slot, &survey.unseen) {
         (Some(slot), _) => text += &of_slot(slot),
         (None, None) => {}
@@ -85,7 +88,7 @@ fn human(survey: &Survey) -> String {
                 false => format!("landed: up to {time} (moved at {})\n", landed.moved),
             };
         }
-        None if survey.unready.is_none() && survey.has_source => {
+        None if survey.tells_of_bronze() && survey.has_source => {
             text += "landed: nothing yet; `medallion run` begins\n"
         }
         None => {}
