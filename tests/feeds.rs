@@ -303,7 +303,7 @@ fn what_the_spec_watches_is_measured() {
             Alert { of: Watched::Lag, most: 5 },
         ];
         shop.warehouse.alerts = watched.to_vec();
-        let known = Known { lag: Some(6.0), backlog: None, bronze: true };
+        let known = Known { lag: Some(6.0), ..Known::default() };
         for id in 0..4 {
             shop.source.write(&Written::Order { id, status: 0 }).await;
         }

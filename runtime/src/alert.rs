@@ -19,8 +19,8 @@ pub struct Known {
     pub lag: Option<f64>,
     /// Bytes of its log that have not landed.
     pub backlog: Option<f64>,
-    /// Whether bronze can be asked: where it stands apart, it may be out of reach.
-    pub bronze: bool,
+    /// Whether bronze cannot be asked: where it stands apart, it may be out of reach.
+    pub bronze_unseen: bool,
 }
 
 /// Something that is watched, as it is.
@@ -47,7 +47,7 @@ pub async fn measure(
         let value = match alert.of {
             Watched::Lag => known.lag,
             Watched::Backlog => known.backlog,
-            _ if !known.bronze => None,
+            _ if known.bronze_unseen => None,
             Watched::Unapplied => Some(unapplied(warehouse, target).await?),
             Watched::Duplicates => Some(duplicates(warehouse, target).await?),
             Watched::Quarantined => {

@@ -233,7 +233,7 @@ async fn with_alerts(survey: Survey, warehouse: &Warehouse, target: &mut PgConne
         behind.chain(polled).chain(slot.and_then(|slot| slot.lag_seconds)).chain(cut_off).reduce(f64::max);
     #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
     let backlog = slot.and_then(|slot| slot.lag_bytes).map(|bytes| bytes as f64);
-    let known = Known { lag, backlog, bronze: survey.bronze_unseen.is_none() };
+    let known = Known { lag, backlog, bronze_unseen: survey.bronze_unseen.is_some() };
     let alerts = alert::measure(warehouse, known, target).await?;
     Ok(Survey { alerts, ..survey })
 }

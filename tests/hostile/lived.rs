@@ -46,8 +46,11 @@ fn hostile_names_and_values_come_through() {
         for number in 0..MIXES {
             let names = mixed(number);
             let taken = SLOTS.iter().filter(|(slot, plain)| names[slot] != *plain).count();
-            // What must be a plain word stays one.
-            assert!(taken > SLOTS.len() - 6, "of mix {number} {taken} are taken: {names:#?}");
+            // What must be a plain word stays one, and our own are for columns.
+            assert!(
+                number + 1 == MIXES || taken > SLOTS.len() - 6,
+                "of mix {number} {taken} are taken: {names:#?}"
+            );
             lives(number, &names).await;
         }
     });

@@ -176,7 +176,7 @@ impl Pulse {
         let lag = Some(state.published.unwrap_or(state.begun).elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a figure to compare with a threshold")]
         let backlog = Some(self.behind.get() as f64);
-        Known { lag, backlog, bronze: true }
+        Known { lag, backlog, bronze_unseen: false }
     }
 
     /// When bronze was last level with the source.
