@@ -74,7 +74,8 @@ fn key_fields(silver: &Silver) -> impl Iterator<Item = &str> {
     key.flat_map(|column| column.from.fields())
 }
 
-/// Forgets what relations left out that are computed anew: they may be computed otherwise by now.
+/// Forgets what relations left out that are computed anew: they may be computed otherwise by now. Of a change that is
+/// folded away it stays known.
 pub async fn forget(
     warehouse: &Warehouse,
     anew: &BTreeSet<Name>,
@@ -84,8 +85,10 @@ pub async fn forget(
         warehouse.silver.iter().filter(|silver| silver.is_computed() && anew.contains(&silver.table))
     {
         let sql = format!(
-            "DELETE FROM medallion.misfit WHERE relation = {}",
-            quote::literal(&silver.table.to_string())
+            "DELETE FROM medallion.misfit AS misfit\nWHERE relation = {} AND EXISTS (SELECT FROM {} AS landed\n\
+             WHERE landed.lsn = misfit.lsn AND landed.seq = misfit.seq)",
+            quote::literal(&silver.table.to_string()),
+            quote::name(&silver.feed)
         );
         statement::execute(connection, &sql).await?;
     }
